@@ -1,0 +1,87 @@
+import {type ChildProcess, spawn} from 'node:child_process'
+import {once} from 'node:events'
+import {createRequire} from 'node:module'
+import {connect, createServer} from 'node:net'
+import {dirname, join} from 'node:path'
+import {setTimeout as pause} from 'node:timers/promises'
+
+const root = join(import.meta.dirname, '..')
+
+/** A process that serves one function with the real functions-framework, as Cloud Run starts it. */
+export interface FunctionsProcess {
+  readonly url: string
+  readonly process: ChildProcess
+  /** Settles when the process has ended, with its exit code; null when a signal ended it. */
+  readonly exited: Promise<number | null>
+}
+
+export interface FunctionsOptions {
+  /** The function's name. */
+  readonly target: string
+  /** Where it listens; 0: any port that is free. */
+  readonly port: number
+  readonly env: Readonly<Record<string, string | undefined>>
+  /** Whether what it prints goes where ours goes, or is to be read from the process. */
+  readonly output: 'inherit' | 'pipe'
+}
+
+/**
+ * Starts the functions-framework on this project and waits until it listens.
+ * @throws when it ends before
+ */
+export async function startFunctions({target, port, env, output}: FunctionsOptions): Promise<FunctionsProcess> {
+  const taken = await freePort(port)
+  const child = spawn(process.execPath, [frameworkMain(), `--target=${target}`, `--port=${taken}`], {
+    cwd: root,
+    // In production the framework keeps its own words out of the log and out of answers.
+    env: {NODE_ENV: 'production', ...env, FUNCTION_TARGET: target, PORT: String(taken)},
+    stdio: ['ignore', output, output],
+  })
+  const exited = once(child, 'exit').then(([code]) => code as number | null)
+  const url = `http://localhost:${taken}`
+  await Promise.race([
+    listening(taken),
+    exited.then((code) => {
+      throw new Error(`The functions ended with exit code ${code} before they listened`)
+    }),
+  ])
+  return {url, process: child, exited}
+}
+
+/** `node_modules/.bin/functions-framework`, which is what Cloud Run starts. */
+function frameworkMain(): string {
+  const index = createRequire(import.meta.url).resolve('@google-cloud/functions-framework')
+  return join(dirname(index), 'main.js')
+}
+
+/**
+ * `port`, or a free one for 0.
+ * @throws naming PORT when it is taken
+ */
+async function freePort(port: number): Promise<number> {
+  const probe = createServer().listen(port)
+  await once(probe, 'listening').catch((error: NodeJS.ErrnoException) => {
+    throw error.code === 'EADDRINUSE'
+      ? new Error(`PORT="${port}" is in use: set PORT to another one, or to 0 for any`)
+      : error
+  })
+  const {port: bound} = probe.address() as {port: number}
+  probe.close()
+  await once(probe, 'close')
+  return bound
+}
+
+/** Resolves as soon as somebody listens on `port`. */
+async function listening(port: number): Promise<void> {
+  for (;;) {
+    const socket = connect(port, 'localhost')
+    try {
+      await once(socket, 'connect')
+      return
+    } catch {
+      await pause(20)
+    } finally {
+      socket.destroy()
+    }
+  }
+}

@@ -1,0 +1,46 @@
+import {type Backend, type BackendOptions, startBackend} from './backend.ts'
+import {type MetadataServer, startMetadataServer} from './metadata.ts'
+import {type StorageServer, startStorage} from './storage.ts'
+
+type Env = Readonly<Record<string, string | undefined>>
+
+/** The local stack: what the functions reach in place of Google, each part on a free port of its own. */
+export interface Stack extends AsyncDisposable {
+  /** Left out, as the others are, when the environment already names one. */
+  readonly metadata: MetadataServer | undefined
+  readonly backend: Backend | undefined
+  readonly storage: StorageServer | undefined
+  /** What the functions' environment needs to find the parts. */
+  readonly env: Readonly<Record<string, string>>
+  /** Ends all parts; nothing is left behind. */
+  close(): Promise<void>
+}
+
+/** The bucket with the sample objects. */
+export const sampleBucket = 'samples'
+
+/** Starts what `given` does not name: a metadata server, gRPC services that want its ID tokens, and Storage. */
+export async function startStack(given: Env = {}, options: BackendOptions = {}): Promise<Stack> {
+  const ownBackend = !Object.keys(given).some((name) => /^BACKEND_URL(_|$)/.test(name) && given[name])
+  // Its tokens open no door but that of our own services.
+  const metadata = ownBackend && !given.GCE_METADATA_HOST ? await startMetadataServer() : undefined
+  const backend = ownBackend ? await startBackend({...options, iam: metadata}) : undefined
+  const storage = given.STORAGE_EMULATOR_HOST ? undefined : await startStorage()
+  const close = async () => {
+    await Promise.all([backend?.close(), storage?.close()])
+    await metadata?.close()
+  }
+  return {
+    metadata,
+    backend,
+    storage,
+    env: {
+      ...(metadata && {GCE_METADATA_HOST: metadata.host, GOOGLE_CLOUD_PROJECT: metadata.projectId}),
+      ...(backend && {BACKEND_URL: backend.url, BACKEND_AUDIENCE: metadata ? backend.url : 'none'}),
+      ...(storage && {STORAGE_EMULATOR_HOST: storage.url}),
+      UPLOAD_BUCKETS: given.UPLOAD_BUCKETS || sampleBucket,
+    },
+    close,
+    [Symbol.asyncDispose]: close,
+  }
+}

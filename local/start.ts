@@ -1,0 +1,79 @@
+import {type FunctionsProcess, startFunctions} from './functions.ts'
+import {putSamples} from './samples.ts'
+import {type Stack, sampleBucket, startStack} from './stack.ts'
+
+/** `npm start`: the local stack, and the function `app` in front of it. */
+const help = `npm start: serves the functions on PORT (8080), with a local stack behind them.
+
+What the environment names is not started: BACKEND_URL (gRPC services), STORAGE_EMULATOR_HOST (Storage),
+GCE_METADATA_HOST (metadata server). Ctrl-C ends all of it.`
+
+if (process.argv.includes('--help')) {
+  console.log(help)
+  process.exit(0)
+}
+
+const port = Number(process.env.PORT || 8080)
+if (!Number.isInteger(port) || port < 0 || port > 65535) fail(`PORT="${process.env.PORT}": wanted a port, or 0 for any`)
+
+let stack: Stack | undefined
+let functions: FunctionsProcess | undefined
+let stopping = false
+
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  process.on(signal, () => {
+    stopping = true
+    // From a terminal it has had its own; a second one does no harm.
+    if (functions) functions.process.kill(signal)
+    else process.exit(0)
+  })
+}
+
+try {
+  stack = await startStack(process.env)
+  const samples = stack.storage ? await putSamples(stack.storage) : []
+  functions = await startFunctions({target: 'app', port, env: {...process.env, ...stack.env}, output: 'inherit'})
+  announce(functions.url, stack, samples)
+  await answering(functions.url)
+  console.log(`ready ${functions.url}`)
+  const code = await functions.exited
+  await stack.close()
+  process.exit(stopping ? 0 : (code ?? 1))
+} catch (error) {
+  await stack?.close()
+  if (stopping) process.exit(0)
+  fail(error instanceof Error ? error.message : String(error))
+}
+
+function announce(url: string, {backend, storage, metadata}: Stack, samples: string[]): void {
+  const lines = [
+    `functions  ${url}/ping  ${url}/upload  ${url}/health`,
+    `backend    ${backend?.url ?? process.env.BACKEND_URL}`,
+    `storage    ${storage?.url ?? process.env.STORAGE_EMULATOR_HOST}`,
+    ...samples.map((sample) => `           gs://${sampleBucket}/${sample}`),
+    ...(metadata ? [`metadata   http://${metadata.host}`] : []),
+    '',
+    'Try:',
+    `  curl '${url}/ping?message=hi'`,
+    `  curl -H 'Content-Type: application/json' -d '{"bucket": "samples", "object": "hello.txt", "context": {"creatorId": "me", "name": "hello"}}' ${url}/upload`,
+    `  curl -H 'Content-Type: application/json' -H 'Accept: application/x-ndjson' -d '{"bucket": "samples", "object": "film.bin", "context": {"creatorId": "me", "name": "film"}}' ${url}/upload`,
+    '',
+  ]
+  console.log(lines.join('\n'))
+}
+
+/** Waits until every part answers; says what does not as long as it does not. */
+async function answering(url: string): Promise<void> {
+  for (let said = ''; functions?.process.exitCode === null; await new Promise((resolve) => setTimeout(resolve, 1000))) {
+    const response = await fetch(`${url}/health`)
+    if (response.ok) return
+    const {error} = (await response.json()) as {error: {message: string}}
+    if (error.message !== said) console.error(`Not ready: ${error.message}`)
+    said = error.message
+  }
+}
+
+function fail(line: string): never {
+  console.error(line)
+  process.exit(1)
+}

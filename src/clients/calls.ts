@@ -1,0 +1,180 @@
+import {type DescMethod, fromBinary, type Message, toBinary} from '@bufbuild/protobuf'
+import {type Metadata, type StatusObject, status} from '@grpc/grpc-js'
+import type {Backend} from '../config.ts'
+import {Fault} from '../fault.ts'
+import {type Life, over, within} from '../life.ts'
+import {channelTo} from './channels.ts'
+import {faultOf} from './status.ts'
+
+/** The messages of a call: asked for with a signal that aborts when the call has ended, however it did. */
+export type Requests<T = Message> = (signal: AbortSignal) => Iterable<T> | AsyncIterable<T>
+
+/** One call of any of the four kinds: messages in, messages out. Interceptors may change what is not readonly. */
+export interface Call {
+  readonly life: Life
+  readonly backend: Backend
+  readonly method: DescMethod
+  /** What is sent; sent on only as fast as the backend takes it. */
+  requests: Requests
+  readonly metadata: Metadata
+  /** In ms since the epoch. */
+  deadline: number
+  serialize: (message: Message) => Uint8Array
+  deserialize: (bytes: Uint8Array) => Message
+  /** The backend's metadata: the header is there before the first message, the trailer when the messages have ended. */
+  header?: Metadata
+  trailer?: Metadata
+}
+
+/** Makes a call: gives its answers as they come. Iterating no further cancels it. */
+export type Invoke = (call: Call) => AsyncIterable<Message>
+
+/** Stands around a whole call: does its part, calls `next`, and hands on what that gives, or throws. */
+export type Interceptor = (call: Call, next: Invoke) => AsyncIterable<Message>
+
+/** `invoke` with `interceptors` around it, the first one outermost. */
+export function intercepted(invoke: Invoke, interceptors: readonly Interceptor[]): Invoke {
+  return interceptors.reduceRight<Invoke>((next, interceptor) => (call) => interceptor(call, next), invoke)
+}
+
+/** How a call of `method` looks on the wire. */
+export function codec(method: DescMethod): Pick<Call, 'serialize' | 'deserialize'> {
+  return {
+    serialize: (message) => toBinary(method.input, message as never),
+    deserialize: (bytes) => fromBinary(method.output, bytes),
+  }
+}
+
+const noCall = () => {}
+let open = 0
+
+/** How many calls have begun and not ended. */
+export function openCalls(): number {
+  return open
+}
+
+/**
+ * The call itself, on the backend's channel.
+ *
+ * It uses the channel's own call object rather than a Client and its streams: one listener and one write callback serve
+ * all four kinds, and none of the events that a stream keeps to itself once the server has ended the call is waited for.
+ */
+export async function* send(call: Call): AsyncGenerator<Message> {
+  const {signal} = call.life
+  if (signal.aborted) throw signal.reason
+  const wire = channelTo(call.backend).createCall(pathOf(call.method), call.deadline, null, null, null)
+  const sourceEnd = new AbortController()
+  const received: Buffer[] = []
+  const done = Promise.withResolvers<void>()
+  let ended: StatusObject | undefined
+  let wakeReader = noCall
+  let wakeWriter = noCall
+  let cause: unknown
+  const cancel = (why: unknown) => {
+    cause ??= why
+    wire.cancelWithStatus(status.CANCELLED, 'Cancelled by the caller')
+  }
+  const onAbort = () => cancel(signal.reason)
+  open++
+  signal.addEventListener('abort', onAbort, {once: true})
+  wire.start(call.metadata, {
+    onReceiveMetadata: (header) => {
+      call.header = header
+    },
+    onReceiveMessage: (bytes) => {
+      received.push(bytes)
+      wakeReader()
+    },
+    onReceiveStatus: (final) => {
+      ended = final
+      call.trailer = final.metadata
+      sourceEnd.abort(over)
+      wakeReader()
+      wakeWriter()
+      done.resolve()
+    },
+  })
+
+  const write = (message: Message) =>
+    new Promise<void>((resolve) => {
+      wakeWriter = resolve
+      wire.sendMessageWithContext({callback: () => resolve()}, asBuffer(call.serialize(message)))
+    })
+
+  const pump = async () => {
+    try {
+      const requests = call.requests(sourceEnd.signal)
+      if (Symbol.iterator in requests) await pumpList(requests)
+      else await pumpStream(requests[Symbol.asyncIterator]())
+      if (!ended) wire.halfClose()
+    } catch (error) {
+      if (!ended) cancel(error)
+    }
+  }
+
+  const pumpList = async (messages: Iterable<Message>) => {
+    for (const message of messages) {
+      if (ended) return
+      await write(message)
+    }
+  }
+
+  /** Waits for no message once the call has ended, whether its source has heard of that or not. */
+  const pumpStream = async (messages: AsyncIterator<Message>) => {
+    try {
+      while (!ended) {
+        const {done, value} = await within(sourceEnd.signal, messages.next())
+        if (done) return
+        if (!ended) await write(value)
+      }
+    } catch (error) {
+      if (!ended) throw error
+    }
+    call.life.track(Promise.try(() => messages.return?.()).catch(() => {}))
+  }
+
+  const read = () =>
+    new Promise<void>((resolve) => {
+      wakeReader = resolve
+      wire.startRead()
+    })
+
+  const pumped = pump()
+  try {
+    while (!ended) {
+      await read()
+      const bytes = received.shift()
+      if (bytes) yield decoded(call, bytes)
+    }
+    if (cause !== undefined) throw cause
+    if (ended.code !== status.OK) throw faultOf(ended, call)
+  } finally {
+    signal.removeEventListener('abort', onAbort)
+    if (!ended) cancel(over)
+    await done.promise
+    await pumped
+    open--
+  }
+}
+
+/** `/ping.PingService/Send` */
+export function pathOf(method: DescMethod): string {
+  return `/${method.parent.typeName}/${method.name}`
+}
+
+function decoded(call: Call, bytes: Buffer): Message {
+  try {
+    return call.deserialize(bytes)
+  } catch (cause) {
+    throw new Fault(
+      'INTERNAL',
+      `The answer of ${pathOf(call.method).slice(1)} is not a ${call.method.output.typeName}`,
+      {cause},
+    )
+  }
+}
+
+/** grpc-js wants Buffers: the same bytes, not a copy. */
+function asBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+}

@@ -1,0 +1,38 @@
+import {Channel, type ChannelOptions, credentials} from '@grpc/grpc-js'
+import type {Backend} from '../config.ts'
+
+const channels = new Map<string, Channel>()
+
+/** The channel to `backend`: opened when first asked for, then shared by every request of this instance. */
+export function channelTo(backend: Backend): Channel {
+  let channel = channels.get(backend.url)
+  if (!channel) {
+    channel = open(backend)
+    channels.set(backend.url, channel)
+  }
+  return channel
+}
+
+/** Closes every channel; what is called afterwards opens a new one. */
+export function closeChannels(): void {
+  for (const channel of channels.values()) channel.close()
+  channels.clear()
+}
+
+const options: ChannelOptions = {
+  // A connection that died is not picked again for another channel.
+  'grpc.use_local_subchannel_pool': 1,
+  // After a long freeze the first request must not wait out a back-off of two minutes.
+  'grpc.max_reconnect_backoff_ms': 5000,
+  'grpc.enable_channelz': 0,
+  // Small messages are kept for a transparent retry of a call that no server has seen. Large ones are not: their write
+  // callback then says that the bytes have left, which is back-pressure, and lets the sender use its buffer again.
+  'grpc.per_rpc_retry_buffer_size': 64 * 1024,
+}
+
+function open({address, host, tls}: Backend): Channel {
+  return new Channel(`dns:${address}`, tls ? credentials.createSsl() : credentials.createInsecure(), {
+    ...options,
+    'grpc.default_authority': host,
+  })
+}

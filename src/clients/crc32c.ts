@@ -1,0 +1,17 @@
+import {crc32c} from '@node-rs/crc32'
+
+/** A CRC32C over bytes as they pass. */
+export class Crc32c {
+  #value = 0
+
+  update(bytes: Uint8Array): void {
+    this.#value = crc32c(bytes, this.#value)
+  }
+
+  /** In base64 of the big-endian value, as Storage writes it. */
+  toString(): string {
+    const bytes = Buffer.alloc(4)
+    bytes.writeUInt32BE(this.#value)
+    return bytes.toString('base64')
+  }
+}

@@ -1,0 +1,97 @@
+import type {AuthClient, IdTokenProvider} from 'google-auth-library'
+import {config} from '../config.ts'
+import {Fault} from '../fault.ts'
+
+/** How long one attempt to get a token may take, in ms. */
+const attempt = 10_000
+
+/** Where tokens come from. */
+export interface Credentials {
+  /**
+   * A new ID token for `audience`.
+   * @throws when there is none to be had, or as soon as `signal` aborts where that can be done
+   */
+  idToken(audience: string, signal: AbortSignal): Promise<string>
+  /** What google-auth-library and @google-cloud/storage know these credentials as. */
+  readonly client: AuthClient
+}
+
+let found: Promise<Credentials> | undefined
+
+/** The credentials of this instance, found when first asked for; a failure is not remembered. */
+export function credentials(): Promise<Credentials> {
+  found ??= find().catch((error) => {
+    found = undefined
+    throw error
+  })
+  return found
+}
+
+function find(): Promise<Credentials> {
+  return config.metadataHost ? fromMetadataServer(config.metadataHost) : fromEnvironment()
+}
+
+/**
+ * The service account that Cloud Run runs this instance as.
+ *
+ * Asked with google-auth-library's transport, but not through its Compute client alone: that has no time limit on Cloud
+ * Run, cannot be told to stop, and puts the audience into the URL as it is.
+ */
+async function fromMetadataServer(host: string): Promise<Credentials> {
+  const {Compute} = await import('google-auth-library')
+  const base = `http://${host}/computeMetadata/v1/instance/service-accounts/default`
+
+  class MetadataServer extends Compute {
+    /** The text of `path`. */
+    async ask<T>(
+      path: string,
+      params: Record<string, string>,
+      responseType: 'text' | 'json',
+      signal?: AbortSignal,
+    ): Promise<T> {
+      const {data, headers} = await this.transporter.request<T>({
+        url: `${base}/${path}`,
+        params,
+        responseType,
+        headers: {'metadata-flavor': 'Google'},
+        signal: AbortSignal.any([AbortSignal.timeout(attempt), ...(signal ? [signal] : [])]),
+        retry: false,
+      })
+      if (headers.get('metadata-flavor') !== 'Google') throw new Error(`${host} is not a metadata server`)
+      return data
+    }
+
+    protected override async refreshTokenNoCache() {
+      const answer = await this.ask<{access_token: string; expires_in: number; token_type: string}>('token', {}, 'json')
+      const {expires_in, ...token} = answer
+      return {tokens: {...token, expiry_date: Date.now() + expires_in * 1000}, res: null}
+    }
+  }
+
+  const client = new MetadataServer({forceRefreshOnFailure: true})
+  return {
+    client,
+    idToken: (audience, signal) => client.ask<string>('identity', {audience, format: 'full'}, 'text', signal),
+  }
+}
+
+/** A key file, impersonation, workload identity, or a developer's own login: as google-auth-library finds them. */
+async function fromEnvironment(): Promise<Credentials> {
+  const {GoogleAuth} = await import('google-auth-library')
+  const auth = new GoogleAuth({
+    scopes: 'https://www.googleapis.com/auth/cloud-platform',
+    // Any name keeps it from asking the gcloud command for one.
+    projectId: config.projectId ?? 'unknown',
+    clientOptions: {transporterOptions: {timeout: attempt}},
+  })
+  const client = await auth.getClient()
+  return {
+    client,
+    idToken(audience) {
+      if ('fetchIdToken' in client) return (client as IdTokenProvider).fetchIdToken(audience)
+      throw new Fault('UNAVAILABLE', 'These credentials give no ID tokens', {
+        hint: 'use a service account: its key file, impersonation of it, or the metadata server',
+      })
+    },
+  }
+}

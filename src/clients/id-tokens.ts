@@ -1,0 +1,140 @@
+import {Fault} from '../fault.ts'
+import {type Life, over} from '../life.ts'
+import {credentials} from './credentials.ts'
+
+interface Token {
+  readonly value: string
+  /** In ms since the epoch. */
+  readonly expires: number
+  /** From when on it is better to get a new one. */
+  readonly stale: number
+}
+
+/** A token is refreshed this long before it expires, in ms, or halfway there when it has less to live. */
+const refreshBefore = 5 * 60_000
+/** How long a request that holds a token which still serves waits for a better one, in ms. */
+const patience = 2000
+/** How long after a failed refresh the next one is tried, in ms. */
+const pauseAfterFailure = 10_000
+
+/** Who waits for a token: until when, and under which signal. */
+type Waiter = Pick<Life, 'signal' | 'deadline' | 'log'>
+
+/** The ID tokens for one audience: one for all requests of this instance, fetched when first asked for. */
+export class IdTokenSource {
+  readonly #audience: string
+  #token: Token | undefined
+  #fetch: {readonly promise: Promise<Token>; readonly end: AbortController; waiting: number} | undefined
+  #notBefore = 0
+
+  constructor(audience: string) {
+    this.#audience = audience
+  }
+
+  /**
+   * A token that is good now. Near its expiry it is refreshed here, in a request and never in the background; all
+   * that wait share one fetch, and when the last of them has gone, the fetch is broken off.
+   * @throws {Fault} UNAVAILABLE when there is none to be had, DEADLINE_EXCEEDED when none came in time
+   */
+  async token(waiter: Waiter): Promise<string> {
+    const now = Date.now()
+    const token = this.#token
+    if (token && now < token.stale) return token.value
+    if (!token || now >= token.expires) return (await this.#wait(waiter, waiter.deadline)).value
+    if (now < this.#notBefore) return token.value
+    try {
+      return (await this.#wait(waiter, Math.min(waiter.deadline, now + patience))).value
+    } catch (error) {
+      if (waiter.signal.aborted || Date.now() >= token.expires) throw error
+      this.#notBefore = Date.now() + pauseAfterFailure
+      waiter.log.warn(
+        {err: error},
+        `The ID token for "${this.#audience}" could not be refreshed: using the one that expires at ${new Date(token.expires).toISOString()}`,
+      )
+      return token.value
+    }
+  }
+
+  /** The backend did not take the token: the next request gets a new one. */
+  forget(): void {
+    this.#token = undefined
+  }
+
+  async #wait({signal}: Waiter, until: number): Promise<Token> {
+    this.#fetch ??= this.#begin()
+    const fetch = this.#fetch
+    fetch.waiting++
+    const giveUp = Promise.withResolvers<never>()
+    const onAbort = () => giveUp.reject(signal.reason)
+    const timer = setTimeout(() => giveUp.reject(this.#late()), Math.max(0, Math.min(until - Date.now(), 2 ** 31 - 1)))
+    if (signal.aborted) onAbort()
+    signal.addEventListener('abort', onAbort, {once: true})
+    try {
+      return await Promise.race([fetch.promise, giveUp.promise])
+    } finally {
+      clearTimeout(timer)
+      signal.removeEventListener('abort', onAbort)
+      if (--fetch.waiting === 0) {
+        if (this.#fetch === fetch) this.#fetch = undefined
+        fetch.end.abort(over)
+      }
+    }
+  }
+
+  #begin() {
+    const end = new AbortController()
+    const promise = this.#fetchToken(end.signal)
+    promise
+      .then(
+        (token) => {
+          this.#token = token
+        },
+        () => {},
+      )
+      .finally(() => {
+        if (this.#fetch?.end === end) this.#fetch = undefined
+      })
+    return {promise, end, waiting: 0}
+  }
+
+  async #fetchToken(signal: AbortSignal): Promise<Token> {
+    try {
+      const value = await (await credentials()).idToken(this.#audience, signal)
+      const expires = expiryOf(value)
+      const now = Date.now()
+      return {value, expires, stale: expires - Math.min(refreshBefore, (expires - now) / 2)}
+    } catch (cause) {
+      throw new Fault('UNAVAILABLE', 'No ID token to be had for the backend', {
+        cause,
+        reason: 'ID_TOKEN_UNAVAILABLE',
+        hint: `the audience is "${this.#audience}"${cause instanceof Fault && cause.hint ? `: ${cause.hint}` : ''}`,
+      })
+    }
+  }
+
+  #late(): Fault {
+    return new Fault('DEADLINE_EXCEEDED', 'No ID token for the backend in time', {
+      reason: 'ID_TOKEN_UNAVAILABLE',
+      hint: `the audience is "${this.#audience}"`,
+    })
+  }
+}
+
+const sources = new Map<string, IdTokenSource>()
+
+/** The source of ID tokens for `audience`: made when first asked for, then shared by every request of this instance. */
+export function idTokensFor(audience: string): IdTokenSource {
+  let source = sources.get(audience)
+  if (!source) {
+    source = new IdTokenSource(audience)
+    sources.set(audience, source)
+  }
+  return source
+}
+
+/** When a JWT expires, in ms since the epoch; its signature is the backend's affair. */
+function expiryOf(jwt: string): number {
+  const claims = JSON.parse(Buffer.from(jwt.split('.')[1] ?? '', 'base64url').toString()) as {exp?: unknown}
+  if (typeof claims.exp !== 'number') throw new Error('The ID token does not say when it expires')
+  return claims.exp * 1000
+}

@@ -1,0 +1,49 @@
+import {status} from '@grpc/grpc-js'
+import {codeOf, Fault} from '../fault.ts'
+import {type Call, type Interceptor, intercepted, pathOf, send} from './calls.ts'
+import {idTokensFor} from './id-tokens.ts'
+
+/** The backend hears the request's id and trace. */
+const requestId: Interceptor = (call, next) => {
+  call.metadata.set('x-request-id', call.life.id)
+  for (const [name, value] of Object.entries(call.life.trace)) call.metadata.set(name, value)
+  return next(call)
+}
+
+/** The request's record says whom it called, how that ended and how long it took. */
+const record: Interceptor = async function* (call, next) {
+  const began = performance.now()
+  let code = codeOf(status.CANCELLED)
+  try {
+    yield* next(call)
+    code = 'OK'
+  } catch (error) {
+    code = Fault.from(error).code
+    throw error
+  } finally {
+    const latency = Math.round(performance.now() - began)
+    const grpc = {method: pathOf(call.method).slice(1), code, latencyMs: latency, backend: call.backend.url}
+    call.life.note({grpc})
+    call.life.log.debug({grpc}, `${grpc.method} ${code} in ${latency} ms`)
+  }
+}
+
+/** A call ends when its request must at the latest. */
+const deadline: Interceptor = (call, next) => {
+  call.deadline = Math.min(call.deadline, call.life.deadline)
+  return next(call)
+}
+
+/** The call carries an ID token for the backend's audience. */
+const idToken: Interceptor = async function* (call, next) {
+  const {audience} = call.backend
+  if (audience) {
+    const {signal, log} = call.life
+    const token = await idTokensFor(audience).token({signal, log, deadline: call.deadline})
+    call.metadata.set('authorization', `Bearer ${token}`)
+  }
+  yield* next(call)
+}
+
+/** Makes a call as all of ours are made. */
+export const invoke: (call: Call) => AsyncIterable<unknown> = intercepted(send, [requestId, record, deadline, idToken])

@@ -1,0 +1,116 @@
+import {
+  create,
+  type DescMessage,
+  type DescMethod,
+  type DescMethodBiDiStreaming,
+  type DescMethodClientStreaming,
+  type DescMethodServerStreaming,
+  type DescMethodUnary,
+  type DescService,
+  type Message,
+  type MessageInitShape,
+  type MessageShape,
+} from '@bufbuild/protobuf'
+import {Metadata} from '@grpc/grpc-js'
+import {type Backend, config} from '../config.ts'
+import {Fault} from '../fault.ts'
+import type {Life} from '../life.ts'
+import {type Call, codec, pathOf} from './calls.ts'
+import {invoke} from './interceptors.ts'
+
+/** What a call may be told beside its messages. */
+export interface CallOptions {
+  /** How long the call may take, in ms: 30 s unless given, and never longer than its request. */
+  readonly timeout?: number
+  /** Metadata that goes with the call. */
+  readonly metadata?: Readonly<Record<string, string | Buffer>>
+  /** How a message becomes bytes, where protobuf-es is not to do it. */
+  readonly serialize?: Call['serialize']
+}
+
+type Input<M extends DescMethod> = MessageInitShape<M['input']>
+type Output<M extends DescMethod> = MessageShape<M['output']>
+
+/** Messages that are sent as they come; the signal aborts when the call has ended, so that nobody waits on for ever. */
+export type Stream<T> = (signal: AbortSignal) => Iterable<T> | AsyncIterable<T>
+
+/** A function for each method of a service. */
+export type ServiceClient<S extends DescService> = {
+  [K in keyof S['method']]: S['method'][K] extends infer M
+    ? M extends DescMethodUnary<DescMessage, DescMessage>
+      ? (life: Life, request: Input<M>, options?: CallOptions) => Promise<Output<M>>
+      : M extends DescMethodClientStreaming<DescMessage, DescMessage>
+        ? (life: Life, requests: Stream<Input<M>>, options?: CallOptions) => Promise<Output<M>>
+        : M extends DescMethodServerStreaming<DescMessage, DescMessage>
+          ? (life: Life, request: Input<M>, options?: CallOptions) => AsyncIterable<Output<M>>
+          : M extends DescMethodBiDiStreaming<DescMessage, DescMessage>
+            ? (life: Life, requests: Stream<Input<M>>, options?: CallOptions) => AsyncIterable<Output<M>>
+            : never
+    : never
+}
+
+const defaultTimeout = 30_000
+
+/**
+ * A client of `service`, whose backend the configuration names.
+ * @throws {ConfigError} when it names none
+ */
+export function clientOf<S extends DescService>(service: S): ServiceClient<S> {
+  const backend = config.backendOf(service.typeName)
+  const methods = service.methods.map((method) => [method.localName, caller(backend, method)])
+  return Object.fromEntries(methods) as ServiceClient<S>
+}
+
+function caller(backend: Backend, method: DescMethod) {
+  const many = method.methodKind === 'client_streaming' || method.methodKind === 'bidi_streaming'
+  const one = method.methodKind === 'unary' || method.methodKind === 'client_streaming'
+  const typed = (init: unknown) => create(method.input, init as MessageInitShape<DescMessage>)
+  return (life: Life, input: unknown, options: CallOptions = {}) => {
+    const requests = many ? converted(input as Stream<unknown>, typed) : () => [typed(input)]
+    const call = callOf(life, backend, method, requests, options)
+    return one ? life.track(onlyAnswer(call)) : (invoke(call) as AsyncIterable<Message>)
+  }
+}
+
+/** A call of `method` that has yet to be made. */
+export function callOf(
+  life: Life,
+  backend: Backend,
+  method: DescMethod,
+  requests: Call['requests'],
+  {timeout = defaultTimeout, metadata = {}, serialize}: CallOptions = {},
+): Call {
+  const sent = new Metadata()
+  for (const [key, value] of Object.entries(metadata)) sent.set(key, value)
+  const wire = codec(method)
+  return {
+    life,
+    backend,
+    method,
+    requests,
+    metadata: sent,
+    deadline: Date.now() + timeout,
+    serialize: serialize ?? wire.serialize,
+    deserialize: wire.deserialize,
+  }
+}
+
+/**
+ * The one answer of `call`.
+ * @throws {Fault} INTERNAL when there is none, or more than one
+ */
+export async function onlyAnswer(call: Call): Promise<Message> {
+  let answer: Message | undefined
+  for await (const message of invoke(call)) {
+    if (answer) throw new Fault('INTERNAL', `${pathOf(call.method).slice(1)} answered more than once`)
+    answer = message as Message
+  }
+  if (!answer) throw new Fault('INTERNAL', `${pathOf(call.method).slice(1)} answered nothing`)
+  return answer
+}
+
+function converted(stream: Stream<unknown>, typed: (init: unknown) => Message): Call['requests'] {
+  return async function* (signal) {
+    for await (const init of stream(signal)) yield typed(init)
+  }
+}

@@ -1,0 +1,66 @@
+import {fromBinary} from '@bufbuild/protobuf'
+import type {Any} from '@bufbuild/protobuf/wkt'
+import type {Metadata, StatusObject} from '@grpc/grpc-js'
+import {codeOf, Fault} from '../fault.ts'
+import {StatusSchema} from '../gen/google/rpc/status_pb.js'
+import type {Call} from './calls.ts'
+import {idTokensFor} from './id-tokens.ts'
+
+/** A call's end as a Fault: what the service said, or why it could not say anything. */
+export function faultOf(end: StatusObject, call: Call): Fault {
+  const http = /^Received HTTP status code (\d+)/.exec(end.details)
+  if (http && !isGrpc(call.header ?? end.metadata)) return notGrpc(Number(http[1]), end, call)
+  if (!call.header && Object.keys(end.metadata.getMap()).length === 0) return unanswered(end, call)
+  return new Fault(codeOf(end.code), end.details || `${nameOf(call)} failed`, {details: detailsOf(end)})
+}
+
+/** What an HTTP server in front of the service answered in its place. */
+function notGrpc(http: number, end: StatusObject, call: Call): Fault {
+  const {url, audience} = call.backend
+  if (http === 401 || http === 403) {
+    if (audience) idTokensFor(audience).forget()
+    return new Fault('UNAVAILABLE', `The backend of ${nameOf(call)} turned this function away`, {
+      http: 502,
+      reason: http === 401 ? 'BACKEND_UNAUTHENTICATED' : 'BACKEND_PERMISSION_DENIED',
+      cause: end.details,
+      hint: `${url} answered HTTP ${http} ${audience ? `to an ID token for the audience "${audience}"` : 'to a call without an ID token'}: grant roles/run.invoker on it to this function's service account${http === 401 ? ', and check that the audience is its URL or a custom audience of it' : ''}`,
+    })
+  }
+  const passing = http === 429 || http === 503 || http === 504
+  return new Fault('UNAVAILABLE', `The backend of ${nameOf(call)} is not available`, {
+    http: passing ? 503 : 502,
+    reason: passing ? 'BACKEND_UNAVAILABLE' : 'BACKEND_NOT_GRPC',
+    cause: end.details,
+    hint: `${url} answered HTTP ${http} without gRPC: is it the right URL, and does the service use HTTP/2?`,
+  })
+}
+
+/** No server said this: grpc-js did. Its text names addresses, which are for the log. */
+function unanswered(end: StatusObject, call: Call): Fault {
+  const code = codeOf(end.code)
+  const cause = end.details
+  if (code === 'UNAVAILABLE') {
+    return new Fault(code, `The backend of ${nameOf(call)} cannot be reached`, {cause, reason: 'BACKEND_UNAVAILABLE'})
+  }
+  if (code === 'DEADLINE_EXCEEDED') return new Fault(code, `${nameOf(call)} did not answer in time`, {cause})
+  return new Fault(code, `${nameOf(call)} failed`, {cause})
+}
+
+function nameOf({method}: Call): string {
+  return `${method.parent.typeName}.${method.name}`
+}
+
+function isGrpc(metadata: Metadata): boolean {
+  return String(metadata.get('content-type')[0] ?? '').startsWith('application/grpc')
+}
+
+/** The details of a google.rpc.Status in `grpc-status-details-bin`; none where there is none that can be read. */
+function detailsOf(end: StatusObject): Any[] {
+  const [bytes] = end.metadata.get('grpc-status-details-bin')
+  if (!(bytes instanceof Uint8Array)) return []
+  try {
+    return fromBinary(StatusSchema, bytes).details
+  } catch {
+    return []
+  }
+}

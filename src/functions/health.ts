@@ -1,0 +1,39 @@
+import {servingStatus} from '../clients/health.ts'
+import {type Backend, config} from '../config.ts'
+import {Fault} from '../fault.ts'
+import {only} from '../http/methods.ts'
+import {json} from '../http/reply.ts'
+import type {Handler, Scope} from '../http/scope.ts'
+
+/** How long a backend has to say how it is, in ms: all are asked at once. */
+const patience = 4500
+
+/** GET /: 200 with what each backend says of itself, or 503 with the one that fails and why. */
+export const health: Handler = async (scope) => {
+  only(scope, 'GET')
+  const backends = await Promise.all(config.backends.map((backend) => healthOf(scope, backend)))
+  const failing = backends.filter(({status}) => status !== 'SERVING')
+  if (failing.length === 0) return json({status: 'SERVING', backends})
+  const why = failing.map(({url, status, message}) => `${url} is ${status}${message ? `: ${message}` : ''}`)
+  scope.note({backends})
+  return json({status: 'NOT_SERVING', backends, ...errorOf(why.join('; '))}, {status: 503})
+}
+
+interface Health {
+  readonly [field: string]: string
+  readonly url: string
+  readonly status: string
+}
+
+async function healthOf(scope: Scope, backend: Backend): Promise<Health> {
+  try {
+    return {url: backend.url, status: await servingStatus(scope, backend, patience)}
+  } catch (error) {
+    const {code, message} = Fault.from(error)
+    return {url: backend.url, status: code, message}
+  }
+}
+
+function errorOf(why: string) {
+  return new Fault('UNAVAILABLE', why).toJSON() as object
+}

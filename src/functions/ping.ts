@@ -1,0 +1,27 @@
+import {pingService} from '../clients/ping.ts'
+import {Fault} from '../fault.ts'
+import {type Request, RequestSchema, ResponseSchema} from '../gen/ping/ping_pb.js'
+import {messageFrom} from '../http/message.ts'
+import {only} from '../http/methods.ts'
+import {message} from '../http/reply.ts'
+import type {Handler, Scope} from '../http/scope.ts'
+
+/** GET /?message=… or POST {"message": …}: asks the Ping service, so a 200 means that the whole path works. */
+export const ping: Handler = async (scope) => {
+  only(scope, 'GET', 'POST')
+  const request = await requestFrom(scope)
+  const ask = flag(scope, 'upstream') ? pingService.sendUpstream : pingService.send
+  return message(ResponseSchema, await ask(scope, request))
+}
+
+async function requestFrom(scope: Scope): Promise<Pick<Request, 'message'>> {
+  if (scope.method !== 'POST') return {message: scope.query.get('message') ?? ''}
+  const body = await scope.bytes()
+  return body.length > 0 ? messageFrom(RequestSchema, body.toString()) : {message: ''}
+}
+
+function flag({query}: Scope, name: string): boolean {
+  const value = query.get(name) ?? 'false'
+  if (value !== 'true' && value !== 'false') throw Fault.invalid(name, `${name} is "${value}": wanted true or false`)
+  return value === 'true'
+}

@@ -1,0 +1,133 @@
+import {toJsonString} from '@bufbuild/protobuf'
+import {type Content, createRepo, mostBytes, type Progress} from '../clients/repo.ts'
+import {readObject, versionOf} from '../clients/storage.ts'
+import {config} from '../config.ts'
+import {Fault} from '../fault.ts'
+import {type UploadRequest, UploadRequestSchema} from '../gen/functions/upload_pb.js'
+import {type RepoCreateReply, RepoCreateReplySchema} from '../gen/repo_pb.js'
+import {preferred} from '../http/accept.ts'
+import {messageFrom} from '../http/message.ts'
+import {only} from '../http/methods.ts'
+import {eventStream, message, ndjson, type Reply} from '../http/reply.ts'
+import type {Handler, Scope} from '../http/scope.ts'
+
+/** What goes to the backend, and as whose. */
+interface Upload {
+  readonly context: {readonly creatorId: string; readonly name: string}
+  readonly content: Content
+}
+
+/** How often a caller who wants to see progress sees some, in ms. */
+const progressEvery = 250
+
+/** A body without a length is read this far before the call begins, in bytes: if it ends before, its size is known. */
+const readAhead = 256 * 1024
+
+/**
+ * POST {"bucket", "object", "generation"?, "context": {"creatorId", "name"}}: streams the Storage object into
+ * Repo.CreateRepo. A body of any other type than JSON, with ?creatorId=…&name=…, is itself what is streamed.
+ */
+export const upload: Handler = async (scope) => {
+  only(scope, 'POST')
+  const shape = preferred(scope, ['application/json', 'application/x-ndjson', 'text/event-stream'])
+  const {context, content} = isJob(scope) ? await fromStorage(scope) : await fromBody(scope)
+  const progress: Progress = {sent: 0, total: content.size}
+  const reply = createRepo(scope, context, content, progress)
+  return shape === 'application/json'
+    ? message(RepoCreateReplySchema, await reply)
+    : seen[shape](lines(reply, progress))
+}
+
+const seen = {
+  'application/x-ndjson': ndjson,
+  'text/event-stream': eventStream,
+} satisfies Record<string, (lines: AsyncIterable<string>) => Reply>
+
+/** Progress while there is none to see otherwise, and then the reply. */
+async function* lines(reply: Promise<RepoCreateReply>, progress: Progress): AsyncGenerator<string> {
+  for (let done = false; !done; ) {
+    done = await settledWithin(reply, progressEvery)
+    yield JSON.stringify({progress})
+  }
+  yield toJsonString(RepoCreateReplySchema, await reply)
+}
+
+/** Whether `work` is done within `ms`; throws what it throws. */
+async function settledWithin(work: Promise<unknown>, ms: number): Promise<boolean> {
+  const {promise, resolve} = Promise.withResolvers<boolean>()
+  const timer = setTimeout(resolve, ms, false)
+  try {
+    return await Promise.race([work.then(() => true), promise])
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+/** Whether the body says what to upload, rather than being it. */
+function isJob({contentType, query}: Scope): boolean {
+  if (!contentType) return !query.has('creatorId')
+  return /^application\/json\s*(;|$)/i.test(contentType.trim())
+}
+
+async function fromStorage(scope: Scope): Promise<Upload> {
+  const request = messageFrom(UploadRequestSchema, (await scope.bytes()).toString())
+  const {bucket, object, generation} = request
+  const context = {
+    creatorId: request.context?.creatorId ?? '',
+    name: request.context?.name ?? '',
+  }
+  for (const [field, value] of [
+    ['bucket', bucket],
+    ['object', object],
+    ['context.creatorId', context.creatorId],
+    ['context.name', context.name],
+  ] as const) {
+    if (!value) throw Fault.invalid(field, `Field "${field}" is missing`)
+  }
+  allow(request)
+  const version = await versionOf(scope.signal, {bucket, object, generation: generation?.toString()})
+  const {size, crc32c} = version
+  if (size > mostBytes) {
+    throw new Fault('OUT_OF_RANGE', `Object "${object}" has ${size} bytes: a Repo holds ${mostBytes} at most`, {
+      reason: 'TOO_LARGE',
+    })
+  }
+  const pieces = (signal: AbortSignal) => readObject(signal, version)
+  return {context, content: {size, crc32c, generation: version.generation, pieces}}
+}
+
+function allow({bucket}: UploadRequest): void {
+  if (config.uploadBuckets.has(bucket)) return
+  throw new Fault('PERMISSION_DENIED', `Bucket "${bucket}" is not one that upload reads from`, {
+    reason: 'BUCKET_NOT_ALLOWED',
+    hint: `add it to UPLOAD_BUCKETS, which has ${[...config.uploadBuckets].join(', ') || 'none'}`,
+  })
+}
+
+async function fromBody(scope: Scope): Promise<Upload> {
+  const context = {creatorId: parameter(scope, 'creatorId'), name: parameter(scope, 'name')}
+  const length = scope.headers['content-length']
+  if (length !== undefined) return {context, content: {size: Number(length), pieces: () => scope.body}}
+  const ahead: Buffer[] = []
+  const pieces = scope.body[Symbol.asyncIterator]()
+  for (let read = 0; read < readAhead; read += ahead.at(-1)?.length ?? 0) {
+    const {done, value} = await pieces.next()
+    if (done) return {context, content: {size: read, pieces: () => replayed(ahead)}}
+    ahead.push(value)
+  }
+  return {context, content: {pieces: () => replayed(ahead, {[Symbol.asyncIterator]: () => pieces})}}
+}
+
+async function* replayed(ahead: Buffer[], rest: AsyncIterable<Buffer> | Buffer[] = []): AsyncGenerator<Buffer> {
+  for (let piece = ahead.shift(); piece; piece = ahead.shift()) yield piece
+  yield* rest
+}
+
+function parameter({query}: Scope, name: string): string {
+  const value = query.get(name)
+  if (value) return value
+  throw Fault.invalid(
+    name,
+    `Parameter "${name}" is missing: a body that is not JSON is uploaded as it is, as whose its query says`,
+  )
+}

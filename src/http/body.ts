@@ -1,0 +1,41 @@
+import type {IncomingMessage} from 'node:http'
+import {Fault} from '../fault.ts'
+import {within} from '../life.ts'
+
+/** What is read whole is at most this long unless a function says otherwise, in bytes. */
+const defaultLimit = 1024 * 1024
+
+/** The body's bytes as they arrive; reading stops when `signal` aborts, and what is not read is not buffered. */
+export async function* bodyOf(request: IncomingMessage, signal: AbortSignal): AsyncGenerator<Buffer> {
+  // Leaving the loop must not destroy the request: its socket is the one that the answer goes out on.
+  const pieces = request.iterator({destroyOnReturn: false}) as AsyncIterator<Buffer>
+  for (;;) {
+    const {done, value} = await within(signal, pieces.next())
+    if (done) return
+    yield value
+  }
+}
+
+/**
+ * The whole body of `request`.
+ * @throws {Fault} 413 beyond `limit` bytes; 415 when it is compressed: inflating is not limited by what arrives
+ */
+export async function wholeBody(request: IncomingMessage, signal: AbortSignal, limit = defaultLimit): Promise<Buffer> {
+  const encoding = request.headers['content-encoding']
+  if (encoding && encoding.toLowerCase() !== 'identity') {
+    throw Fault.invalid('content-encoding', `The body is encoded with "${encoding}": wanted it as it is`, {http: 415})
+  }
+  if (Number(request.headers['content-length']) > limit) throw tooLong(limit)
+  const pieces: Buffer[] = []
+  let length = 0
+  for await (const piece of bodyOf(request, signal)) {
+    length += piece.length
+    if (length > limit) throw tooLong(limit)
+    pieces.push(piece)
+  }
+  return Buffer.concat(pieces, length)
+}
+
+function tooLong(limit: number): Fault {
+  return Fault.invalid('body', `The body is longer than ${limit} bytes`, {http: 413})
+}

@@ -1,0 +1,34 @@
+import type {IncomingHttpHeaders} from 'node:http'
+import {Fault} from '../fault.ts'
+
+/** What each unit of gRPC's TimeoutUnit takes, in ms: PROTOCOL-HTTP2 of gRPC. */
+const units = {H: 3_600_000, M: 60_000, S: 1000, m: 1, u: 0.001, n: 0.000_001} as const
+
+/**
+ * How long the caller is ready to wait, in ms: the smaller of `grpc-timeout` (`1S`, `250m`) and `x-server-timeout`
+ * (seconds); Infinity when it does not say.
+ * @throws {Fault} INVALID_ARGUMENT that names the header when it is malformed
+ */
+export function callerTimeout(headers: IncomingHttpHeaders): number {
+  return Math.min(grpcTimeout(headers['grpc-timeout']), serverTimeout(headers['x-server-timeout']))
+}
+
+function grpcTimeout(header: string | string[] | undefined): number {
+  if (header === undefined) return Number.POSITIVE_INFINITY
+  const match = /^(\d{1,8})([HMSmun])$/.exec(String(header))
+  if (!match) {
+    throw Fault.invalid(
+      'grpc-timeout',
+      `Header grpc-timeout is "${header}": wanted up to 8 digits and one of H, M, S, m, u, n`,
+    )
+  }
+  return Number(match[1]) * units[match[2] as keyof typeof units]
+}
+
+function serverTimeout(header: string | string[] | undefined): number {
+  if (header === undefined) return Number.POSITIVE_INFINITY
+  if (!/^\d{1,9}(\.\d{1,9})?$/.test(String(header))) {
+    throw Fault.invalid('x-server-timeout', `Header x-server-timeout is "${header}": wanted seconds, such as "2.5"`)
+  }
+  return Number(header) * 1000
+}

@@ -1,0 +1,52 @@
+import type {IncomingMessage} from 'node:http'
+import type {Fault} from '../fault.ts'
+
+/** What came of a request. */
+export interface Outcome {
+  readonly status: number
+  readonly fault: Fault | undefined
+  readonly path: string
+  readonly url: string
+  /** Of the response's body. */
+  readonly bytes: number
+  /** In ms. */
+  readonly latency: number
+}
+
+/**
+ * The one record of a request, in Cloud Logging's names.
+ * @see https://cloud.google.com/logging/docs/reference/v2/rest/v2/LogEntry#HttpRequest
+ */
+export function requestRecord(request: IncomingMessage, {status, fault, path, url, bytes, latency}: Outcome) {
+  const level = status >= 500 || fault?.code === 'INTERNAL' ? 'error' : status >= 400 ? 'warn' : 'info'
+  const why = fault ? `: ${fault.message}${fault.hint ? ` (${fault.hint})` : ''}` : ''
+  return {
+    level,
+    message: `${request.method} ${path} ${status} in ${Math.round(latency)} ms${why}`,
+    fields: {
+      httpRequest: {
+        requestMethod: request.method,
+        requestUrl: url,
+        requestSize: request.headers['content-length'],
+        status,
+        responseSize: String(bytes),
+        userAgent: request.headers['user-agent'],
+        remoteIp: remoteIp(request),
+        referer: request.headers.referer,
+        latency: `${(latency / 1000).toFixed(6)}s`,
+        protocol: `HTTP/${request.httpVersion}`,
+      },
+      ...(fault && {code: fault.code}),
+      ...(fault?.cause !== undefined && (level === 'error' ? {err: fault.cause} : {cause: String(fault.cause)})),
+    },
+  } as const
+}
+
+/** The first address of X-Forwarded-For is the caller's as Cloud Run's front end saw it. */
+function remoteIp(request: IncomingMessage): string | undefined {
+  return (
+    String(request.headers['x-forwarded-for'] ?? '')
+      .split(',')[0]
+      ?.trim() || request.socket.remoteAddress
+  )
+}

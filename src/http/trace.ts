@@ -1,0 +1,26 @@
+import type {IncomingHttpHeaders} from 'node:http'
+import {config} from '../config.ts'
+
+/** A W3C traceparent of version 00: https://www.w3.org/TR/trace-context/#traceparent-header */
+const traceparentForm = /^00-([\da-f]{32})-([\da-f]{16})-([\da-f]{2})$/
+
+/** Google's own header: `<32 hex>/<decimal span>;o=1`. */
+const cloudTraceForm = /^([\da-f]{32})(?:\/(\d{1,20}))?(?:;o=(\d))?$/i
+
+/** The fields by which Cloud Logging puts a record under its trace: the span in 16 hex digits whatever header gave it. */
+export function traceFields(headers: IncomingHttpHeaders): Record<string, string | boolean> {
+  const w3c = traceparentForm.exec(String(headers.traceparent ?? ''))
+  if (w3c) return fields(w3c[1]!, w3c[2]!, (Number.parseInt(w3c[3]!, 16) & 1) === 1)
+  const google = cloudTraceForm.exec(String(headers['x-cloud-trace-context'] ?? ''))
+  if (!google) return {}
+  const span = google[2] ? BigInt.asUintN(64, BigInt(google[2])).toString(16).padStart(16, '0') : undefined
+  return fields(google[1]!.toLowerCase(), span, google[3] === '1')
+}
+
+function fields(trace: string, span: string | undefined, sampled: boolean): Record<string, string | boolean> {
+  return {
+    'logging.googleapis.com/trace': config.projectId ? `projects/${config.projectId}/traces/${trace}` : trace,
+    ...(span && {'logging.googleapis.com/spanId': span}),
+    'logging.googleapis.com/trace_sampled': sampled,
+  }
+}
