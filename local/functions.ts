@@ -49,7 +49,7 @@ export async function startFunctions({target, port, env, output}: FunctionsOptio
 }
 
 /** `node_modules/.bin/functions-framework`, which is what Cloud Run starts. */
-function frameworkMain(): string {
+export function frameworkMain(): string {
   const index = createRequire(import.meta.url).resolve('@google-cloud/functions-framework')
   return join(dirname(index), 'main.js')
 }
@@ -58,7 +58,7 @@ function frameworkMain(): string {
  * `port`, or a free one for 0.
  * @throws naming PORT when it is taken
  */
-async function freePort(port: number): Promise<number> {
+export async function freePort(port: number): Promise<number> {
   const probe = createServer().listen(port)
   await once(probe, 'listening').catch((error: NodeJS.ErrnoException) => {
     throw error.code === 'EADDRINUSE'
@@ -72,7 +72,7 @@ async function freePort(port: number): Promise<number> {
 }
 
 /** Resolves as soon as somebody listens on `port`. */
-async function listening(port: number): Promise<void> {
+export async function listening(port: number): Promise<void> {
   for (;;) {
     const socket = connect(port, 'localhost')
     try {

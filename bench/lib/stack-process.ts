@@ -1,0 +1,17 @@
+import {pattern} from '../../local/samples.ts'
+import {sampleBucket, startStack} from '../../local/stack.ts'
+
+/** The local stack in a process of its own, so that what is measured of the functions is theirs alone. */
+const {window, size} = JSON.parse(process.argv[2] ?? '{}') as {window?: number; size: number}
+const stack = await startStack({}, window ? {window} : {})
+const object = await stack.storage?.put(sampleBucket, 'object', pattern(size))
+
+process.on('message', (question) => {
+  if (question === 'repos') {
+    process.send?.(
+      stack.backend?.repo.repos.map(({size, crc32c}) => ({size, crc32c, whole: crc32c === object?.crc32c})),
+    )
+  }
+  if (question === 'stop') stack.close().then(() => process.exit(0))
+})
+process.send?.(stack.env)

@@ -1,0 +1,29 @@
+import test from 'ava'
+import {type App, startApp} from '../helpers/app.ts'
+
+let app: App
+test.before(async () => {
+  app = await startApp()
+  await app.storage.put('samples', 'hello.txt', 'hello')
+})
+test.afterEach.always((t) => app.quiet(t))
+test.after.always(() => app.close())
+
+test.serial('all functions are behind one entry point', async (t) => {
+  t.is((await app.ask(t, '/ping?message=hi')).json.pong.message, 'hi')
+  t.is((await app.ask(t, '/health')).json.status, 'SERVING')
+  const body = JSON.stringify({bucket: 'samples', object: 'hello.txt', context: {creatorId: 'me', name: 'x'}})
+  const headers = {'content-type': 'application/json'}
+  t.is((await app.ask(t, '/upload', {method: 'POST', headers, body})).json.size, 5)
+})
+
+for (const path of ['/', '/pin', '/ping/', '/pings', '/%', '/%70ing', '/constructor', '/favicon.ico', '//ping']) {
+  test.serial(`${path} is 404 in the shape of every failure`, async (t) => {
+    const answer = await app.ask(t, path)
+    t.is(answer.status, 404)
+    t.is(answer.headers.get('content-type'), 'application/json; charset=utf-8')
+    t.is(answer.json.error.code, 404)
+    t.is(answer.json.error.status, 'NOT_FOUND')
+    t.is(answer.json.error.details[0].reason, 'NO_SUCH_PATH')
+  })
+}

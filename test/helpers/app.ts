@@ -1,0 +1,114 @@
+import {once} from 'node:events'
+import type {Server} from 'node:http'
+import type {AddressInfo} from 'node:net'
+import {getTestServer} from '@google-cloud/functions-framework/testing'
+import type {ExecutionContext} from 'ava'
+import type {Backend, BackendOptions} from '../../local/backend.ts'
+import type {MetadataServer} from '../../local/metadata.ts'
+import {startStack} from '../../local/stack.ts'
+import type {StorageServer} from '../../local/storage.ts'
+import type {Handler} from '../../src/http/scope.ts'
+import {runningTimers} from './timers.ts'
+
+export interface AppOptions {
+  /** Which function is served. */
+  readonly target?: string
+  /** What the environment has beside the stack's. */
+  readonly env?: Readonly<Record<string, string>>
+  readonly backend?: BackendOptions
+}
+
+/**
+ * The functions and the local stack, in this process, so that a test sees both ends: the real functions-framework's
+ * server in front, real sockets all the way. One a test file: the configuration is read once a process.
+ */
+export interface App {
+  readonly backend: Backend
+  readonly storage: StorageServer
+  readonly metadata: MetadataServer
+  url(path: string): string
+  /** `fetch` of `path`, read to its end; fails when anything is left open as soon as the answer has come. */
+  ask(t: ExecutionContext, path: string, init?: RequestInit): Promise<Answer>
+  /** Serves `handler` as a function of its own, by the same framework. */
+  serve(handler: Handler): Promise<{readonly url: string; close(): Promise<void>}>
+  /** Waits until both ends are idle, and fails when the functions have anything open then. */
+  quiet(t: ExecutionContext): Promise<void>
+  close(): Promise<void>
+}
+
+export interface Answer {
+  readonly status: number
+  readonly headers: Headers
+  readonly text: string
+  // biome-ignore lint/suspicious/noExplicitAny: tests look into answers of every shape
+  readonly json: any
+}
+
+export async function startApp({target = 'app', env = {}, backend: options = {}}: AppOptions = {}): Promise<App> {
+  const stack = await startStack({}, options)
+  Object.assign(process.env, stack.env, {LOG_LEVEL: 'silent', FUNCTION_TARGET: target}, env)
+  await import('../../src/index.ts')
+  const {serve} = await import('../../src/http/scope.ts')
+  const {requestsInFlight} = await import('../../src/http/shutdown.ts')
+  const {openCalls} = await import('../../src/clients/calls.ts')
+  const {closeChannels} = await import('../../src/clients/channels.ts')
+  const {http} = await import('@google-cloud/functions-framework')
+  const servers: Server[] = []
+
+  const listen = async (name: string) => {
+    const server = getTestServer(name).listen(0, '127.0.0.1')
+    servers.push(server)
+    await once(server, 'listening')
+    return {url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, close: () => closed(server)}
+  }
+  const {url} = await listen(target)
+  const {backend, storage, metadata} = stack
+  if (!backend || !storage || !metadata) throw new Error('The stack is not whole')
+  let served = 0
+
+  return {
+    backend,
+    storage,
+    metadata,
+    url: (path) => `${url}${path}`,
+    async ask(t, path, init) {
+      const response = await fetch(`${url}${path}`, init)
+      const text = await response.text()
+      t.deepEqual({calls: openCalls(), timers: runningTimers()}, {calls: 0, timers: []})
+      return {status: response.status, headers: response.headers, text, json: parsed(text)}
+    },
+    async serve(handler) {
+      const name = `served${++served}`
+      http(name, serve(handler))
+      return await listen(name)
+    },
+    async quiet(t) {
+      await Promise.all([backend.idle(), storage.idle(), metadata.idle()])
+      for (let turns = 0; turns < 100 && requestsInFlight() > 0; turns++) await new Promise(setImmediate)
+      t.deepEqual(
+        {requests: requestsInFlight(), calls: openCalls(), timers: runningTimers()},
+        {requests: 0, calls: 0, timers: []},
+      )
+    },
+    async close() {
+      await Promise.all(servers.map(closed))
+      closeChannels()
+      await stack.close()
+    },
+  }
+}
+
+async function closed(server: Server): Promise<void> {
+  if (!server.listening) return
+  server.close()
+  server.closeAllConnections()
+  await once(server, 'close')
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}

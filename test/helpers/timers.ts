@@ -1,0 +1,28 @@
+/**
+ * Keeps count of the timers that the project's own code has running: loaded before it, so that it sees them all.
+ * Those that libraries keep for themselves, such as a channel's, are not counted.
+ */
+const running = new Map<unknown, string>()
+const {setTimeout: set, clearTimeout: clear} = globalThis
+
+const counted = (callback: (...args: unknown[]) => void, ms?: number, ...args: unknown[]) => {
+  const from = new Error().stack ?? ''
+  const timer = set(() => {
+    running.delete(timer)
+    callback(...args)
+  }, ms)
+  if (/\/src\/(clients|http|functions|life|transcoding)/.test(from)) running.set(timer, from)
+  return timer
+}
+
+// util.promisify must go on finding its own version.
+globalThis.setTimeout = Object.assign(counted, set) as typeof setTimeout
+globalThis.clearTimeout = (timer) => {
+  running.delete(timer)
+  clear(timer as NodeJS.Timeout)
+}
+
+/** Where the timers were started that are still running. */
+export function runningTimers(): string[] {
+  return [...running.values()]
+}
