@@ -5,7 +5,7 @@ import {connect, createServer} from 'node:net'
 import {dirname, join} from 'node:path'
 import {setTimeout as pause} from 'node:timers/promises'
 
-const root = join(import.meta.dirname, '..')
+const project = join(import.meta.dirname, '..')
 
 /** A process that serves one function with the real functions-framework, as Cloud Run starts it. */
 export interface FunctionsProcess {
@@ -21,6 +21,8 @@ export interface FunctionsOptions {
   /** Where it listens; 0: any port that is free. */
   readonly port: number
   readonly env: Readonly<Record<string, string | undefined>>
+  /** Where the project is that they are served from; this one unless given. */
+  readonly root?: string
   /** Whether what it prints goes where ours goes, or is to be read from the process. */
   readonly output: 'inherit' | 'pipe'
 }
@@ -29,7 +31,13 @@ export interface FunctionsOptions {
  * Starts the functions-framework on this project and waits until it listens.
  * @throws when it ends before
  */
-export async function startFunctions({target, port, env, output}: FunctionsOptions): Promise<FunctionsProcess> {
+export async function startFunctions({
+  target,
+  port,
+  env,
+  output,
+  root = project,
+}: FunctionsOptions): Promise<FunctionsProcess> {
   const taken = await freePort(port)
   const child = spawn(process.execPath, [frameworkMain(), `--target=${target}`, `--port=${taken}`], {
     cwd: root,

@@ -1,0 +1,73 @@
+import {execFileSync} from 'node:child_process'
+import {cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync} from 'node:fs'
+import {tmpdir} from 'node:os'
+import {dirname, join, relative} from 'node:path'
+import test from 'ava'
+import ignore from 'ignore'
+import {startFunctions} from '../local/functions.ts'
+import {startStack} from '../local/stack.ts'
+
+const root = join(import.meta.dirname, '..')
+const {packages} = JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8')) as {
+  packages: Record<string, {dev?: boolean}>
+}
+
+/** What gcloud would send, with the dependencies that are left after the buildpack has pruned. */
+function deployed(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'deployed-'))
+  const left = ignore().add(readFileSync(join(root, '.gcloudignore'), 'utf8'))
+  for (const name of readdirSync(root)) {
+    const sent = (path: string) => {
+      const inside = relative(root, path)
+      return !left.ignores(existsSync(join(path, '.')) ? `${inside}/` : inside)
+    }
+    if (name !== '.git' && name !== 'node_modules' && sent(join(root, name))) {
+      cpSync(join(root, name), join(folder, name), {recursive: true, filter: sent})
+    }
+  }
+  for (const [path, {dev}] of Object.entries(packages)) {
+    if (!/^node_modules\/(@[^/]+\/)?[^/]+$/.test(path) || dev || !existsSync(join(root, path))) continue
+    mkdirSync(dirname(join(folder, path)), {recursive: true})
+    symlinkSync(join(root, path), join(folder, path))
+  }
+  return folder
+}
+
+test('a deploy sends what a function is built and run from, and nothing else', (t) => {
+  const folder = deployed()
+  t.teardown(() => rmSync(folder, {recursive: true}))
+  t.deepEqual(readdirSync(folder).sort(), ['node_modules', 'package-lock.json', 'package.json', 'src'])
+})
+
+test('the buildpack accepts the main file', (t) => {
+  const {main} = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {main: string}
+  t.notThrows(() => execFileSync(process.execPath, ['--check', join(root, main)]))
+})
+
+for (const [target, path] of [
+  ['ping', '/?message=hi'],
+  ['health', '/'],
+  ['app', '/ping?message=hi'],
+  ['upload', '/?creatorId=me&name=x'],
+] as const) {
+  test(`${target} runs from what is deployed, alone`, async (t) => {
+    const folder = deployed()
+    const stack = await startStack()
+    const functions = await startFunctions({
+      target,
+      port: 0,
+      root: folder,
+      env: {PATH: process.env.PATH, ...stack.env, LOG_LEVEL: 'silent', K_SERVICE: target},
+      output: 'pipe',
+    })
+    t.teardown(async () => {
+      functions.process.kill()
+      await functions.exited
+      await stack.close()
+      rmSync(folder, {recursive: true})
+    })
+    const init = target === 'upload' ? {method: 'POST', body: 'data', headers: {'content-type': 'text/plain'}} : {}
+    const response = await fetch(functions.url + path, init)
+    t.is(response.status, 200, await response.text())
+  })
+}

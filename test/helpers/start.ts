@@ -1,0 +1,66 @@
+import {type ChildProcess, spawn} from 'node:child_process'
+import {once} from 'node:events'
+import {join} from 'node:path'
+import {createInterface} from 'node:readline'
+
+const root = join(import.meta.dirname, '..', '..')
+
+/** A command of package.json's, running, as somebody at a terminal has it. */
+export interface Started {
+  readonly process: ChildProcess
+  /** All lines so far, of both outputs. */
+  readonly lines: readonly string[]
+  /** The first line that matches, when it comes. */
+  line(pattern: RegExp): Promise<string>
+  readonly exited: Promise<number | null>
+}
+
+/** Runs `npm run <script>` in a process group of its own, so that a Ctrl-C for it can be sent to all of the group. */
+export function npmRun(script: string, env: Record<string, string> = {}): Started {
+  const child = spawn('npm', ['run', '--silent', script], {
+    cwd: root,
+    env: {...process.env, ...env},
+    stdio: ['ignore', 'pipe', 'pipe'],
+    detached: true,
+  })
+  const lines: string[] = []
+  const waiting = new Set<() => void>()
+  for (const output of [child.stdout, child.stderr]) {
+    createInterface({input: output}).on('line', (line) => {
+      lines.push(line)
+      for (const look of waiting) look()
+    })
+  }
+  const exited = once(child, 'close').then(([code]) => code as number | null)
+  return {
+    process: child,
+    lines,
+    exited,
+    line: (pattern) =>
+      new Promise((resolve, reject) => {
+        const look = () => {
+          const found = lines.find((line) => pattern.test(line))
+          if (found === undefined) return
+          waiting.delete(look)
+          resolve(found)
+        }
+        waiting.add(look)
+        look()
+        exited.then((code) => reject(new Error(`Ended with ${code} before ${pattern}:\n${lines.join('\n')}`)))
+      }),
+  }
+}
+
+/** Ctrl-C: the terminal sends it to every process of the group. */
+export function interrupt({process: child}: Started): void {
+  process.kill(-(child.pid ?? 0), 'SIGINT')
+}
+
+/** Whether any process of the group is left. */
+export function anyLeft({process: child}: Started): boolean {
+  try {
+    return process.kill(-(child.pid ?? 0), 0)
+  } catch {
+    return false
+  }
+}

@@ -1,0 +1,66 @@
+import {readFileSync} from 'node:fs'
+import {join} from 'node:path'
+import test from 'ava'
+import {parse} from 'shell-quote'
+import {putSamples} from '../local/samples.ts'
+import {type App, startApp} from './helpers/app.ts'
+
+const root = join(import.meta.dirname, '..')
+const readme = readFileSync(join(root, 'README.md'), 'utf8')
+const requests = [...readme.matchAll(/```sh\n(curl [^`]*)\n```/g)].map(([, command]) => command ?? '')
+
+let app: App
+test.before(async () => {
+  app = await startApp()
+  await putSamples(app.storage)
+})
+test.afterEach.always((t) => app.quiet(t))
+test.after.always(() => app.close())
+
+/** What curl would send: the flags that README uses, and no others. */
+function requestOf(command: string): {path: string; init: RequestInit} {
+  const [curl, ...words] = parse(command) as string[]
+  if (curl !== 'curl') throw new Error(`Not a request: ${command}`)
+  const init = {method: 'GET', headers: {} as Record<string, string>, body: undefined as Buffer | string | undefined}
+  let url = ''
+  for (let word = words.shift(); word !== undefined; word = words.shift()) {
+    if (word === '-N') continue
+    if (word === '-H') {
+      const [name = '', value = ''] = (words.shift() ?? '').split(/:\s*/, 2)
+      init.headers[name] = value
+    } else if (word === '-d' || word === '--data-binary') {
+      const data = words.shift() ?? ''
+      init.body = data.startsWith('@') ? readFileSync(join(root, data.slice(1))) : data
+      init.method = 'POST'
+    } else if (word.startsWith('-')) throw new Error(`What does curl's ${word} do?`)
+    else url = word
+  }
+  return {path: url.replace('http://localhost:8080', ''), init: init as RequestInit}
+}
+
+test('README has a request for every function', (t) => {
+  for (const name of ['ping', 'upload', 'health'])
+    t.true(
+      requests.some((command) => command.includes(`/${name}`)),
+      name,
+    )
+})
+
+for (const command of requests) {
+  test.serial(command, async (t) => {
+    const {path, init} = requestOf(command)
+    t.true(path.startsWith('/'))
+    const answer = await app.ask(t, path, init)
+    t.is(answer.status, 200, answer.text)
+  })
+}
+
+test('README names every variable that the configuration reads', (t) => {
+  const source = readFileSync(join(root, 'src/config.ts'), 'utf8')
+  const names = new Set([...source.matchAll(/env\.([A-Z_]+)|'([A-Z]+(?:_[A-Z]+)+)'/g)].map(([, a, b]) => a ?? b ?? ''))
+  for (const internal of ['K_SERVICE', 'FUNCTION_TARGET', 'GCE_METADATA_IP']) names.delete(internal)
+  t.deepEqual(
+    [...names].filter((name) => !readme.includes(`\`${name}`)),
+    [],
+  )
+})
