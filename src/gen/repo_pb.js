@@ -3,12 +3,13 @@
 /* eslint-disable */
 
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import { file_google_api_annotations } from "./google/api/annotations_pb.js";
 
 /**
  * Describes the file repo.proto.
  */
 export const file_repo = /*@__PURE__*/
-  fileDesc("CgpyZXBvLnByb3RvIkwKEVJlcG9DcmVhdGVSZXF1ZXN0Eh8KB2NvbnRleHQYASABKAsyDC5SZXBvQ29udGV4dEgAEg4KBGRhdGEYAiABKAxIAEIGCgRib2R5Ii8KC1JlcG9Db250ZXh0EhIKCmNyZWF0b3JfaWQYASABKAkSDAoEbmFtZRgCIAEoCSIzCgpSZXBvc2l0b3J5EgoKAmlkGAEgASgJEgwKBG5hbWUYAiABKAkSCwoDdXJsGAMgASgJIjoKD1JlcG9DcmVhdGVSZXBseRIZCgRyZXBvGAEgASgLMgsuUmVwb3NpdG9yeRIMCgRzaXplGAIgASgFMjwKBFJlcG8SNAoKQ3JlYXRlUmVwbxISLlJlcG9DcmVhdGVSZXF1ZXN0GhAuUmVwb0NyZWF0ZVJlcGx5KAFiBnByb3RvMw");
+  fileDesc("CgpyZXBvLnByb3RvIkwKEVJlcG9DcmVhdGVSZXF1ZXN0Eh8KB2NvbnRleHQYASABKAsyDC5SZXBvQ29udGV4dEgAEg4KBGRhdGEYAiABKAxIAEIGCgRib2R5Ii8KC1JlcG9Db250ZXh0EhIKCmNyZWF0b3JfaWQYASABKAkSDAoEbmFtZRgCIAEoCSIzCgpSZXBvc2l0b3J5EgoKAmlkGAEgASgJEgwKBG5hbWUYAiABKAkSCwoDdXJsGAMgASgJIjoKD1JlcG9DcmVhdGVSZXBseRIZCgRyZXBvGAEgASgLMgsuUmVwb3NpdG9yeRIMCgRzaXplGAIgASgFMlMKBFJlcG8SSwoKQ3JlYXRlUmVwbxISLlJlcG9DcmVhdGVSZXF1ZXN0GhAuUmVwb0NyZWF0ZVJlcGx5IhWC0+STAg86ASoiCi9hcGkvcmVwb3MoAWIGcHJvdG8z", [file_google_api_annotations]);
 
 /**
  * Describes the message RepoCreateRequest.

@@ -5,13 +5,14 @@
 // The service of Google's Cloud Run sample backend.
 
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import { file_google_api_annotations } from "../google/api/annotations_pb.js";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 
 /**
  * Describes the file ping/ping.proto.
  */
 export const file_ping_ping = /*@__PURE__*/
-  fileDesc("Cg9waW5nL3BpbmcucHJvdG8SBHBpbmciGgoHUmVxdWVzdBIPCgdtZXNzYWdlGAEgASgJIiQKCFJlc3BvbnNlEhgKBHBvbmcYASABKAsyCi5waW5nLlBvbmciVwoEUG9uZxINCgVpbmRleBgBIAEoBRIPCgdtZXNzYWdlGAIgASgJEi8KC3JlY2VpdmVkX29uGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcDJjCgtQaW5nU2VydmljZRIlCgRTZW5kEg0ucGluZy5SZXF1ZXN0Gg4ucGluZy5SZXNwb25zZRItCgxTZW5kVXBzdHJlYW0SDS5waW5nLlJlcXVlc3QaDi5waW5nLlJlc3BvbnNlYgZwcm90bzM", [file_google_protobuf_timestamp]);
+  fileDesc("Cg9waW5nL3BpbmcucHJvdG8SBHBpbmciGgoHUmVxdWVzdBIPCgdtZXNzYWdlGAEgASgJIiQKCFJlc3BvbnNlEhgKBHBvbmcYASABKAsyCi5waW5nLlBvbmciVwoEUG9uZxINCgVpbmRleBgBIAEoBRIPCgdtZXNzYWdlGAIgASgJEi8KC3JlY2VpdmVkX29uGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcDKiAQoLUGluZ1NlcnZpY2USSAoEU2VuZBINLnBpbmcuUmVxdWVzdBoOLnBpbmcuUmVzcG9uc2UiIYLT5JMCG1oOOgEqIgkvYXBpL3BpbmcSCS9hcGkvcGluZxJJCgxTZW5kVXBzdHJlYW0SDS5waW5nLlJlcXVlc3QaDi5waW5nLlJlc3BvbnNlIhqC0+STAhQSEi9hcGkvcGluZzp1cHN0cmVhbWIGcHJvdG8z", [file_google_api_annotations, file_google_protobuf_timestamp]);
 
 /**
  * Describes the message ping.Request.
