@@ -5,11 +5,11 @@ import {config} from '../config.ts'
 import {Fault} from '../fault.ts'
 import {type UploadRequest, UploadRequestSchema} from '../gen/functions/upload_pb.js'
 import {type RepoCreateReply, RepoCreateReplySchema} from '../gen/repo_pb.js'
-import {preferred} from '../http/accept.ts'
 import {messageFrom} from '../http/message.ts'
 import {only} from '../http/methods.ts'
 import {eventStream, message, ndjson, type Reply} from '../http/reply.ts'
 import type {Handler, Scope} from '../http/scope.ts'
+import {negotiate} from '../transcoding/media.ts'
 
 /** What goes to the backend, and as whose. */
 interface Upload {
@@ -29,7 +29,7 @@ const readAhead = 256 * 1024
  */
 export const upload: Handler = async (scope) => {
   only(scope, 'POST')
-  const shape = preferred(scope, ['application/json', 'application/x-ndjson', 'text/event-stream'])
+  const shape = negotiate(scope.headers.accept, ['application/json', 'application/x-ndjson', 'text/event-stream'])
   const {context, content} = isJob(scope) ? await fromStorage(scope) : await fromBody(scope)
   const progress: Progress = {sent: 0, total: content.size}
   const reply = createRepo(scope, context, content, progress)

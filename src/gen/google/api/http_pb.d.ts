@@ -2,6 +2,8 @@
 // @generated from file google/api/http.proto (package google.api, syntax proto3)
 /* eslint-disable */
 
+// Wire-compatible with googleapis: how a method is called over HTTP.
+
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 
@@ -18,6 +20,11 @@ export declare type Http = Message<"google.api.Http"> & {
    * @generated from field: repeated google.api.HttpRule rules = 1;
    */
   rules: HttpRule[];
+
+  /**
+   * @generated from field: bool fully_decode_reserved_expansion = 2;
+   */
+  fullyDecodeReservedExpansion: boolean;
 };
 
 /**
@@ -30,6 +37,11 @@ export declare const HttpSchema: GenMessage<Http>;
  * @generated from message google.api.HttpRule
  */
 export declare type HttpRule = Message<"google.api.HttpRule"> & {
+  /**
+   * @generated from field: string selector = 1;
+   */
+  selector: string;
+
   /**
    * @generated from oneof google.api.HttpRule.pattern
    */
@@ -72,14 +84,14 @@ export declare type HttpRule = Message<"google.api.HttpRule"> & {
   } | { case: undefined; value?: undefined };
 
   /**
-   * @generated from field: string selector = 1;
-   */
-  selector: string;
-
-  /**
    * @generated from field: string body = 7;
    */
   body: string;
+
+  /**
+   * @generated from field: string response_body = 12;
+   */
+  responseBody: string;
 
   /**
    * @generated from field: repeated google.api.HttpRule additional_bindings = 11;
@@ -94,6 +106,8 @@ export declare type HttpRule = Message<"google.api.HttpRule"> & {
 export declare const HttpRuleSchema: GenMessage<HttpRule>;
 
 /**
+ * A method of HTTP that the pattern has no field for.
+ *
  * @generated from message google.api.CustomHttpPattern
  */
 export declare type CustomHttpPattern = Message<"google.api.CustomHttpPattern"> & {

@@ -1,0 +1,98 @@
+import {base64Encode} from '@bufbuild/protobuf/wire'
+import {Fault} from '../fault.ts'
+import {readBase64} from './scalars.ts'
+
+/** One entry of gRPC metadata: a key in lower case, and bytes where the key ends in `-bin`. */
+export type MetadataEntry = readonly [key: string, value: string | Uint8Array]
+
+/** Headers as Node gives them: names in lower case. */
+export type RequestHeaders = Readonly<Record<string, string | readonly string[] | undefined>>
+
+export interface MetadataOptions {
+  /** Whether `authorization` goes to the backend as well: never unless asked for. */
+  authorization?: boolean | undefined
+}
+
+/** The request headers that go to the backend under their own name (ours). */
+const allowed = new Set(['x-request-id', 'traceparent', 'tracestate', 'x-cloud-trace-context', 'accept-language'])
+
+/** What no caller may set: what belongs to one hop (R), to gRPC, or to who calls the backend. */
+const never = new Set([
+  'connection',
+  'content-length',
+  'content-type',
+  'cookie',
+  'cookie2',
+  'host',
+  'keep-alive',
+  'proxy-authenticate',
+  'proxy-authorization',
+  'proxy-connection',
+  'set-cookie',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
+  'user-agent',
+  'x-serverless-authorization',
+])
+
+const prefix = 'grpc-metadata-'
+
+/**
+ * The metadata that goes to the backend for these request headers.
+ * @throws Fault 400 naming the header, for what metadata cannot hold.
+ */
+export function requestMetadata(headers: RequestHeaders, options: MetadataOptions = {}): MetadataEntry[] {
+  const entries: MetadataEntry[] = []
+  for (const [name, value] of Object.entries(headers)) {
+    const key = metadataKey(name.toLowerCase(), options)
+    if (key === undefined || value === undefined) continue
+    if (!/^[0-9a-z_.-]+$/.test(key)) throw refused(name, 'metadata has keys of letters, digits, "_", "." and "-" alone')
+    for (const text of typeof value === 'string' ? [value] : value) entries.push(...entriesOf(name, key, text))
+  }
+  return entries
+}
+
+/** The headers of an answer for its metadata. */
+export function responseHeaders(metadata: Iterable<MetadataEntry>): [name: string, value: string][] {
+  return prefixed(prefix, metadata)
+}
+
+/** The headers of a unary answer for its trailers. */
+export function trailerHeaders(metadata: Iterable<MetadataEntry>): [name: string, value: string][] {
+  return prefixed('grpc-trailer-', metadata)
+}
+
+function metadataKey(name: string, {authorization = false}: MetadataOptions): string | undefined {
+  const key = name.startsWith(prefix) ? name.slice(prefix.length) : name
+  if (key === 'authorization') return authorization ? key : undefined
+  if (key === '' || key.startsWith('grpc-') || never.has(key)) return undefined
+  return key !== name || allowed.has(key) ? key : undefined
+}
+
+function entriesOf(name: string, key: string, text: string): MetadataEntry[] {
+  if (!key.endsWith('-bin')) {
+    if (!/^[\x20-\x7e]*$/.test(text)) throw refused(name, 'metadata is printable ASCII')
+    return [[key, text]]
+  }
+  return text.split(',').map((part) => {
+    const bytes = readBase64(part.trim())
+    if (!bytes) throw refused(name, `"${part.trim()}" is not base64`)
+    return [key, bytes]
+  })
+}
+
+function prefixed(before: string, metadata: Iterable<MetadataEntry>): [string, string][] {
+  const headers: [string, string][] = []
+  for (const [key, value] of metadata) {
+    const name = key.toLowerCase()
+    if (name.startsWith('grpc-') || name.startsWith(':') || never.has(name)) continue
+    headers.push([`${before}${name}`, typeof value === 'string' ? value : base64Encode(value)])
+  }
+  return headers
+}
+
+function refused(name: string, problem: string): Fault {
+  return Fault.invalid(name, `Cannot pass on header "${name}": ${problem}`)
+}

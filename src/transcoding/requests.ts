@@ -1,0 +1,272 @@
+import {
+  create,
+  type DescField,
+  type DescMessage,
+  fromJson,
+  type JsonValue,
+  type Message,
+  mergeFromJson,
+  ScalarType,
+} from '@bufbuild/protobuf'
+import {Fault} from '../fault.ts'
+import {assign, type FieldPlan, type Origin, planOf, put} from './assign.ts'
+import type {Binding} from './bindings.ts'
+import {type FieldPath, fieldsOf, findField, isPlainMessage, isTextual, kindOf} from './fields.ts'
+import {fitField, fitMessage, type JsonOptions} from './json-fit.ts'
+import {decodeUtf8, parseJson} from './json-text.ts'
+import {type BodyReader, bodyForm} from './media.ts'
+import {parseQuery} from './percent.ts'
+import {refuseMissing} from './required.ts'
+
+/** One part of a multipart/form-data body. */
+export interface Part {
+  name: string
+  value: Uint8Array | string
+  filename?: string | undefined
+  contentType?: string | undefined
+}
+
+/** What a request carries beside its path. */
+export interface RequestParts {
+  /** Raw, without the `?`. */
+  query?: string | undefined
+  contentType?: string | undefined
+  /** The whole body, or the parts that a multipart body was split into. */
+  body?: Uint8Array | string | readonly Part[] | undefined
+}
+
+/** Makes one message after the other out of one request: the path and query go into each of them (ours). */
+export interface MessageReader {
+  /** The message with only what path and query bind. */
+  bare(): Message
+  /** With `text`, the JSON of one message of a client stream, as its body. @throws Fault 400 */
+  json(text: string): Message
+  /** With the next piece of a google.api.HttpBody; its type goes into the first message alone (B). */
+  raw(data: Uint8Array): Message
+}
+
+/** Reads requests of one binding; made once. */
+export class RequestDecoder {
+  readonly #binding: Binding
+  readonly #options: JsonOptions
+  readonly #paths: readonly {plan: FieldPlan; origin: Origin}[]
+  readonly #bound: ReadonlySet<string>
+  readonly #queries = new Map<string, Query>()
+
+  constructor(binding: Binding, options: JsonOptions) {
+    this.#binding = binding
+    this.#options = options
+    this.#paths = binding.variables.map((plan) => ({plan, origin: {name: plan.name, mayRepeat: true}}))
+    this.#bound = new Set(binding.variables.map((plan) => plan.name))
+  }
+
+  /** @throws Fault 400 or 415, naming what cannot be read. */
+  decode(captures: readonly string[], {query, contentType, body}: RequestParts): Message {
+    const assignments = this.#assignments(query)
+    return this.#complete(this.#body(body, contentType), captures, assignments)
+  }
+
+  /** @throws Fault 400 for what path or query have wrong: before the first message of a stream is read. */
+  reader(captures: readonly string[], {query, contentType}: RequestParts): MessageReader {
+    const assignments = this.#assignments(query)
+    const complete = (message: Message) => this.#complete(message, captures, assignments)
+    this.#apply(create(this.#binding.method.input), captures, assignments)
+    let type = contentType
+    return {
+      bare: () => complete(create(this.#binding.method.input)),
+      json: (text) => complete(this.#json(text)),
+      raw: (data) => {
+        const message = this.#raw(data, type)
+        type = undefined
+        return complete(message)
+      },
+    }
+  }
+
+  #complete(message: Message, captures: readonly string[], assignments: readonly Assignment[]): Message {
+    this.#apply(message, captures, assignments)
+    refuseMissing(this.#binding.method.input, message)
+    return message
+  }
+
+  #apply(message: Message, captures: readonly string[], assignments: readonly Assignment[]): void {
+    for (let index = 0; index < this.#paths.length; index++) {
+      const {plan, origin} = this.#paths[index]!
+      assign(message, plan, captures[index]!, origin)
+    }
+    for (const {plan, text, origin} of assignments) assign(message, plan, text, origin)
+  }
+
+  #assignments(query: string | undefined): readonly Assignment[] {
+    if (!query) return none
+    const seen = new Set<string>()
+    const assignments: Assignment[] = []
+    for (const [name, text] of parseQuery(query)) {
+      const found = this.#query(name)
+      if ('skip' in found) continue
+      if ('problem' in found) throw refused(name, found.problem)
+      once(seen, found.plan, name)
+      assignments.push({plan: found.plan, text, origin: {name, mayRepeat: false}})
+    }
+    return assignments
+  }
+
+  #query(name: string): Query {
+    const known = this.#queries.get(name)
+    if (known) return known
+    const found = this.#find(name)
+    // Kept for the fields at the top alone: the paths below may be without number.
+    if (fieldsOf(this.#binding.method.input).has(name)) this.#queries.set(name, found)
+    return found
+  }
+
+  #find(name: string): Query {
+    const found = findField(this.#binding.method.input, name)
+    if ('problem' in found) return this.#options.ignoreUnknown && found.unknown ? {skip: true} : found
+    if (this.#bound.has(found.name)) return {problem: 'the path sets it'}
+    const {body} = this.#binding
+    if (body === '*' || (body && (found.parents[0] ?? found.field) === body)) return {problem: 'the body sets it'}
+    return textual(found)
+  }
+
+  #body(body: RequestParts['body'], contentType: string | undefined): Message {
+    const {method, body: target} = this.#binding
+    if (target === undefined) {
+      if (body?.length) throw Fault.invalid('body', `Cannot read a body: ${this.#binding.rule} takes none`)
+      return create(method.input)
+    }
+    if (!body?.length && contentType === undefined) return create(method.input)
+    if (bodyReaderOf(this.#binding) === 'raw') return this.#raw(bytesOf(body), contentType)
+    if (!body?.length) return create(method.input)
+    if (typeof body === 'object' && !(body instanceof Uint8Array)) return this.#form(body)
+    const form = bodyForm(contentType, 'message')
+    if (form === 'multipart') throw Fault.invalid('body', 'Cannot read a multipart body: expected its parts')
+    const text = typeof body === 'string' ? body : decodeUtf8(body)
+    return form === 'json' ? this.#json(text) : this.#form(parseForm(text))
+  }
+
+  #json(text: string): Message {
+    const {method, body} = this.#binding
+    const value = parseJson(text)
+    if (value === null) throw Fault.invalid('body', 'Cannot read the body: expected a value, got null')
+    const options = {registry: this.#options.registry, ignoreUnknownFields: this.#options.ignoreUnknown, recursionLimit}
+    if (body === undefined) throw Fault.invalid('body', `Cannot read a body: ${this.#binding.rule} takes none`)
+    try {
+      if (body === '*')
+        return fromJson(method.input, fitMessage(method.input, value, '', this.#options) as JsonValue, options)
+      const field = {[body.jsonName]: fitField(body, value, body.name, this.#options)} as JsonValue
+      return mergeFromJson(method.input, create(method.input), field, options)
+    } catch (error) {
+      if (error instanceof Fault) throw error
+      throw Fault.invalid('body', `Cannot read the body: ${(error as Error).message}`, {cause: error})
+    }
+  }
+
+  #raw(data: Uint8Array, contentType: string | undefined): Message {
+    const {method, body} = this.#binding
+    const http = {contentType: contentType ?? '', data}
+    if (body === '*' || body === undefined) return create(method.input, http)
+    const message = create(method.input)
+    put(message, {name: body.name, parents: [], field: body}, create(body.message!, http), {
+      name: 'body',
+      mayRepeat: false,
+    })
+    return message
+  }
+
+  #form(parts: readonly Part[]): Message {
+    const {method, body} = this.#binding
+    const message = create(method.input)
+    const seen = new Set<string>()
+    for (const part of parts) {
+      // Names are those of the fields of the body, be it the whole message or a message in it.
+      const path = body && body !== '*' && isPlainMessage(body) ? `${body.name}.${part.name}` : part.name
+      const found = findField(method.input, path)
+      if ('problem' in found) {
+        if (this.#options.ignoreUnknown && found.unknown) continue
+        throw refused(part.name, found.problem)
+      }
+      if (this.#bound.has(found.name)) throw refused(part.name, 'the path sets it')
+      if (body !== '*' && (found.parents[0] ?? found.field) !== body)
+        throw refused(part.name, 'the body does not set it')
+      once(seen, found, part.name)
+      putPart(message, found, part)
+    }
+    return message
+  }
+}
+
+/** Who reads the body of a request: undefined where there is to be none. */
+export function bodyReaderOf({method, body}: Binding): BodyReader | undefined {
+  if (body === undefined) return undefined
+  const desc = body === '*' ? method.input : body.fieldKind === 'message' ? body.message : undefined
+  if (isHttpBody(desc)) return 'raw'
+  return method.methodKind === 'client_streaming' || method.methodKind === 'bidi_streaming' ? 'stream' : 'message'
+}
+
+/** JSON is held to 100 levels as text; of these protobuf-es counts some twice. */
+const recursionLimit = 500
+
+const none: readonly Assignment[] = []
+
+interface Assignment {
+  plan: FieldPlan
+  text: string
+  origin: Origin
+}
+
+/** What a query parameter sets, why it may not be, or that it is ignored. */
+type Query = {plan: FieldPlan} | {problem: string} | {skip: true}
+
+function textual(path: FieldPath): {plan: FieldPlan} | {problem: string} {
+  if (isTextual(path.field)) return {plan: planOf(path)}
+  return {problem: `it is ${kindOf(path.field)}${isPlainMessage(path.field) ? ': set its fields one by one' : ''}`}
+}
+
+function once(seen: Set<string>, {name, field}: FieldPath, given: string): void {
+  if (field.fieldKind !== 'list' && seen.has(name)) throw refused(given, 'it is there twice, and not repeated')
+  seen.add(name)
+}
+
+function refused(name: string, problem: string): Fault {
+  return Fault.invalid(name, `Cannot set "${name}": ${problem}`)
+}
+
+function parseForm(text: string): Part[] {
+  // A form may hold UTF-8 as it is, a query only escaped.
+  const escaped = text.toWellFormed().replace(/[^\0-\x7f]+/g, encodeURIComponent)
+  return parseQuery(escaped).map(([name, value]) => ({name, value}))
+}
+
+function putPart(message: Message, path: FieldPath, part: Part): void {
+  const origin = {name: part.name, mayRepeat: false}
+  const file = fileValue(path.field, part)
+  if (file) put(message, path, file, origin)
+  else {
+    const found = textual(path)
+    if ('problem' in found) throw refused(part.name, found.problem)
+    assign(message, found.plan, typeof part.value === 'string' ? part.value : decodeUtf8(part.value), origin)
+  }
+}
+
+/** A part that is no text: for an HttpBody, and a file for a field of bytes; elsewhere bytes are base64. */
+function fileValue(field: DescField, part: Part): unknown {
+  if (field.fieldKind === 'map') return undefined
+  if (field.message && isHttpBody(field.message)) {
+    return create(field.message, {contentType: part.contentType ?? '', data: bytesOf(part.value)})
+  }
+  return field.scalar === ScalarType.BYTES && part.filename !== undefined ? bytesOf(part.value) : undefined
+}
+
+/** Whether `desc` is google.api.HttpBody: not JSON, but the bytes of a body and their type (B). */
+export function isHttpBody(desc: DescMessage | undefined): boolean {
+  return desc?.typeName === 'google.api.HttpBody'
+}
+
+const encoder = new TextEncoder()
+
+function bytesOf(body: RequestParts['body']): Uint8Array {
+  if (body === undefined || typeof body === 'string') return encoder.encode(body)
+  if (body instanceof Uint8Array) return body
+  throw Fault.invalid('body', 'Cannot read a multipart body here: expected the bytes alone')
+}

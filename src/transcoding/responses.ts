@@ -1,0 +1,70 @@
+import {type DescField, type JsonValue, type Message, type Registry, ScalarType, toJson} from '@bufbuild/protobuf'
+import {FeatureSet_FieldPresence} from '@bufbuild/protobuf/wkt'
+import {Fault} from '../fault.ts'
+import type {Binding} from './bindings.ts'
+import {isHttpBody} from './requests.ts'
+import {isLong} from './scalars.ts'
+
+/** A whole answer. */
+export interface Encoded {
+  contentType: string
+  body: string | Uint8Array
+}
+
+/** The response of `binding`, or the field of it that response_body names: JSON, or the bytes of an HttpBody. */
+export function encodeResponse(binding: Binding, message: Message, registry: Registry): Encoded {
+  if (answersRaw(binding)) return rawOf(binding, message)
+  return {contentType: 'application/json', body: responseJson(binding, message, registry)}
+}
+
+/** Whether the answer is a google.api.HttpBody: bytes of the backend's own type, whatever Accept says (B). */
+export function answersRaw({method, responseBody}: Binding): boolean {
+  if (!responseBody) return isHttpBody(method.output)
+  return responseBody.fieldKind === 'message' && isHttpBody(responseBody.message)
+}
+
+/** The bytes and the type of an answersRaw() response; an absent field has neither. */
+export function rawOf({responseBody}: Binding, message: Message): {contentType: string; body: Uint8Array} {
+  const body = (responseBody ? fieldValue(message, responseBody) : message) as HttpBody | undefined
+  return {contentType: body?.contentType || 'application/octet-stream', body: body?.data ?? new Uint8Array()}
+}
+
+/**
+ * The JSON text of a response or of its response_body.
+ * @throws Fault 500 for what has no JSON: an Any of a type that `registry` does not have, a year beyond 9999.
+ */
+export function responseJson({method, responseBody}: Binding, message: Message, registry: Registry): string {
+  try {
+    const json = toJson(method.output, message, {registry})
+    return JSON.stringify(responseBody ? fieldJson(responseBody, json) : json)
+  } catch (cause) {
+    throw new Fault('INTERNAL', `Cannot write the answer of ${method.parent.typeName}.${method.name} as JSON`, {cause})
+  }
+}
+
+interface HttpBody {
+  contentType: string
+  data: Uint8Array
+}
+
+function fieldValue(message: Message, {oneof, localName}: DescField): unknown {
+  const fields = message as unknown as Record<string, unknown>
+  if (!oneof) return fields[localName]
+  const choice = fields[oneof.localName] as {case?: string; value?: unknown}
+  return choice.case === localName ? choice.value : undefined
+}
+
+/** A field that JSON leaves out is its empty value, or null where there is a difference (J). */
+function fieldJson(field: DescField, json: JsonValue): JsonValue {
+  return (json as Record<string, JsonValue>)[field.jsonName] ?? emptyJson(field)
+}
+
+function emptyJson(field: DescField): JsonValue {
+  if (field.fieldKind === 'list') return []
+  if (field.fieldKind === 'map') return {}
+  if (field.presence !== FeatureSet_FieldPresence.IMPLICIT) return null
+  if (field.fieldKind === 'enum') return field.enum.values[0]?.jsonName ?? 0
+  if (field.scalar === ScalarType.BOOL) return false
+  if (field.scalar === ScalarType.STRING || field.scalar === ScalarType.BYTES) return ''
+  return field.scalar && isLong(field.scalar) ? '0' : 0
+}

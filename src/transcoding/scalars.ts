@@ -1,0 +1,83 @@
+import {ScalarType} from '@bufbuild/protobuf'
+import {base64Decode} from '@bufbuild/protobuf/wire'
+
+/** A value of a singular field, as protobuf-es keeps it. */
+export type Scalar = string | number | bigint | boolean | Uint8Array
+
+/** How a scalar is written as text in a path, a query or a form, and within a JSON string. */
+export interface ScalarText {
+  /** Of "expected …": what a caller should have written. */
+  wanted: string
+  /** The value, or undefined when `text` is not one. */
+  read(text: string): Scalar | undefined
+}
+
+const int32 = integer('an integer from -2147483648 to 2147483647', -(2n ** 31n), 2n ** 31n - 1n, Number)
+const uint32 = integer('an integer from 0 to 4294967295', 0n, 2n ** 32n - 1n, Number)
+const int64 = integer('an integer of 64 bits', -(2n ** 63n), 2n ** 63n - 1n, (value) => value)
+const uint64 = integer('a positive integer of 64 bits', 0n, 2n ** 64n - 1n, (value) => value)
+
+/** The text of each scalar type (J): integers exactly and with their range, nothing trimmed or rounded. */
+export const scalarTexts = {
+  [ScalarType.STRING]: {wanted: 'a string', read: (text) => text},
+  [ScalarType.BOOL]: {wanted: 'true or false', read: readBool},
+  [ScalarType.BYTES]: {wanted: 'base64 or base64url', read: readBase64},
+  [ScalarType.DOUBLE]: {wanted: 'a number, "NaN", "Infinity" or "-Infinity"', read: readDouble},
+  [ScalarType.FLOAT]: {wanted: 'a number of 32 bits, "NaN", "Infinity" or "-Infinity"', read: readFloat},
+  [ScalarType.INT32]: int32,
+  [ScalarType.SINT32]: int32,
+  [ScalarType.SFIXED32]: int32,
+  [ScalarType.UINT32]: uint32,
+  [ScalarType.FIXED32]: uint32,
+  [ScalarType.INT64]: int64,
+  [ScalarType.SINT64]: int64,
+  [ScalarType.SFIXED64]: int64,
+  [ScalarType.UINT64]: uint64,
+  [ScalarType.FIXED64]: uint64,
+} as const satisfies Record<ScalarType, ScalarText>
+
+/** Whether values of `type` are 64-bit integers: strings in JSON, bigints here. */
+export function isLong(type: ScalarType): boolean {
+  return scalarTexts[type] === int64 || scalarTexts[type] === uint64
+}
+
+function integer(wanted: string, min: bigint, max: bigint, local: (value: bigint) => Scalar): ScalarText {
+  // 20 digits are the most that fit; more would make a bigint of any size before its range is looked at.
+  const digits = /^-?0*[0-9]{1,20}$/
+  return {
+    wanted,
+    read(text) {
+      if (!digits.test(text)) return undefined
+      const value = BigInt(text)
+      return value < min || value > max ? undefined : local(value)
+    },
+  }
+}
+
+function readBool(text: string): boolean | undefined {
+  return text === 'true' || (text === 'false' ? false : undefined)
+}
+
+const decimal = /^-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?$/
+
+function readDouble(text: string): number | undefined {
+  if (text === 'NaN' || text === 'Infinity' || text === '-Infinity') return Number(text)
+  const value = decimal.test(text) ? Number(text) : Number.NaN
+  return Number.isFinite(value) ? value : undefined
+}
+
+function readFloat(text: string): number | undefined {
+  const value = readDouble(text)
+  if (value === undefined) return undefined
+  // What rounds to infinity in 32 bits is out of range, but infinity itself is not.
+  return Number.isFinite(value) && !Number.isFinite(Math.fround(value)) ? undefined : value
+}
+
+const base64 = /^[A-Za-z0-9+/_-]*(={0,2})$/
+
+/** The bytes of base64 or base64url, padded or not; undefined for anything else, white space too. */
+export function readBase64(text: string): Uint8Array | undefined {
+  const padding = base64.exec(text)?.[1]
+  if (padding === undefined || (padding && text.length % 4 !== 0)) return undefined
+  return (text.length - padding.length) % 4 === 1 ? undefined : base64Decode(text)
+}

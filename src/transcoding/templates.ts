@@ -1,0 +1,126 @@
+/** One segment of a template with its variables taken off: a literal, `*` (one segment) or `**` (zero or more). */
+export type Segment = {kind: 'literal'; text: string} | {kind: '*'} | {kind: '**'}
+
+/** Which segments of a template a variable spans: from `start` to before `end`. */
+export interface Variable {
+  /** The path of fields as it is written: `book.name`. */
+  path: string
+  start: number
+  end: number
+  /** Whether it may span anything but exactly one segment: `{v=a/*}` and `{v=**}` do, `{v}` does not (H). */
+  multi: boolean
+}
+
+/** A path template of google/api/http.proto, parsed. */
+export interface Template {
+  source: string
+  segments: readonly Segment[]
+  variables: readonly Variable[]
+  /** The custom verb after the last `:`, decoded; empty when there is none. */
+  verb: string
+  /** The index of the `**` in `segments`, or -1. */
+  rest: number
+}
+
+/**
+ * Parses by the grammar of google/api/http.proto; beyond it, literals may follow a `**` (ours).
+ * @throws Error whose message says where it stopped and what was wanted there.
+ */
+export function parseTemplate(source: string): Template {
+  const parser = new Parser(source)
+  const {segments, variables, verb} = parser.template()
+  const rest = segments.findIndex((segment) => segment.kind === '**')
+  const after = rest < 0 ? undefined : segments.slice(rest + 1).find((segment) => segment.kind !== 'literal')
+  if (after) throw new Error(`"${after.kind}" after "**": only literals and a verb may follow it`)
+  return {source, segments, variables, verb, rest}
+}
+
+/** A template's shape: two bindings of one shape cannot both be reached. */
+export function shapeOf({segments, verb}: Template): string {
+  const path = segments.map((segment) => (segment.kind === 'literal' ? encodeURIComponent(segment.text) : segment.kind))
+  return `/${path.join('/')}${verb && `:${encodeURIComponent(verb)}`}`
+}
+
+/** What RFC 3986 allows in a segment, less `*` and `:`, which mean something here, and what lies outside ASCII. */
+const literal = /(?:[A-Za-z0-9\-._~!$&'()+,;=@%]|[^\0-\x7f])+/y
+const identifier = /[A-Za-z_][A-Za-z0-9_]*/y
+
+class Parser {
+  readonly #source: string
+  readonly #segments: Segment[] = []
+  readonly #variables: Variable[] = []
+  #at = 0
+
+  constructor(source: string) {
+    this.#source = source
+  }
+
+  template() {
+    if (!this.#take('/')) this.#fail('"/"')
+    this.#list(false)
+    const verb = this.#take(':') ? this.#literal('a verb') : ''
+    if (this.#at < this.#source.length) this.#fail(verb ? 'the end' : '"/", ":" or the end')
+    return {segments: this.#segments, variables: this.#variables, verb}
+  }
+
+  #list(inVariable: boolean) {
+    do {
+      this.#segment(inVariable)
+    } while (this.#take('/'))
+  }
+
+  #segment(inVariable: boolean) {
+    if (this.#take('{')) {
+      if (inVariable) throw new Error(`a variable inside a variable, at character ${this.#at}: they do not nest`)
+      this.#variable()
+    } else if (this.#take('**')) this.#segments.push({kind: '**'})
+    else if (this.#take('*')) this.#segments.push({kind: '*'})
+    else this.#segments.push({kind: 'literal', text: this.#literal('a segment')})
+  }
+
+  #variable() {
+    const start = this.#segments.length
+    const path = this.#fieldPath()
+    if (this.#take('=')) this.#list(true)
+    else this.#segments.push({kind: '*'})
+    if (!this.#take('}')) this.#fail('"}"')
+    const end = this.#segments.length
+    if (this.#variables.some((variable) => variable.path === path)) throw new Error(`"{${path}}" is there twice`)
+    this.#variables.push({path, start, end, multi: end - start > 1 || this.#segments[start]?.kind === '**'})
+  }
+
+  #fieldPath(): string {
+    const names: string[] = []
+    do {
+      names.push(this.#match(identifier) ?? this.#fail('the name of a field'))
+    } while (this.#take('.'))
+    return names.join('.')
+  }
+
+  #literal(wanted: string): string {
+    const text = this.#match(literal) ?? this.#fail(wanted)
+    try {
+      return decodeURIComponent(text)
+    } catch {
+      throw new Error(`"${text}" is not percent-encoded UTF-8`)
+    }
+  }
+
+  #take(text: string): boolean {
+    if (!this.#source.startsWith(text, this.#at)) return false
+    this.#at += text.length
+    return true
+  }
+
+  #match(pattern: RegExp): string | undefined {
+    pattern.lastIndex = this.#at
+    const text = pattern.exec(this.#source)?.[0]
+    if (text) this.#at += text.length
+    return text
+  }
+
+  #fail(wanted: string): never {
+    const found = this.#at < this.#source.length ? `"${this.#source[this.#at]}"` : 'the end'
+    throw new Error(`found ${found} at character ${this.#at + 1} where ${wanted} was wanted`)
+  }
+}

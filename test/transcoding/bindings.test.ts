@@ -1,0 +1,145 @@
+import {createFileRegistry} from '@bufbuild/protobuf'
+import test from 'ava'
+import {createTranscoder} from '../../src/transcoding/transcoder.ts'
+import {bound, bytes, type RuleInit, registry, transcode} from './schema.ts'
+
+test('bindings: the rules of a descriptor set, its additional_bindings, and the default ones', (t) => {
+  const {bindings, problems} = createTranscoder({schema: bytes})
+  t.deepEqual(problems, [])
+  t.deepEqual(
+    bindings.map(({method, httpMethod, template}) => `${method.name}: ${httpMethod} ${template.source}`),
+    [
+      'Get: GET /v1/every',
+      'Get: POST /v1/every',
+      'Get: GET /v1/names/{name=shelves/*/books/**}:read',
+      'Unbound: POST /every.EveryService/Unbound',
+      'Upload: POST /every.EveryService/Upload',
+    ],
+  )
+})
+
+test('additional_bindings have a body and a response_body each of their own', (t) => {
+  const {bindings} = transcode([
+    {
+      get: '/a',
+      response: 'child',
+      additional: [
+        {post: '/a', body: '*'},
+        {put: '/a', body: 'child', response: 'names'},
+      ],
+    },
+  ])
+  const named = (field: unknown) => (typeof field === 'object' ? (field as {name: string}).name : field)
+  t.deepEqual(
+    bindings.map(({body, responseBody}) => [named(body), named(responseBody)]),
+    [
+      [undefined, 'child'],
+      ['*', undefined],
+      ['child', 'names'],
+    ],
+  )
+})
+
+test('GATEWAY_DEFAULT_BINDINGS=false: a method without a rule is not served', (t) => {
+  const {bindings} = createTranscoder({schema: registry, defaultBindings: false})
+  t.deepEqual([...new Set(bindings.map(({method}) => method.name))], ['Get'])
+})
+
+test('GATEWAY_SERVICES narrows what is served, and a name that is no service is a problem', (t) => {
+  const schema = createFileRegistry(registry, bound({get: '/a'}))
+  const {bindings, problems} = createTranscoder({schema, services: ['bound.Bound', 'bound.Gone']})
+  t.deepEqual(
+    bindings.map(({rule}) => rule),
+    ['get: "/a"'],
+  )
+  t.deepEqual(problems, ['Cannot serve "bound.Gone": no proto file has a service of this full name'])
+})
+
+/** "Refused at start, with file and method": a rule, and what its line says after those. */
+const refused: [rule: RuleInit, problem: string][] = [
+  [{get: '/{nope}'}, '"{nope}": every.Every has no field "nope"'],
+  [{get: '/{child.nope}'}, '"{child.nope}": every.Child has no field "nope"'],
+  [{get: '/{names}'}, '"{names}" is a repeated field'],
+  [{get: '/{children}'}, '"{children}" is a repeated message'],
+  [{get: '/{children.name}'}, '"{children.name}": "children" is a repeated message, which has no fields'],
+  [{get: '/{labels}'}, '"{labels}" is a map'],
+  [{get: '/{child}'}, '"{child}" is a message'],
+  [{get: '/{struct}'}, '"{struct}" is a message'],
+  [{get: '/{any}'}, '"{any}" is a message'],
+  [{get: '/{name.x}'}, '"{name.x}": "name" is a scalar, which has no fields'],
+  [{get: '/{time.seconds}'}, '"{time.seconds}": "time" is a google.protobuf.Timestamp, which has no fields'],
+  [{get: '/{choice_text}/{choice_long}'}, '"{choice_text}" and "{choice_long}" exclude each other'],
+  [{post: '/{choice_text}', body: 'choice_long'}, '"{choice_text}" and body "choice_long" are of one oneof, "choice"'],
+  [{post: '/{name}', body: 'name'}, '"{name}" is the body as well'],
+  [{post: '/a', body: 'nope'}, 'body: "nope": every.Every has no field "nope"'],
+  [{post: '/a', body: 'child.name'}, 'body: "child.name": every.Every has no field "child.name"'],
+  [{get: '/a', response: 'nope'}, 'response_body: "nope": every.Every has no field "nope"'],
+]
+
+for (const [rule, problem] of refused) {
+  test(`refused at start: ${JSON.stringify(rule)}`, (t) => {
+    const {problems} = transcode([rule])
+    t.is(problems.length, 1)
+    t.true(problems[0]?.startsWith(`bound.proto: bound.Bound.M0: ${rule.get ? 'get' : 'post'}: "`), problems[0])
+    t.true(problems[0]?.includes(problem), problems[0])
+  })
+}
+
+/** A variable binds: "a singular primitive field, nested or not, and a well-known type whose JSON is a string". */
+for (const field of [
+  'name',
+  'flag',
+  'data',
+  'double_value',
+  'int64_value',
+  'color',
+  'child.child.age',
+  'maybe_number',
+]) {
+  test(`a variable binds ${field}`, (t) => t.deepEqual(transcode([{get: `/{${field}}`}]).problems, []))
+}
+for (const field of ['time', 'duration', 'mask', 'string_wrapper', 'int64_wrapper', 'choice_wrapped']) {
+  test(`a variable binds a well-known type: ${field}`, (t) =>
+    t.deepEqual(transcode([{get: `/{${field}}`}]).problems, []))
+}
+
+test('refused at start: a rule without a pattern, an odd kind, and additional_bindings two levels deep', (t) => {
+  const {problems} = transcode([
+    {body: '*'},
+    {custom: {kind: 'G E T', path: '/a'}},
+    {get: '/b', additional: [{get: '/c', additional: [{get: '/d'}]}]},
+  ])
+  t.deepEqual(problems, [
+    'bound.proto: bound.Bound.M0: google.api.http has no pattern: expected get, put, post, delete, patch or custom',
+    'bound.proto: bound.Bound.M1: custom kind "G E T" is no HTTP method: expected a name such as "HEAD", or "*"',
+    'bound.proto: bound.Bound.M2: additional_bindings inside additional_bindings: they go one level deep',
+  ])
+})
+
+/** "Two bindings with the same verb, shape and custom verb": both rules, and whether they collide. */
+const pairs: [RuleInit, RuleInit, collide: boolean][] = [
+  [{get: '/a/{name}'}, {get: '/a/{renamed}'}, true],
+  [{get: '/a/*'}, {get: '/a/{name=*}'}, true],
+  [{get: '/a/{name=b/*}'}, {get: '/a/b/{name}'}, true],
+  [{get: '/a/{name=**}'}, {get: '/a/**'}, true],
+  [{get: '/a%2Fb'}, {get: '/a%2fb'}, true],
+  [{get: '/a'}, {custom: {kind: 'get', path: '/a'}}, true],
+  [{get: '/a/{name}:x'}, {get: '/a/{renamed}:x'}, true],
+  [{get: '/a/{name}:x'}, {get: '/a/{name}:y'}, false],
+  [{get: '/a/{name}'}, {get: '/a/{name}:y'}, false],
+  [{get: '/a/{name}'}, {post: '/a/{name}'}, false],
+  [{get: '/a/{name}'}, {get: '/a/{name=**}'}, false],
+  [{get: '/a'}, {custom: {kind: '*', path: '/a'}}, false],
+]
+
+for (const [first, second, collide] of pairs) {
+  test(`two bindings: ${JSON.stringify(first)} and ${JSON.stringify(second)} ${collide ? 'collide' : 'do not'}`, (t) => {
+    const {problems} = transcode([first, second])
+    t.is(problems.length, collide ? 1 : 0)
+    if (collide)
+      t.regex(
+        problems[0] ?? '',
+        /^bound.proto: bound.Bound.M1: .* takes the same requests as get: .* of bound.proto: bound.Bound.M0$/,
+      )
+  })
+}

@@ -1,0 +1,85 @@
+import test from 'ava'
+import {
+  type MetadataOptions,
+  type RequestHeaders,
+  requestMetadata,
+  responseHeaders,
+  trailerHeaders,
+} from '../../src/transcoding/metadata.ts'
+import {caught, fieldOf} from './schema.ts'
+
+/** "Request headers to metadata": headers, and the metadata or the header that is named. */
+const requests: [key: string, headers: RequestHeaders, outcome: unknown[] | string, options?: MetadataOptions][] = [
+  [
+    'the allow list',
+    {'x-request-id': 'a', traceparent: 'b', tracestate: 'c'},
+    [
+      ['x-request-id', 'a'],
+      ['traceparent', 'b'],
+      ['tracestate', 'c'],
+    ],
+  ],
+  [
+    'the allow list',
+    {'x-cloud-trace-context': 'a', 'accept-language': 'b'},
+    [
+      ['x-cloud-trace-context', 'a'],
+      ['accept-language', 'b'],
+    ],
+  ],
+  ['nothing else', {'x-other': 'a', accept: 'b', 'user-agent': 'c', host: 'd'}, []],
+  ['the prefix taken off', {'grpc-metadata-request-id': 'a'}, [['request-id', 'a']]],
+  [
+    'the prefix taken off',
+    {'Grpc-Metadata-Request-Id': ['a', 'b']},
+    [
+      ['request-id', 'a'],
+      ['request-id', 'b'],
+    ],
+  ],
+  ['the prefix alone', {'grpc-metadata-': 'a'}, []],
+  ['never cookies', {cookie: 'a', 'set-cookie': ['b'], 'grpc-metadata-cookie': 'c'}, []],
+  ['never authorization', {authorization: 'a', 'grpc-metadata-authorization': 'b'}, []],
+  ['never authorization, of Cloud Run either', {'grpc-metadata-x-serverless-authorization': 'b'}, []],
+  ['authorization when asked for', {authorization: 'a'}, [['authorization', 'a']], {authorization: true}],
+  ['never grpc-*', {'grpc-timeout': '1S', 'grpc-metadata-grpc-timeout': '1S', 'grpc-encoding': 'gzip'}, []],
+  ['never hop-by-hop', {connection: 'a', te: 'b', 'grpc-metadata-te': 'c', 'grpc-metadata-transfer-encoding': 'd'}, []],
+  ['-bin is base64', {'grpc-metadata-a-bin': '_wA'}, [['a-bin', Uint8Array.of(0xff, 0)]]],
+  [
+    '-bin is base64',
+    {'grpc-metadata-a-bin': 'AQ==, Ag'},
+    [
+      ['a-bin', Uint8Array.of(1)],
+      ['a-bin', Uint8Array.of(2)],
+    ],
+  ],
+  ['a bad -bin is 400', {'grpc-metadata-a-bin': '***'}, 'grpc-metadata-a-bin'],
+  ['what is no metadata is 400', {'grpc-metadata-a': 'é'}, 'grpc-metadata-a'],
+  ['what is no metadata is 400', {'accept-language': 'a\u0001'}, 'accept-language'],
+  ['what is no metadata is 400', {'grpc-metadata-a!': 'b'}, 'grpc-metadata-a!'],
+]
+
+for (const [key, headers, outcome, options] of requests) {
+  test(`metadata: ${key}: ${JSON.stringify(headers)}`, (t) => {
+    if (typeof outcome === 'string') t.is(fieldOf(caught(() => requestMetadata(headers, options))), outcome)
+    else t.deepEqual(requestMetadata(headers, options) as unknown[], outcome)
+  })
+}
+
+test('metadata: to grpc-metadata-*, trailers to grpc-trailer-*, bytes to base64, without what is gRPC’s own', (t) => {
+  const metadata = [
+    ['request-id', 'a'],
+    ['b-bin', Uint8Array.of(0xff)],
+    ['grpc-status', '0'],
+    ['content-type', 'application/grpc'],
+    ['set-cookie', 'c'],
+  ] as const
+  t.deepEqual(responseHeaders(metadata), [
+    ['grpc-metadata-request-id', 'a'],
+    ['grpc-metadata-b-bin', '/w=='],
+  ])
+  t.deepEqual(trailerHeaders(metadata), [
+    ['grpc-trailer-request-id', 'a'],
+    ['grpc-trailer-b-bin', '/w=='],
+  ])
+})

@@ -1,0 +1,173 @@
+import {type JsonValue, type Message, toJson} from '@bufbuild/protobuf'
+import test from 'ava'
+import type {Part, RequestParts} from '../../src/transcoding/requests.ts'
+import {caught, decode, decodeJson, fieldOf, refusal, registry, transcode} from './schema.ts'
+
+const transcoder = transcode([
+  {post: '/whole/{renamed}', body: '*'},
+  {post: '/child', body: 'child'},
+  {post: '/names', body: 'names'},
+  {post: '/raw/{content_type=text}', body: '*', input: 'google.api.HttpBody'},
+  {post: '/raw', body: '*', input: 'google.api.HttpBody'},
+  {post: '/file/{name}', body: 'file'},
+])
+
+const form = 'application/x-www-form-urlencoded'
+
+/** "application/x-www-form-urlencoded … map to fields by name": path, body, message or the named field. */
+const forms: [path: string, body: string, outcome: object | string][] = [
+  [
+    '/whole/r',
+    'name=a+b&names=x&names=y&child.age=5',
+    {name: 'a b', names: ['x', 'y'], child: {age: 5}, otherName: 'r'},
+  ],
+  ['/whole/r', 'name=%E2%82%AC&data=AQ%3D%3D', {name: '€', data: 'AQ==', otherName: 'r'}],
+  ['/whole/r', 'name=€', {name: '€', otherName: 'r'}],
+  ['/whole/r', '', {otherName: 'r'}],
+  ['/whole/r', 'name=a&name=b', 'name'],
+  ['/whole/r', 'renamed=a', 'renamed'],
+  ['/whole/r', 'nope=a', 'nope'],
+  ['/whole/r', 'children.name=a', 'children.name'],
+  ['/whole/r', 'choice_text=a&choice_long=1', 'choice_long'],
+  ['/whole/r', 'name=%zz', 'name'],
+  ['/child', 'name=a&age=1', {child: {name: 'a', age: 1}}],
+  ['/child', 'child.name=a', {child: {child: {name: 'a'}}}],
+  ['/child', 'flag=true', 'flag'],
+  ['/names', 'names=a&names=b', {names: ['a', 'b']}],
+  ['/names', 'name=a', 'name'],
+]
+
+for (const [path, body, outcome] of forms) {
+  test(`a form: POST ${path} ${body} → ${JSON.stringify(outcome)}`, (t) => {
+    if (typeof outcome === 'string') t.is(refusal(transcoder, 'POST', path, body, form)[0], outcome)
+    else t.deepEqual(decodeJson(transcoder, 'POST', path, body, form), outcome as JsonValue)
+  })
+}
+
+const file = {value: Uint8Array.of(0xff, 0), filename: 'a.bin', contentType: 'image/png'}
+
+/** "multipart/form-data maps to fields by name": path, parts, message or the named field. */
+const multiparts: [key: string, path: string, parts: Part[], outcome: object | string][] = [
+  [
+    'text',
+    '/whole/r',
+    [
+      {name: 'name', value: 'a'},
+      {name: 'numbers', value: '1'},
+    ],
+    {name: 'a', numbers: [1], otherName: 'r'},
+  ],
+  ['text as bytes', '/whole/r', [{name: 'name', value: new TextEncoder().encode('€')}], {name: '€', otherName: 'r'}],
+  ['a file', '/whole/r', [{name: 'data', ...file}], {data: '/wA=', otherName: 'r'}],
+  [
+    'files',
+    '/whole/r',
+    [
+      {name: 'datas', ...file},
+      {name: 'datas', ...file},
+    ],
+    {datas: ['/wA=', '/wA='], otherName: 'r'},
+  ],
+  ['bytes as text', '/whole/r', [{name: 'data', value: '_wA'}], {data: '/wA=', otherName: 'r'}],
+  [
+    'a file for an HttpBody',
+    '/whole/r',
+    [{name: 'file', ...file}],
+    {file: {contentType: 'image/png', data: '/wA='}, otherName: 'r'},
+  ],
+  ['below the body', '/child', [{name: 'name', value: 'a'}], {child: {name: 'a'}}],
+  ['bytes that are no text', '/whole/r', [{name: 'name', value: file.value}], 'body'],
+  [
+    'twice',
+    '/whole/r',
+    [
+      {name: 'data', ...file},
+      {name: 'data', ...file},
+    ],
+    'data',
+  ],
+  ['unknown', '/whole/r', [{name: 'nope', value: 'a'}], 'nope'],
+  ['bound by the path', '/whole/r', [{name: 'otherName', value: 'a'}], 'otherName'],
+  ['a message', '/whole/r', [{name: 'child', value: 'a'}], 'child'],
+]
+
+for (const [key, path, body, outcome] of multiparts) {
+  test(`multipart: ${key}`, (t) => {
+    const match = transcoder.route('POST', path)
+    if ('status' in match) return t.fail()
+    const parts = {contentType: 'multipart/form-data; boundary=x', body}
+    const act = () => transcoder.decodeRequest(match, parts)
+    if (typeof outcome === 'string') return t.is(fieldOf(caught(act)), outcome)
+    return t.deepEqual(json(act()), outcome as JsonValue)
+  })
+}
+
+test('HttpBody as request: the body as it is, whatever its type', (t) => {
+  const bytes = Uint8Array.of(0, 0xff)
+  t.like(decode(transcoder, 'POST', '/raw', bytes, 'image/png'), {contentType: 'image/png', data: bytes})
+  t.like(decode(transcoder, 'POST', '/raw', 'null', 'application/json'), {contentType: 'application/json'})
+  t.like(decode(transcoder, 'POST', '/raw', undefined, 'text/plain'), {
+    contentType: 'text/plain',
+    data: new Uint8Array(),
+  })
+})
+
+test('HttpBody as a field of a request: the body goes into it, the path beside it', (t) => {
+  t.deepEqual(decodeJson(transcoder, 'POST', '/file/a?flag=true', Uint8Array.of(0xff, 0), 'image/png'), {
+    name: 'a',
+    flag: true,
+    file: {contentType: 'image/png', data: '/wA='},
+  })
+})
+
+test('415 for a body of a type that is not read, with what is', (t) => {
+  const fault = caught(() => decode(transcoder, 'POST', '/child', '{}', 'text/plain'))
+  t.is(fault.http, 415)
+  t.is(
+    fault.message,
+    'Cannot read a body of type "text/plain": expected application/json, application/x-www-form-urlencoded, multipart/form-data, in UTF-8',
+  )
+})
+
+function reader(method: string, url: string, parts: RequestParts = {}) {
+  const [path = '', query] = url.split('?')
+  const match = streams.route(method, path)
+  if ('status' in match) throw new Error(`${match.status}`)
+  return streams.readMessages(match, {query, ...parts})
+}
+
+const streams = transcode([
+  {post: '/s/{name}', body: '*'},
+  {post: '/c/{name}', body: 'child'},
+  {post: '/r/{name}', body: 'file'},
+  {post: '/h', body: '*', input: 'google.api.HttpBody'},
+  {get: '/n/{name}'},
+])
+
+test('client streams: path and query bindings go into every message', (t) => {
+  const child = reader('POST', '/c/a?names=x&names=y')
+  t.deepEqual(json(child.json('{"age":1}')), {name: 'a', names: ['x', 'y'], child: {age: 1}})
+  t.deepEqual(json(child.json('{}')), {name: 'a', names: ['x', 'y'], child: {}})
+  const whole = reader('POST', '/s/a')
+  t.deepEqual(json(whole.json('{"flag":true}')), {name: 'a', flag: true})
+  t.deepEqual(json(whole.json('{"int64Value":9007199254740993}')), {name: 'a', int64Value: '9007199254740993'})
+  t.deepEqual(json(reader('GET', '/n/a?flag=true').bare()), {name: 'a', flag: true})
+})
+
+test('client streams: what path or query have wrong is refused before the first message, a message by itself', (t) => {
+  t.is(fieldOf(caught(() => reader('POST', '/c/a?flag=1'))), 'flag')
+  t.is(fieldOf(caught(() => reader('POST', '/c/a?nope=1'))), 'nope')
+  t.is(fieldOf(caught(() => reader('POST', '/s/a').json('{"name":"b"}'))), 'name')
+  t.is(fieldOf(caught(() => reader('POST', '/s/a').json('null'))), 'body')
+})
+
+test('HttpBody in a client stream: the content type is of the first message, the path of each', (t) => {
+  const raw = reader('POST', '/r/a', {contentType: 'image/png'})
+  t.deepEqual(json(raw.raw(Uint8Array.of(1))), {name: 'a', file: {contentType: 'image/png', data: 'AQ=='}})
+  t.deepEqual(json(raw.raw(Uint8Array.of(2))), {name: 'a', file: {data: 'Ag=='}})
+  t.deepEqual(json(reader('POST', '/h').raw(Uint8Array.of(1))), {data: 'AQ=='})
+})
+
+function json(message: Message): JsonValue {
+  return toJson(registry.getMessage(message.$typeName)!, message, {registry})
+}

@@ -1,0 +1,184 @@
+import test from 'ava'
+import {Fault} from '../../src/fault.ts'
+import {unroutedFault} from '../../src/transcoding/router.ts'
+import {transcode} from './schema.ts'
+
+const rules = [
+  {get: '/v1/{name}'},
+  {get: '/v1/{name}:archive'},
+  {get: '/c/{name}/d'},
+  {get: '/v2/ops/{name}:cancel'},
+  {get: '/v3/{name=o/**}'},
+  {get: '/v4/{name=**}:purge'},
+  {get: '/v5/{name=**}/tail/{renamed=end}'},
+  {get: '/v6/{name=shelves/*}/{renamed}'},
+  {get: '/v7/{name=qm}/{renamed}'},
+  {get: '/lit/a%2Fb'},
+  {get: '/lit/%C3%A9'},
+  {get: '/all/**'},
+]
+
+/** "Matching happens on the raw path": path, rule (null for 404), name, renamed. */
+const matches: [key: string, path: string, rule: string | null, name?: string, renamed?: string][] = [
+  ['`*` is exactly one segment', '/v1/a', '/v1/{name}', 'a'],
+  ['`*` is exactly one segment', '/v1/a/b', null],
+  ['`*` is exactly one segment', '/v1', null],
+  ['an empty segment', '/v1/', null],
+  ['an empty segment', '/c//d', null],
+  ['an empty segment', '/v2/ops/:cancel', null],
+  ['an empty segment', '/c/x/d/', null],
+  ['`**` may be empty', '/v4/:purge', '/v4/{name=**}:purge', ''],
+  ['`**` may be empty', '/v4:purge', '/v4/{name=**}:purge', ''],
+  ['`**` zero or more', '/v4/a:purge', '/v4/{name=**}:purge', 'a'],
+  ['`**` zero or more', '/v4/a/b/c:purge', '/v4/{name=**}:purge', 'a/b/c'],
+  ['`**` of zero segments', '/v3/o', '/v3/{name=o/**}', 'o'],
+  ['`**` of zero segments', '/v3/o/', '/v3/{name=o/**}', 'o/'],
+  ['`**` of zero segments', '/v3/o/a/b', '/v3/{name=o/**}', 'o/a/b'],
+  ['`**` of zero segments', '/all', '/all/**'],
+  ['literals after `**`', '/v5/a/b/tail/end', '/v5/{name=**}/tail/{renamed=end}', 'a/b', 'end'],
+  ['literals after `**`', '/v5/tail/end', '/v5/{name=**}/tail/{renamed=end}', '', 'end'],
+  ['literals after `**`', '/v5/tail/end/tail/end', '/v5/{name=**}/tail/{renamed=end}', 'tail/end', 'end'],
+  ['literals after `**`', '/v5/end', null],
+  ['a literal capture', '/v7/qm/x', '/v7/{name=qm}/{renamed}', 'qm', 'x'],
+  ['a literal capture', '/v7/other/x', null],
+  ['decoding exactly once', '/v1/%252F', '/v1/{name}', '%2F'],
+  ['single-segment: every %XX', '/v1/a%2Fb%20c', '/v1/{name}', 'a/b c'],
+  ['single-segment: every %XX', '/v1/%e2%82%ac', '/v1/{name}', '€'],
+  [
+    'multi-segment: all but %2F',
+    '/v6/shelves/a%2Fb%2fc%20d/x%2Fy',
+    '/v6/{name=shelves/*}/{renamed}',
+    'shelves/a%2Fb%2fc d',
+    'x/y',
+  ],
+  ['multi-segment: all but %2F', '/v6/shelves/%252F/x', '/v6/{name=shelves/*}/{renamed}', 'shelves/%2F', 'x'],
+  ['`+` in a path', '/v1/a+b', '/v1/{name}', 'a+b'],
+  ['literals compared decoded', '/lit/a%2fb', '/lit/a%2Fb'],
+  ['literals compared decoded', '/lit/a%2Fb', '/lit/a%2Fb'],
+  ['literals compared decoded', '/l%69t/%c3%A9', '/lit/%C3%A9'],
+  ['literals compared decoded', '/lit/a/b', null],
+  ['bytes outside of ASCII, as Node gives them', '/v1/\xc3\xa9', '/v1/{name}', 'é'],
+  ['%3A never starts a verb', '/v1/a%3Aarchive', '/v1/{name}', 'a:archive'],
+  ['verb', '/v1/a:archive', '/v1/{name}:archive', 'a'],
+  ['verb', '/v1/a:b:archive', '/v1/{name}:archive', 'a:b'],
+  ['verb: colon included', '/v1/a:other', '/v1/{name}', 'a:other'],
+  ['verb: colon included', '/v1/a:archive:x', '/v1/{name}', 'a:archive:x'],
+  ['verb: last segment only', '/c/a:archive/d', '/c/{name}/d', 'a:archive'],
+  ['verb: a registered one is claimed', '/c/x/d:archive', null],
+  ['no such path', '/', null],
+  ['no such path', 'v1/a', null],
+  ['no such path', '', null],
+  ['no such path', '/nope', null],
+]
+
+const transcoder = transcode(rules)
+
+for (const [key, path, rule, name, renamed] of matches) {
+  test(`${key}: ${JSON.stringify(path)} → ${rule ?? 404}`, (t) => {
+    const match = transcoder.route('GET', path)
+    if ('status' in match) {
+      t.deepEqual([match.status, rule], [404, null])
+      return
+    }
+    t.is(match.binding.template.source as string | null, rule)
+    t.deepEqual(
+      [...match.captures],
+      [name, renamed].filter((value) => value !== undefined),
+    )
+  })
+}
+
+for (const path of [
+  '/v1/%',
+  '/v1/%2',
+  '/v1/%zz',
+  '/v1/%ff',
+  '/v1/%c3',
+  '/nope/%',
+  '/v1/\xe9',
+  '/v1/\u20ac',
+  '/v1/a:%',
+]) {
+  test(`a malformed escape or invalid UTF-8: ${JSON.stringify(path)} is 400`, (t) => {
+    const fault = t.throws(() => transcoder.route('GET', path), {instanceOf: Fault})
+    t.is(fault?.http, 400)
+    t.like(fault?.toJSON(), {error: {details: [{fieldViolations: [{field: 'path'}]}]}})
+  })
+}
+
+/** "Overlaps": among which rules, path, which one takes it. */
+const overlaps: [templates: string[], path: string, taker: string][] = [
+  [['/a/*', '/a/b'], '/a/b', '/a/b'],
+  [['/a/**', '/a/*'], '/a/b', '/a/*'],
+  [['/**', '/a/*', '/a/b'], '/a/c/d', '/**'],
+  [['/a/*/c', '/a/b/*'], '/a/b/c', '/a/b/*'],
+  // Backtracking: the literal "b" leads nowhere, so "*" is tried, and then "**".
+  [['/a/b/x', '/a/*/y'], '/a/b/y', '/a/*/y'],
+  [['/a/b/x', '/a/*/y', '/a/**'], '/a/b/z', '/a/**'],
+  [['/a/b/**/x', '/a/*/c'], '/a/b/c', '/a/*/c'],
+  [['/{name=**}', '/a/{name=**}/c'], '/a/b/c', '/a/{name=**}/c'],
+  [['/**/c', '/**/b/c', '/**'], '/a/b/c', '/**/b/c'],
+  [['/**/c', '/**/b/c', '/**'], '/a/c', '/**/c'],
+  [['/a/*:v', '/a/b'], '/a/b:v', '/a/*:v'],
+  [['/a', '/a/**'], '/a', '/a'],
+]
+
+for (const [templates, path, taker] of overlaps) {
+  for (const order of [templates, templates.toReversed()]) {
+    test(`overlaps: of ${order.join(' and ')}, ${path} is for ${taker}`, (t) => {
+      const match = transcode(order.map((get) => ({get}))).route('GET', path)
+      t.is('binding' in match && match.binding.template.source, taker)
+    })
+  }
+}
+
+test('overlaps are among the bindings of one HTTP method: a literal for POST does not hide a variable for GET', (t) => {
+  const match = transcode([{post: '/a/b'}, {get: '/a/{name}'}]).route('GET', '/a/b')
+  t.is('binding' in match && match.binding.rule, 'get: "/a/{name}"')
+})
+
+const methods = transcode([
+  {get: '/a'},
+  {put: '/a', body: '*'},
+  {custom: {kind: 'purge', path: '/a'}},
+  {custom: {kind: 'HEAD', path: '/headed'}},
+  {get: '/headed'},
+  {custom: {kind: 'OPTIONS', path: '/optioned'}},
+  {custom: {kind: '*', path: '/any'}},
+  {delete: '/any'},
+  {get: '/any'},
+  {patch: '/only/{name}:verb'},
+])
+
+/** HTTP method, path, and the rule or the status with its Allow. */
+const byMethod: [key: string, method: string, path: string, outcome: string][] = [
+  ['405 with Allow', 'POST', '/a', '405 GET, HEAD, OPTIONS, PURGE, PUT'],
+  ['405 with Allow', 'GET', '/only/x:verb', '405 OPTIONS, PATCH'],
+  ['404', 'GET', '/only/x', '404 '],
+  ['404', 'OPTIONS', '/b', '404 '],
+  ['HEAD answers as GET', 'HEAD', '/a', 'get: "/a" head'],
+  ['HEAD: unless a custom HEAD is bound', 'HEAD', '/headed', 'custom: {kind: "HEAD", path: "/headed"}'],
+  ['OPTIONS answers 204 with Allow', 'OPTIONS', '/a', '204 GET, HEAD, OPTIONS, PURGE, PUT'],
+  ['OPTIONS: unless bound', 'OPTIONS', '/optioned', 'custom: {kind: "OPTIONS", path: "/optioned"}'],
+  ['custom kinds', 'PURGE', '/a', 'custom: {kind: "purge", path: "/a"}'],
+  ['custom "*" is any method', 'POST', '/any', 'custom: {kind: "*", path: "/any"}'],
+  ['custom "*" is any method', 'BREW', '/any', 'custom: {kind: "*", path: "/any"}'],
+  ['custom "*" is any method', 'OPTIONS', '/any', 'custom: {kind: "*", path: "/any"}'],
+  ['custom "*": the method of its own goes first', 'DELETE', '/any', 'delete: "/any"'],
+  ['custom "*": HEAD is for the GET', 'HEAD', '/any', 'get: "/any" head'],
+]
+
+for (const [key, method, path, outcome] of byMethod) {
+  test(`${key}: ${method} ${path} → ${outcome}`, (t) => {
+    const match = methods.route(method, path)
+    if ('status' in match) t.is(`${match.status} ${match.allow.join(', ')}`, outcome)
+    else t.is(`${match.binding.rule}${match.head ? ' head' : ''}`, outcome)
+  })
+}
+
+test('a 405 as a fault has the Allow header, a 404 names the path', (t) => {
+  const known = unroutedFault({status: 405, allow: ['GET', 'HEAD']}, 'POST', '/a')
+  t.like(known, {http: 405, message: 'Cannot POST "/a": it takes GET, HEAD', headers: {allow: 'GET, HEAD'}})
+  const unknown = unroutedFault({status: 404, allow: []}, 'GET', '/b')
+  t.like(unknown, {http: 404, code: 'NOT_FOUND', message: 'Cannot find "/b": no method is bound to this path'})
+})

@@ -1,0 +1,153 @@
+import {execFileSync} from 'node:child_process'
+import {cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync} from 'node:fs'
+import {tmpdir} from 'node:os'
+import {join} from 'node:path'
+import {
+  clone,
+  create,
+  createFileRegistry,
+  type FileRegistry,
+  fromBinary,
+  type JsonValue,
+  type Message,
+  type MessageInitShape,
+  setExtension,
+  toJson,
+} from '@bufbuild/protobuf'
+import {
+  type FileDescriptorProto,
+  FileDescriptorProtoSchema,
+  FileDescriptorSetSchema,
+  MethodDescriptorProtoSchema,
+  MethodOptionsSchema,
+} from '@bufbuild/protobuf/wkt'
+import {Fault} from '../../src/fault.ts'
+import {http} from '../../src/gen/google/api/annotations_pb.js'
+import {HttpRuleSchema} from '../../src/gen/google/api/http_pb.js'
+import {createTranscoder, type Transcoder, type TranscoderOptions} from '../../src/transcoding/transcoder.ts'
+
+const root = join(import.meta.dirname, '../..')
+
+/** The protos beside this file, as `buf build` makes them into one set. */
+export const bytes = build()
+const set = fromBinary(FileDescriptorSetSchema, bytes)
+export const registry: FileRegistry = createFileRegistry(set)
+
+function build(): Uint8Array {
+  const folder = mkdtempSync(join(tmpdir(), 'transcoding-'))
+  try {
+    cpSync(join(import.meta.dirname, 'protos'), folder, {recursive: true})
+    // Ours over the tests' own: what is served is what is tested.
+    cpSync(join(root, 'proto/google/api'), join(folder, 'google/api'), {recursive: true})
+    writeFileSync(join(folder, 'buf.yaml'), 'version: v2\n')
+    execFileSync(join(root, 'node_modules/.bin/buf'), ['build', '-o', 'set.binpb'], {cwd: folder})
+    return readFileSync(join(folder, 'set.binpb'))
+  } finally {
+    rmSync(folder, {recursive: true})
+  }
+}
+
+/** A rule as a proto would have it, and the types of its method: every.Every unless given. */
+export type RuleInit = MessageInitShape<typeof HttpRuleSchema> & {
+  get?: string
+  put?: string
+  post?: string
+  patch?: string
+  delete?: string
+  custom?: {kind: string; path: string}
+  additional?: RuleInit[]
+  response?: string
+  input?: string
+  output?: string
+}
+
+/** A registry that has only a service `bound.Bound` with a method for each rule: M0, M1, … */
+export function bound(...rules: (RuleInit | undefined)[]): FileRegistry {
+  const file = create(FileDescriptorProtoSchema, {
+    name: 'bound.proto',
+    package: 'bound',
+    syntax: 'proto3',
+    dependency: set.file.map(({name}) => name),
+    service: [{name: 'Bound', method: rules.map(methodOf)}],
+  })
+  return createFileRegistry(create(FileDescriptorSetSchema, {file: [...withoutServices(), file]}))
+}
+
+/** A transcoder for these rules alone. */
+export function transcode(rules: (RuleInit | undefined)[], options: Partial<TranscoderOptions> = {}): Transcoder {
+  return createTranscoder({schema: bound(...rules), ...options})
+}
+
+/** The request that a transcoder makes of an HTTP request to a path with its query. */
+export function decode(transcoder: Transcoder, method: string, url: string, body?: string | Uint8Array, type?: string) {
+  const [path = '', query] = url.split(/\?(.*)/s)
+  const match = transcoder.route(method, path)
+  if ('status' in match) throw new Error(`${match.status} for ${method} ${url}`)
+  return transcoder.decodeRequest(match, {query, body, contentType: type}) as Message & Record<string, unknown>
+}
+
+/** As decode(), as proto3 JSON. */
+export function decodeJson(transcoder: Transcoder, ...request: Rest<typeof decode>): JsonValue {
+  const message = decode(transcoder, ...request)
+  return toJson(transcoder.registry.getMessage(message.$typeName)!, message, {registry: transcoder.registry})
+}
+
+/** The field that the 400 for a request names, and its text. */
+export function refusal(transcoder: Transcoder, ...request: Rest<typeof decode>): [field: string, message: string] {
+  const fault = caught(() => decode(transcoder, ...request))
+  if (fault.http !== 400) throw fault
+  return [fieldOf(fault), fault.message]
+}
+
+/** The Fault that `act` throws. */
+export function caught(act: () => unknown): Fault {
+  try {
+    act()
+  } catch (error) {
+    if (error instanceof Fault) return error
+    throw error
+  }
+  throw new Error('a Fault was expected')
+}
+
+/** The field that a Fault's BadRequest names. */
+export function fieldOf(fault: Fault): string {
+  const [detail] = fault.detailsJson() as [{fieldViolations: [{field?: string}]}]
+  // proto3 JSON leaves an empty string out.
+  return detail.fieldViolations[0].field ?? ''
+}
+
+type Rest<F extends (...args: never[]) => unknown> = Parameters<F> extends [unknown, ...infer R] ? R : never
+
+function withoutServices(): FileDescriptorProto[] {
+  return set.file.map((file) => Object.assign(clone(FileDescriptorProtoSchema, file), {service: []}))
+}
+
+function methodOf(rule: RuleInit | undefined, index: number) {
+  const options = create(MethodOptionsSchema)
+  if (rule) setExtension(options, http, ruleOf(rule) as ReturnType<typeof create<typeof HttpRuleSchema>>)
+  return create(MethodDescriptorProtoSchema, {
+    name: `M${index}`,
+    inputType: `.${rule?.input ?? 'every.Every'}`,
+    outputType: `.${rule?.output ?? 'every.Every'}`,
+    options,
+  })
+}
+
+function ruleOf({get, put, post, patch, delete: remove, custom, additional, response, body}: RuleInit): Message {
+  const patterns = {get, put, post, patch, delete: remove, custom}
+  const chosen = Object.entries(patterns).find(([, value]) => value !== undefined)
+  const rule = create(HttpRuleSchema, {
+    pattern: chosen && ({case: chosen[0], value: chosen[1]} as never),
+    body: body ?? '',
+    additionalBindings: additional?.map(ruleOf) as never,
+  })
+  if (response) withResponseBody(rule, response)
+  return rule
+}
+
+/** The generated HttpRule may be of an http.proto without the field: there it is among the unknown ones. */
+function withResponseBody(rule: Message, name: string): void {
+  if ('responseBody' in rule) rule.responseBody = name
+  else rule.$unknown = [{no: 12, wireType: 2, data: Uint8Array.of(name.length, ...new TextEncoder().encode(name))}]
+}

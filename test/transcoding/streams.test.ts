@@ -1,0 +1,152 @@
+import test from 'ava'
+import {Fault} from '../../src/fault.ts'
+import {JsonSplitter} from '../../src/transcoding/json-splitter.ts'
+import type {StreamType} from '../../src/transcoding/media.ts'
+import {type ErrorShape, errorJson, streamEncoder} from '../../src/transcoding/streams.ts'
+import {caught, fieldOf} from './schema.ts'
+
+const utf8 = new TextEncoder()
+
+/** "Sending a client stream: NDJSON, a JSON array or concatenated JSON values": bytes and the texts of the values. */
+const split: [key: string, text: string, values: string[]][] = [
+  ['nothing', '', []],
+  ['white space', ' \n', []],
+  ['NDJSON', '{"a":1}\n{"a":2}\n', ['{"a":1}', '{"a":2}']],
+  ['NDJSON without the last newline', '{"a":1}\r\n{"a":2}', ['{"a":1}', '{"a":2}']],
+  ['NDJSON with empty lines', '\n\n{}\n\n{}\n', ['{}', '{}']],
+  ['concatenated', '{"a":1}{"a":2} {"a":3}', ['{"a":1}', '{"a":2}', '{"a":3}']],
+  [
+    'concatenated scalars',
+    '1 2\n-3.5e7 true null "a""b"1"c"',
+    ['1', '2', '-3.5e7', 'true', 'null', '"a"', '"b"', '1', '"c"'],
+  ],
+  ['a literal at the end', '{}\nfalse', ['{}', 'false']],
+  ['an array later is a value', '{}[1,[2]]', ['{}', '[1,[2]]']],
+  ['an array', '[{"a":1},{"a":2}]', ['{"a":1}', '{"a":2}']],
+  ['an array, spaced', ' [ {"a":1} ,\n {"a":2} ] \n', ['{"a":1}', '{"a":2}']],
+  ['an array of everything', '[1,"a",null,[1,2],{},-0.5]', ['1', '"a"', 'null', '[1,2]', '{}', '-0.5']],
+  ['an empty array', '[ ]', []],
+  ['brackets and commas in strings', '{"a":"}],[{\\"\\\\"}{"b":"\\\\"}', ['{"a":"}],[{\\"\\\\"}', '{"b":"\\\\"}']],
+  ['escapes', '["\\u0041\\"",{"\\"":"\\\\"}]', ['"\\u0041\\""', '{"\\"":"\\\\"}']],
+  ['characters of many bytes', '{"a":"€😀é"}\n"€"', ['{"a":"€😀é"}', '"€"']],
+  ['pretty-printed', '{\n  "a": [\n    1\n  ]\n}\n', ['{\n  "a": [\n    1\n  ]\n}']],
+]
+
+for (const [key, text, values] of split) {
+  for (const size of [1, 3, 1000]) {
+    test(`splitter: ${key}, ${size} bytes at a time: ${text}`, (t) => t.deepEqual(pieces(text, size), values))
+  }
+}
+
+/** Malformed, 400 naming `body`: the text, what comes before, and of the reason. */
+const malformed: [text: string, values: string[], reason: string][] = [
+  ['{"a":1', [], 'the body ends within a value'],
+  ['{}"a', ['{}'], 'the body ends within a value'],
+  ['[1,2', ['1'], 'the body ends within a value'],
+  ['["a"', ['"a"'], 'the body ends within an array'],
+  ['[', [], 'the body ends within an array'],
+  ['["a",', ['"a"'], 'the body ends within an array'],
+  ['["a",]', ['"a"'], 'expected a value, found "]"'],
+  ['[,"a"]', [], 'expected a value, found ","'],
+  ['["a","b"]["c"]', ['"a"', '"b"'], 'something follows the array'],
+  ['["a"]x', ['"a"'], 'something follows the array'],
+  ['["a" "b"]', ['"a"'], 'expected "," or "]"'],
+  ['["a"}', ['"a"'], 'expected "," or "]"'],
+  ['{},{}', ['{}'], 'expected a value, found ","'],
+  ['}', [], 'expected a value, found "}"'],
+  ['{"a":[}]', [], '"}" closes what it did not open'],
+  ['\ufeff{}', [], 'expected a value, found byte 0xef'],
+  ["'a'", [], 'expected a value'],
+  ['NaN', [], 'expected a value'],
+]
+
+for (const [text, values, reason] of malformed) {
+  for (const size of [1, 3, 1000]) {
+    test(`splitter: ${JSON.stringify(text)} is 400, ${size} bytes at a time`, (t) => {
+      const seen: string[] = []
+      const fault = caught(() => pieces(text, size, seen))
+      t.deepEqual([fault.http, fieldOf(fault), seen], [400, 'body', values])
+      t.true(fault.message.includes(reason), fault.message)
+    })
+  }
+}
+
+test('splitter: a value that is complete is there before the next byte is', (t) => {
+  const splitter = new JsonSplitter()
+  t.deepEqual(splitter.push(utf8.encode('[{"a":1}')), ['{"a":1}'])
+  t.deepEqual(splitter.push(utf8.encode(',{"a":')), [])
+  t.deepEqual(splitter.push(utf8.encode('2}')), ['{"a":2}'])
+})
+
+test('splitter: a value of too many bytes is 413, however it comes', (t) => {
+  for (const text of ['"aaaaaaaaa"', '[1234567890123]', '{"a":"bcdefg"}', '{"aaaaaaaaaaaaaaa']) {
+    for (const size of [1, 4, 1000]) {
+      const splitter = new JsonSplitter({maxBytes: 10})
+      const fault = caught(() => feed(splitter, utf8.encode(text), size, []))
+      t.deepEqual([fault.http, fault.code], [413, 'RESOURCE_EXHAUSTED'])
+    }
+  }
+  t.deepEqual(feed(new JsonSplitter({maxBytes: 10}), utf8.encode('"aaaaaaaa""bbbbbbbb"'), 7, []).length, 2)
+})
+
+test('splitter: 100 levels of a value are taken, 101 are 400; the array around it is none of them', (t) => {
+  const nest = (depth: number) => `${'['.repeat(depth)}${']'.repeat(depth)}`
+  t.is(pieces(`[${nest(100)}]`, 7).length, 1)
+  t.is(fieldOf(caught(() => pieces(`[${nest(101)}]`, 7))), 'body')
+  t.is(pieces(`{}${nest(100)}`, 7).length, 2)
+  t.is(fieldOf(caught(() => pieces(`{}${nest(101)}`, 7))), 'body')
+})
+
+test('splitter: bytes that are not UTF-8 are 400', (t) => {
+  t.is(fieldOf(caught(() => new JsonSplitter().push(Uint8Array.of(0x22, 0xff, 0x22)))), 'body')
+})
+
+function pieces(text: string, size: number, seen: string[] = []): string[] {
+  return feed(new JsonSplitter(), utf8.encode(text), size, seen)
+}
+
+function feed(splitter: JsonSplitter, bytes: Uint8Array, size: number, seen: string[]): string[] {
+  for (let at = 0; at < bytes.length; at += size) seen.push(...splitter.push(bytes.slice(at, at + size)))
+  seen.push(...splitter.end())
+  return seen
+}
+
+const fault = new Fault('NOT_FOUND', 'Cannot find "x"')
+const aip = '{"error":{"code":404,"message":"Cannot find \\"x\\"","status":"NOT_FOUND","details":[]}}'
+const rpc = '{"error":{"code":5,"message":"Cannot find \\"x\\"","details":[]}}'
+
+/** "Answering a server stream": the format, the shape of errors, and what two messages, their end and a failure are. */
+const formats: [StreamType, ErrorShape, complete: string, failed: string, empty: string, idle: string][] = [
+  ['application/json', 'aip', '[{"a":1},\n{"a":2}]', '[{"a":1},\n{"a":2}', '[]', ''],
+  ['application/x-ndjson', 'aip', '{"a":1}\n{"a":2}\n', `{"a":1}\n{"a":2}\n${aip}\n`, '', ''],
+  ['application/x-ndjson', 'status', '{"a":1}\n{"a":2}\n', `{"a":1}\n{"a":2}\n${rpc}\n`, '', ''],
+  [
+    'text/event-stream',
+    'aip',
+    'id: 1\ndata: {"a":1}\n\nid: 2\ndata: {"a":2}\n\n',
+    `id: 1\ndata: {"a":1}\n\nid: 2\ndata: {"a":2}\n\nevent: error\ndata: ${aip}\n\n`,
+    '',
+    ':\n\n',
+  ],
+]
+
+for (const [type, shape, complete, failed, empty, idle] of formats) {
+  test(`answering as ${type}, errors as ${shape}`, (t) => {
+    const begun = () => {
+      const stream = streamEncoder(type, shape)
+      return {stream, text: stream.next('{"a":1}') + stream.next('{"a":2}')}
+    }
+    const good = begun()
+    t.is(good.text + good.stream.end(), complete)
+    const bad = begun()
+    t.is(bad.text + bad.stream.fail(fault), failed)
+    t.is(streamEncoder(type, shape).end(), empty)
+    t.is(bad.stream.idle(), idle)
+    t.is(bad.stream.contentType, type)
+  })
+}
+
+test('the shape of errors: AIP-193 by default, google.rpc.Status by the switch', (t) => {
+  t.is(errorJson(fault), aip)
+  t.is(errorJson(fault, 'status'), '{"code":5,"message":"Cannot find \\"x\\"","details":[]}')
+})

@@ -1,0 +1,88 @@
+import test from 'ava'
+import {parseTemplate, shapeOf} from '../../src/transcoding/templates.ts'
+import {transcode} from './schema.ts'
+
+/** "Grammar (H)": template, shape, variables with the segments that they span. */
+const accepted: [
+  template: string,
+  shape: string,
+  variables: [path: string, start: number, end: number, multi: boolean][],
+][] = [
+  ['/a', '/a', []],
+  ['/a/b:verb', '/a/b:verb', []],
+  ['/*', '/*', []],
+  ['/**', '/**', []],
+  ['/a/*/b', '/a/*/b', []],
+  ['/a/**:verb', '/a/**:verb', []],
+  ['/a/**/b/c', '/a/**/b/c', []],
+  ['/{name}', '/*', [['name', 0, 1, false]]],
+  ['/{name=*}', '/*', [['name', 0, 1, false]]],
+  ['/{name=qm}', '/qm', [['name', 0, 1, false]]],
+  ['/{name=**}', '/**', [['name', 0, 1, true]]],
+  ['/v1/{name=shelves/*}', '/v1/shelves/*', [['name', 1, 3, true]]],
+  [
+    '/v1/{a.b_c=x/*/y}/{d}:do',
+    '/v1/x/*/y/*:do',
+    [
+      ['a.b_c', 1, 4, true],
+      ['d', 4, 5, false],
+    ],
+  ],
+  ['/a%2fb', '/a%2Fb', []],
+  ["/-._~!$&'()+,;=@", "/-._~!%24%26'()%2B%2C%3B%3D%40", []],
+]
+
+for (const [template, shape, variables] of accepted) {
+  test(`grammar: ${template} is taken`, (t) => {
+    const parsed = parseTemplate(template)
+    t.is(shapeOf(parsed), shape)
+    t.deepEqual(
+      parsed.variables.map(({path, start, end, multi}) => [path, start, end, multi]),
+      variables,
+    )
+  })
+}
+
+/** "Refused at start". The unknown, repeated, map and message fields are in bindings.test.ts. */
+const refused: [template: string, reason: string][] = [
+  ['', 'found the end at character 1 where "/" was wanted'],
+  ['/', 'found the end at character 2 where a segment was wanted'],
+  ['//', 'found "/" at character 2 where a segment was wanted'],
+  ['/{}', 'found "}" at character 3 where the name of a field was wanted'],
+  ['/a/', 'found the end at character 4 where a segment was wanted'],
+  ['/a//b', 'found "/" at character 4 where a segment was wanted'],
+  [':verb', 'found ":" at character 1 where "/" was wanted'],
+  ['/:verb', 'found ":" at character 2 where a segment was wanted'],
+  ['/a/:verb', 'found ":" at character 4 where a segment was wanted'],
+  ['/{name}:', 'found the end at character 9 where a verb was wanted'],
+  ['/{name}a', 'found "a" at character 8 where "/", ":" or the end was wanted'],
+  ['/a{name}', 'found "{" at character 3 where "/", ":" or the end was wanted'],
+  ['/{name={name}}', 'a variable inside a variable, at character 8: they do not nest'],
+  ['/{1}', 'found "1" at character 3 where the name of a field was wanted'],
+  ['/{field-}', 'found "-" at character 8 where "}" was wanted'],
+  ['/{name.}', 'found "}" at character 8 where the name of a field was wanted'],
+  ['/{name', 'found the end at character 7 where "}" was wanted'],
+  ['/{name=}', 'found "}" at character 8 where a segment was wanted'],
+  ['/foo/bar*', 'found "*" at character 9 where "/", ":" or the end was wanted'],
+  ['/foo/***', 'found "*" at character 8 where "/", ":" or the end was wanted'],
+  ['foo/bar', 'found "f" at character 1 where "/" was wanted'],
+  ['/foo?x', 'found "?" at character 5 where "/", ":" or the end was wanted'],
+  ['/foo#x', 'found "#" at character 5 where "/", ":" or the end was wanted'],
+  ['/foo bar', 'found " " at character 5 where "/", ":" or the end was wanted'],
+  ['/a:b:c', 'found ":" at character 5 where the end was wanted'],
+  ['/a:b/c', 'found "/" at character 5 where the end was wanted'],
+  ['/a/**/**', '"**" after "**": only literals and a verb may follow it'],
+  ['/a/**/*', '"*" after "**": only literals and a verb may follow it'],
+  ['/{name=**}/{flag}', '"*" after "**": only literals and a verb may follow it'],
+  ['/{name}/{name}', '"{name}" is there twice'],
+  ['/%zz', '"%zz" is not percent-encoded UTF-8'],
+  ['/%ff', '"%ff" is not percent-encoded UTF-8'],
+]
+
+for (const [template, reason] of refused) {
+  test(`refused at start: "${template}"`, (t) => {
+    const {problems, bindings} = transcode([{get: template}])
+    t.deepEqual(problems, [`bound.proto: bound.Bound.M0: get: "${template}": ${reason}`])
+    t.is(bindings.length, 0)
+  })
+}
