@@ -34,6 +34,10 @@ http('obvious', async (request, response) => {
     readableObjectMode: true,
     transform: (data, _, done) => done(null, create(RepoCreateRequestSchema, {body: {case: 'data', value: data}})),
   })
-  await pipeline(storage.bucket(bucket).file(object).createReadStream(), messages, call)
+  await pipeline(
+    storage.bucket(bucket).file(object).createReadStream(),
+    messages,
+    call as unknown as NodeJS.WritableStream,
+  )
   response.json({size: (await reply.promise).size})
 })

@@ -1,0 +1,75 @@
+import {readFileSync} from 'node:fs'
+import {join} from 'node:path'
+import {create, createFileRegistry, type FileRegistry, fromBinary, setExtension, toBinary} from '@bufbuild/protobuf'
+import {
+  type FileDescriptorProto,
+  FileDescriptorProtoSchema,
+  FileDescriptorSetSchema,
+  MethodDescriptorProtoSchema,
+  MethodOptionsSchema,
+  ServiceDescriptorProtoSchema,
+} from '@bufbuild/protobuf/wkt'
+import {http} from '../src/gen/google/api/annotations_pb.js'
+import {HttpRuleSchema} from '../src/gen/google/api/http_pb.js'
+import {createTranscoder} from '../src/transcoding/transcoder.ts'
+import {median} from './lib/processes.ts'
+
+/** A look-up among 10 bindings and among 5,000: its cost must not grow with their number. */
+const rounds = 15
+const lookups = 200_000
+/** What 5,000 may cost, as a multiple of 10. */
+const aim = 1.3
+
+const set = fromBinary(FileDescriptorSetSchema, readFileSync(join(import.meta.dirname, '../src/gen/descriptors.binpb')))
+
+const few = lookup(10)
+const many = lookup(5000)
+const cost: {few: number[]; many: number[]} = {few: [], many: []}
+for (let round = 0; round <= rounds; round++) {
+  for (const [name, run] of [
+    ['few', few],
+    ['many', many],
+  ] as const) {
+    const measured = run()
+    if (round > 0) cost[name].push(measured)
+  }
+}
+const ratio = median(cost.many) / median(cost.few)
+console.table({
+  '10 bindings': {'ns a look-up': Math.round(median(cost.few))},
+  '5,000 bindings': {'ns a look-up': Math.round(median(cost.many))},
+})
+console.log(`ratio ${ratio.toFixed(2)} (aim: under ${aim})`)
+if (ratio >= aim) process.exitCode = 1
+
+/** Gives a function that measures look-ups among `count` bindings, in ns each: the same ten paths whatever their number. */
+function lookup(count: number): () => number {
+  const transcoder = createTranscoder({schema: registryOf(count), services: ['bench.Many']})
+  if (transcoder.bindings.length !== count) throw new Error(transcoder.problems.join('\n'))
+  const paths = Array.from({length: 10}, (_, i) => `/v1/kinds/k${i}/users/ada/items/${i}`)
+  return () => {
+    const began = process.hrtime.bigint()
+    for (let i = 0; i < lookups; i++) transcoder.route('GET', paths[i % paths.length]!)
+    return Number(process.hrtime.bigint() - began) / lookups
+  }
+}
+
+function registryOf(count: number): FileRegistry {
+  const method = Array.from({length: count}, (_, i) => {
+    const options = create(MethodOptionsSchema)
+    const get = `/v1/kinds/k${i}/users/{name}/items/{body.name}`
+    setExtension(options, http, create(HttpRuleSchema, {pattern: {case: 'get', value: get}}))
+    // As it is read from a file: extensions are unknown fields there.
+    const read = fromBinary(MethodOptionsSchema, toBinary(MethodOptionsSchema, options))
+    const type = {inputType: '.person.PersonReq', outputType: '.person.PersonRes'}
+    return create(MethodDescriptorProtoSchema, {name: `M${i}`, ...type, options: read})
+  })
+  const file: FileDescriptorProto = create(FileDescriptorProtoSchema, {
+    name: 'bench/many.proto',
+    package: 'bench',
+    syntax: 'proto3',
+    dependency: ['person/person.proto'],
+    service: [create(ServiceDescriptorProtoSchema, {name: 'Many', method})],
+  })
+  return createFileRegistry(create(FileDescriptorSetSchema, {file: [...set.file, file]}))
+}
