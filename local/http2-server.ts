@@ -62,6 +62,8 @@ function stepInFront(server: Http2Server, admit: NonNullable<Http2Options['admit
       opening = stream
       try {
         for (const listener of listeners) listener.call(server, stream, headers, ...rest)
+        // A request without a message ends by itself, whether anybody reads it or not: while it waited to be admitted.
+        if (stream.readableEnded) stream.emit('end')
       } finally {
         opening = undefined
       }

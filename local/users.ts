@@ -13,8 +13,8 @@ export const users = {
       Users,
       {
         getUser({id, email}) {
-          if (!id) checkEmail(email)
-          return {user: {id: id || email.slice(0, email.indexOf('@')), firstName: 'Ada', lastName: 'Lovelace', age: 36}}
+          if (email) checkEmail(email)
+          return {user: {id: id || email.split('@')[0] || 'ada', firstName: 'Ada', lastName: 'Lovelace', age: 36}}
         },
         async *getHelp(requests) {
           for await (const {user, request} of requests) {

@@ -37,8 +37,27 @@ export interface Config {
   readonly logLevel: LogLevel
   /** Lines for a person rather than for Cloud Logging. */
   readonly logPretty: boolean
+  readonly gateway: GatewayConfig
+  /** The origins whose pages may call; `*` for all; none unless set. */
+  readonly corsOrigins: ReadonlySet<string>
   /** The function that is deployed here. */
   readonly target: string
+}
+
+/** What the gateway serves, and how. */
+export interface GatewayConfig {
+  /** A file with a FileDescriptorSet; undefined: the one that is built from proto/. */
+  readonly descriptors: string | undefined
+  /** Full names of services; undefined: all of them. */
+  readonly services: readonly string[] | undefined
+  /** Whether a method without a rule is served at `POST /<package.Service>/<Method>`. */
+  readonly defaultBindings: boolean
+  /** Whether unknown JSON fields and query parameters are dropped rather than refused. */
+  readonly ignoreUnknown: boolean
+  /** The shape of failures: AIP-193's, or google.rpc.Status. */
+  readonly errors: 'aip' | 'status'
+  /** How long an event stream is silent before a comment is sent, in ms. */
+  readonly eventStreamPing: number
 }
 
 const logLevels = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const
@@ -52,6 +71,13 @@ type Env = Readonly<Record<string, string | undefined>>
  */
 export function readConfig(env: Env): Config {
   const onCloudRun = env.K_SERVICE !== undefined
+  // The framework reads it, and would listen on a file of that name.
+  setting(
+    env,
+    'PORT',
+    'a port, from 0 to 65535',
+    (text) => (/^\d{1,5}$/.test(text) && Number(text) < 65536) || undefined,
+  )
   const backends = readBackends(env)
   return Object.freeze({
     backendOf: (name) => {
@@ -71,11 +97,34 @@ export function readConfig(env: Env): Config {
         logLevels.find((level) => level === text),
       ) ?? 'info',
     logPretty: !onCloudRun && process.stdout.isTTY === true,
+    gateway: readGateway(env),
+    corsOrigins: new Set(list(env.CORS_ORIGINS)),
     target: targetOf(env),
   } satisfies Config)
 }
 
 const urlWanted = '"https://" (or "http://" for plaintext) and a host, such as "https://ping-xyz.a.run.app"'
+
+function readGateway(env: Env): GatewayConfig {
+  const services = list(env.GATEWAY_SERVICES)
+  return {
+    descriptors: env.GATEWAY_DESCRIPTORS || undefined,
+    services: services.length > 0 ? services : undefined,
+    defaultBindings: flag(env, 'GATEWAY_DEFAULT_BINDINGS', true),
+    ignoreUnknown: flag(env, 'GATEWAY_IGNORE_UNKNOWN', false),
+    errors: setting(env, 'GATEWAY_ERRORS', '"aip" or "status"', (text) => errorShapes.find((s) => s === text)) ?? 'aip',
+    eventStreamPing: 1000 * seconds(env, 'EVENT_STREAM_PING_SECONDS', {least: 0.001, most: 3600, otherwise: 15}),
+  }
+}
+
+const errorShapes = ['aip', 'status'] as const
+
+function flag(env: Env, name: string, otherwise: boolean): boolean {
+  const value = setting(env, name, '"true" or "false"', (text) =>
+    text === 'true' || text === 'false' ? text : undefined,
+  )
+  return value === undefined ? otherwise : value === 'true'
+}
 
 /** As the framework finds it: its command line wins. */
 function targetOf(env: Env): string {
@@ -96,7 +145,7 @@ function readBackends(env: Env): Map<string, Backend> {
     const owner = variable.replace('AUDIENCE', 'URL')
     if (!backends.has(owner)) {
       throw new ConfigError(
-        `${variable}="${env[variable]}": wanted ${owner} beside it, the URL that it is the audience of`,
+        `${as(variable, env[variable])}: wanted ${owner} beside it, the URL that it is the audience of`,
       )
     }
   }
@@ -114,11 +163,11 @@ function toBackend(env: Env, variable: string, url: URL): Backend {
   const audience = given === 'none' ? undefined : (given ?? (tls ? `https://${url.hostname}` : undefined))
   if (audience && !tls && !isLoopback(url.hostname)) {
     throw new ConfigError(
-      `${named}="${audience}": wanted "none", or https in ${variable}="${env[variable]}": an ID token never travels in the clear`,
+      `${as(named, audience)}: wanted "none", or https in ${as(variable, env[variable])}: an ID token never travels in the clear`,
     )
   }
   if (audience && /[\s\p{Cc}]/u.test(audience)) {
-    throw new ConfigError(`${named}="${audience}": wanted an audience without spaces, or "none"`)
+    throw new ConfigError(`${as(named, audience)}: wanted an audience without spaces, or "none"`)
   }
   const host = url.hostname
   return Object.freeze({
@@ -182,8 +231,13 @@ function setting<T>(env: Env, name: string, wanted: string, parse: (text: string
   const text = env[name]
   if (!text) return undefined
   const value = parse(text)
-  if (value === undefined) throw new ConfigError(`${name}="${text}": wanted ${wanted}`)
+  if (value === undefined) throw new ConfigError(`${as(name, text)}: wanted ${wanted}`)
   return value
+}
+
+/** A variable as it is set, in one line whatever its value. */
+function as(name: string, value: string | undefined): string {
+  return `${name}=${JSON.stringify(value)}`
 }
 
 /** The configuration of this instance. */

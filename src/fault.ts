@@ -130,7 +130,7 @@ export class Fault extends Error {
   }
 
   detailsJson(): JsonValue[] {
-    return this.details.filter((any) => any.typeUrl !== debugInfo).map(detailJson)
+    return this.details.filter((any) => !isDebugInfo(any)).map(detailJson)
   }
 }
 
@@ -141,8 +141,10 @@ export function detail<Desc extends DescMessage>(schema: Desc, init: MessageInit
 
 const registry = createRegistry(file_google_rpc_error_details)
 
-/** Stack traces of a backend are nobody's business outside. */
-const debugInfo = `type.googleapis.com/${DebugInfoSchema.typeName}`
+/** Stack traces of a backend are nobody's business outside, whatever host its type's URL names. */
+function isDebugInfo({typeUrl}: Any): boolean {
+  return typeUrl.slice(typeUrl.lastIndexOf('/') + 1) === DebugInfoSchema.typeName
+}
 
 function detailJson(any: Any): JsonValue {
   try {

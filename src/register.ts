@@ -8,6 +8,7 @@ import {leaveRequestsUntouched} from './http/untouched.ts'
 /** Every function by its name: a file in functions/ that exports it. A function of your own is one more row. */
 const functions: Readonly<Record<string, () => Promise<Handler>>> = {
   app: async () => (await import('./functions/app.ts')).app,
+  gateway: async () => (await import('./functions/gateway.ts')).gateway,
   health: async () => (await import('./functions/health.ts')).health,
   ping: async () => (await import('./functions/ping.ts')).ping,
   upload: async () => (await import('./functions/upload.ts')).upload,

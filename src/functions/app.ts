@@ -1,5 +1,5 @@
-import {Fault} from '../fault.ts'
 import type {Handler} from '../http/scope.ts'
+import {gateway} from './gateway.ts'
 import {health} from './health.ts'
 import {ping} from './ping.ts'
 import {upload} from './upload.ts'
@@ -10,11 +10,8 @@ const routes: Readonly<Record<string, Handler>> = {
   '/health': health,
 }
 
-/** All functions behind one entry point. */
+/** All functions behind one entry point: the gateway has every path that no other one has. */
 export const app: Handler = (scope) => {
   const route = Object.hasOwn(routes, scope.path) ? routes[scope.path] : undefined
-  if (route) return route(scope)
-  throw new Fault('NOT_FOUND', `There is nothing at ${scope.path}: there is ${Object.keys(routes).join(', ')}`, {
-    reason: 'NO_SUCH_PATH',
-  })
+  return (route ?? gateway)(scope)
 }

@@ -1,4 +1,4 @@
-import type {IncomingMessage} from 'node:http'
+import type {IncomingHttpHeaders, IncomingMessage} from 'node:http'
 import {Fault} from '../fault.ts'
 import {within} from '../life.ts'
 
@@ -21,10 +21,7 @@ export async function* bodyOf(request: IncomingMessage, signal: AbortSignal): As
  * @throws {Fault} 413 beyond `limit` bytes; 415 when it is compressed: inflating is not limited by what arrives
  */
 export async function wholeBody(request: IncomingMessage, signal: AbortSignal, limit = defaultLimit): Promise<Buffer> {
-  const encoding = request.headers['content-encoding']
-  if (encoding && encoding.toLowerCase() !== 'identity') {
-    throw Fault.invalid('content-encoding', `The body is encoded with "${encoding}": wanted it as it is`, {http: 415})
-  }
+  refuseCompressed(request.headers)
   if (Number(request.headers['content-length']) > limit) throw tooLong(limit)
   const pieces: Buffer[] = []
   let length = 0
@@ -34,6 +31,20 @@ export async function wholeBody(request: IncomingMessage, signal: AbortSignal, l
     pieces.push(piece)
   }
   return Buffer.concat(pieces, length)
+}
+
+/** Reads what is left of the body into nothing: until it has been read, the connection's next request is not heard. */
+export function discard(request: IncomingMessage): void {
+  // A stream with such a listener, as a reader that left half-way leaves behind, does not flow.
+  request.removeAllListeners('readable')
+  request.resume()
+}
+
+/** @throws {Fault} 415 when the body is compressed */
+export function refuseCompressed(headers: IncomingHttpHeaders): void {
+  const encoding = headers['content-encoding']
+  if (!encoding || encoding.toLowerCase() === 'identity') return
+  throw Fault.invalid('content-encoding', `The body is encoded with "${encoding}": wanted it as it is`, {http: 415})
 }
 
 function tooLong(limit: number): Fault {

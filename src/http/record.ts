@@ -1,4 +1,5 @@
 import type {IncomingMessage} from 'node:http'
+import {inspect} from 'node:util'
 import type {Fault} from '../fault.ts'
 
 /** What came of a request. */
@@ -18,7 +19,9 @@ export interface Outcome {
  * @see https://cloud.google.com/logging/docs/reference/v2/rest/v2/LogEntry#HttpRequest
  */
 export function requestRecord(request: IncomingMessage, {status, fault, path, url, bytes, latency}: Outcome) {
-  const level = status >= 500 || fault?.code === 'INTERNAL' ? 'error' : status >= 400 ? 'warn' : 'info'
+  // What fails after the head has gone out has left with a status that says all is well.
+  const worst = Math.max(status, fault?.http ?? 0)
+  const level = worst >= 500 ? 'error' : worst >= 400 ? 'warn' : 'info'
   const why = fault ? `: ${fault.message}${fault.hint ? ` (${fault.hint})` : ''}` : ''
   return {
     level,
@@ -37,9 +40,13 @@ export function requestRecord(request: IncomingMessage, {status, fault, path, ur
         protocol: `HTTP/${request.httpVersion}`,
       },
       ...(fault && {code: fault.code}),
-      ...(fault?.cause !== undefined && (level === 'error' ? {err: fault.cause} : {cause: String(fault.cause)})),
+      ...(fault?.cause !== undefined && (level === 'error' ? {err: fault.cause} : {cause: inLine(fault.cause)})),
     },
   } as const
+}
+
+function inLine(cause: unknown): string {
+  return cause instanceof Error || typeof cause === 'string' ? String(cause) : inspect(cause, {breakLength: Infinity})
 }
 
 /** The first address of X-Forwarded-For is the caller's as Cloud Run's front end saw it. */

@@ -1,3 +1,4 @@
+import {inspect} from 'node:util'
 import {create, type DescMessage, type JsonValue, type MessageInitShape, toJsonString} from '@bufbuild/protobuf'
 import type {Fault} from '../fault.ts'
 
@@ -5,6 +6,7 @@ import type {Fault} from '../fault.ts'
 export interface Reply {
   /** The HTTP status; 200 unless given. */
   readonly status?: number
+  /** Those that say how long the body is, and where it ends, follow from the body: given here, they are left out. */
   readonly headers?: Readonly<Record<string, string | string[]>>
   /** A value that is sent whole, or pieces that are sent as they come; nothing: an empty body. */
   readonly body?: string | Uint8Array | AsyncIterable<string | Uint8Array>
@@ -46,6 +48,41 @@ export function eventStream(values: AsyncIterable<string>): Reply {
     body: mapped(values, (value) => `id: ${++id}\ndata: ${value}\n\n`),
     failure: (fault) => `event: error\ndata: ${JSON.stringify(fault.toJSON())}\n\n`,
   }
+}
+
+/** Headers that say where a response ends: whoever sends it says that. */
+const framing: ReadonlySet<string> = new Set(['connection', 'content-length', 'keep-alive', 'transfer-encoding'])
+
+/** The reply's own headers, in lower case. */
+export function headersOf({headers = {}}: Reply): Record<string, string | string[]> {
+  const named = Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value] as const)
+  return Object.fromEntries(named.filter(([name]) => !framing.has(name)))
+}
+
+/**
+ * `reply` when it can be sent: what a function returns has a type, and may be anything all the same.
+ * @throws {TypeError} saying what was wanted
+ */
+export function sendable(reply: Reply): Reply {
+  if (typeof reply !== 'object' || reply === null) throw new TypeError(`Returned ${inspect(reply)}: wanted a reply`)
+  const {status = 200, body = ''} = reply
+  if (!Number.isInteger(status) || status < 200 || status > 599) {
+    throw new TypeError(`Replied with status ${inspect(status)}: wanted one from 200 to 599`)
+  }
+  return isStream(body) ? reply : {...reply, body: piece(body)}
+}
+
+export function isStream(body: Reply['body']): body is AsyncIterable<string | Uint8Array> {
+  return typeof body === 'object' && body !== null && Symbol.asyncIterator in body
+}
+
+/**
+ * `value` when it can be sent as a body, or as a piece of one.
+ * @throws {TypeError} saying what was wanted
+ */
+export function piece(value: string | Uint8Array): string | Uint8Array {
+  if (typeof value === 'string' || value instanceof Uint8Array) return value
+  throw new TypeError(`Replied with ${inspect(value, {depth: 0})} in the body: wanted text or bytes`)
 }
 
 async function* mapped<T, U>(values: AsyncIterable<T>, to: (value: T) => U): AsyncGenerator<U> {

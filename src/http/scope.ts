@@ -1,16 +1,17 @@
 import {randomUUID} from 'node:crypto'
-import type {Domain} from 'node:domain'
 import type {IncomingHttpHeaders, IncomingMessage, ServerResponse} from 'node:http'
 import {config} from '../config.ts'
 import {Fault} from '../fault.ts'
 import {type Life, over, within} from '../life.ts'
 import {type Logger, log} from '../log.ts'
-import {bodyOf, wholeBody} from './body.ts'
+import {atMost} from './at-most.ts'
+import {bodyOf, discard, refuseCompressed, wholeBody} from './body.ts'
 import {callerTimeout} from './deadline.ts'
 import {requestRecord} from './record.ts'
-import {failure, type Reply} from './reply.ts'
+import {failure, headersOf, isStream, piece, type Reply, sendable} from './reply.ts'
 import {inFlight, isStopping} from './shutdown.ts'
-import {traceFields} from './trace.ts'
+import {passedOn, traceFields} from './trace.ts'
+import {inNameOf} from './uncaught.ts'
 import {contentTypeOf, urlOf} from './untouched.ts'
 
 /** The life of one HTTP request, and what it asks. */
@@ -31,13 +32,16 @@ export interface Scope extends Life {
    * @throws {Fault} 413 beyond the limit, 415 when it is compressed
    */
   bytes(limit?: number): Promise<Buffer>
+  /** @throws {Fault} 415 when the body is compressed: inflating is not limited by what arrives */
+  refuseCompressed(): void
+  /** Headers that the answer has, whatever it will be. */
+  readonly also: Record<string, string>
+  /** What a failure looks like; AIP-193 unless set. */
+  failure: (fault: Fault) => Reply
 }
 
 /** What a function is: it gets a scope and gives a reply, and whatever it does, its caller gets one answer. */
 export type Handler = (scope: Scope) => Promise<Reply> | Reply
-
-/** Headers that go through to backends. */
-const traceHeaders = ['traceparent', 'tracestate', 'x-cloud-trace-context'] as const
 
 /** What is kept of the function's own timeout, to answer 504 before the platform does, in ms. */
 const toAnswer = 1000
@@ -50,7 +54,10 @@ const grace = 500
  * begun in the scope has ended before the response has.
  */
 export function serve(handler: Handler): (request: IncomingMessage, response: ServerResponse) => Promise<void> {
-  return (request, response) => new RequestScope(request, response).run(handler)
+  return (request, response) => {
+    const scope = new RequestScope(request, response)
+    return inNameOf(scope, () => scope.run(handler))
+  }
 }
 
 class RequestScope implements Scope {
@@ -61,7 +68,9 @@ class RequestScope implements Scope {
   readonly contentType: string | undefined
   readonly id: string
   readonly trace: Readonly<Record<string, string>>
+  readonly also: Record<string, string> = {}
   deadline = Number.POSITIVE_INFINITY
+  failure = failure
 
   readonly #request: IncomingMessage
   readonly #response: ServerResponse
@@ -110,6 +119,10 @@ class RequestScope implements Scope {
     return wholeBody(this.#request, this.signal, limit)
   }
 
+  refuseCompressed(): void {
+    refuseCompressed(this.headers)
+  }
+
   track<T>(work: Promise<T>): Promise<T> {
     this.#begun.add(work)
     const settled = () => this.#begun.delete(work)
@@ -121,21 +134,28 @@ class RequestScope implements Scope {
     Object.assign(this.#notes, fields)
   }
 
+  fail(fault: Fault): boolean {
+    if (this.signal.aborted) return false
+    this.#end.abort(fault)
+    return true
+  }
+
   async run(handler: Handler): Promise<void> {
     const done = Promise.withResolvers<void>()
-    inFlight({done: done.promise, fail: (fault) => this.#end.abort(fault)})
-    this.#watch()
+    inFlight(this, done.promise)
     let fault: Fault | undefined
     try {
+      this.#watch()
       this.#startClock()
-      await this.#send(await this.#race(Promise.try(handler, this)))
+      await this.#send(sendable(await this.#race(Promise.try(handler, this))))
     } catch (error) {
-      fault = Fault.from(error)
-      await this.#fail(fault)
+      // What cannot be sent, because of a header of its own, is a failure of ours.
+      fault = await this.#fail(Fault.from(error)).catch((cause) => this.#fail(Fault.from(cause)))
     } finally {
       clearTimeout(this.#timer)
-      this.#report(fault)
+      discard(this.#request)
       done.resolve()
+      this.#report(fault ?? (this.#response.writableFinished ? undefined : hungUp()))
     }
   }
 
@@ -143,19 +163,14 @@ class RequestScope implements Scope {
   #watch(): void {
     // The response's `close`, not the request's: that one comes as soon as the body has been read.
     this.#response.once('close', () => {
-      if (!this.#response.writableFinished) this.#end.abort(new Fault('CANCELLED', 'The caller hung up'))
+      if (!this.#response.writableFinished) this.#end.abort(hungUp())
     })
+    if (this.#response.destroyed) this.#end.abort(hungUp())
     this.#response.on('error', () => {})
-    // The framework would answer such an error itself, in its own words, beside our answer.
-    const {domain} = process as {domain?: Domain}
-    domain?.removeAllListeners('error')
-    domain?.on('error', (error) => {
-      if (this.signal.aborted) this.log.error({err: error}, 'Thrown after the request was over')
-      else this.#end.abort(Fault.from(error))
-    })
   }
 
   #startClock(): void {
+    this.signal.throwIfAborted()
     if (isStopping()) throw new Fault('UNAVAILABLE', 'The instance is stopping: try again')
     const timeout = Math.min(callerTimeout(this.headers), config.requestTimeout - toAnswer)
     this.deadline = Date.now() + timeout
@@ -169,94 +184,107 @@ class RequestScope implements Scope {
   }
 
   async #send(reply: Reply): Promise<void> {
-    if (typeof reply !== 'object' || reply === null) {
-      throw new Fault('INTERNAL', 'Internal error', {
-        cause: new TypeError(`The function returned ${reply}: wanted a reply`),
-      })
-    }
-    const {body} = reply
-    if (typeof body === 'object' && Symbol.asyncIterator in body)
-      await this.#stream(reply, body[Symbol.asyncIterator]())
+    const {body = ''} = reply
+    if (isStream(body)) await this.#stream(reply, body[Symbol.asyncIterator]())
     else await this.#finish(reply, typeof body === 'string' ? Buffer.from(body) : body)
   }
 
   /** All that was begun has ended, and then the answer leaves. */
-  async #finish(reply: Reply, body: Uint8Array = new Uint8Array()): Promise<void> {
+  async #finish(reply: Reply, body: Uint8Array): Promise<void> {
     await this.#close(over)
     if (this.#response.destroyed) return
-    const status = reply.status ?? 200
-    const bodiless = status === 204 || status === 304
-    this.#head(reply, bodiless ? {} : {'content-length': String(body.byteLength)})
-    this.#sent = this.method === 'HEAD' || bodiless ? 0 : body.byteLength
+    this.#head(reply, isBodiless(reply) ? {} : {'content-length': String(body.byteLength)})
+    this.#sent = this.#sendsBody(reply) ? body.byteLength : 0
     await this.#flush((sent) => this.#response.end(body, sent))
   }
 
   /** The head goes out with the first piece, so that what fails before it is still answered with a status of its own. */
   async #stream(reply: Reply, pieces: AsyncIterator<string | Uint8Array>): Promise<void> {
     try {
-      for (;;) {
-        const {done, value} = await this.#race(Promise.try(() => pieces.next()))
-        if (!this.#response.headersSent) this.#head(reply)
-        if (done) break
-        await this.#race(this.#write(value))
-      }
+      let next = await this.#next(pieces)
+      this.#head(reply)
+      for (; !next.done && this.#sendsBody(reply); next = await this.#next(pieces)) await this.#write(next.value)
+      if (!next.done) this.#leave(pieces)
+      await this.#close(over)
+      if (!this.#response.destroyed) await this.#flush((sent) => this.#response.end(sent))
     } catch (error) {
-      this.track(Promise.try(() => pieces.return?.()).catch(() => {}))
-      if (!this.#response.headersSent) throw error
       const fault = Fault.from(error)
-      await this.#close(fault)
-      await this.#cut(reply.failure?.(fault))
+      this.#leave(pieces)
+      if (this.#response.headersSent) await this.#cut(fault, reply)
       throw fault
     }
-    await this.#close(over)
-    await this.#flush((sent) => this.#response.end(sent))
   }
 
-  #head(reply: Reply, headers: Record<string, string> = {}): void {
+  async #next(pieces: AsyncIterator<string | Uint8Array>): Promise<IteratorResult<string | Uint8Array>> {
+    const next = await this.#race(Promise.try(() => pieces.next()))
+    if (!next.done) piece(next.value)
+    return next
+  }
+
+  /** Whoever makes the pieces may clean up before the response is finished. */
+  #leave(pieces: AsyncIterator<unknown>): void {
+    this.track(Promise.try(() => pieces.return?.()).catch(() => {}))
+  }
+
+  #sendsBody(reply: Reply): boolean {
+    return this.method !== 'HEAD' && !isBodiless(reply)
+  }
+
+  #head(reply: Reply, framing: Record<string, string> = {}): void {
+    const headers = headersOf(reply)
+    const vary = [this.also.vary, headers.vary].flat().filter((name) => name !== undefined)
     this.#response.writeHead(reply.status ?? 200, {
+      ...this.also,
       ...headers,
-      ...reply.headers,
+      ...(vary.length > 0 && {vary: vary.join(', ')}),
+      ...framing,
       'x-request-id': this.id,
       'x-content-type-options': 'nosniff',
       ...(isStopping() && {connection: 'close'}),
     })
   }
 
-  /** Resolves when more may be written; never, when the caller has hung up: the signal tells that. */
-  async #write(piece: string | Uint8Array): Promise<void> {
-    this.#sent += Buffer.byteLength(piece)
-    if (this.#response.write(piece)) return
+  /** Resolves when more may be written. */
+  async #write(bytes: string | Uint8Array): Promise<void> {
+    this.#sent += Buffer.byteLength(bytes)
+    if (this.#response.write(bytes)) return
     const {promise, resolve} = Promise.withResolvers<void>()
     this.#response.once('drain', resolve)
-    this.#response.once('close', resolve)
-    await promise
-    this.#response.off('drain', resolve)
-    this.#response.off('close', resolve)
+    await within(this.signal, promise).finally(() => this.#response.off('drain', resolve))
   }
 
-  /** Sends `last` and then cuts the connection: what arrived can not pass for all of it. */
-  async #cut(last?: string): Promise<void> {
-    if (last && !this.#response.destroyed) await this.#flush((sent) => this.#response.write(last, sent))
+  /** Sends what the reply says of its failure and then cuts the connection: what arrived can not pass for all of it. */
+  async #cut(fault: Fault, {failure}: Reply): Promise<void> {
+    await this.#close(fault)
+    if (!this.#response.destroyed) {
+      const last = failure?.(fault) ?? ''
+      // A caller that has stopped reading is not waited for.
+      await atMost(
+        grace,
+        this.#flush((sent) => this.#response.write(last, sent)),
+      )
+    }
+    // In HTTP/1.0 a body lasts until the connection closes: only a reset tells that it was cut.
+    if (this.#request.httpVersion === '1.0') this.#request.socket.resetAndDestroy()
     this.#response.destroy()
   }
 
-  async #fail(fault: Fault): Promise<void> {
+  /** Answers with `fault` where there is no answer yet; gives it back. */
+  async #fail(fault: Fault): Promise<Fault> {
     await this.#close(fault)
-    if (this.#response.headersSent || this.#response.destroyed) return
-    const {body, ...head} = failure(fault)
-    await this.#finish(head, Buffer.from(body as string))
+    if (this.#response.headersSent) this.#response.destroy()
+    const {body, ...head} = this.failure(fault)
+    if (!this.#response.destroyed) await this.#finish(head, Buffer.from(body as string))
+    return fault
   }
 
   /** Tells all that was begun to end, and waits until it has. */
   async #close(reason: Fault): Promise<void> {
     clearTimeout(this.#timer)
     if (!this.signal.aborted) this.#end.abort(reason)
-    if (this.#begun.size === 0) return
-    const {promise, resolve} = Promise.withResolvers<'late'>()
-    const timer = setTimeout(resolve, grace, 'late')
-    const ended = await Promise.race([this.#ended(), promise])
-    clearTimeout(timer)
-    if (ended === 'late') this.log.error(`${this.#begun.size} pieces of work did not end when their request did`)
+    if (this.#begun.size === 0 || (await atMost(grace, this.#ended()))) return
+    this.log.error(`${this.#begun.size} pieces of work did not end when their request did`)
+    this.#begun.clear()
   }
 
   async #ended(): Promise<void> {
@@ -272,10 +300,8 @@ class RequestScope implements Scope {
   }
 
   #report(fault: Fault | undefined): void {
-    const hungUp = !this.#response.headersSent
-    const status = hungUp ? 499 : this.#response.statusCode
     const {level, ...record} = requestRecord(this.#request, {
-      status,
+      status: this.#response.headersSent ? this.#response.statusCode : 499,
       fault,
       path: this.path,
       url: urlOf(this.#request),
@@ -286,16 +312,16 @@ class RequestScope implements Scope {
   }
 }
 
+function hungUp(): Fault {
+  return new Fault('CANCELLED', 'The caller hung up')
+}
+
+/** Whether HTTP lets it have no body, and so no length of one. */
+function isBodiless({status}: Reply): boolean {
+  return status === 204 || status === 304
+}
+
 /** The caller's own id when it can be one, or else a new one. */
 function requestId(header: string | string[] | undefined): string {
   return typeof header === 'string' && /^[\x21-\x7e]{1,128}$/.test(header) ? header : randomUUID()
-}
-
-function passedOn(headers: IncomingHttpHeaders): Record<string, string> {
-  const passed: Record<string, string> = {}
-  for (const name of traceHeaders) {
-    const value = headers[name]
-    if (typeof value === 'string') passed[name] = value
-  }
-  return passed
 }

@@ -1,11 +1,23 @@
 import type {IncomingHttpHeaders} from 'node:http'
 import {config} from '../config.ts'
 
-/** A W3C traceparent of version 00: https://www.w3.org/TR/trace-context/#traceparent-header */
-const traceparentForm = /^00-([\da-f]{32})-([\da-f]{16})-([\da-f]{2})$/
+/** A W3C traceparent of version 00, whose ids are not all zeros: https://www.w3.org/TR/trace-context/#traceparent-header */
+const traceparentForm = /^00-(?!0{32})([\da-f]{32})-(?!0{16})([\da-f]{16})-([\da-f]{2})$/
 
 /** Google's own header: `<32 hex>/<decimal span>;o=1`. */
 const cloudTraceForm = /^([\da-f]{32})(?:\/(\d{1,20}))?(?:;o=(\d))?$/i
+
+/** Headers that go through to backends. */
+const traceHeaders = ['traceparent', 'tracestate', 'x-cloud-trace-context'] as const
+
+export function passedOn(headers: IncomingHttpHeaders): Record<string, string> {
+  const passed: Record<string, string> = {}
+  for (const name of traceHeaders) {
+    const value = headers[name]
+    if (typeof value === 'string') passed[name] = value
+  }
+  return passed
+}
 
 /** The fields by which Cloud Logging puts a record under its trace: the span in 16 hex digits whatever header gave it. */
 export function traceFields(headers: IncomingHttpHeaders): Record<string, string | boolean> {
@@ -13,7 +25,7 @@ export function traceFields(headers: IncomingHttpHeaders): Record<string, string
   if (w3c) return fields(w3c[1]!, w3c[2]!, (Number.parseInt(w3c[3]!, 16) & 1) === 1)
   const google = cloudTraceForm.exec(String(headers['x-cloud-trace-context'] ?? ''))
   if (!google) return {}
-  const span = google[2] ? BigInt.asUintN(64, BigInt(google[2])).toString(16).padStart(16, '0') : undefined
+  const span = Number(google[2]) ? BigInt.asUintN(64, BigInt(google[2]!)).toString(16).padStart(16, '0') : undefined
   return fields(google[1]!.toLowerCase(), span, google[3] === '1')
 }
 

@@ -1,5 +1,6 @@
 import {subscribe} from 'node:diagnostics_channel'
 import type {IncomingMessage, Server} from 'node:http'
+import {config} from '../config.ts'
 
 /** What the framework is not to see of a request. */
 interface Kept {
@@ -24,6 +25,8 @@ export function leaveRequestsUntouched(): void {
   subscribe('http.server.request.start', (message) => {
     const {request, server} = message as {request: IncomingMessage; server: Server}
     if (!isExpress(server)) return
+    // Node's own limit of 300 s would end a longer upload that the function has the time for.
+    server.requestTimeout = config.requestTimeout
     kept.set(request, {url: request.url ?? '/', contentType: request.headers['content-type']})
     request.url = '/'
     delete request.headers['content-type']

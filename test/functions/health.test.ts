@@ -23,8 +23,10 @@ test.serial('503 with the backend that fails, and why', async (t) => {
 })
 
 test.serial('503 when the ID token is not to be had', async (t) => {
+  const {log} = await import('../../src/log.ts')
   const {idTokensFor} = await import('../../src/clients/id-tokens.ts')
-  idTokensFor(app.backend.url).forget()
+  const source = idTokensFor(app.backend.url)
+  source.forget(await source.token({signal: AbortSignal.timeout(10_000), deadline: Date.now() + 10_000, log}))
   app.metadata.fail(404, 1)
   const answer = await app.ask(t, '/')
   t.is(answer.status, 503)

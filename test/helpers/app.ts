@@ -52,6 +52,8 @@ export async function startApp({target = 'app', env = {}, backend: options = {}}
   const {requestsInFlight} = await import('../../src/http/shutdown.ts')
   const {openCalls} = await import('../../src/clients/calls.ts')
   const {closeChannels} = await import('../../src/clients/channels.ts')
+  const {whose} = await import('../../src/http/uncaught.ts')
+  leaveToRequests(() => whose() !== undefined)
   const {http} = await import('@google-cloud/functions-framework')
   const servers: Server[] = []
 
@@ -95,6 +97,21 @@ export async function startApp({target = 'app', env = {}, backend: options = {}}
       closeChannels()
       await stack.close()
     },
+  }
+}
+
+/** What is thrown in the name of a request is its answer's affair, not ava's. */
+function leaveToRequests(isRequests: () => boolean): void {
+  for (const event of ['uncaughtException', 'unhandledRejection'] as const) {
+    const runner = process
+      .listeners(event as 'uncaughtException')
+      .filter((listener) => !/failed\(/.test(String(listener)))
+    for (const listener of runner) {
+      process.off(event, listener)
+      process.on(event, (...args: Parameters<typeof listener>) => {
+        if (!isRequests()) listener(...args)
+      })
+    }
   }
 }
 

@@ -1,6 +1,6 @@
 import {once} from 'node:events'
 import http2 from 'node:http2'
-import {status} from '@grpc/grpc-js'
+import {Client, credentials, Metadata, status} from '@grpc/grpc-js'
 import test, {type ExecutionContext} from 'ava'
 import {type BackendOptions, startBackend} from '../../local/backend.ts'
 import type {TokenRequest} from '../../local/id-tokens.ts'
@@ -197,4 +197,20 @@ test('without the check every call is let in', async (t) => {
   const {backend, client} = await start(t, {iam: undefined})
   t.is((await ask(client, send, [{}])).status.code, status.OK)
   t.is(backend.iam, undefined)
+})
+
+test('a call that sends no message is answered, also when its token has to be verified first', async (t) => {
+  const metadata = await startMetadataServer()
+  const backend = await startBackend({iam: metadata})
+  const client = new Client(backend.target, credentials.createInsecure())
+  const sent = new Metadata()
+  sent.set('authorization', `Bearer ${await metadata.mint({audience: backend.url})}`)
+  const call = client.makeBidiStreamRequest('/chat.ChatService/BidirectionalChat', Buffer.from, Buffer.from, sent)
+  call.end()
+  call.resume()
+  const [{code}] = (await once(call, 'status')) as [{code: number}]
+  t.is(code, 0)
+  client.close()
+  await backend.close()
+  await metadata.close()
 })

@@ -1,0 +1,217 @@
+import {readFileSync} from 'node:fs'
+import {join} from 'node:path'
+import type {Message} from '@bufbuild/protobuf'
+import type {Metadata} from '@grpc/grpc-js'
+import type {Call, Requests} from '../clients/calls.ts'
+import {invoke} from '../clients/interceptors.ts'
+import {callOf, onlyAnswer} from '../clients/service-client.ts'
+import {ConfigError, config} from '../config.ts'
+import {Fault} from '../fault.ts'
+import {compressed} from '../http/compress.ts'
+import {allowCors} from '../http/cors.ts'
+import {only} from '../http/methods.ts'
+import {partsOf} from '../http/multipart.ts'
+import {failure, json, type Reply} from '../http/reply.ts'
+import type {Handler, Scope} from '../http/scope.ts'
+import type {Binding} from '../transcoding/bindings.ts'
+import {JsonSplitter} from '../transcoding/json-splitter.ts'
+import {bodyForm, negotiate, streamTypes, unaryTypes} from '../transcoding/media.ts'
+import {type MetadataEntry, requestMetadata, responseHeaders, trailerHeaders} from '../transcoding/metadata.ts'
+import {bodyReaderOf, type RequestParts} from '../transcoding/requests.ts'
+import {answersRaw, rawOf} from '../transcoding/responses.ts'
+import {type Match, type Unrouted, unroutedFault} from '../transcoding/router.ts'
+import {streamEncoder} from '../transcoding/streams.ts'
+import {createTranscoder} from '../transcoding/transcoder.ts'
+
+const {descriptors, services, defaultBindings, ignoreUnknown, errors, eventStreamPing} = config.gateway
+const transcoder = load()
+const backends = new Map(
+  transcoder.bindings.map(({method}) => [method.parent.typeName, config.backendOf(method.parent.typeName)]),
+)
+
+/** Any method of any proto, by its google.api.http rules: all four kinds. */
+export const gateway: Handler = async (scope) => {
+  if (errors === 'status') scope.failure = (fault) => json(fault.toStatusJson(), failure(fault))
+  // Before anything can fail: a page is to read that too.
+  allowCors(scope, [])
+  const match = transcoder.route(scope.method, scope.path)
+  if (!('binding' in match)) return await unbound(scope, match)
+  const {methodKind} = match.binding.method
+  return await (methodKind === 'unary' || methodKind === 'client_streaming' ? whole : streamed)(scope, match)
+}
+
+/** @throws {ConfigError} with a line for each rule that cannot be served */
+function load() {
+  const path = descriptors ?? join(import.meta.dirname, '../gen/descriptors.binpb')
+  const made = (() => {
+    try {
+      return createTranscoder({schema: readFileSync(path), services, defaultBindings, ignoreUnknown})
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error)
+      throw new ConfigError(`GATEWAY_DESCRIPTORS="${path}": wanted a file with a FileDescriptorSet: ${why}`)
+    }
+  })()
+  if (made.problems.length > 0) throw new ConfigError(made.problems.join('\n'))
+  return made
+}
+
+let document: Promise<string> | undefined
+
+/** What no rule takes: the description of all that they take, OPTIONS, 404 and 405. */
+async function unbound(scope: Scope, unrouted: Unrouted): Promise<Reply> {
+  if (scope.path === '/openapi.json' && unrouted.status === 404) {
+    only(scope, 'GET')
+    document ??= describe()
+    return await compressed(scope, {headers: {'content-type': 'application/json'}, body: await document})
+  }
+  allowCors(scope, unrouted.allow)
+  if (unrouted.status === 204) return {status: 204, headers: {allow: unrouted.allow.join(', ')}}
+  throw unroutedFault(unrouted, scope.method, scope.path)
+}
+
+/** OpenAPI 3.1, from the table that requests are routed by; made when first asked for. */
+async function describe(): Promise<string> {
+  const {openApi} = await import('../transcoding/openapi.ts')
+  return JSON.stringify(openApi({...transcoder, title: 'gRPC services over HTTP', version: '1', errors}))
+}
+
+/** One answer: of a unary call, or of a client stream. */
+async function whole(scope: Scope, match: Match<Binding>): Promise<Reply> {
+  const {binding} = match
+  if (!answersRaw(binding)) negotiate(scope.headers.accept, unaryTypes)
+  const call = await callFor(scope, match)
+  const {contentType, body} = transcoder.encodeResponse(binding, await scope.track(onlyAnswer(call)))
+  const headers = {...headersOf(call), ...merged(trailerHeaders(entriesOf(call.trailer)))}
+  return await compressed(scope, {headers: {...headers, 'content-type': contentType}, body})
+}
+
+/** Answers as they come. What fails before the first of them has a status of its own. */
+async function streamed(scope: Scope, match: Match<Binding>): Promise<Reply> {
+  const {binding} = match
+  const encoder = answersRaw(binding) ? undefined : streamEncoder(negotiate(scope.headers.accept, streamTypes), errors)
+  const call = await callFor(scope, match)
+  const messages = invoke(call)[Symbol.asyncIterator]() as AsyncIterator<Message>
+  endWith(scope, messages)
+  if (!encoder) return await rawStream(binding, call, messages)
+  const idle = encoder.idle()
+  const pieces = pausing(messages, idle ? eventStreamPing : Number.POSITIVE_INFINITY)
+  const first = await pieces.next()
+  async function* body() {
+    for (let piece = first; !piece.done; piece = await pieces.next()) {
+      const {value} = piece
+      yield value === nothing ? idle : encoder!.next(transcoder.encodeMessage(binding, value))
+      if (match.head) return
+    }
+    const last = encoder!.end()
+    if (last) yield last
+  }
+  return {
+    headers: {...headersOf(call), 'content-type': encoder.contentType, 'cache-control': 'no-store'},
+    body: body(),
+    failure: (fault) => encoder.fail(fault),
+  }
+}
+
+/** The bytes of one google.api.HttpBody after the other, in the type that the first one names. */
+async function rawStream(binding: Binding, call: Call, messages: AsyncIterator<Message>): Promise<Reply> {
+  const first = await messages.next()
+  async function* body() {
+    for (let next = first; !next.done; next = await messages.next()) yield rawOf(binding, next.value).body
+  }
+  const contentType = first.done ? 'application/octet-stream' : rawOf(binding, first.value).contentType
+  return {headers: {...headersOf(call), 'content-type': contentType}, body: body()}
+}
+
+const nothing = Symbol('nothing came')
+
+/** `messages`, and `nothing` whenever none has come for `ms`. */
+async function* pausing(messages: AsyncIterator<Message>, ms: number): AsyncGenerator<Message | typeof nothing> {
+  for (;;) {
+    const pending = messages.next()
+    let next = await within(pending, ms)
+    for (; next === nothing; next = await within(pending, ms)) yield nothing
+    if (next.done) return
+    yield next.value
+  }
+}
+
+async function within<T>(work: Promise<T>, ms: number): Promise<T | typeof nothing> {
+  if (ms === Number.POSITIVE_INFINITY) return await work
+  const {promise, resolve} = Promise.withResolvers<typeof nothing>()
+  const timer = setTimeout(resolve, ms, nothing)
+  try {
+    return await Promise.race([work, promise])
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+/** Ends the call when its request is over, whether anybody has read all of its answers or not. */
+function endWith(scope: Scope, messages: AsyncIterator<Message>): void {
+  const end = () => void scope.track(Promise.try(() => messages.return?.()).catch(() => {}))
+  scope.signal.addEventListener('abort', end, {once: true})
+}
+
+async function callFor(scope: Scope, match: Match<Binding>): Promise<Call> {
+  const {method} = match.binding
+  const backend = backends.get(method.parent.typeName)!
+  const requests = await requestsOf(scope, match)
+  const timeout = method.methodKind === 'unary' ? undefined : Number.POSITIVE_INFINITY
+  const call = callOf(scope, backend, method, requests, {...(timeout && {timeout})})
+  for (const [key, value] of requestMetadata(scope.headers)) {
+    call.metadata.add(key, typeof value === 'string' ? value : Buffer.from(value))
+  }
+  return call
+}
+
+/** The messages of the request: one that is read whole, or those of a stream, which are read as they arrive. */
+async function requestsOf(scope: Scope, match: Match<Binding>): Promise<Requests> {
+  const {binding} = match
+  const {methodKind} = binding.method
+  const reader = bodyReaderOf(binding)
+  const parts: RequestParts = {query: scope.rawQuery, contentType: scope.contentType}
+  if (methodKind === 'unary' || methodKind === 'server_streaming') {
+    const multipart = reader === 'message' && bodyForm(scope.contentType, reader) === 'multipart'
+    const body = multipart ? await partsOf(scope) : await scope.bytes()
+    const message = transcoder.decodeRequest(match, {...parts, body})
+    return () => [message]
+  }
+  const messages = transcoder.readMessages(match, parts)
+  if (!reader) {
+    if ((await scope.bytes()).length > 0) throw Fault.invalid('body', `${binding.rule} takes no body`)
+    return () => [messages.bare()]
+  }
+  scope.refuseCompressed()
+  if (reader === 'raw') return () => mapped(scope.body, (piece) => messages.raw(piece))
+  bodyForm(scope.contentType, reader)
+  return () => mapped(valuesIn(scope.body), (text) => messages.json(text))
+}
+
+async function* valuesIn(body: AsyncIterable<Uint8Array>): AsyncGenerator<string> {
+  const splitter = new JsonSplitter()
+  for await (const piece of body) yield* splitter.push(piece)
+  yield* splitter.end()
+}
+
+async function* mapped<T, U>(values: AsyncIterable<T>, to: (value: T) => U): AsyncGenerator<U> {
+  for await (const value of values) yield to(value)
+}
+
+function headersOf({header}: Call): Record<string, string | string[]> {
+  return merged(responseHeaders(entriesOf(header)))
+}
+
+/** Several values of one name, as Node wants them. */
+function merged(headers: readonly [name: string, value: string][]): Record<string, string | string[]> {
+  const byName: Record<string, string | string[]> = {}
+  for (const [name, value] of headers) {
+    const before = byName[name]
+    byName[name] = before === undefined ? value : [before, value].flat()
+  }
+  return byName
+}
+
+function* entriesOf(metadata: Metadata | undefined): Generator<MetadataEntry> {
+  if (!metadata) return
+  for (const key of Object.keys(metadata.getMap())) for (const value of metadata.get(key)) yield [key, value]
+}

@@ -1,0 +1,25 @@
+import {promisify} from 'node:util'
+import {brotliCompress, constants, gzip} from 'node:zlib'
+import Negotiator from 'negotiator'
+import type {Reply} from './reply.ts'
+import type {Scope} from './scope.ts'
+
+/** Below this many bytes an answer is sent as it is: it would not get smaller by much. */
+const worthIt = 1024
+
+const compressors = {
+  br: (body: Uint8Array) => promisify(brotliCompress)(body, {params: {[constants.BROTLI_PARAM_QUALITY]: 4}}),
+  gzip: (body: Uint8Array) => promisify(gzip)(body),
+} as const
+
+/** `reply` in brotli or gzip when the caller asks for it and it is JSON that is sent whole and worth it. */
+export async function compressed(scope: Pick<Scope, 'headers'>, reply: Reply): Promise<Reply> {
+  const {body, headers = {}} = reply
+  const plain = typeof body === 'string' ? Buffer.from(body) : body
+  if (!(plain instanceof Uint8Array) || plain.length < worthIt) return reply
+  if (!String(headers['content-type']).startsWith('application/json')) return reply
+  const vary = {...headers, vary: 'accept-encoding'}
+  const encoding = new Negotiator(scope).encoding(['br', 'gzip', 'identity'])
+  if (encoding !== 'br' && encoding !== 'gzip') return {...reply, headers: vary, body: plain}
+  return {...reply, headers: {...vary, 'content-encoding': encoding}, body: await compressors[encoding](plain)}
+}

@@ -1,0 +1,24 @@
+import {config} from '../config.ts'
+import type {Scope} from './scope.ts'
+
+/** How long a browser may remember what it was allowed, in seconds. */
+const remembered = 3600
+
+/**
+ * Lets pages of the configured origins call and read the answer, whatever it will be; `methods` is what a preflight
+ * for this path is told; none: whatever it asks for. Without credentials: what a page may not send, it cannot be made to send.
+ * @see https://fetch.spec.whatwg.org/#http-cors-protocol
+ */
+export function allowCors(scope: Scope, methods: readonly string[]): void {
+  const {origin, 'access-control-request-method': wanted, 'access-control-request-headers': headers} = scope.headers
+  if (config.corsOrigins.size === 0) return
+  const any = config.corsOrigins.has('*')
+  if (!any) scope.also.vary = 'origin'
+  if (!origin || !(any || config.corsOrigins.has(origin))) return
+  scope.also['access-control-allow-origin'] = any ? '*' : origin
+  scope.also['access-control-expose-headers'] = '*'
+  if (scope.method !== 'OPTIONS' || !wanted) return
+  scope.also['access-control-allow-methods'] = methods.length > 0 ? methods.join(', ') : wanted
+  if (headers) scope.also['access-control-allow-headers'] = headers
+  scope.also['access-control-max-age'] = String(remembered)
+}

@@ -1,0 +1,73 @@
+import {once} from 'node:events'
+import {join} from 'node:path'
+import {createInterface} from 'node:readline'
+import type {Readable} from 'node:stream'
+import {type FunctionsProcess, startFunctions} from '../../local/functions.ts'
+
+/** Lines of a process's output, as they come. */
+export class Lines {
+  readonly all: string[] = []
+  /** Settles when there are no more. */
+  readonly ended: Promise<unknown>
+  readonly #waiting = new Set<() => void>()
+
+  constructor(output: Readable) {
+    const lines = createInterface({input: output})
+    lines.on('line', (line) => {
+      this.all.push(line)
+      for (const look of this.#waiting) look()
+    })
+    this.ended = once(lines, 'close')
+  }
+
+  /** The `count`th line that matches, when it has come. */
+  async match(pattern: RegExp, count = 1): Promise<string> {
+    const found = Promise.withResolvers<string>()
+    const look = () => {
+      const line = this.all.filter((line) => pattern.test(line))[count - 1]
+      if (line !== undefined) found.resolve(line)
+    }
+    this.#waiting.add(look)
+    look()
+    this.ended.then(() => found.reject(new Error(`The output ended before ${pattern}:\n${this.all.join('\n')}`)))
+    return await found.promise.finally(() => this.#waiting.delete(look))
+  }
+}
+
+/** A functions process, and what it prints. */
+export interface Child extends AsyncDisposable {
+  readonly url: string
+  readonly out: Lines
+  readonly err: Lines
+  signal(name: NodeJS.Signals): void
+  /** Settles when it has ended and all that it printed has been read, with its exit code. */
+  readonly exited: Promise<number | null>
+}
+
+/** Starts the function `target` of this project with the real functions-framework. */
+export async function startChild(target: string, env: Readonly<Record<string, string>> = {}): Promise<Child> {
+  return follow(await startFunctions({target, port: 0, env, output: 'pipe'}))
+}
+
+/** Starts the functions of fixtures/functions.ts. */
+export function startFixture(env: Readonly<Record<string, string>> = {}): Promise<Child> {
+  const source = join(import.meta.dirname, 'fixtures', 'functions.ts')
+  return startChild('fixture', {...env, FUNCTION_SOURCE: source})
+}
+
+function follow({url, process: child, exited: exit}: FunctionsProcess): Child {
+  const out = new Lines(child.stdout!)
+  const err = new Lines(child.stderr!)
+  const exited = Promise.all([exit, out.ended, err.ended]).then(([code]) => code)
+  return {
+    url,
+    out,
+    err,
+    exited,
+    signal: (name) => child.kill(name),
+    [Symbol.asyncDispose]: async () => {
+      child.kill('SIGKILL')
+      await exited
+    },
+  }
+}

@@ -1,0 +1,358 @@
+import {execFileSync} from 'node:child_process'
+import {cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync} from 'node:fs'
+import {tmpdir} from 'node:os'
+import {join} from 'node:path'
+import {Validator} from '@seriousme/openapi-schema-validator'
+import test, {type ExecutionContext} from 'ava'
+import {bodyForm} from '../../src/transcoding/media.ts'
+import {type OpenApiOptions, openApi} from '../../src/transcoding/openapi.ts'
+import type {OpenApiDocument, Operation} from '../../src/transcoding/openapi-document.ts'
+import {bodyReaderOf, type Part} from '../../src/transcoding/requests.ts'
+import {createTranscoder, type Transcoder} from '../../src/transcoding/transcoder.ts'
+import {operationsOf, type SampleRequest, sampleRequests} from './sample-request.ts'
+import {bytes, type RuleInit, transcode} from './schema.ts'
+
+const root = join(import.meta.dirname, '../..')
+
+const ours = createTranscoder({schema: buildOurs()})
+const every = createTranscoder({schema: bytes})
+const bodied = transcode([
+  {post: '/every/{name}', body: '*'},
+  {post: '/names/{renamed}', body: 'names'},
+  {post: '/child/{child.name}', body: 'child'},
+  {post: '/part/{child.child.age}', body: '*'},
+  {put: '/chosen/{choice_text}', body: '*'},
+  {get: '/chosen/{choice_child.name}'},
+  {post: '/file', body: 'file', response: 'file'},
+  {post: '/struct', body: 'struct', response: 'string_wrapper'},
+  {post: '/value', body: 'value', response: 'maybe_number'},
+  {post: '/old', body: '*', input: 'every.Old', output: 'every.Old'},
+  {get: '/old', input: 'every.Old', output: 'every.Modern'},
+  {post: '/raw', body: '*', input: 'google.api.HttpBody', output: 'google.api.HttpBody'},
+  {post: '/wrapped', body: '*', input: 'google.protobuf.StringValue', output: 'google.protobuf.Duration'},
+  {get: '/paths/{name=shelves/*/books/**}/{renamed}'},
+])
+
+const all: [name: string, transcoder: Transcoder][] = [
+  ['the protos of this project', ours],
+  ['every kind of field', every],
+  ['every kind of body', bodied],
+]
+
+function buildOurs(): Uint8Array {
+  const folder = mkdtempSync(join(tmpdir(), 'openapi-'))
+  try {
+    const file = join(folder, 'set.binpb')
+    execFileSync(join(root, 'node_modules/.bin/buf'), ['build', 'proto', '--as-file-descriptor-set', '-o', file], {
+      cwd: root,
+    })
+    return readFileSync(file)
+  } finally {
+    rmSync(folder, {recursive: true})
+  }
+}
+
+/** A transcoder for one proto file. */
+function compile(proto: string): Transcoder {
+  const folder = mkdtempSync(join(tmpdir(), 'openapi-'))
+  try {
+    cpSync(join(import.meta.dirname, '../../proto/google/api'), join(folder, 'google/api'), {recursive: true})
+    writeFileSync(join(folder, 'file.proto'), proto)
+    writeFileSync(join(folder, 'buf.yaml'), 'version: v2\n')
+    execFileSync(join(root, 'node_modules/.bin/buf'), ['build', '-o', 'set.binpb'], {cwd: folder})
+    return createTranscoder({schema: readFileSync(join(folder, 'set.binpb'))})
+  } finally {
+    rmSync(folder, {recursive: true})
+  }
+}
+
+function documentOf(transcoder: Transcoder, options: Partial<OpenApiOptions> = {}): OpenApiDocument {
+  // As a client gets it.
+  return JSON.parse(JSON.stringify(openApi({...transcoder, title: 'Test', version: '1.0.0', ...options})))
+}
+
+/** Operations by HTTP method and path. */
+function operationsAt(document: OpenApiDocument): Map<string, Operation> {
+  return new Map(operationsOf(document).map(({path, method, operation}) => [`${method} ${path}`, operation]))
+}
+
+const ref = (name: string) => ({$ref: `#/components/schemas/${name}`})
+
+for (const [name, transcoder] of all) {
+  test(`a validator accepts the document for ${name}, and it is the same each time`, async (t) => {
+    for (const errors of ['aip', 'status'] as const) {
+      const document = documentOf(transcoder, {errors, servers: ['https://api.example.com']})
+      t.deepEqual(await new Validator().validate(structuredClone(document) as never), {valid: true})
+      t.is(
+        JSON.stringify(document),
+        JSON.stringify(documentOf(transcoder, {errors, servers: ['https://api.example.com']})),
+      )
+    }
+  })
+
+  test(`each path parameter is in its path and the other way round, operationIds are unique: ${name}`, (t) => {
+    const found = operationsAt(documentOf(transcoder))
+    for (const [place, {parameters = []}] of found) {
+      const named = parameters.filter((parameter) => parameter.in === 'path').map((parameter) => parameter.name)
+      t.deepEqual(
+        [...place.matchAll(/\{([^}]+)\}/g)].map(([, parameter]) => parameter),
+        named,
+        place,
+      )
+    }
+    const ids = [...found.values()].map(({operationId}) => operationId)
+    t.deepEqual(ids, [...new Set(ids)])
+  })
+
+  test(`every binding is in the document: ${name}`, (t) => {
+    t.is(operationsOf(documentOf(transcoder)).length, transcoder.bindings.length)
+  })
+
+  test(`a generated request for each operation is routed to its method and read without a fault: ${name}`, async (t) => {
+    await sendAll(t, transcoder)
+  })
+}
+
+/** Sends what a client makes of the document, to the transcoder that the document is of. */
+async function sendAll(t: ExecutionContext, transcoder: Transcoder) {
+  const document = documentOf(transcoder)
+  const methods = new Map(
+    operationsOf(document).map(({operation}) => [operation.operationId, operation['x-grpc-method']]),
+  )
+  for (const sample of sampleRequests(document)) await send(t, transcoder, sample, methods.get(sample.operationId)!)
+}
+
+async function send(t: ExecutionContext, transcoder: Transcoder, sample: SampleRequest, wanted: string) {
+  const {method, path: url, headers, body} = sample
+  const [path = '', query] = url.split('?')
+  const match = transcoder.route(method, path)
+  if ('status' in match) return t.fail(`${match.status} for ${method} ${url}`)
+  const {binding} = match
+  t.is(`${binding.method.parent.typeName}.${binding.method.name}`, wanted, url)
+  const reader = bodyReaderOf(binding)
+  const contentType = headers['content-type']
+  const act = async () => {
+    if (reader) bodyForm(contentType, reader)
+    const {methodKind} = binding.method
+    if (methodKind === 'client_streaming' || methodKind === 'bidi_streaming')
+      return readStream(transcoder, sample, match)
+    const parts = contentType?.startsWith('multipart/') ? await partsOf(sample) : body
+    return transcoder.decodeRequest(match, {query, contentType, body: parts})
+  }
+  return t.notThrowsAsync(act, `${sample.variant}: ${method} ${url} ${body}`)
+}
+
+function readStream(transcoder: Transcoder, sample: SampleRequest, match: Parameters<Transcoder['readMessages']>[0]) {
+  const {path, headers, body} = sample
+  const contentType = headers['content-type']
+  const reader = transcoder.readMessages(match, {query: path.split('?')[1], contentType})
+  if (body === undefined) return
+  if (typeof body !== 'string') return void reader.raw(body)
+  const texts = contentType === 'application/json' ? JSON.parse(body).map(JSON.stringify) : body.trim().split('\n')
+  for (const text of texts) reader.json(text)
+}
+
+async function partsOf({headers, body}: SampleRequest): Promise<Part[]> {
+  const form = await new Response(body, {headers}).formData()
+  return Promise.all(
+    [...form].map(async ([name, value]) => {
+      if (typeof value === 'string') return {name, value}
+      const bytes = new Uint8Array(await value.arrayBuffer())
+      return {name, value: bytes, filename: value.name, contentType: value.type}
+    }),
+  )
+}
+
+/** Rules, and the places that their operations have. */
+const places: [key: string, rules: RuleInit[], places: string[]][] = [
+  ['a variable', [{get: '/v1/{name}'}], ['GET /v1/{name}']],
+  ['a nested variable', [{get: '/v1/{child.name}/x'}], ['GET /v1/{child.name}/x']],
+  ['a verb', [{post: '/v1/{name}:archive', body: '*'}], ['POST /v1/{name}:archive']],
+  ['a variable of segments', [{get: '/v1/{name=shelves/*}'}], ['GET /v1/shelves/{shelvesId}']],
+  [
+    'a variable of many segments',
+    [{get: '/v1/{name=a-b/*/c/*}/{renamed=c/*}'}],
+    ['GET /v1/a-b/{a-bId}/c/{cId}/c/{cId_2}'],
+  ],
+  ['a variable that begins with a wildcard', [{get: '/{name=*/*}'}], ['GET /{name}/{name_2}']],
+  ['a variable of literals', [{get: '/v1/{name=qm}/{renamed}'}], ['GET /v1/qm/{renamed}']],
+  ['wildcards without a variable', [{get: '/v1/*/x/**'}], ['GET /v1/{segment}/x/{segment_2}']],
+  ['`**`', [{get: '/v1/{name=**}/end'}], ['GET /v1/{name}/end']],
+  ['escaped literals', [{get: '/a%2Fb/%C3%A9/x%3Ay/@me'}], ['GET /a%2Fb/%C3%A9/x%3Ay/@me']],
+  [
+    'paths that differ in names alone are one',
+    [{get: '/v1/{name}'}, {delete: '/v1/{renamed}'}],
+    ['DELETE /v1/{name}', 'GET /v1/{name}'],
+  ],
+  [
+    '`**` beside `*`, of one method',
+    [{get: '/v1/{name=**}'}, {get: '/v1/{renamed}'}],
+    ['GET /v1/{name}/{name_2}', 'GET /v1/{renamed}'],
+  ],
+  [
+    '`**` beside `*`, of another',
+    [{get: '/v1/{name=**}'}, {put: '/v1/{renamed}'}],
+    ['GET /v1/{renamed}', 'PUT /v1/{renamed}'],
+  ],
+  [
+    'custom kinds',
+    [
+      {custom: {kind: 'HEAD', path: '/a'}},
+      {custom: {kind: 'options', path: '/a'}},
+      {custom: {kind: 'PURGE', path: '/a'}},
+    ],
+    ['HEAD /a', 'OPTIONS /a', 'PURGE /a'],
+  ],
+  [
+    'any method, less those that are bound',
+    [{custom: {kind: '*', path: '/a'}}, {get: '/a'}],
+    ['DELETE /a', 'GET /a', 'PATCH /a', 'POST /a', 'PUT /a'],
+  ],
+  ['any method with a body', [{custom: {kind: '*', path: '/a'}, body: '*'}], ['PATCH /a', 'POST /a', 'PUT /a']],
+]
+
+for (const [key, rules, expected] of places) {
+  test(`the path of ${key}: ${expected.join(', ')}`, async (t) => {
+    const transcoder = transcode(rules)
+    const document = documentOf(transcoder)
+    t.deepEqual([...operationsAt(document).keys()].sort(), expected)
+    t.like(await new Validator().validate(structuredClone(document) as never), {valid: true})
+    await sendAll(t, transcoder)
+  })
+}
+
+test('streams: what is sent and answered, and in which types', (t) => {
+  const found = operationsAt(documentOf(ours))
+  const chat = found.get('POST /api/chat')
+  const items = (name: string) => ({schema: {type: 'array', items: ref(name)}})
+  t.deepEqual(chat?.requestBody?.content as object, {
+    'application/x-ndjson': items('chat.MessageRequest'),
+    'application/json': items('chat.MessageRequest'),
+  })
+  t.like(chat?.responses[200], {
+    content: {
+      'application/x-ndjson': items('chat.MessageResponse'),
+      'application/json': items('chat.MessageResponse'),
+      'text/event-stream': {
+        schema: {items: {properties: {data: {contentSchema: ref('chat.MessageResponse')}}}},
+      },
+    },
+  })
+})
+
+test('comments are summaries and descriptions, services are tags', (t) => {
+  const document = documentOf(ours)
+  const found = operationsAt(document)
+  t.like(
+    document.tags.find(({name}) => name === 'Users'),
+    {description: 'Knows users, and helps them.'},
+  )
+  t.like(found.get('GET /api/users'), {summary: 'Finds a user by id or by email', tags: ['Users']})
+  t.like(found.get('POST /api/repos'), {
+    summary: 'Takes the context first and then the data, in messages of any size',
+    description: 'Takes the context first and then the data, in messages of any size. Answers when all of it is kept.',
+  })
+  const age = {description: 'In years.'}
+  t.like(document.components.schemas['person.PersonReq']?.properties?.age, age)
+  t.like(
+    found.get('GET /api/person')?.parameters?.find(({name}) => name === 'age'),
+    age,
+  )
+})
+
+test('a schema without services has a document too', async (t) => {
+  const empty = documentOf(transcode([], {services: []}))
+  t.deepEqual([empty.tags, empty.paths], [[], {}])
+  t.deepEqual(await new Validator().validate(empty as never), {valid: true})
+})
+
+test('a failure has the shape that it is told to have', (t) => {
+  const aip = documentOf(ours).components
+  t.like(aip.responses.error, {content: {'application/json': {schema: ref('error-response')}}})
+  t.like(aip.schemas['error-response'], {required: ['error']})
+  t.like(documentOf(ours, {errors: 'status'}).components.schemas['error-response'], {required: ['code', 'message']})
+})
+
+const commented = `
+syntax = "proto3";
+package commented;
+
+// Detached, and so nobody's.
+
+// Keeps shelves.
+// buf:lint:ignore SERVICE_SUFFIX
+service Library {
+  option deprecated = true;
+  // Moves e.g. all of them, at once!
+  //
+  // @internal
+  // (-- api-linter: disabled --)
+  // And back.
+  rpc Move(Outer.Inner) returns (Outer) {}
+  // No full stop
+  // on two lines
+  rpc Old(Outer) returns (Outer) {option deprecated = true;}
+}
+
+/**
+ * The outer one.
+ *   - with a list
+ */
+message Outer {
+  message Inner {
+    string name = 1; // After the field.
+    // Of the wrapper's field.
+    Kind kind = 2 [deprecated = true];
+    string bare = 3;
+  }
+  // What kind it is.
+  enum Kind {
+    KIND_UNSPECIFIED = 0;
+    // The one
+    // kind.
+    ONE = 1;
+    TWO = 2 [deprecated = true];
+  }
+  option deprecated = true;
+}
+`
+
+test('comments: before or after, blocks, nested types and enum values; what is for tools is left out', (t) => {
+  const document = documentOf(compile(commented))
+  const {schemas: found} = document.components
+  t.deepEqual(document.tags, [{name: 'commented.Library', description: 'Keeps shelves.'}])
+  t.like(document.paths['/commented.Library/Move']?.post, {
+    summary: 'Moves e.g. all of them, at once!',
+    description: 'Moves e.g. all of them, at once!\n\nAnd back.',
+    deprecated: true,
+  })
+  t.like(document.paths['/commented.Library/Old']?.post, {summary: 'No full stop on two lines', deprecated: true})
+  t.like(found['commented.Outer'], {description: 'The outer one.\n  - with a list', deprecated: true})
+  t.deepEqual(found['commented.Outer.Inner']?.properties, {
+    name: {type: 'string', description: 'After the field.'},
+    kind: {...ref('commented.Outer.Kind'), description: "Of the wrapper's field.", deprecated: true},
+    bare: {type: 'string'},
+  })
+  t.is(found['commented.Outer.Kind']?.description, 'What kind it is.\n\n- `ONE`: The one kind.\n- `TWO`: Deprecated.')
+})
+
+const wide = `
+syntax = "proto3";
+package wide;
+import "google/api/annotations.proto";
+
+service Wide {
+  rpc Get(M0) returns (M0) {option (google.api.http) = {get: "/wide"};}
+}
+${Array.from({length: 8}, (_, level) => {
+  const fields = Array.from({length: 20}, (_, index) => `M${level + 1} m${index} = ${index + 1};`)
+  return `message M${level} {string name = 100; ${fields.join('\n')}}`
+}).join('\n')}
+message M8 {}
+`
+
+test('a message that is wide and deep does not give query parameters without end', (t) => {
+  const names = documentOf(compile(wide)).paths['/wide']?.get?.parameters?.map(({name}) => name) ?? []
+  t.is(names.length, 21)
+  t.true(names.includes('name') && names.includes('m19.name'))
+})
