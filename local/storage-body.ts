@@ -58,11 +58,18 @@ export function over(closed: AbortSignal): Promise<void> {
   return new Promise((resolve) => closed.addEventListener('abort', () => resolve(), {once: true}))
 }
 
-/** Resolves once `chunk` is the kernel's, so that its memory may be used again. */
-function write({response, log}: Exchange, chunk: Buffer): Promise<void> {
+/**
+ * Resolves once `chunk` is the kernel's, so that its memory may be used again. Rejects when the connection is gone: what
+ * is written between its end and the response's `close` is kept by Node for a socket that never comes.
+ */
+function write({response, log, closed}: Exchange, chunk: Buffer): Promise<void> {
   if (chunk.length === 0) return Promise.resolve()
   return new Promise((resolve, reject) => {
+    const onClosed = () => reject(closed.reason)
+    if (closed.aborted) return onClosed()
+    closed.addEventListener('abort', onClosed, {once: true})
     response.write(chunk, (error) => {
+      closed.removeEventListener('abort', onClosed)
       if (error) return reject(error)
       log.bytesSent += chunk.length
       resolve()
