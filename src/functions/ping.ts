@@ -1,10 +1,10 @@
 import {pingService} from '../clients/ping.ts'
 import {Fault} from '../fault.ts'
 import {type Request, RequestSchema, ResponseSchema} from '../gen/ping/ping_pb.js'
-import {messageFrom} from '../http/message.ts'
 import {only} from '../http/methods.ts'
 import {message} from '../http/reply.ts'
 import type {Handler, Scope} from '../http/scope.ts'
+import {messageFromJson} from '../transcoding/json-message.ts'
 
 /** GET /?message=… or POST {"message": …}: asks the Ping service, so a 200 means that the whole path works. */
 export const ping: Handler = async (scope) => {
@@ -16,8 +16,7 @@ export const ping: Handler = async (scope) => {
 
 async function requestFrom(scope: Scope): Promise<Pick<Request, 'message'>> {
   if (scope.method !== 'POST') return {message: scope.query.get('message') ?? ''}
-  const body = await scope.bytes()
-  return body.length > 0 ? messageFrom(RequestSchema, body.toString()) : {message: ''}
+  return messageFromJson(RequestSchema, await scope.bytes())
 }
 
 function flag({query}: Scope, name: string): boolean {

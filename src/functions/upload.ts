@@ -5,10 +5,10 @@ import {config} from '../config.ts'
 import {Fault} from '../fault.ts'
 import {type UploadRequest, UploadRequestSchema} from '../gen/functions/upload_pb.js'
 import {type RepoCreateReply, RepoCreateReplySchema} from '../gen/repo_pb.js'
-import {messageFrom} from '../http/message.ts'
 import {only} from '../http/methods.ts'
 import {eventStream, message, ndjson, type Reply} from '../http/reply.ts'
 import type {Handler, Scope} from '../http/scope.ts'
+import {messageFromJson} from '../transcoding/json-message.ts'
 import {negotiate} from '../transcoding/media.ts'
 
 /** What goes to the backend, and as whose. */
@@ -70,7 +70,7 @@ function isJob({contentType, query}: Scope): boolean {
 }
 
 async function fromStorage(scope: Scope): Promise<Upload> {
-  const request = messageFrom(UploadRequestSchema, (await scope.bytes()).toString())
+  const request = messageFromJson(UploadRequestSchema, await scope.bytes())
   const {bucket, object, generation} = request
   const context = {
     creatorId: request.context?.creatorId ?? '',

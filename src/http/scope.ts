@@ -210,7 +210,8 @@ class RequestScope implements Scope {
     } catch (error) {
       const fault = Fault.from(error)
       this.#leave(pieces)
-      if (this.#response.headersSent) await this.#cut(fault, reply)
+      await this.#close(fault)
+      if (this.#response.headersSent) await this.#sayLast(reply.failure?.(fault) ?? '')
       throw fault
     }
   }
@@ -253,29 +254,29 @@ class RequestScope implements Scope {
     await within(this.signal, promise).finally(() => this.#response.off('drain', resolve))
   }
 
-  /** Sends what the reply says of its failure and then cuts the connection: what arrived can not pass for all of it. */
-  async #cut(fault: Fault, {failure}: Reply): Promise<void> {
-    await this.#close(fault)
-    if (!this.#response.destroyed) {
-      const last = failure?.(fault) ?? ''
-      // A caller that has stopped reading is not waited for.
-      await atMost(
-        grace,
-        this.#flush((sent) => this.#response.write(last, sent)),
-      )
-    }
-    // In HTTP/1.0 a body lasts until the connection closes: only a reset tells that it was cut.
-    if (this.#request.httpVersion === '1.0') this.#request.socket.resetAndDestroy()
-    this.#response.destroy()
+  /** What was written before goes out as well; a caller that has stopped reading is not waited for. */
+  async #sayLast(words: string): Promise<void> {
+    if (this.#response.destroyed) return
+    await atMost(
+      grace,
+      this.#flush((sent) => this.#response.write(words, sent)),
+    )
   }
 
-  /** Answers with `fault` where there is no answer yet; gives it back. */
+  /** Answers with `fault` where there is no answer yet, and cuts the one that there is; gives `fault` back. */
   async #fail(fault: Fault): Promise<Fault> {
     await this.#close(fault)
-    if (this.#response.headersSent) this.#response.destroy()
+    if (this.#response.headersSent) this.#cut()
     const {body, ...head} = this.failure(fault)
     if (!this.#response.destroyed) await this.#finish(head, Buffer.from(body as string))
     return fault
+  }
+
+  /** What has arrived can not pass for all of it. */
+  #cut(): void {
+    // In HTTP/1.0 a body lasts until the connection closes: only a reset tells that it was cut.
+    if (this.#request.httpVersion === '1.0') this.#request.socket.resetAndDestroy()
+    this.#response.destroy()
   }
 
   /** Tells all that was begun to end, and waits until it has. */

@@ -2,7 +2,6 @@ import {
   create,
   type DescField,
   type DescMessage,
-  fromJson,
   type JsonValue,
   type Message,
   mergeFromJson,
@@ -12,8 +11,9 @@ import {Fault} from '../fault.ts'
 import {assign, type FieldPlan, type Origin, planOf, put} from './assign.ts'
 import type {Binding} from './bindings.ts'
 import {type FieldPath, fieldsOf, findField, isPlainMessage, isTextual, kindOf} from './fields.ts'
-import {fitField, fitMessage, type JsonOptions} from './json-fit.ts'
-import {decodeUtf8, parseJson} from './json-text.ts'
+import {fitField, type JsonOptions} from './json-fit.ts'
+import {asRead, jsonValue, messageFromJson, recursionLimit} from './json-message.ts'
+import {decodeUtf8} from './json-text.ts'
 import {type BodyReader, bodyForm} from './media.ts'
 import {parseQuery} from './percent.ts'
 import {refuseMissing} from './required.ts'
@@ -147,19 +147,15 @@ export class RequestDecoder {
 
   #json(text: string): Message {
     const {method, body} = this.#binding
-    const value = parseJson(text)
-    if (value === null) throw Fault.invalid('body', 'Cannot read the body: expected a value, got null')
-    const options = {registry: this.#options.registry, ignoreUnknownFields: this.#options.ignoreUnknown, recursionLimit}
     if (body === undefined) throw Fault.invalid('body', `Cannot read a body: ${this.#binding.rule} takes none`)
-    try {
-      if (body === '*')
-        return fromJson(method.input, fitMessage(method.input, value, '', this.#options) as JsonValue, options)
+    if (body === '*') return messageFromJson(method.input, text, this.#options)
+    const value = jsonValue(text)
+    const {registry, ignoreUnknown} = this.#options
+    return asRead(() => {
       const field = {[body.jsonName]: fitField(body, value, body.name, this.#options)} as JsonValue
+      const options = {registry, ignoreUnknownFields: ignoreUnknown, recursionLimit}
       return mergeFromJson(method.input, create(method.input), field, options)
-    } catch (error) {
-      if (error instanceof Fault) throw error
-      throw Fault.invalid('body', `Cannot read the body: ${(error as Error).message}`, {cause: error})
-    }
+    })
   }
 
   #raw(data: Uint8Array, contentType: string | undefined): Message {
@@ -203,9 +199,6 @@ export function bodyReaderOf({method, body}: Binding): BodyReader | undefined {
   if (isHttpBody(desc)) return 'raw'
   return method.methodKind === 'client_streaming' || method.methodKind === 'bidi_streaming' ? 'stream' : 'message'
 }
-
-/** JSON is held to 100 levels as text; of these protobuf-es counts some twice. */
-const recursionLimit = 500
 
 const none: readonly Assignment[] = []
 

@@ -23,10 +23,15 @@ export function answersRaw({method, responseBody}: Binding): boolean {
   return responseBody.fieldKind === 'message' && isHttpBody(responseBody.message)
 }
 
-/** The bytes and the type of an answersRaw() response; an absent field has neither. */
+/** What may stand in a header (R). */
+const headerValue = /^[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?$/
+
+/** The bytes and the type of an answersRaw() response; an absent field has neither, nor a type that is no header. */
 export function rawOf({responseBody}: Binding, message: Message): {contentType: string; body: Uint8Array} {
   const body = (responseBody ? fieldValue(message, responseBody) : message) as HttpBody | undefined
-  return {contentType: body?.contentType || 'application/octet-stream', body: body?.data ?? new Uint8Array()}
+  const type = body?.contentType ?? ''
+  const contentType = headerValue.test(type) ? type : 'application/octet-stream'
+  return {contentType, body: body?.data ?? new Uint8Array()}
 }
 
 /**

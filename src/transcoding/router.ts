@@ -88,7 +88,8 @@ export class Router<R extends Route> {
 
 /** The fault that a 404 or 405 of route() is. */
 export function unroutedFault({status, allow}: Unrouted, httpMethod: string, path: string): Fault {
-  if (status === 404) return new Fault('NOT_FOUND', `Cannot find "${path}": no method is bound to this path`, {reason: 'NO_SUCH_PATH'})
+  if (status === 404)
+    return new Fault('NOT_FOUND', `Cannot find "${path}": no method is bound to this path`, {reason: 'NO_SUCH_PATH'})
   return new Fault('UNIMPLEMENTED', `Cannot ${httpMethod} "${path}": it takes ${allow.join(', ')}`, {
     http: 405,
     reason: 'METHOD_NOT_ALLOWED',

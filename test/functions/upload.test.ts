@@ -97,7 +97,7 @@ for (const object of [
 
 for (const {title, body, status, code, field} of [
   {title: 'bad JSON', body: '{"bucket": ', status: 400, code: 'INVALID_ARGUMENT', field: 'body'},
-  {title: 'no body', body: '', status: 400, code: 'INVALID_ARGUMENT', field: 'body'},
+  {title: 'no body', body: '', status: 400, code: 'INVALID_ARGUMENT', field: 'bucket'},
   {title: 'no bucket', body: {object: 'x', context}, status: 400, code: 'INVALID_ARGUMENT', field: 'bucket'},
   {title: 'no object', body: {bucket: 'samples', context}, status: 400, code: 'INVALID_ARGUMENT', field: 'object'},
   {
