@@ -6,7 +6,10 @@ import {type Life, over, within} from '../life.ts'
 import {channelTo} from './channels.ts'
 import {faultOf} from './status.ts'
 
-/** The messages of a call: asked for with a signal that aborts when the call has ended, however it did. */
+/**
+ * The messages of a call: asked for with a signal that aborts when the call has ended, however it did. Each is done with
+ * when the one after the next is asked for.
+ */
 export type Requests<T = Message> = (signal: AbortSignal) => Iterable<T> | AsyncIterable<T>
 
 /** One call of any of the four kinds: messages in, messages out. Interceptors may change what is not readonly. */
@@ -89,6 +92,8 @@ export async function* send(call: Call): AsyncGenerator<Message> {
       ended = final
       call.trailer = final.metadata
       sourceEnd.abort(over)
+      // A call that ends while its filters run is begun by grpc-js all the same: it is cancelled again when they have.
+      if (final.code !== status.OK && !call.header) setImmediate(() => wire.cancelWithStatus(final.code, final.details))
       wakeReader()
       wakeWriter()
       done.resolve()
@@ -121,16 +126,24 @@ export async function* send(call: Call): AsyncGenerator<Message> {
 
   /** Waits for no message once the call has ended, whether its source has heard of that or not. */
   const pumpStream = async (messages: AsyncIterator<Message>) => {
+    let whole = false
     try {
-      while (!ended) {
-        const {done, value} = await within(sourceEnd.signal, messages.next())
-        if (done) return
+      for (let next = messages.next(); !ended; ) {
+        const {done, value} = await within(sourceEnd.signal, next)
+        if (done) {
+          whole = true
+          return
+        }
+        // One is asked for ahead: while a message is on its way out, the next one comes in.
+        next = messages.next()
+        next.catch(() => {})
         if (!ended) await write(value)
       }
     } catch (error) {
       if (!ended) throw error
+    } finally {
+      if (!whole) call.life.track(Promise.try(() => messages.return?.()).catch(() => {}))
     }
-    call.life.track(Promise.try(() => messages.return?.()).catch(() => {}))
   }
 
   const read = () =>

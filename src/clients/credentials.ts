@@ -1,6 +1,7 @@
 import type {AuthClient, IdTokenProvider} from 'google-auth-library'
 import {config} from '../config.ts'
 import {Fault} from '../fault.ts'
+import {within} from '../life.ts'
 
 /** How long one attempt to get a token may take, in ms. */
 const attempt = 10_000
@@ -56,6 +57,8 @@ async function fromMetadataServer(host: string): Promise<Credentials> {
         headers: {'metadata-flavor': 'Google'},
         signal: AbortSignal.any([AbortSignal.timeout(attempt), ...(signal ? [signal] : [])]),
         retry: false,
+        // It is next door, whatever HTTPS_PROXY says.
+        noProxy: [new URL(base)],
       })
       if (headers.get('metadata-flavor') !== 'Google') throw new Error(`${host} is not a metadata server`)
       return data
@@ -77,7 +80,7 @@ async function fromMetadataServer(host: string): Promise<Credentials> {
 
 /** A key file, impersonation, workload identity, or a developer's own login: as google-auth-library finds them. */
 async function fromEnvironment(): Promise<Credentials> {
-  const {GoogleAuth} = await import('google-auth-library')
+  const {GoogleAuth, JWT} = await import('google-auth-library')
   const auth = new GoogleAuth({
     scopes: 'https://www.googleapis.com/auth/cloud-platform',
     // Any name keeps it from asking the gcloud command for one.
@@ -85,10 +88,15 @@ async function fromEnvironment(): Promise<Credentials> {
     clientOptions: {transporterOptions: {timeout: attempt}},
   })
   const client = await auth.getClient()
+  // Google's token endpoint answers 400 to an assertion that asks for scopes and for an audience.
+  const provider = client instanceof JWT ? client.createScoped() : client
   return {
     client,
-    idToken(audience) {
-      if ('fetchIdToken' in client) return (client as IdTokenProvider).fetchIdToken(audience)
+    async idToken(audience, signal) {
+      if ('fetchIdToken' in provider) {
+        const token = (provider as IdTokenProvider).fetchIdToken(audience)
+        return await within(AbortSignal.any([signal, AbortSignal.timeout(attempt)]), token)
+      }
       throw new Fault('UNAVAILABLE', 'These credentials give no ID tokens', {
         hint: 'use a service account: its key file, impersonation of it, or the metadata server',
       })

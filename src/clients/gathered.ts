@@ -10,18 +10,19 @@ export interface Gathering {
  * `pieces` of any length as pieces of one size, copied once. The last one is given only when `pieces` have ended well:
  * whatever is wrong with them is known before their last bytes are let go.
  *
- * Each is good until the next one is asked for, then its buffer is used again.
+ * Each is good until the one after the next is asked for, then its buffer is used again.
  */
 export async function* gathered(
   pieces: AsyncIterable<Uint8Array>,
   {size, headroom}: Gathering,
 ): AsyncGenerator<Uint8Array> {
-  const buffer = Buffer.allocUnsafeSlow(headroom + size)
+  let [buffer, other] = [Buffer.allocUnsafeSlow(headroom + size), Buffer.allocUnsafeSlow(headroom + size)]
   let filled = 0
   for await (const piece of pieces) {
     for (let taken = 0; taken < piece.length; ) {
       if (filled === size) {
         yield buffer.subarray(headroom)
+        ;[buffer, other] = [other, buffer]
         filled = 0
       }
       const part = piece.subarray(taken, taken + size - filled)

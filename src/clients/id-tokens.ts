@@ -55,9 +55,9 @@ export class IdTokenSource {
     }
   }
 
-  /** The backend did not take the token: the next request gets a new one. */
-  forget(): void {
-    this.#token = undefined
+  /** The backend did not take `token`: the next request gets a new one, unless another call has seen to that already. */
+  forget(token: string): void {
+    if (this.#token?.value === token) this.#token = undefined
   }
 
   async #wait({signal}: Waiter, until: number): Promise<Token> {
@@ -99,7 +99,7 @@ export class IdTokenSource {
 
   async #fetchToken(signal: AbortSignal): Promise<Token> {
     try {
-      const value = await (await credentials()).idToken(this.#audience, signal)
+      const value = (await (await credentials()).idToken(this.#audience, signal)).trim()
       const expires = expiryOf(value)
       const now = Date.now()
       return {value, expires, stale: expires - Math.min(refreshBefore, (expires - now) / 2)}
@@ -134,7 +134,9 @@ export function idTokensFor(audience: string): IdTokenSource {
 
 /** When a JWT expires, in ms since the epoch; its signature is the backend's affair. */
 function expiryOf(jwt: string): number {
-  const claims = JSON.parse(Buffer.from(jwt.split('.')[1] ?? '', 'base64url').toString()) as {exp?: unknown}
+  const [, payload] = /^[\w-]+\.([\w-]+)\.[\w-]+$/.exec(jwt) ?? []
+  if (!payload) throw new Error('What came as an ID token is none')
+  const claims = JSON.parse(Buffer.from(payload, 'base64url').toString()) as {exp?: unknown}
   if (typeof claims.exp !== 'number') throw new Error('The ID token does not say when it expires')
   return claims.exp * 1000
 }

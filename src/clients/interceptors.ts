@@ -6,7 +6,10 @@ import {idTokensFor} from './id-tokens.ts'
 /** The backend hears the request's id and trace. */
 const requestId: Interceptor = (call, next) => {
   call.metadata.set('x-request-id', call.life.id)
-  for (const [name, value] of Object.entries(call.life.trace)) call.metadata.set(name, value)
+  for (const [name, value] of Object.entries(call.life.trace)) {
+    // HTTP allows more than metadata does: a trace is not worth a failure.
+    if (/^[ -~]*$/.test(value)) call.metadata.set(name, value)
+  }
   return next(call)
 }
 

@@ -109,8 +109,22 @@ export async function onlyAnswer(call: Call): Promise<Message> {
   return answer
 }
 
+/** Not a generator: one that waits for its source would keep `return` to itself until the source gives something. */
 function converted(stream: Stream<unknown>, typed: (init: unknown) => Message): Call['requests'] {
-  return async function* (signal) {
-    for await (const init of stream(signal)) yield typed(init)
+  return (signal) => {
+    const source = stream(signal)
+    const inits = Symbol.asyncIterator in source ? source[Symbol.asyncIterator]() : source[Symbol.iterator]()
+    return {
+      [Symbol.asyncIterator]: () => ({
+        async next() {
+          const {done, value} = await inits.next()
+          return done ? {done, value: undefined} : {done: false, value: typed(value)}
+        },
+        async return() {
+          await inits.return?.()
+          return {done: true, value: undefined}
+        },
+      }),
+    }
   }
 }

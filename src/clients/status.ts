@@ -6,11 +6,17 @@ import {StatusSchema} from '../gen/google/rpc/status_pb.js'
 import type {Call} from './calls.ts'
 import {idTokensFor} from './id-tokens.ts'
 
+/** What grpc-js says when a call that a server had begun to answer breaks: nothing else tells it from the server's words. */
+const ours =
+  /^(Deadline exceeded after |Connection dropped$|Stream refused by server$|Call cancelled$|Received RST_STREAM with code |(read|write) E[A-Z]+$)/
+
 /** A call's end as a Fault: what the service said, or why it could not say anything. */
 export function faultOf(end: StatusObject, call: Call): Fault {
+  const header = call.header ?? end.metadata
   const http = /^Received HTTP status code (\d+)/.exec(end.details)
-  if (http && !isGrpc(call.header ?? end.metadata)) return notGrpc(Number(http[1]), end, call)
-  if (!call.header && Object.keys(end.metadata.getMap()).length === 0) return unanswered(end, call)
+  const answered = Object.keys(header.getMap()).length > 0
+  if ((http || answered) && !isGrpc(header)) return notGrpc(Number(http?.[1] ?? 200), end, call)
+  if (!answered || ours.test(end.details)) return unanswered(end, call)
   return new Fault(codeOf(end.code), end.details || `${nameOf(call)} failed`, {details: detailsOf(end)})
 }
 
@@ -18,7 +24,7 @@ export function faultOf(end: StatusObject, call: Call): Fault {
 function notGrpc(http: number, end: StatusObject, call: Call): Fault {
   const {url, audience} = call.backend
   if (http === 401 || http === 403) {
-    if (audience) idTokensFor(audience).forget()
+    if (audience) idTokensFor(audience).forget(tokenOf(call))
     return new Fault('UNAVAILABLE', `The backend of ${nameOf(call)} turned this function away`, {
       http: 502,
       reason: http === 401 ? 'BACKEND_UNAUTHENTICATED' : 'BACKEND_PERMISSION_DENIED',
@@ -40,10 +46,15 @@ function unanswered(end: StatusObject, call: Call): Fault {
   const code = codeOf(end.code)
   const cause = end.details
   if (code === 'UNAVAILABLE') {
-    return new Fault(code, `The backend of ${nameOf(call)} cannot be reached`, {cause, reason: 'BACKEND_UNAVAILABLE'})
+    const what = call.header ? 'broke off' : 'cannot be reached'
+    return new Fault(code, `The backend of ${nameOf(call)} ${what}`, {cause, reason: 'BACKEND_UNAVAILABLE'})
   }
   if (code === 'DEADLINE_EXCEEDED') return new Fault(code, `${nameOf(call)} did not answer in time`, {cause})
   return new Fault(code, `${nameOf(call)} failed`, {cause})
+}
+
+function tokenOf({metadata}: Call): string {
+  return String(metadata.get('authorization')[0] ?? '').replace(/^Bearer /, '')
 }
 
 function nameOf({method}: Call): string {

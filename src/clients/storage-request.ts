@@ -26,6 +26,9 @@ const agents = {'http:': new HttpAgent({keepAlive: true}), 'https:': new HttpsAg
  */
 export async function getObject(signal: AbortSignal, request: ObjectRequest): Promise<IncomingMessage> {
   const {storage, name, query, fresh} = request
+  if (!name.bucket.isWellFormed() || !name.object.isWellFormed()) {
+    throw new Fault('INVALID_ARGUMENT', `${quoted(name)} is not named in Unicode`)
+  }
   const base = new URL(storage.baseUrl)
   const authorization = await within(signal, authorizationFor(storage))
   const secure = base.protocol === 'https:'

@@ -11,7 +11,8 @@ const counted = (callback: (...args: unknown[]) => void, ms?: number, ...args: u
     running.delete(timer)
     callback(...args)
   }, ms)
-  if (/\/src\/(clients|http|functions|life|transcoding)/.test(from)) running.set(timer, from)
+  const [, , caller = ''] = from.split('\n')
+  if (/\/src\/(clients|http|functions|transcoding)\/|\/src\/life\.ts/.test(caller)) running.set(timer, from)
   return timer
 }
 

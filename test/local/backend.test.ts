@@ -8,9 +8,9 @@ import {type CallContext, implement} from '../../local/implement.ts'
 import {Health, HealthCheckResponse_ServingStatus as Serving} from '../../src/gen/health/v1/health_pb.js'
 import {PingService} from '../../src/gen/ping/ping_pb.js'
 import {Repo} from '../../src/gen/repo_pb.js'
+import {certificateFor} from '../helpers/certificate.ts'
 import {ask, begin, clientOf} from './caller.ts'
 import {Kinds} from './kinds.ts'
-import {tls} from './tls.ts'
 
 const {send, sendUpstream} = PingService.method
 const ping = '/ping.PingService/Send'
@@ -231,8 +231,9 @@ test('health is told for each service, watched, and silent when told', async (t)
 })
 
 test('a backend over TLS answers, and asks itself', async (t) => {
-  const backend = await startBackend({tls})
-  const client = clientOf(backend.target, credentials.createSsl(Buffer.from(tls.cert)))
+  const certificate = certificateFor('localhost', '127.0.0.1')
+  const backend = await startBackend({tls: certificate})
+  const client = clientOf(backend.target, credentials.createSsl(Buffer.from(certificate.cert)))
   t.teardown(async () => {
     client.close()
     await backend.close(0)

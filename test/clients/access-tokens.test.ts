@@ -1,0 +1,90 @@
+import {getEventListeners} from 'node:events'
+import {Storage} from '@google-cloud/storage'
+import test from 'ava'
+import {startMetadataServer} from '../../local/metadata.ts'
+import {startStorage} from '../../local/storage.ts'
+import {runningTimers} from '../helpers/timers.ts'
+import {faultOf, reasonOf} from './life.ts'
+
+const metadata = await startMetadataServer()
+const server = await startStorage()
+await server.put('b', 'o', 'content')
+Object.assign(process.env, metadata.env, {LOG_LEVEL: 'silent'})
+
+// One attempt to get a token takes up to ten seconds: here a tenth of that.
+const {timeout} = AbortSignal
+AbortSignal.timeout = (ms) => timeout.call(AbortSignal, ms / 10)
+
+const {credentials} = await import('../../src/clients/credentials.ts')
+const {getObject, textOf} = await import('../../src/clients/storage-request.ts')
+const {Fault} = await import('../../src/fault.ts')
+
+/** The library as it is on Cloud Run, but for where Storage is. */
+const storage = new Storage({
+  apiEndpoint: server.url,
+  useAuthWithCustomEndpoint: true,
+  projectId: 'p',
+  authClient: (await credentials()).client,
+})
+const name = {bucket: 'b', object: 'o'}
+const query = new URLSearchParams({alt: 'media'})
+
+async function read(signal: AbortSignal): Promise<string> {
+  return textOf(await getObject(signal, {storage, name, query, fresh: false}))
+}
+
+/** Resolves when the metadata server has been asked for what it does not answer. */
+async function hanging(): Promise<void> {
+  while (metadata.openRequests() === 0) await new Promise(setImmediate)
+}
+
+let end: AbortController
+test.beforeEach(() => {
+  end = new AbortController()
+})
+test.afterEach.always(async (t) => {
+  metadata.recover()
+  await Promise.all([metadata.idle(), server.idle()])
+  t.is(getEventListeners(end.signal, 'abort').length, 0)
+  t.deepEqual(runningTimers(), [])
+})
+test.after.always(() => Promise.all([metadata.close(), server.close()]))
+
+test.serial('a metadata server that fails is UNAVAILABLE, and the next request tries again', async (t) => {
+  metadata.fail(500, 1)
+  const fault = await faultOf(t, read(end.signal))
+  t.is(fault.code, 'UNAVAILABLE')
+  t.is(fault.http, 503)
+  t.is(reasonOf(fault), 'ACCESS_TOKEN_UNAVAILABLE')
+  t.is(fault.message, 'No access token to be had for Storage')
+  t.is(server.requests.length, 0)
+  // Leaves no token behind that could be used.
+  metadata.lifetimeSeconds = 1
+  t.is(await read(end.signal), 'content')
+})
+
+test.serial('a caller who hangs up while a token is awaited is let go at once, and Storage is not asked', async (t) => {
+  metadata.hang()
+  const requests = server.requests.length
+  const reason = new Fault('CANCELLED', 'The caller hung up')
+  const answer = read(end.signal)
+  await hanging()
+  end.abort(reason)
+  t.is(await faultOf(t, answer), reason)
+  t.is(server.requests.length, requests)
+})
+
+test.serial('a metadata server that hangs fails in the end, and the next request tries again', async (t) => {
+  metadata.hang(1)
+  t.is((await faultOf(t, read(end.signal))).code, 'UNAVAILABLE')
+  metadata.lifetimeSeconds = 3600
+  t.is(await read(end.signal), 'content')
+})
+
+test.serial('Storage gets the token, which is kept', async (t) => {
+  await read(end.signal)
+  await read(end.signal)
+  const [first, second] = server.requests.slice(-2).map(({headers}) => headers.authorization)
+  t.regex(first ?? '', /^Bearer ya29\.local-\d+$/)
+  t.is(second, first)
+})

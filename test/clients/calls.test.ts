@@ -1,0 +1,605 @@
+import {AsyncLocalStorage} from 'node:async_hooks'
+import test from 'ava'
+import {startBackend} from '../../local/backend.ts'
+import type {CallContext} from '../../local/implement.ts'
+import {StatusError} from '../../local/status-error.ts'
+import {Health} from '../../src/gen/health/v1/health_pb.js'
+import {runningTimers} from '../helpers/timers.ts'
+import {Kinds, type Numbered} from '../local/kinds.ts'
+import {type KindsClient, KindsService, numbered, silence} from './kinds.ts'
+import {faultOf, TestLife} from './life.ts'
+
+const kinds = new KindsService()
+const backend = await startBackend({services: [kinds], window: 65535})
+Object.assign(process.env, {BACKEND_URL: backend.url, LOG_LEVEL: 'silent'})
+const {config} = await import('../../src/config.ts')
+const {callOf, clientOf, onlyAnswer} = await import('../../src/clients/service-client.ts')
+const {intercepted, openCalls} = await import('../../src/clients/calls.ts')
+const {invoke} = await import('../../src/clients/interceptors.ts')
+const {closeChannels} = await import('../../src/clients/channels.ts')
+const client = clientOf(Kinds) as unknown as KindsClient
+
+let life: TestLife
+test.beforeEach(() => {
+  life = new TestLife()
+})
+test.afterEach.always(async (t) => {
+  await backend.idle()
+  await life.quiet(t)
+  t.deepEqual({calls: openCalls(), timers: runningTimers()}, {calls: 0, timers: []})
+  kinds.handle({})
+})
+test.after.always(async () => {
+  closeChannels()
+  await backend.close()
+})
+
+async function valuesOf(answers: AsyncIterable<Numbered>): Promise<number[]> {
+  return (await Array.fromAsync(answers)).map(({value}) => value)
+}
+
+/** A source that gives `count` messages, then nothing more for ever; it says when it is told to end and when it is returned. */
+function endless(count = 0, filler = new Uint8Array()) {
+  const told = Promise.withResolvers<void>()
+  const returned = Promise.withResolvers<void>()
+  const waiting = Promise.withResolvers<void>()
+  const source = {
+    taken: 0,
+    told: told.promise,
+    returned: returned.promise,
+    /** Resolves when it is asked for what it will never give. */
+    waiting: waiting.promise,
+    messages: (signal: AbortSignal) => {
+      signal.addEventListener('abort', () => told.resolve())
+      return {
+        [Symbol.asyncIterator]: () => ({
+          next: () => {
+            if (source.taken < count) return Promise.resolve({done: false, value: {value: ++source.taken, filler}})
+            waiting.resolve()
+            return new Promise<never>(() => {})
+          },
+          return: async () => {
+            returned.resolve()
+            return {done: true, value: undefined}
+          },
+        }),
+      } as AsyncIterable<{value: number}>
+    },
+  }
+  return source
+}
+
+/** Time for whatever would still move: so many calls there and back on the same connection. */
+async function roundTrips(count: number): Promise<void> {
+  for (let trip = 0; trip < count; trip++) await client.one(new TestLife(), {})
+}
+
+test.serial('a call of each kind takes messages and gives messages', async (t) => {
+  t.is((await client.one(life, {value: 1})).value, 2)
+  t.is((await client.up(life, () => [{value: 1}, {value: 2}, {value: 3}])).value, 6)
+  t.deepEqual(await valuesOf(client.down(life, {value: 3})), [3, 2, 1])
+  t.deepEqual(await valuesOf(client.both(life, () => [{value: 1}, {value: 2}])), [-1, -2])
+})
+
+test.serial('a stream of answers goes on for as long as it is watched', async (t) => {
+  const health = clientOf(Health)
+  const states: number[] = []
+  for await (const {status} of health.watch(life, {})) {
+    states.push(status)
+    if (states.length === 3) break
+    backend.health.set('', states.length === 1 ? 'NOT_SERVING' : 'SERVING')
+  }
+  t.deepEqual(states, [1, 2, 1])
+})
+
+test.serial('no messages at all, and a thousand, are as good as one', async (t) => {
+  t.is((await client.up(life, () => [])).value, 0)
+  t.deepEqual(await valuesOf(client.down(life, {value: 0})), [])
+  t.deepEqual(await valuesOf(client.both(life, () => [])), [])
+  const thousand = Array.from({length: 1000}, (_, value) => ({value}))
+  t.is((await client.up(life, () => thousand)).value, 499_500)
+  const answers = await valuesOf(client.both(life, () => thousand))
+  t.deepEqual(
+    answers.map(Math.abs),
+    thousand.map(({value}) => value),
+  )
+  t.is((await valuesOf(client.down(life, {value: 1000}))).length, 1000)
+})
+
+test.serial('a stream of both ways is a conversation: each answer comes before the next message goes', async (t) => {
+  const answers: number[] = []
+  let heard = Promise.withResolvers<void>()
+  async function* messages() {
+    for (const value of [1, 2, 3]) {
+      yield {value}
+      await heard.promise
+      heard = Promise.withResolvers()
+      t.is(answers.length, value)
+    }
+  }
+  for await (const {value} of client.both(life, messages)) {
+    answers.push(value)
+    heard.resolve()
+  }
+  t.deepEqual(answers, [-1, -2, -3])
+})
+
+test.serial('messages of any size up to 4 MiB arrive whole', async (t) => {
+  kinds.handle({one: ({filler}) => ({filler})})
+  for (const size of [0, 1, 16_384, 65_535, 65_536, 1 << 20, (4 << 20) - 16]) {
+    const filler = Buffer.alloc(size, `${size} `)
+    t.true(filler.equals((await client.one(life, {filler})).filler))
+  }
+})
+
+test.serial('250 calls at a time on one connection of 100 streams are all answered', async (t) => {
+  const values = await Promise.all(
+    Array.from({length: 250}, async (_, value) => (await client.one(life, {value})).value),
+  )
+  t.deepEqual(
+    values,
+    Array.from({length: 250}, (_, value) => value + 1),
+  )
+  t.is(backend.connections(), 1)
+})
+
+test.serial("the request's id and trace reach the backend, and metadata of the call's own", async (t) => {
+  const traceparent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'
+  const traced = new TestLife({id: 'mine-1', trace: {traceparent, tracestate: 'a=\u00fc'}})
+  const seen = kinds.next()
+  await client.one(traced, {}, {metadata: {'x-object-size': '5', 'x-sum-bin': Buffer.from([0, 255])}})
+  const {metadata} = (await seen).context
+  t.deepEqual(metadata.get('x-request-id'), ['mine-1'])
+  t.deepEqual(metadata.get('traceparent'), [traceparent])
+  // What metadata cannot carry is left out.
+  t.deepEqual(metadata.get('tracestate'), [])
+  t.deepEqual(metadata.get('x-object-size'), ['5'])
+  t.deepEqual(metadata.get('x-sum-bin'), [Buffer.from([0, 255])])
+  t.deepEqual(metadata.get('authorization'), [])
+  t.is(backend.log.at(-1)?.requestId, 'mine-1')
+})
+
+test.serial("the backend's header is there before the first answer, its trailer after the last", async (t) => {
+  kinds.handle({
+    async *down(_request, context) {
+      const header = context.metadata.clone()
+      header.set('x-server', 'one')
+      context.sendHeader(header)
+      yield {value: 1}
+      context.trailer.set('x-cost', '5')
+    },
+  })
+  const call = callOf(life, config.backendOf('test.Kinds'), Kinds.method.down!, () => [numbered()])
+  for await (const _ of invoke(call)) {
+    t.deepEqual(call.header?.get('x-server'), ['one'])
+    t.is(call.trailer, undefined)
+  }
+  t.deepEqual(call.trailer?.get('x-cost'), ['5'])
+})
+
+for (const {title, timeout, lives, least, most} of [
+  {title: '30 s unless told', timeout: undefined, lives: 60_000, least: 25_000, most: 30_000},
+  {title: "the call's when that is smaller", timeout: 10_000, lives: 60_000, least: 5000, most: 10_000},
+  {title: "the life's when that is smaller", timeout: 50_000, lives: 20_000, least: 15_000, most: 20_000},
+  {
+    title: "the life's where a call has none",
+    timeout: Number.POSITIVE_INFINITY,
+    lives: 40_000,
+    least: 35_000,
+    most: 40_000,
+  },
+]) {
+  test.serial(`the backend sees a deadline: ${title}`, async (t) => {
+    const seen = kinds.next()
+    await client.one(new TestLife({timeout: lives}), {}, timeout === undefined ? {} : {timeout})
+    const left = Number((await seen).context.deadline) - Date.now()
+    t.true(left > least && left <= most, `${left} ms`)
+  })
+}
+
+test.serial('a backend that does not answer is DEADLINE_EXCEEDED on both ends, and names nobody', async (t) => {
+  for (const header of [false, true]) {
+    const seen = kinds.next()
+    kinds.handle({
+      one: (_request, context) => {
+        if (header) context.sendHeader()
+        return silence(context)
+      },
+    })
+    const fault = await faultOf(t, client.one(life, {}, {timeout: 50}))
+    await (await seen).cancelled
+    t.is(fault.code, 'DEADLINE_EXCEEDED')
+    t.is(fault.http, 504)
+    t.is(fault.message, 'test.Kinds.One did not answer in time')
+    t.regex(String(fault.cause), /Deadline exceeded/)
+  }
+})
+
+test.serial('a deadline in the past is over at once, on both ends', async (t) => {
+  kinds.handle({one: (_request, context) => silence(context)})
+  t.is((await faultOf(t, client.one(life, {}, {timeout: -1}))).code, 'DEADLINE_EXCEEDED')
+  await client.up(life, () => [])
+})
+
+/** A call of each kind that is answered nothing, and whose source gives nothing more: how to begin it. */
+const begun: Record<string, (life: TestLife) => Promise<unknown>> = {
+  One: (life) => client.one(life, {}),
+  Up: (life) => client.up(life, endless(1).messages),
+  Down: (life) => valuesOf(client.down(life, {})),
+  Both: (life) => valuesOf(client.both(life, endless(1).messages)),
+}
+const deaf = {
+  one: (_request: unknown, context: CallContext) => silence(context),
+  up: (_requests: unknown, context: CallContext) => silence(context),
+  async *down(_request: unknown, context: CallContext) {
+    yield {value: 1}
+    await silence(context)
+  },
+  async *both(requests: AsyncIterable<Numbered>, context: CallContext) {
+    for await (const message of requests) yield message
+    await silence(context)
+  },
+}
+
+for (const [kind, begin] of Object.entries(begun)) {
+  test.serial(`${kind}: a caller who hangs up cancels the call, and learns why`, async (t) => {
+    kinds.handle(deaf)
+    const seen = kinds.next()
+    const caller = new TestLife()
+    const answer = begin(caller)
+    const {cancelled, context} = await seen
+    t.is(openCalls(), 1)
+    const reason = caller.hangUp()
+    t.is(await faultOf(t, answer), reason)
+    t.is(openCalls(), 0)
+    await cancelled
+    t.true(context.signal.aborted)
+    await backend.idle()
+    t.is(backend.log.at(-1)?.code, 'CANCELLED')
+    await caller.quiet(t)
+  })
+
+  test.serial(`${kind}: a caller who has hung up already reaches no backend`, async (t) => {
+    const calls = backend.log.length
+    const caller = new TestLife()
+    const reason = caller.hangUp()
+    t.is(await faultOf(t, begin(caller)), reason)
+    await roundTrips(1)
+    t.is(backend.log.length, calls + 1)
+    await caller.quiet(t)
+  })
+
+  test.serial(`${kind}: a caller who hangs up while the channel connects is let go`, async (t) => {
+    kinds.handle(deaf)
+    closeChannels()
+    const caller = new TestLife()
+    const answer = begin(caller)
+    const reason = caller.hangUp()
+    t.is(await faultOf(t, answer), reason)
+    t.is(openCalls(), 0)
+    await caller.quiet(t)
+  })
+}
+
+test.serial('breaking out of the answers cancels the call', async (t) => {
+  kinds.handle(deaf)
+  const seen = kinds.next()
+  for await (const {value} of client.down(life, {})) {
+    t.is(value, 1)
+    break
+  }
+  t.is(openCalls(), 0)
+  await (await seen).cancelled
+  const source = endless(1)
+  for await (const _ of client.both(life, source.messages)) break
+  await Promise.all([source.told, source.returned])
+  t.is(openCalls(), 0)
+})
+
+test.serial('throwing out of the answers cancels the call, and throws on', async (t) => {
+  kinds.handle(deaf)
+  const seen = kinds.next()
+  const thrown = new Error('mine')
+  const error = await t.throwsAsync(async () => {
+    for await (const _ of client.down(life, {})) throw thrown
+  })
+  t.is(error, thrown)
+  await (await seen).cancelled
+})
+
+test.serial('answers that nobody asks for make no call', async (t) => {
+  const calls = backend.log.length
+  client.down(life, {value: 1})
+  await roundTrips(1)
+  t.is(backend.log.length, calls + 1)
+})
+
+for (const [title, ends] of Object.entries({
+  'with OK': () => ({value: 7}),
+  'with an error': () => {
+    throw new StatusError(9, 'Enough')
+  },
+})) {
+  const early = {
+    async up(requests: AsyncIterable<Numbered>) {
+      for await (const _ of requests) break
+      return ends()
+    },
+  }
+  const outcome = async (answer: Promise<Numbered>) =>
+    answer.then(
+      ({value}) => value,
+      ({message}) => message,
+    )
+
+  test.serial(
+    `a backend that ends early ${title} ends a call whose source gives nothing, and its source`,
+    async (t) => {
+      kinds.handle(early)
+      const source = endless(1)
+      t.is(await outcome(client.up(life, source.messages)), title === 'with OK' ? 7 : 'Enough')
+      await Promise.all([source.told, source.returned])
+      t.is(openCalls(), 0)
+    },
+  )
+
+  test.serial(`a backend that ends early ${title} ends a call that waits for room to send`, async (t) => {
+    kinds.handle(early)
+    const source = endless(Number.POSITIVE_INFINITY, new Uint8Array(256 * 1024))
+    t.is(await outcome(client.up(life, source.messages)), title === 'with OK' ? 7 : 'Enough')
+    await Promise.all([source.told, source.returned])
+    t.true(source.taken < 100, `${source.taken}`)
+  })
+
+  test.serial(`a backend that ends early ${title} ends a call whose messages are a list`, async (t) => {
+    kinds.handle(early)
+    let taken = 0
+    let returned = false
+    function* list() {
+      try {
+        for (;;) yield {value: ++taken, filler: new Uint8Array(256 * 1024)}
+      } finally {
+        returned = true
+      }
+    }
+    t.is(await outcome(client.up(life, list)), title === 'with OK' ? 7 : 'Enough')
+    t.true(returned)
+    t.true(taken < 100, `${taken}`)
+  })
+}
+
+test.serial('a source that is a generator of its own is ended too', async (t) => {
+  kinds.handle({up: () => ({value: 7})})
+  let ended = false
+  async function* messages(signal: AbortSignal) {
+    try {
+      yield {value: 1}
+      await new Promise((resolve) => signal.addEventListener('abort', resolve))
+    } finally {
+      ended = true
+    }
+  }
+  t.is((await client.up(life, messages)).value, 7)
+  await life.quiet(t)
+  t.true(ended)
+})
+
+for (const {title, messages, wanted} of [
+  {
+    title: 'before its first message',
+    // biome-ignore lint/correctness/useYield: it throws first
+    messages: async function* () {
+      throw new Error('source')
+    },
+    wanted: /^source$/,
+  },
+  {
+    title: 'after a message',
+    messages: async function* () {
+      yield {value: 1}
+      throw new Error('source')
+    },
+    wanted: /^source$/,
+  },
+  {
+    title: 'when it is asked for',
+    messages: () => {
+      throw new Error('source')
+    },
+    wanted: /^source$/,
+  },
+  {
+    title: 'as a list',
+    messages: function* () {
+      yield {value: 1}
+      throw new Error('source')
+    },
+    wanted: /^source$/,
+  },
+  {
+    title: 'with a message that cannot be sent',
+    messages: async function* () {
+      yield {value: 1}
+      yield {value: 2 ** 40}
+    },
+    wanted: /int32/,
+  },
+]) {
+  test.serial(`a source that fails ${title} cancels the call, and its error is what the caller gets`, async (t) => {
+    const ends: unknown[] = []
+    kinds.handle({
+      async up(requests) {
+        for await (const _ of requests);
+        ends.push('whole')
+        return {}
+      },
+    })
+    const calls = backend.log.length
+    const error = await t.throwsAsync(client.up(life, messages))
+    t.regex(error?.message ?? '', wanted)
+    await roundTrips(1)
+    await backend.idle()
+    t.deepEqual(ends, [])
+    const ended = backend.log.slice(calls).filter(({method}) => method.endsWith('/Up'))
+    t.true(
+      ended.every(({code}) => code === 'CANCELLED'),
+      JSON.stringify(ended),
+    )
+  })
+}
+
+test.serial('a source one of whose messages cannot be sent is ended', async (t) => {
+  let ended = false
+  async function* messages() {
+    try {
+      for (;;) yield {value: 2 ** 40}
+    } finally {
+      ended = true
+    }
+  }
+  await t.throwsAsync(client.up(life, messages), {message: /int32/})
+  await life.quiet(t)
+  t.true(ended)
+})
+
+test.serial('a backend that reads nothing stops the source', async (t) => {
+  const {promise: open, resolve: go} = Promise.withResolvers<void>()
+  kinds.handle({
+    async up(requests) {
+      await open
+      let count = 0
+      for await (const _ of requests) count++
+      return {value: count}
+    },
+  })
+  let taken = 0
+  async function* messages() {
+    while (taken < 1000) {
+      taken++
+      yield {filler: new Uint8Array(64 * 1024)}
+    }
+  }
+  const answer = client.up(life, messages)
+  await roundTrips(30)
+  const before = taken
+  // The window of the stream, what grpc-js and node:http2 hold, and one on its way.
+  t.true(before <= 20, `${before} messages were taken`)
+  await roundTrips(30)
+  t.is(taken, before)
+  go()
+  t.is((await answer).value, 1000)
+})
+
+test.serial('a caller that takes no answers stops the backend', async (t) => {
+  let sent = 0
+  kinds.handle({
+    async *down() {
+      for (;;) {
+        sent++
+        yield {filler: new Uint8Array(64 * 1024)}
+      }
+    },
+  })
+  const answers = client.down(life, {})[Symbol.asyncIterator]()
+  await answers.next()
+  await roundTrips(30)
+  const before = sent
+  t.true(before <= 20, `${before} messages were sent`)
+  await roundTrips(30)
+  t.is(sent, before)
+  await answers.next()
+  await answers.return?.()
+})
+
+test.serial('each of many cold callers goes on in its own async context', async (t) => {
+  const context = new AsyncLocalStorage<number>()
+  closeChannels()
+  const contexts = await Promise.all(
+    Array.from({length: 20}, (_, index) =>
+      context.run(index, async () => {
+        const seen = new Set<number | undefined>()
+        const look = () => seen.add(context.getStore())
+        await client.one(life, {}).finally(look)
+        await client.up(life, async function* () {
+          look()
+          yield {value: 1}
+          look()
+        })
+        look()
+        for await (const _ of client.down(life, {value: 3})) look()
+        kinds.handle({})
+        await t.throwsAsync(client.one(life, {}, {timeout: -1}).finally(look))
+        look()
+        return [...seen]
+      }),
+    ),
+  )
+  t.deepEqual(
+    contexts,
+    Array.from({length: 20}, (_, index) => [index]),
+  )
+})
+
+test.serial('one answer is what a call for one wants: none, and two, are INTERNAL', async (t) => {
+  const call = (value: number) =>
+    callOf(life, config.backendOf('test.Kinds'), Kinds.method.down!, () => [numbered(value)])
+  t.is(((await onlyAnswer(call(1))) as Numbered).value, 1)
+  const none = await faultOf(t, onlyAnswer(call(0)))
+  t.is(none.code, 'INTERNAL')
+  t.is(none.message, 'test.Kinds/Down answered nothing')
+  const many = await faultOf(t, onlyAnswer(call(1_000_000)))
+  t.is(many.message, 'test.Kinds/Down answered more than once')
+  t.is(openCalls(), 0)
+  await backend.idle()
+  t.is(backend.log.at(-1)?.code, 'CANCELLED')
+})
+
+test.serial('an answer of another type is INTERNAL, and cancels the call', async (t) => {
+  kinds.handle(deaf)
+  const call = callOf(life, config.backendOf('test.Kinds'), Kinds.method.down!, () => [numbered()])
+  call.deserialize = () => {
+    throw new Error('no protobuf')
+  }
+  const seen = kinds.next()
+  const fault = await faultOf(t, onlyAnswer(call))
+  t.is(fault.code, 'INTERNAL')
+  t.is(fault.message, 'The answer of test.Kinds/Down is not a test.Numbered')
+  await (await seen).cancelled
+})
+
+test.serial('interceptors stand around the whole call, the first one outermost', async (t) => {
+  const steps: string[] = []
+  const named = (name: string) =>
+    async function* (call: never, next: (call: never) => AsyncIterable<never>) {
+      steps.push(`${name} begins`)
+      try {
+        for await (const message of next(call)) {
+          steps.push(`${name} answers`)
+          yield message
+        }
+      } finally {
+        steps.push(`${name} ends`)
+      }
+    }
+  const call = callOf(life, config.backendOf('test.Kinds'), Kinds.method.one!, () => [numbered()])
+  for await (const _ of intercepted(invoke as never, [named('outer'), named('inner')] as never)(call));
+  t.deepEqual(steps, ['outer begins', 'inner begins', 'inner answers', 'outer answers', 'inner ends', 'outer ends'])
+})
+
+test.serial('the record of the request says whom it called, how that ended and how long it took', async (t) => {
+  const noted = () => life.notes.grpc as {latencyMs: number}
+  const record = {method: 'test.Kinds/One', backend: backend.url}
+  await client.one(life, {})
+  t.like(noted(), {...record, code: 'OK'})
+  t.true(noted().latencyMs >= 0)
+  kinds.handle({
+    one: () => {
+      throw new StatusError(9, 'No')
+    },
+  })
+  await faultOf(t, client.one(life, {}))
+  t.like(noted(), {...record, code: 'FAILED_PRECONDITION'})
+  kinds.handle(deaf)
+  for await (const _ of client.down(life, {})) break
+  t.like(noted(), {method: 'test.Kinds/Down', code: 'CANCELLED'})
+})

@@ -1,0 +1,211 @@
+import {once} from 'node:events'
+import {createSecureServer, type Http2SecureServer, type ServerHttp2Session} from 'node:http2'
+import type {AddressInfo} from 'node:net'
+import {createServer} from 'node:net'
+import type {TLSSocket} from 'node:tls'
+import {connectivityState} from '@grpc/grpc-js'
+import test, {type ExecutionContext} from 'ava'
+import {type Backend, startBackend} from '../../local/backend.ts'
+import type {Backend as Target} from '../../src/config.ts'
+import {type Certificate, certificateFor} from '../helpers/certificate.ts'
+import {Folder, inChild} from './child.ts'
+import {faultOf, TestLife} from './life.ts'
+
+process.env.LOG_LEVEL = 'silent'
+const {readConfig} = await import('../../src/config.ts')
+const {channelTo, closeChannels} = await import('../../src/clients/channels.ts')
+const {servingStatus} = await import('../../src/clients/health.ts')
+const {openCalls} = await import('../../src/clients/calls.ts')
+
+test.afterEach.always((t) => {
+  closeChannels()
+  t.is(openCalls(), 0)
+})
+
+function target(url: string): Target {
+  return readConfig({BACKEND_URL: url, BACKEND_AUDIENCE: 'none'}).backendOf('any')
+}
+
+function check(url: string, timeout = 10_000): Promise<string> {
+  return servingStatus(new TestLife(), target(url), timeout)
+}
+
+async function started(t: ExecutionContext, options: Parameters<typeof startBackend>[0] = {}): Promise<Backend> {
+  const backend = await startBackend(options)
+  t.teardown(() => backend.close(0))
+  return backend
+}
+
+test.serial('loading the clients opens nothing', async (t) => {
+  let connections = 0
+  const server = createServer(() => connections++).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => void server.close())
+  const host = `127.0.0.1:${(server.address() as AddressInfo).port}`
+  const env = {BACKEND_URL: `http://${host}`, GCE_METADATA_HOST: host, STORAGE_EMULATOR_HOST: `http://${host}`}
+  const {value} = await inChild({env, arg: undefined}, async () => {
+    await import('../../src/clients/ping.ts')
+    await import('../../src/clients/repo.ts')
+    await import('../../src/clients/health.ts')
+    await import('../../src/clients/storage.ts')
+    // Its pipes are how it speaks to us.
+    return process.getActiveResourcesInfo().filter((kind) => kind !== 'PipeWrap')
+  })
+  t.deepEqual(value, [])
+  t.is(connections, 0)
+})
+
+test.serial('a backend has one channel and one connection, made at the first call', async (t) => {
+  const backend = await started(t)
+  const to = target(backend.url)
+  t.is(channelTo(to), channelTo(target(`${backend.url}/`)))
+  t.is(backend.connections(), 0)
+  t.deepEqual(new Set(await Promise.all(Array.from({length: 50}, () => check(backend.url)))), new Set(['SERVING']))
+  t.is(backend.connections(), 1)
+})
+
+test.serial('services of one URL share a channel, those of another have their own', (t) => {
+  const {backendOf} = readConfig({
+    BACKEND_URL: 'http://localhost:9090',
+    BACKEND_URL_PING_SERVICE: 'http://localhost:9090/',
+    BACKEND_URL_REPO: 'http://localhost:9091',
+  })
+  t.is(channelTo(backendOf('ping.PingService')), channelTo(backendOf('any')))
+  t.not(channelTo(backendOf('Repo')), channelTo(backendOf('any')))
+})
+
+for (const [url, wanted, authority] of [
+  ['https://ping-xyz.a.run.app', 'dns:ping-xyz.a.run.app:443', 'ping-xyz.a.run.app'],
+  ['https://ping-xyz.a.run.app:8443', 'dns:ping-xyz.a.run.app:8443', 'ping-xyz.a.run.app:8443'],
+  ['http://localhost:9090', 'dns:localhost:9090', 'localhost:9090'],
+  ['http://localhost', 'dns:localhost:80', 'localhost'],
+  ['http://[::1]:9090', 'dns:[::1]:9090', '[::1]:9090'],
+] as const) {
+  test.serial(`${url} is ${wanted} with the authority ${authority}`, (t) => {
+    t.is(channelTo(target(url)).getTarget(), wanted)
+    t.is(target(url).host, authority)
+  })
+}
+
+test.serial('a call after closeChannels opens a new channel; the old connection is closed', async (t) => {
+  const backend = await started(t)
+  await check(backend.url)
+  const old = channelTo(target(backend.url))
+  closeChannels()
+  t.is(old.getConnectivityState(false), connectivityState.SHUTDOWN)
+  while (backend.connections() > 0) await new Promise(setImmediate)
+  t.is(await check(backend.url), 'SERVING')
+  t.not(channelTo(target(backend.url)), old)
+  t.is(backend.connections(), 1)
+})
+
+test.serial('the channel outlives its backend: a new one on the same port is found', async (t) => {
+  const first = await started(t)
+  const {url, port} = first
+  await check(url)
+  const channel = channelTo(target(url))
+  await first.close()
+  const second = await started(t, {port})
+  t.is(await check(url), 'SERVING')
+  second.dropConnections()
+  while (second.connections() > 0) await new Promise(setImmediate)
+  // Whether the channel has heard of it or not: it is not the caller who has to.
+  await changed(url, connectivityState.READY)
+  t.is(await check(url), 'SERVING')
+  t.is(channelTo(target(url)), channel)
+})
+
+test.serial('a backend that was away is found again, though calls have failed meanwhile', async (t) => {
+  const first = await started(t)
+  const {url, port} = first
+  await first.close()
+  t.is((await faultOf(t, check(url))).http, 503)
+  await started(t, {port})
+  await changed(url, connectivityState.TRANSIENT_FAILURE)
+  t.is(await check(url), 'SERVING')
+})
+
+/** Resolves when the channel is no longer in `state`. */
+function changed(url: string, state: connectivityState): Promise<void> {
+  const channel = channelTo(target(url))
+  if (channel.getConnectivityState(true) !== state) return Promise.resolve()
+  return new Promise((resolve, reject) => {
+    channel.watchConnectivityState(state, Date.now() + 10_000, (error) => (error ? reject(error) : resolve()))
+  })
+}
+
+/** A server of TLS, and what it heard: the authority of each call, and the name that each client asked for. */
+async function secure(t: ExecutionContext, certificate: Certificate) {
+  const calls: {authority: string | undefined; servername: unknown; alpn: unknown}[] = []
+  const sessions = new Set<ServerHttp2Session>()
+  const server: Http2SecureServer = createSecureServer(certificate).listen(0, '127.0.0.1')
+  server.on('session', (session) => sessions.add(session))
+  server.on('stream', (stream, headers) => {
+    const {servername, alpnProtocol} = stream.session!.socket as TLSSocket
+    calls.push({authority: headers[':authority'], servername, alpn: alpnProtocol})
+    stream.respond(
+      {':status': 200, 'content-type': 'application/grpc', 'grpc-status': '5', 'grpc-message': 'here'},
+      {endStream: true},
+    )
+  })
+  await once(server, 'listening')
+  t.teardown(async () => {
+    for (const session of sessions) session.destroy()
+    await new Promise((resolve) => server.close(resolve))
+  })
+  return {calls, port: (server.address() as AddressInfo).port}
+}
+
+/** What comes of a call to `url`, in a process that trusts `cert`. */
+async function callOverTls(url: string, cert?: string) {
+  using folder = new Folder()
+  const env = {
+    BACKEND_URL: url,
+    BACKEND_AUDIENCE: 'none',
+    ...(cert && {NODE_EXTRA_CA_CERTS: folder.write('ca.pem', cert)}),
+  }
+  const {value} = await inChild({env, arg: undefined}, async () => {
+    const {config} = await import('../../src/config.ts')
+    const {servingStatus} = await import('../../src/clients/health.ts')
+    const {TestLife} = await import('./life.ts')
+    try {
+      return {status: await servingStatus(new TestLife(), config.backendOf('any'), 10_000)}
+    } catch (error) {
+      const {code, http, message} = error as import('../../src/fault.ts').Fault
+      return {code, http, message}
+    } finally {
+      const {closeChannels} = await import('../../src/clients/channels.ts')
+      closeChannels()
+    }
+  })
+  return value
+}
+
+test.serial('https is TLS: HTTP/2 by ALPN, with the host of the URL as name and as authority', async (t) => {
+  const certificate = certificateFor('localhost')
+  const {calls, port} = await secure(t, certificate)
+  t.like(await callOverTls(`https://localhost:${port}`, certificate.cert), {code: 'NOT_FOUND', message: 'here'})
+  t.deepEqual(calls, [{authority: `localhost:${port}`, servername: 'localhost', alpn: 'h2'}])
+})
+
+test.serial('a gRPC service behind TLS is reached', async (t) => {
+  const certificate = certificateFor('localhost')
+  const backend = await started(t, {tls: certificate})
+  t.deepEqual(await callOverTls(`https://localhost:${backend.port}`, certificate.cert), {status: 'SERVING'})
+})
+
+for (const [title, names, trusted] of [
+  ['that nobody vouches for', ['localhost'], false],
+  ['of somebody else', ['other.example'], true],
+] as const) {
+  test.serial(`a certificate ${title} is refused, and no call leaves`, async (t) => {
+    const certificate = certificateFor(...names)
+    const {calls, port} = await secure(t, certificate)
+    t.deepEqual(await callOverTls(`https://localhost:${port}`, trusted ? certificate.cert : undefined), {
+      code: 'UNAVAILABLE',
+      http: 503,
+      message: 'The backend of grpc.health.v1.Health.Check cannot be reached',
+    })
+    t.deepEqual(calls, [])
+  })
+}

@@ -1,0 +1,53 @@
+import {spawn} from 'node:child_process'
+import {once} from 'node:events'
+import {mkdtempSync, rmSync, writeFileSync} from 'node:fs'
+import {tmpdir} from 'node:os'
+import {join} from 'node:path'
+import {text} from 'node:stream/consumers'
+
+/** What a process of its own gave back. */
+export interface Ended<T> {
+  readonly value: T
+  readonly stderr: string
+}
+
+/**
+ * Runs `work` in a process of its own, with no environment but `env`, and waits until it has ended by itself: it leaves
+ * nothing open that would keep it.
+ *
+ * `work` is sent as text: it knows nothing but `arg` and what it imports, from here as from a test beside this file.
+ */
+export async function inChild<A, T>(
+  {env = {}, arg}: {env?: Record<string, string>; arg: A},
+  work: (arg: A) => Promise<T>,
+): Promise<Ended<T>> {
+  const code = `process.send({value: await (${work})(${JSON.stringify(arg)})})`
+  const child = spawn(process.execPath, ['--input-type=module', '-e', code], {
+    cwd: import.meta.dirname,
+    env: {PATH: process.env.PATH, HOME: '/nonexistent', LOG_LEVEL: 'silent', ...env},
+    stdio: ['ignore', 'inherit', 'pipe', 'ipc'],
+  })
+  let value: T | undefined
+  child.on('message', (message: {value: T}) => {
+    value = message.value
+  })
+  const [stderr, [exit]] = await Promise.all([text(child.stderr!), once(child, 'exit')])
+  if (exit !== 0) throw new Error(`The process ended with ${exit}: ${stderr}`)
+  return {value: value as T, stderr}
+}
+
+/** A folder for files that a process is to find; disposing of it removes it. */
+export class Folder implements Disposable {
+  readonly path = mkdtempSync(join(tmpdir(), 'clients-'))
+
+  /** Writes a file, and gives its path. */
+  write(name: string, content: string, mode = 0o600): string {
+    const path = join(this.path, name)
+    writeFileSync(path, content, {mode})
+    return path
+  }
+
+  [Symbol.dispose](): void {
+    rmSync(this.path, {recursive: true})
+  }
+}

@@ -1,0 +1,73 @@
+import {getEventListeners} from 'node:events'
+import type {ExecutionContext} from 'ava'
+import {Fault} from '../../src/fault.ts'
+import type {Life} from '../../src/life.ts'
+import type {Logger} from '../../src/log.ts'
+
+/** What a test may say of a life; all else is as in a request with a minute to go. */
+export interface LifeOptions {
+  readonly id?: string
+  readonly trace?: Readonly<Record<string, string>>
+  /** Ms from now. */
+  readonly timeout?: number
+}
+
+/** The life of a request that no HTTP caller made: a test ends it, and sees what was begun in it. */
+export class TestLife implements Life {
+  readonly id: string
+  readonly trace: Readonly<Record<string, string>>
+  readonly deadline: number
+  readonly notes: Record<string, unknown> = {}
+  readonly warnings: string[] = []
+  readonly log = {
+    debug() {},
+    warn: (_fields: object, message: string) => this.warnings.push(message),
+  } as unknown as Logger
+  readonly #end = new AbortController()
+  readonly #begun = new Set<Promise<unknown>>()
+
+  constructor({id = 'test-1', trace = {}, timeout = 60_000}: LifeOptions = {}) {
+    this.id = id
+    this.trace = trace
+    this.deadline = Date.now() + timeout
+  }
+
+  get signal(): AbortSignal {
+    return this.#end.signal
+  }
+
+  track<T>(work: Promise<T>): Promise<T> {
+    this.#begun.add(work)
+    const settled = () => this.#begun.delete(work)
+    work.then(settled, settled)
+    return work
+  }
+
+  note(fields: Record<string, unknown>): void {
+    Object.assign(this.notes, fields)
+  }
+
+  /** The caller hangs up. Gives the reason. */
+  hangUp(): Fault {
+    const reason = new Fault('CANCELLED', 'The caller hung up')
+    this.#end.abort(reason)
+    return reason
+  }
+
+  /** Fails when something still listens to the signal; resolves when all that was begun has ended. */
+  async quiet(t: ExecutionContext): Promise<void> {
+    while (this.#begun.size > 0) await Promise.allSettled(this.#begun)
+    t.is(getEventListeners(this.signal, 'abort').length, 0, 'listeners are left on the signal')
+  }
+}
+
+/** What `work` throws: always a Fault. */
+export async function faultOf(t: ExecutionContext, work: Promise<unknown>): Promise<Fault> {
+  return (await t.throwsAsync(work, {instanceOf: Fault})) as Fault
+}
+
+/** The reason of the ErrorInfo in a Fault's details. */
+export function reasonOf(fault: Fault): unknown {
+  const info = fault.detailsJson().find((detail) => typeof detail === 'object' && detail !== null && 'reason' in detail)
+  return (info as {reason?: string} | undefined)?.reason
+}

@@ -1,0 +1,61 @@
+import {once} from 'node:events'
+import {createServer, type ServerResponse} from 'node:http'
+import type {AddressInfo} from 'node:net'
+import test from 'ava'
+import {faultOf, reasonOf, TestLife} from './life.ts'
+
+/** In place of the metadata server. */
+const server = createServer((_request, response) => respond(response)).listen(0, '127.0.0.1')
+await once(server, 'listening')
+const {port} = server.address() as AddressInfo
+let respond: (response: ServerResponse) => void
+
+Object.assign(process.env, {GCE_METADATA_HOST: `127.0.0.1:${port}`, GOOGLE_CLOUD_PROJECT: 'p', LOG_LEVEL: 'silent'})
+const {IdTokenSource} = await import('../../src/clients/id-tokens.ts')
+
+test.after.always(() => {
+  server.close()
+  server.closeAllConnections()
+})
+
+const flavor = {'metadata-flavor': 'Google'}
+const jwt = (claims: unknown) => `e30.${Buffer.from(JSON.stringify(claims)).toString('base64url')}.e30`
+const good = jwt({exp: Math.floor(Date.now() / 1000) + 3600})
+
+const answers: Record<string, (response: ServerResponse) => void> = {
+  'from somebody who is no metadata server': (response) => response.end(good),
+  'that is a web page': (response) => response.writeHead(200, flavor).end('<html>captive portal</html>'),
+  'that is empty': (response) => response.writeHead(200, flavor).end(),
+  'without an expiry': (response) => response.writeHead(200, flavor).end(jwt({aud: 'x'})),
+  'with an expiry that is no number': (response) => response.writeHead(200, flavor).end(jwt({exp: 'tomorrow'})),
+  'whose claims are no object': (response) => response.writeHead(200, flavor).end(jwt(null)),
+  'that is no token at all': (response) => response.writeHead(200, flavor).end('a.b.c'),
+  'that could end a header': (response) => response.writeHead(200, flavor).end(`${good}\r\nx-evil: 1`),
+  'with a redirect': (response) => response.writeHead(302, {...flavor, location: `http://127.0.0.1:${port}/`}).end(),
+  'that is cut': (response) => {
+    response.writeHead(200, {...flavor, 'content-length': 1000}).write(good)
+    response.destroy()
+  },
+  'that never came': (response) => response.destroy(),
+}
+
+for (const [title, answer] of Object.entries(answers)) {
+  test.serial(`an answer ${title} is UNAVAILABLE, and is not kept`, async (t) => {
+    const life = new TestLife()
+    const source = new IdTokenSource('https://ping.a.run.app')
+    respond = answer
+    const fault = await faultOf(t, source.token(life))
+    t.is(fault.code, 'UNAVAILABLE')
+    t.is(fault.http, 503)
+    t.is(fault.message, 'No ID token to be had for the backend')
+    t.is(reasonOf(fault), 'ID_TOKEN_UNAVAILABLE')
+    respond = (response) => response.writeHead(200, flavor).end(good)
+    t.is(await source.token(life), good)
+    await life.quiet(t)
+  })
+}
+
+test.serial('a token with a line break at its end is taken without it', async (t) => {
+  respond = (response) => response.writeHead(200, flavor).end(`${good}\n`)
+  t.is(await new IdTokenSource('https://ping.a.run.app').token(new TestLife()), good)
+})

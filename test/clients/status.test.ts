@@ -1,0 +1,384 @@
+import {once} from 'node:events'
+import {
+  createServer,
+  type Http2Server,
+  type OutgoingHttpHeaders,
+  type ServerHttp2Session,
+  type ServerHttp2Stream,
+} from 'node:http2'
+import type {AddressInfo} from 'node:net'
+import {create} from '@bufbuild/protobuf'
+import {type Any, AnySchema, anyPack} from '@bufbuild/protobuf/wkt'
+import test, {type ExecutionContext} from 'ava'
+import {startBackend} from '../../local/backend.ts'
+import {startMetadataServer} from '../../local/metadata.ts'
+import {StatusError} from '../../local/status-error.ts'
+import {ErrorInfoSchema, RetryInfoSchema} from '../../src/gen/google/rpc/error_details_pb.js'
+import {runningTimers} from '../helpers/timers.ts'
+import {Kinds, type Numbered} from '../local/kinds.ts'
+import {KindsService, numbered} from './kinds.ts'
+import {faultOf, reasonOf, TestLife} from './life.ts'
+
+const metadata = await startMetadataServer()
+const kinds = new KindsService()
+const backend = await startBackend({services: [kinds], iam: metadata})
+Object.assign(process.env, metadata.env, {LOG_LEVEL: 'silent'})
+const {readConfig} = await import('../../src/config.ts')
+const {codes, httpStatus} = await import('../../src/fault.ts')
+const {callOf, onlyAnswer} = await import('../../src/clients/service-client.ts')
+const {openCalls} = await import('../../src/clients/calls.ts')
+const {closeChannels} = await import('../../src/clients/channels.ts')
+const {invoke} = await import('../../src/clients/interceptors.ts')
+const {one, down, up} = Kinds.method
+
+let life: TestLife
+test.beforeEach(() => {
+  life = new TestLife()
+})
+test.afterEach.always(async (t) => {
+  await Promise.all([backend.idle(), metadata.idle()])
+  await life.quiet(t)
+  t.deepEqual({calls: openCalls(), timers: runningTimers()}, {calls: 0, timers: []})
+  backend.iam!.audiences = [backend.url]
+  backend.iam!.invokers = undefined
+  kinds.handle({})
+})
+test.after.always(async () => {
+  closeChannels()
+  await Promise.all([backend.close(), metadata.close()])
+})
+
+/** Calls One of the backend at `url`. */
+function ask(url = backend.url, {audience = url === backend.url ? url : 'none', timeout = 60_000} = {}) {
+  const to = readConfig({BACKEND_URL: url, BACKEND_AUDIENCE: audience}).backendOf('test.Kinds')
+  return onlyAnswer(callOf(life, to, one!, () => [numbered(1)], {timeout})) as Promise<Numbered>
+}
+
+/** The URL of an HTTP/2 server that answers every request as `respond` says. */
+async function serving(t: ExecutionContext, respond: (stream: ServerHttp2Stream) => void): Promise<string> {
+  const server: Http2Server = createServer().listen(0, '127.0.0.1')
+  const sessions = new Set<ServerHttp2Session>()
+  server.on('session', (session) => sessions.add(session))
+  server.on('stream', (stream) => {
+    stream.on('error', () => {})
+    stream.resume()
+    respond(stream)
+  })
+  await once(server, 'listening')
+  t.teardown(async () => {
+    closeChannels()
+    for (const session of sessions) session.destroy()
+    await new Promise((resolve) => server.close(resolve))
+  })
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+}
+
+const page = '<html><body><h1>An error of the front end</h1></body></html>'
+
+for (const {status, reason, spoil} of [
+  {
+    status: 401,
+    reason: 'BACKEND_UNAUTHENTICATED',
+    spoil: () => {
+      backend.iam!.audiences = ['https://another.a.run.app']
+    },
+  },
+  {
+    status: 403,
+    reason: 'BACKEND_PERMISSION_DENIED',
+    spoil: () => {
+      backend.iam!.invokers = []
+    },
+  },
+]) {
+  test.serial(`${status} from Cloud Run's front end is 502, and the log is told what to grant`, async (t) => {
+    spoil()
+    const fault = await faultOf(t, ask())
+    t.is(fault.code, 'UNAVAILABLE')
+    t.is(fault.http, 502)
+    t.is(reasonOf(fault), reason)
+    t.is(fault.message, 'The backend of test.Kinds.One turned this function away')
+    t.true(fault.hint?.includes(`HTTP ${status}`))
+    t.true(fault.hint?.includes(`"${backend.url}"`))
+    t.true(fault.hint?.includes('roles/run.invoker'))
+    t.is(Number(backend.iam?.refusals.at(-1)?.status), status)
+  })
+}
+
+test.serial('a call without a token is turned away, and the log says that there was none', async (t) => {
+  const fault = await faultOf(t, ask(backend.url, {audience: 'none'}))
+  t.is(fault.http, 502)
+  t.is(reasonOf(fault), 'BACKEND_UNAUTHENTICATED')
+  t.regex(fault.hint ?? '', /without an ID token/)
+})
+
+test.serial("a service's own UNAUTHENTICATED and PERMISSION_DENIED stay 401 and 403", async (t) => {
+  await ask()
+  const tokens = metadata.identityRequests.length
+  for (const [code, http] of [[16, 401] as const, [7, 403] as const]) {
+    // Whatever it says.
+    for (const message of ['Log in first', `Received HTTP status code ${http}`]) {
+      kinds.handle({
+        one: () => {
+          throw new StatusError(code, message)
+        },
+      })
+      const fault = await faultOf(t, ask())
+      t.is(fault.http, http)
+      t.is(fault.message, message)
+      t.is(fault.hint, undefined)
+    }
+  }
+  kinds.handle({})
+  await ask()
+  t.is(metadata.identityRequests.length, tokens, 'the token is as good as before')
+})
+
+test.serial('a token that the front end did not take is not sent again', async (t) => {
+  await ask()
+  const tokens = metadata.identityRequests.length
+  const {audiences} = backend.iam!
+  backend.iam!.audiences = ['https://another.a.run.app']
+  // The front end remembers no token that has expired for it.
+  backend.iam!.now = () => Date.now() + 3_600_000
+  await faultOf(t, ask())
+  backend.iam!.now = Date.now
+  backend.iam!.audiences = audiences
+  t.is((await ask()).value, 2)
+  t.is(metadata.identityRequests.length, tokens + 1)
+})
+
+test.serial('the token of each call is in its metadata, and none where the audience is "none"', async (t) => {
+  const seen = kinds.next()
+  await ask()
+  t.regex(String((await seen).context.metadata.get('authorization')[0]), /^Bearer [\w-]+\.[\w-]+\.[\w-]+$/)
+})
+
+test.serial('no token to be had is UNAVAILABLE, and reaches no backend', async (t) => {
+  metadata.fail(500, 1)
+  const calls = backend.log.length
+  const fault = await faultOf(t, ask(backend.url, {audience: 'https://no-token.a.run.app'}))
+  t.is(fault.http, 503)
+  t.is(reasonOf(fault), 'ID_TOKEN_UNAVAILABLE')
+  t.is(backend.log.length, calls)
+})
+
+test.serial('a caller who hangs up while the token is awaited leaves nothing', async (t) => {
+  metadata.hang(1)
+  const asked = metadata.nextIdentityRequest()
+  const answer = ask(backend.url, {audience: 'https://awaited.a.run.app'})
+  await asked
+  t.is(openCalls(), 0)
+  const reason = life.hangUp()
+  t.is(await faultOf(t, answer), reason)
+  await metadata.idle()
+})
+
+test.serial('waiting for the token counts towards the deadline of the call', async (t) => {
+  metadata.hang(1)
+  const fault = await faultOf(t, ask(backend.url, {audience: 'https://slow.a.run.app', timeout: 30}))
+  t.is(fault.code, 'DEADLINE_EXCEEDED')
+  t.is(fault.http, 504)
+})
+
+for (const code of Object.keys(codes).filter((code) => code !== 'OK') as (keyof typeof codes)[]) {
+  test.serial(`${code} of a service is ${httpStatus[code]}, with its own words`, async (t) => {
+    const message = `Die Straße – ${code} – 100% "of it"`
+    kinds.handle({
+      one: () => {
+        throw new StatusError(codes[code], message)
+      },
+    })
+    const fault = await faultOf(t, ask())
+    t.is(fault.code, code)
+    t.is(fault.http, httpStatus[code])
+    t.is(fault.message, message)
+  })
+}
+
+test.serial("the details of a service's failure arrive, those of unknown types as they came", async (t) => {
+  const info = anyPack(ErrorInfoSchema, create(ErrorInfoSchema, {reason: 'STOCK', domain: 'shop', metadata: {a: 'b'}}))
+  const retry = anyPack(RetryInfoSchema, create(RetryInfoSchema, {retryDelay: {seconds: 7n, nanos: 500_000_000}}))
+  const unknown: Any = create(AnySchema, {typeUrl: 'type.googleapis.com/shop.Basket', value: Buffer.from('basket')})
+  kinds.handle({
+    one: () => {
+      throw new StatusError(9, 'Sold out', [info, retry, unknown])
+    },
+  })
+  const fault = await faultOf(t, ask())
+  t.deepEqual(fault.detailsJson(), [
+    {'@type': 'type.googleapis.com/google.rpc.ErrorInfo', reason: 'STOCK', domain: 'shop', metadata: {a: 'b'}},
+    {'@type': 'type.googleapis.com/google.rpc.RetryInfo', retryDelay: '7.500s'},
+    {'@type': 'type.googleapis.com/shop.Basket', value: Buffer.from('basket').toString('base64')},
+  ])
+  t.is(fault.headers['retry-after'], '8')
+})
+
+test.serial('details that cannot be read cost no more than themselves', async (t) => {
+  kinds.handle({
+    one: (_request, {trailer}) => {
+      trailer.set('grpc-status-details-bin', Buffer.from('no protobuf'))
+      throw new StatusError(9, 'Sold out')
+    },
+  })
+  const fault = await faultOf(t, ask())
+  t.is(fault.message, 'Sold out')
+  t.deepEqual(fault.details, [])
+})
+
+test.serial("a service's words stay its own, though they begin like those of a broken connection", async (t) => {
+  for (const message of ['read Every page first', 'Connection dropped by the shop', 'Deadline exceeded']) {
+    kinds.handle({
+      one: (_request, context) => {
+        context.sendHeader()
+        throw new StatusError(9, message)
+      },
+    })
+    t.is((await faultOf(t, ask())).message, message)
+  }
+})
+
+test.serial('a failure without a word gets one', async (t) => {
+  kinds.handle({
+    one: () => {
+      throw new StatusError(9, '')
+    },
+  })
+  t.is((await faultOf(t, ask())).message, 'test.Kinds.One failed')
+})
+
+const html = {'content-type': 'text/html; charset=UTF-8'}
+for (const {status, headers = html, http, reason} of [
+  {status: 404, http: 502, reason: 'BACKEND_NOT_GRPC'},
+  {status: 400, http: 502, reason: 'BACKEND_NOT_GRPC'},
+  {status: 500, http: 502, reason: 'BACKEND_NOT_GRPC'},
+  {status: 404, headers: {}, http: 502, reason: 'BACKEND_NOT_GRPC'},
+  {status: 200, http: 502, reason: 'BACKEND_NOT_GRPC'},
+  {status: 302, headers: {location: 'https://accounts.google.com/'}, http: 502, reason: 'BACKEND_NOT_GRPC'},
+  {status: 429, http: 503, reason: 'BACKEND_UNAVAILABLE'},
+  {status: 503, http: 503, reason: 'BACKEND_UNAVAILABLE'},
+  {status: 504, http: 503, reason: 'BACKEND_UNAVAILABLE'},
+] as {status: number; headers?: OutgoingHttpHeaders; http: number; reason: string}[]) {
+  for (const body of [page, '']) {
+    const title = `${status} ${headers === html ? 'in HTML' : 'of no type'}${body ? '' : ' without a body'}`
+    test.serial(`an answer ${title} is ${http} ${reason}, and not shown to the caller`, async (t) => {
+      const url = await serving(t, (stream) => {
+        stream.respond({':status': status, ...headers}, {endStream: !body})
+        if (body) stream.end(body)
+      })
+      const fault = await faultOf(t, ask(url))
+      t.is(fault.code, 'UNAVAILABLE')
+      t.is(fault.http, http)
+      t.is(reasonOf(fault), reason)
+      t.is(fault.message, 'The backend of test.Kinds.One is not available')
+      t.true(fault.hint?.startsWith(`${url} answered HTTP ${status} without gRPC`), fault.hint)
+    })
+  }
+}
+
+/** Neither addresses nor what grpc-js says of its inner life reach the caller. */
+function tellsNothing(t: ExecutionContext, {message}: Error): void {
+  t.notRegex(message, /127\.0\.0\.1|localhost|\d{4,5}|ECONN|RST_STREAM|resolution|LB|dropped/)
+}
+
+test.serial('a backend that cannot be reached is 503, and its address is for the log', async (t) => {
+  const gone = await startBackend()
+  const {url} = gone
+  await gone.close()
+  const fault = await faultOf(t, ask(url))
+  t.is(fault.code, 'UNAVAILABLE')
+  t.is(fault.http, 503)
+  t.is(reasonOf(fault), 'BACKEND_UNAVAILABLE')
+  t.is(fault.message, 'The backend of test.Kinds.One cannot be reached')
+  tellsNothing(t, fault)
+  t.regex(String(fault.cause), /ECONNREFUSED/)
+})
+
+test.serial('a name that nobody knows is 503', async (t) => {
+  const fault = await faultOf(t, ask('http://nobody.invalid:9090'))
+  t.is(fault.http, 503)
+  t.is(fault.message, 'The backend of test.Kinds.One cannot be reached')
+  tellsNothing(t, fault)
+})
+
+for (const header of [false, true]) {
+  const when = header ? 'after its header' : 'before its header'
+
+  test.serial(`a backend whose connection breaks ${when} is 503, and says nothing of the connection`, async (t) => {
+    const url = await serving(t, (stream) => {
+      if (header) stream.respond({':status': 200, 'content-type': 'application/grpc+proto'})
+      stream.session?.socket.destroy()
+    })
+    const fault = await faultOf(t, ask(url))
+    t.is(fault.code, 'UNAVAILABLE')
+    t.is(fault.http, 503)
+    tellsNothing(t, fault)
+  })
+
+  test.serial(`a stream that is reset ${when} fails, and says nothing of the stream`, async (t) => {
+    for (const code of [0, 1, 2, 8, 11]) {
+      const url = await serving(t, (stream) => {
+        if (header) stream.respond({':status': 200, 'content-type': 'application/grpc'})
+        stream.close(code)
+      })
+      tellsNothing(t, await faultOf(t, ask(url)))
+    }
+  })
+
+  test.serial(`a deadline that passes ${when} is 504, and says nothing of where`, async (t) => {
+    const url = await serving(t, (stream) => {
+      if (header) stream.respond({':status': 200, 'content-type': 'application/grpc'})
+    })
+    const fault = await faultOf(t, ask(url, {timeout: 50}))
+    t.is(fault.http, 504)
+    t.is(fault.message, 'test.Kinds.One did not answer in time')
+    tellsNothing(t, fault)
+  })
+}
+
+test.serial('an answer without a status is no answer', async (t) => {
+  const url = await serving(t, (stream) => {
+    stream.respond({':status': 200, 'content-type': 'application/grpc'})
+    stream.end()
+  })
+  const fault = await faultOf(t, ask(url))
+  t.true(fault.http >= 500)
+  tellsNothing(t, fault)
+})
+
+test.serial('answers that came before an error of the service are given first, one at least', async (t) => {
+  kinds.handle({
+    async *down() {
+      yield {value: 1}
+      throw new StatusError(9, 'Half way')
+    },
+  })
+  const to = readConfig({BACKEND_URL: backend.url, BACKEND_AUDIENCE: backend.url}).backendOf('test.Kinds')
+  const values: number[] = []
+  const fault = await faultOf(
+    t,
+    (async () => {
+      for await (const {value} of invoke(callOf(life, to, down!, () => [numbered()])) as AsyncIterable<Numbered>) {
+        values.push(value)
+      }
+    })(),
+  )
+  t.is(fault.message, 'Half way')
+  t.deepEqual(values, [1])
+})
+
+test.serial('a front end that turns a long upload away ends it', async (t) => {
+  backend.iam!.invokers = []
+  const to = readConfig({BACKEND_URL: backend.url, BACKEND_AUDIENCE: backend.url}).backendOf('test.Kinds')
+  let told = false
+  async function* endless(signal: AbortSignal) {
+    try {
+      while (!signal.aborted) yield numbered(1)
+    } finally {
+      told = signal.aborted
+    }
+  }
+  const fault = await faultOf(t, onlyAnswer(callOf(life, to, up!, endless)))
+  t.is(fault.http, 502)
+  t.true(told)
+})

@@ -1,0 +1,433 @@
+import {Buffer} from 'node:buffer'
+import {randomBytes} from 'node:crypto'
+import {getEventListeners} from 'node:events'
+import {gzipSync} from 'node:zlib'
+import test from 'ava'
+import {startStorage} from '../../local/storage.ts'
+import {runningTimers} from '../helpers/timers.ts'
+import {inChild} from './child.ts'
+import {faultOf, reasonOf} from './life.ts'
+
+const server = await startStorage()
+Object.assign(process.env, {STORAGE_EMULATOR_HOST: server.url, STORAGE_STALL_SECONDS: '1', LOG_LEVEL: 'silent'})
+const {readObject, versionOf} = await import('../../src/clients/storage.ts')
+const {Fault} = await import('../../src/fault.ts')
+
+const bucket = 'b'
+const size = 1_000_003
+const bytes = randomBytes(size)
+await server.put(bucket, 'o', bytes)
+await server.put(bucket, 'empty', '')
+
+let end: AbortController
+test.beforeEach(() => {
+  end = new AbortController()
+})
+test.afterEach.always(async (t) => {
+  await server.idle()
+  t.is(server.openRequests(), 0)
+  // A request lets go of the signal when its socket has closed: in one of the next turns.
+  for (let turn = 0; turn < 100 && listeners() > 0; turn++) await new Promise(setImmediate)
+  t.is(listeners(), 0)
+  t.deepEqual(runningTimers(), [])
+})
+test.after.always(() => server.close())
+
+function listeners(): number {
+  return getEventListeners(end.signal, 'abort').length
+}
+
+/** The whole object, as it is read. */
+async function read(object = 'o', {signal} = end): Promise<Buffer> {
+  return Buffer.concat(await Array.fromAsync(readObject(signal, await versionOf(signal, {bucket, object}))))
+}
+
+/** What of the requests so far there is since this was called, for the object's bytes. */
+function media() {
+  const before = server.requests.length
+  return () => server.requests.slice(before).filter(({kind}) => kind === 'media')
+}
+
+test.serial('an object is read whole, from its pinned generation, in one request', async (t) => {
+  const requests = media()
+  const version = await versionOf(end.signal, {bucket, object: 'o'})
+  t.is(version.size, size)
+  t.true(bytes.equals(await read()))
+  t.is(requests().length, 1)
+  t.true(requests()[0]?.url.includes(`generation=${version.generation}`))
+})
+
+test.serial('an empty object is read without asking for its bytes', async (t) => {
+  const requests = media()
+  t.is((await read('empty')).length, 0)
+  t.deepEqual(requests(), [])
+})
+
+for (const [title, fault] of Object.entries({
+  'three 503s': {status: 503, retryAfter: 0, times: 3},
+  'a 500': {status: 500},
+  'a 429': {status: 429, retryAfter: '0'},
+  'a 408': {status: 408},
+  'a 503 that names a date': {status: 503, retryAfter: new Date(0).toUTCString()},
+  'a 503 that says nothing of use': {status: 503, retryAfter: 'soon'},
+  'no answer': {stall: 'headers' as const},
+})) {
+  for (const kind of ['metadata', 'media'] as const) {
+    test.serial(`${title} in front of ${kind} harms nothing but time`, async (t) => {
+      server.fault({kind, ...fault})
+      t.true(bytes.equals(await read()))
+    })
+  }
+}
+
+for (const at of [0, 1, 65_536, 500_000, size - 1]) {
+  for (const [title, fault] of Object.entries({
+    'is cut': {cutAt: at},
+    'stands still': {stallAt: at},
+    'ends well, and too early,': {endAt: at},
+  })) {
+    test.serial(`a body that ${title} at byte ${at} is resumed there`, async (t) => {
+      const requests = media()
+      server.fault({object: 'o', ...fault})
+      t.true(bytes.equals(await read()))
+      const [first, second, ...more] = requests().map(({range}) => Number(/\d+/.exec(range ?? '')?.[0] ?? 0))
+      t.is(first, 0)
+      // What is on its way when a connection is cut may be lost.
+      if ('cutAt' in fault) t.true(second! <= at)
+      else t.is(second, at)
+      t.deepEqual(more, [])
+    })
+  }
+}
+
+test.serial('a read that breaks again and again is resumed each time, as long as bytes come', async (t) => {
+  const requests = media()
+  const cuts = Array.from({length: 9}, (_, index) => (index + 1) * 100_000)
+  for (const cutAt of cuts) server.fault({object: 'o', cutAt})
+  t.true(bytes.equals(await read()))
+  t.is(requests().length, cuts.length + 1)
+})
+
+test.serial('a resumed read uses a connection of its own: the last one may be dead', async (t) => {
+  const requests = media()
+  server.fault({object: 'o', stallAt: 5})
+  await read()
+  t.deepEqual(
+    requests().map(({headers}) => headers.connection),
+    ['keep-alive', 'close'],
+  )
+})
+
+test.serial('a range that is ignored is not taken for one', async (t) => {
+  server.fault({object: 'o', cutAt: 1000})
+  // The second request comes without its range.
+  let media = 0
+  using _ = server.onRequest((request) => {
+    if (request.kind === 'media' && ++media === 2) delete (request.headers as Record<string, unknown>).range
+  })
+  t.true(bytes.equals(await read()))
+  t.is(media, 3)
+})
+
+test.serial('when nothing helps it is UNAVAILABLE, for metadata and for bytes', async (t) => {
+  for (const kind of ['metadata', 'media'] as const) {
+    using _ = server.fault({kind, status: 503, retryAfter: 0, times: Number.POSITIVE_INFINITY})
+    const fault = await faultOf(t, read())
+    t.is(fault.code, 'UNAVAILABLE')
+    t.is(fault.http, 503)
+    t.notRegex(fault.message, /127\.0\.0\.1/)
+  }
+})
+
+test.serial('a caller who hangs up ends the waiting between two attempts', async (t) => {
+  using _ = server.fault({kind: 'metadata', status: 503, retryAfter: 3600})
+  const reason = new Fault('CANCELLED', 'The caller hung up')
+  const failed = Promise.withResolvers<void>()
+  using __ = server.onRequest(() => failed.resolve())
+  const answer = read()
+  await failed.promise
+  await server.idle()
+  end.abort(reason)
+  t.is(await faultOf(t, answer), reason)
+})
+
+test.serial('an object that is replaced while it is read is ABORTED, and gives no byte of the new one', async (t) => {
+  await server.put(bucket, 'replaced', bytes)
+  const version = await versionOf(end.signal, {bucket, object: 'replaced'})
+  server.fault({object: 'replaced', cutAt: 100_000})
+  let read = 0
+  const fault = await faultOf(
+    t,
+    (async () => {
+      for await (const piece of readObject(end.signal, version)) {
+        t.true(bytes.subarray(read, read + piece.length).equals(piece))
+        if (read === 0) await server.put(bucket, 'replaced', randomBytes(size))
+        read += piece.length
+      }
+    })(),
+  )
+  t.is(fault.code, 'ABORTED')
+  t.is(fault.http, 409)
+  t.true(read > 0 && read <= 100_000)
+})
+
+test.serial('an old generation is read to its end where the bucket keeps it', async (t) => {
+  server.createBucket('versioned', {versioning: {enabled: true}})
+  const old = await server.put('versioned', 'o', bytes)
+  await server.put('versioned', 'o', 'new')
+  const name = {bucket: 'versioned', object: 'o', generation: old.generation}
+  const version = await versionOf(end.signal, name)
+  t.true(bytes.equals(Buffer.concat(await Array.fromAsync(readObject(end.signal, version)))))
+})
+
+for (const {title, name, code, http, reason} of [
+  {
+    title: 'an object that is not there',
+    name: {bucket, object: 'x'},
+    code: 'NOT_FOUND',
+    http: 404,
+    reason: 'OBJECT_NOT_FOUND',
+  },
+  {
+    title: 'a bucket that is not there',
+    name: {bucket: 'x', object: 'o'},
+    code: 'NOT_FOUND',
+    http: 404,
+    reason: 'BUCKET_NOT_FOUND',
+  },
+  {
+    title: 'a generation that is not there',
+    name: {bucket, object: 'o', generation: '1'},
+    code: 'FAILED_PRECONDITION',
+    http: 412,
+    reason: 'GENERATION_MISMATCH',
+  },
+  {
+    title: 'a generation of an object that is not there',
+    name: {bucket, object: 'x', generation: '1'},
+    code: 'NOT_FOUND',
+    http: 404,
+    reason: 'OBJECT_NOT_FOUND',
+  },
+  {
+    title: 'an object named as if it were a bucket',
+    name: {bucket, object: 'bucket'},
+    code: 'NOT_FOUND',
+    http: 404,
+    reason: 'OBJECT_NOT_FOUND',
+  },
+]) {
+  test.serial(`${title} is ${code} ${http}, said once`, async (t) => {
+    const before = server.requests.length
+    const fault = await faultOf(t, versionOf(end.signal, name))
+    t.is(fault.code as string, code)
+    t.is(fault.http, http)
+    t.is(reasonOf(fault), reason)
+    t.true(fault.message.includes(`"${reason === 'BUCKET_NOT_FOUND' ? name.bucket : name.object}"`))
+    t.true(server.requests.length - before <= 2)
+  })
+}
+
+test.serial('no permission is 403, and the log is told what to grant', async (t) => {
+  const version = await versionOf(end.signal, {bucket, object: 'o'})
+  using _ = server.forbid(bucket)
+  for (const work of [versionOf(end.signal, {bucket, object: 'o'}), Array.fromAsync(readObject(end.signal, version))]) {
+    const fault = await faultOf(t, work)
+    t.is(fault.code, 'PERMISSION_DENIED')
+    t.is(fault.http, 403)
+    t.regex(fault.hint ?? '', /roles\/storage\.objectViewer on bucket "b"/)
+    t.notRegex(fault.message, /iam\.gserviceaccount/)
+  }
+})
+
+test.serial('what is stored compressed is read as it is stored', async (t) => {
+  const stored = gzipSync(Buffer.alloc(300_000, 'text '))
+  await server.put(bucket, 'zipped', stored, {contentEncoding: 'gzip', contentType: 'text/plain'})
+  t.true(stored.equals(await read('zipped')))
+  server.fault({object: 'zipped', cutAt: 100})
+  t.true(stored.equals(await read('zipped')))
+})
+
+for (const object of [
+  'a/b/c',
+  '..',
+  '.',
+  '../o',
+  'a/../o',
+  '/o',
+  'o/',
+  '//',
+  'o%2Fo',
+  'o?generation=1',
+  'o#x',
+  'o&alt=json',
+  'a b+c',
+  'Füße/日本/🐘',
+  'dots...',
+  'o;x=1',
+  "o'(!)*",
+  'o\\x',
+  'x'.repeat(1024),
+]) {
+  test.serial(`an object named ${JSON.stringify(object.slice(0, 20))} is that object and no other`, async (t) => {
+    t.is((await faultOf(t, versionOf(end.signal, {bucket, object}))).code, 'NOT_FOUND')
+    const content = Buffer.from(`the content of ${object}`)
+    await server.put(bucket, object, content)
+    t.true(content.equals(await read(object)))
+    t.is(server.requests.at(-1)?.object, object)
+  })
+}
+
+for (const name of ['b/o/o', 'b%2Fo', '../b', 'b?x', 'b#x', '..', '']) {
+  test.serial(`a bucket named ${JSON.stringify(name)} is no way to another`, async (t) => {
+    const fault = await faultOf(t, versionOf(end.signal, {bucket: name, object: 'o'}))
+    t.true(fault.http >= 400)
+    t.deepEqual(
+      server.requests.slice(-1).filter(({status, bucket}) => status === 200 && bucket === 'b'),
+      [],
+    )
+  })
+}
+
+test.serial('a name that is no text is refused at once', async (t) => {
+  for (const name of [
+    {bucket, object: 'o\ud800'},
+    {bucket: 'b\udc00', object: 'o'},
+  ]) {
+    const before = server.requests.length
+    const fault = await faultOf(t, versionOf(end.signal, name))
+    t.is(fault.code, 'INVALID_ARGUMENT')
+    t.is(server.requests.length, before)
+  }
+})
+
+for (const kind of ['metadata', 'media'] as const) {
+  test.serial(`a caller who hangs up while the answer for ${kind} is awaited leaves no request`, async (t) => {
+    using _ = server.fault({kind, stall: 'headers'})
+    const reason = new Fault('CANCELLED', 'The caller hung up')
+    const stalled = Promise.withResolvers<void>()
+    using __ = server.onRequest((request) => request.kind === kind && stalled.resolve())
+    const answer = read()
+    await stalled.promise
+    end.abort(reason)
+    t.is(await faultOf(t, answer), reason)
+    await server.idle()
+    t.true(server.requests.at(-1)?.aborted)
+  })
+}
+
+test.serial('a caller who hangs up while bytes are awaited leaves no request', async (t) => {
+  const reason = new Fault('CANCELLED', 'The caller hung up')
+  const pieces = readObject(end.signal, await versionOf(end.signal, {bucket, object: 'o'}))
+  server.fault({object: 'o', stallAt: 1})
+  t.is((await pieces.next()).value?.length, 1)
+  const next = pieces.next()
+  end.abort(reason)
+  t.is(await faultOf(t, next), reason)
+  await server.idle()
+  t.true(server.requests.at(-1)?.aborted)
+})
+
+test.serial('a caller who hangs up between two pieces leaves no request', async (t) => {
+  const reason = new Fault('CANCELLED', 'The caller hung up')
+  const fault = await faultOf(
+    t,
+    (async () => {
+      const version = await versionOf(end.signal, {bucket, object: 'o'})
+      for await (const _ of readObject(end.signal, version)) end.abort(reason)
+    })(),
+  )
+  t.is(fault, reason)
+})
+
+test.serial('a caller who hangs up before anything was asked asks nothing', async (t) => {
+  const version = await versionOf(end.signal, {bucket, object: 'o'})
+  const before = server.requests.length
+  const reason = new Fault('CANCELLED', 'The caller hung up')
+  end.abort(reason)
+  t.is(await faultOf(t, versionOf(end.signal, {bucket, object: 'o'})), reason)
+  t.is(await faultOf(t, Array.fromAsync(readObject(end.signal, version))), reason)
+  t.is(server.requests.length, before)
+})
+
+test.serial('breaking out of a read ends it', async (t) => {
+  await server.put(bucket, 'large', randomBytes(20_000_000))
+  for await (const _ of readObject(end.signal, await versionOf(end.signal, {bucket, object: 'large'}))) break
+  await server.idle()
+  t.true(server.requests.at(-1)?.aborted)
+  t.true(server.requests.at(-1)!.bytesSent < 20_000_000)
+})
+
+test.serial('of two reads at a time one is hung up, and the other arrives whole', async (t) => {
+  const other = new AbortController()
+  const version = await versionOf(end.signal, {bucket, object: 'o'})
+  const reason = new Fault('CANCELLED', 'The caller hung up')
+  const begun = Promise.withResolvers<void>()
+  const broken = (async () => {
+    for await (const _ of readObject(other.signal, version)) {
+      begun.resolve()
+      await new Promise(setImmediate)
+    }
+  })()
+  server.fault({object: 'o', stallAt: 500_000})
+  const whole = read()
+  await begun.promise
+  other.abort(reason)
+  const [fault, got] = await Promise.all([faultOf(t, broken), whole])
+  t.is(fault, reason)
+  t.true(bytes.equals(got))
+})
+
+test.serial('twenty reads at a time with faults among them all arrive whole', async (t) => {
+  for (let index = 0; index < 10; index++) server.fault({object: 'o', cutAt: index * 1000})
+  const all = await Promise.all(Array.from({length: 20}, () => read()))
+  t.true(all.every((got) => bytes.equals(got)))
+})
+
+test.serial('a slow reader is not taken for a Storage that stands still', async (t) => {
+  const requests = media()
+  const version = await versionOf(end.signal, {bucket, object: 'o'})
+  let got = 0
+  for await (const piece of readObject(end.signal, version)) {
+    // Once for longer than Storage itself may take.
+    if (got === 0) await new Promise((resolve) => setTimeout(resolve, 1100))
+    got += piece.length
+  }
+  t.is(got, size)
+  t.is(requests().length, 1)
+})
+
+test.serial('connections are used again', async (t) => {
+  await read()
+  const ports = new Set<number>()
+  const {subscribe, unsubscribe} = await import('node:diagnostics_channel')
+  const look = (message: unknown) => {
+    ports.add((message as {request: {socket: {remotePort: number}}}).request.socket.remotePort)
+  }
+  subscribe('http.server.request.start', look)
+  for (let time = 0; time < 5; time++) await read()
+  unsubscribe('http.server.request.start', look)
+  t.is(ports.size, 1)
+})
+
+test('a function that reads no object loads no Storage', async (t) => {
+  const env = {BACKEND_URL: 'http://127.0.0.1:1', STORAGE_EMULATOR_HOST: server.url}
+  const {value} = await inChild({env, arg: undefined}, async () => {
+    const {registerHooks} = await import('node:module')
+    const loaded: string[] = []
+    registerHooks({
+      load(url, context, next) {
+        loaded.push(url)
+        return next(url, context)
+      },
+    })
+    const storages = () => loaded.filter((url) => /@google-cloud\/storage|google-auth-library/.test(url)).length
+    await import('../../src/functions/ping.ts')
+    await import('../../src/clients/storage.ts')
+    const before = storages()
+    const {storage} = await import('../../src/clients/storage.ts')
+    await storage()
+    return {before, after: storages() > 0}
+  })
+  t.deepEqual(value, {before: 0, after: true})
+})
