@@ -47,7 +47,7 @@ try {
 
 function announce(url: string, {backend, storage, metadata}: Stack, samples: string[]): void {
   const lines = [
-    `functions  ${url}/ping  ${url}/upload  ${url}/health`,
+    `functions  ${url}/ping  ${url}/upload  ${url}/health  ${url}/api/…  ${url}/openapi.json`,
     `backend    ${backend?.url ?? process.env.BACKEND_URL}`,
     `storage    ${storage?.url ?? process.env.STORAGE_EMULATOR_HOST}`,
     ...samples.map((sample) => `           gs://${sampleBucket}/${sample}`),

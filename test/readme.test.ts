@@ -1,5 +1,8 @@
+import {once} from 'node:events'
 import {readFileSync} from 'node:fs'
+import {type IncomingMessage, request} from 'node:http'
 import {join} from 'node:path'
+import {createInterface} from 'node:readline'
 import test from 'ava'
 import {parse} from 'shell-quote'
 import {putSamples} from '../local/samples.ts'
@@ -39,14 +42,15 @@ function requestOf(command: string): {path: string; init: RequestInit} {
 }
 
 test('README has a request for every function', (t) => {
-  for (const name of ['ping', 'upload', 'health'])
+  for (const name of ['ping', 'upload', 'health', 'api'])
     t.true(
       requests.some((command) => command.includes(`/${name}`)),
       name,
     )
 })
 
-for (const command of requests) {
+// What is typed at a terminal goes line by line: see below.
+for (const command of requests.filter((command) => !command.includes('-T -'))) {
   test.serial(command, async (t) => {
     const {path, init} = requestOf(command)
     t.true(path.startsWith('/'))
@@ -63,4 +67,24 @@ test('README names every variable that the configuration reads', (t) => {
     [...names].filter((name) => !readme.includes(`\`${name}`)),
     [],
   )
+})
+
+test.serial('the chat answers each line before the next one is typed', async (t) => {
+  const command = requests.find((text) => text.includes('-T -')) ?? ''
+  const words = parse(command) as string[]
+  const header = words[words.indexOf('-H') + 1]?.split(': ') ?? []
+  const path = words.at(-1)?.replace('http://localhost:8080', '') ?? ''
+  const method = words[words.indexOf('-X') + 1] ?? ''
+  const sent = request(app.url(path), {method, headers: {[header[0] ?? '']: header[1] ?? ''}})
+  const response = once(sent, 'response')
+  const said = ['hi', 'how are you?', 'bye']
+  let answers: AsyncIterator<string> | undefined
+  for (const content of said) {
+    sent.write(`${JSON.stringify({content})}\n`)
+    answers ??= createInterface({input: ((await response) as [IncomingMessage])[0]})[Symbol.asyncIterator]()
+    const {value} = await answers.next()
+    t.deepEqual(JSON.parse(value), {reply: `You said: ${content}`})
+  }
+  sent.end()
+  t.true((await answers?.next())?.done)
 })
