@@ -20,11 +20,11 @@ let stack: Stack | undefined
 let functions: FunctionsProcess | undefined
 let stopping = false
 
-for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
   process.on(signal, () => {
     stopping = true
     // From a terminal it has had its own; a second one does no harm.
-    if (functions) functions.process.kill(signal)
+    if (functions) functions.process.kill(signal === 'SIGHUP' ? 'SIGTERM' : signal)
     else process.exit(0)
   })
 }

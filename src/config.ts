@@ -1,3 +1,5 @@
+import {isIP} from 'node:net'
+
 /** A variable that is set to what we cannot use: stops the start, with one line for the person who set it. */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError'
@@ -158,6 +160,10 @@ function readBackends(env: Env): Map<string, Backend> {
  */
 function toBackend(env: Env, variable: string, url: URL): Backend {
   const tls = url.protocol === 'https:'
+  if (tls && isIP(url.hostname.replace(/^\[|\]$/g, ''))) {
+    // grpc-js checks the certificate of an address against the name "localhost".
+    throw new ConfigError(`${as(variable, env[variable])}: wanted a host name after "https://", not an address`)
+  }
   const named = variable.replace('URL', 'AUDIENCE')
   const given = env[named] || undefined
   const audience = given === 'none' ? undefined : (given ?? (tls ? `https://${url.hostname}` : undefined))

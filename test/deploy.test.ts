@@ -1,8 +1,18 @@
 import {execFileSync} from 'node:child_process'
-import {cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync} from 'node:fs'
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import {tmpdir} from 'node:os'
 import {dirname, join, relative} from 'node:path'
-import test from 'ava'
+import test, {type ExecutionContext} from 'ava'
 import ignore from 'ignore'
 import {startFunctions} from '../local/functions.ts'
 import {startStack} from '../local/stack.ts'
@@ -44,30 +54,49 @@ test('the buildpack accepts the main file', (t) => {
   t.notThrows(() => execFileSync(process.execPath, ['--check', join(root, main)]))
 })
 
+/** Starts `target` from what is deployed in `folder`, in front of a stack of its own. */
+async function started(t: ExecutionContext, folder: string, target: string): Promise<string> {
+  const stack = await startStack()
+  const functions = await startFunctions({
+    target,
+    port: 0,
+    root: folder,
+    env: {PATH: process.env.PATH, ...stack.env, LOG_LEVEL: 'silent', K_SERVICE: target},
+    output: 'pipe',
+  })
+  t.teardown(async () => {
+    functions.process.kill()
+    await functions.exited
+    await stack.close()
+    rmSync(folder, {recursive: true})
+  })
+  return functions.url
+}
+
 for (const [target, path] of [
   ['ping', '/?message=hi'],
   ['health', '/'],
+  ['gateway', '/api/ping?message=hi'],
   ['app', '/ping?message=hi'],
   ['upload', '/?creatorId=me&name=x'],
 ] as const) {
   test(`${target} runs from what is deployed, alone`, async (t) => {
-    const folder = deployed()
-    const stack = await startStack()
-    const functions = await startFunctions({
-      target,
-      port: 0,
-      root: folder,
-      env: {PATH: process.env.PATH, ...stack.env, LOG_LEVEL: 'silent', K_SERVICE: target},
-      output: 'pipe',
-    })
-    t.teardown(async () => {
-      functions.process.kill()
-      await functions.exited
-      await stack.close()
-      rmSync(folder, {recursive: true})
-    })
+    const url = await started(t, deployed(), target)
     const init = target === 'upload' ? {method: 'POST', body: 'data', headers: {'content-type': 'text/plain'}} : {}
-    const response = await fetch(functions.url + path, init)
+    const response = await fetch(url + path, init)
     t.is(response.status, 200, await response.text())
   })
 }
+
+test("README's function of one's own runs as it stands there", async (t) => {
+  const folder = deployed()
+  const readme = readFileSync(join(root, 'README.md'), 'utf8')
+  const [, source = ''] = /```ts\n([^`]*(?:`\$?[^`]+`[^`]*)*)\n```/.exec(readme) ?? []
+  const [, row = ''] = /one row, by which it is deployed: `([^`]+)`/.exec(readme) ?? []
+  const register = join(folder, 'src/register.ts')
+  writeFileSync(join(folder, 'src/functions/greet.ts'), source)
+  writeFileSync(register, readFileSync(register, 'utf8').replace('  app: async', `  ${row},\n  app: async`))
+  const url = await started(t, folder, 'greet')
+  const response = await fetch(`${url}/?name=Ada`)
+  t.deepEqual(await response.json(), {greeting: 'Hello Ada'})
+})

@@ -1,0 +1,257 @@
+import {spawn} from 'node:child_process'
+import {once} from 'node:events'
+import {text} from 'node:stream/consumers'
+import test from 'ava'
+import {frameworkMain} from '../local/functions.ts'
+import {ConfigError, readConfig, upperSnake} from '../src/config.ts'
+
+const url = '"https://" (or "http://" for plaintext) and a host, such as "https://ping-xyz.a.run.app"'
+const https = {BACKEND_URL: 'https://ping-xyz.a.run.app'}
+
+for (const [env, message] of [
+  [{BACKEND_URL: 'ping-xyz.a.run.app'}, `BACKEND_URL="ping-xyz.a.run.app": wanted ${url}`],
+  [{BACKEND_URL: 'localhost:9090'}, `BACKEND_URL="localhost:9090": wanted ${url}`],
+  [{BACKEND_URL: 'grpc://there'}, `BACKEND_URL="grpc://there": wanted ${url}`],
+  [{BACKEND_URL: 'https:there'}, `BACKEND_URL="https:there": wanted ${url}`],
+  [{BACKEND_URL: 'https://'}, `BACKEND_URL="https://": wanted ${url}`],
+  [{BACKEND_URL: 'https://there/path'}, `BACKEND_URL="https://there/path": wanted ${url}`],
+  [{BACKEND_URL: 'https://there?a=b'}, `BACKEND_URL="https://there?a=b": wanted ${url}`],
+  [{BACKEND_URL: 'https://there#a'}, `BACKEND_URL="https://there#a": wanted ${url}`],
+  [{BACKEND_URL: 'https://me@there'}, `BACKEND_URL="https://me@there": wanted ${url}`],
+  [{BACKEND_URL: 'https://there:0'}, `BACKEND_URL="https://there:0": wanted ${url}`],
+  [{BACKEND_URL: 'https://there:65536'}, `BACKEND_URL="https://there:65536": wanted ${url}`],
+  [
+    {BACKEND_URL: 'https://10.0.0.1'},
+    'BACKEND_URL="https://10.0.0.1": wanted a host name after "https://", not an address',
+  ],
+  [
+    {BACKEND_URL_REPO: 'https://[::1]:8443'},
+    'BACKEND_URL_REPO="https://[::1]:8443": wanted a host name after "https://", not an address',
+  ],
+  [{BACKEND_URL: 'two\nlines'}, `BACKEND_URL="two\\nlines": wanted ${url}`],
+  [{BACKEND_URL_PING_SERVICE: 'nonsense'}, `BACKEND_URL_PING_SERVICE="nonsense": wanted ${url}`],
+  [
+    {BACKEND_URL: 'http://there', BACKEND_AUDIENCE: 'https://there'},
+    'BACKEND_AUDIENCE="https://there": wanted "none", or https in BACKEND_URL="http://there": an ID token never travels in the clear',
+  ],
+  [
+    {BACKEND_URL: 'http://127.0.0.1.evil.com', BACKEND_AUDIENCE: 'a'},
+    'BACKEND_AUDIENCE="a": wanted "none", or https in BACKEND_URL="http://127.0.0.1.evil.com": an ID token never travels in the clear',
+  ],
+  [
+    {BACKEND_URL_REPO: 'http://10.0.0.1', BACKEND_AUDIENCE_REPO: 'a'},
+    'BACKEND_AUDIENCE_REPO="a": wanted "none", or https in BACKEND_URL_REPO="http://10.0.0.1": an ID token never travels in the clear',
+  ],
+  [
+    {BACKEND_AUDIENCE: 'https://there'},
+    'BACKEND_AUDIENCE="https://there": wanted BACKEND_URL beside it, the URL that it is the audience of',
+  ],
+  [
+    {...https, BACKEND_AUDIENCE_REPO: 'https://there'},
+    'BACKEND_AUDIENCE_REPO="https://there": wanted BACKEND_URL_REPO beside it, the URL that it is the audience of',
+  ],
+  [{...https, BACKEND_AUDIENCE: 'a b'}, 'BACKEND_AUDIENCE="a b": wanted an audience without spaces, or "none"'],
+  [{...https, BACKEND_AUDIENCE: 'a\nb'}, 'BACKEND_AUDIENCE="a\\nb": wanted an audience without spaces, or "none"'],
+  [{CLOUD_RUN_TIMEOUT_SECONDS: 'soon'}, 'CLOUD_RUN_TIMEOUT_SECONDS="soon": wanted seconds, from 2 to 3600'],
+  [{CLOUD_RUN_TIMEOUT_SECONDS: '1'}, 'CLOUD_RUN_TIMEOUT_SECONDS="1": wanted seconds, from 2 to 3600'],
+  [{CLOUD_RUN_TIMEOUT_SECONDS: '3601'}, 'CLOUD_RUN_TIMEOUT_SECONDS="3601": wanted seconds, from 2 to 3600'],
+  [{CLOUD_RUN_TIMEOUT_SECONDS: '-5'}, 'CLOUD_RUN_TIMEOUT_SECONDS="-5": wanted seconds, from 2 to 3600'],
+  [{CLOUD_RUN_TIMEOUT_SECONDS: 'NaN'}, 'CLOUD_RUN_TIMEOUT_SECONDS="NaN": wanted seconds, from 2 to 3600'],
+  [{CLOUD_RUN_TIMEOUT_SECONDS: 'Infinity'}, 'CLOUD_RUN_TIMEOUT_SECONDS="Infinity": wanted seconds, from 2 to 3600'],
+  [{STORAGE_STALL_SECONDS: '0'}, 'STORAGE_STALL_SECONDS="0": wanted seconds, from 0.001 to 3600'],
+  [{PORT: 'http'}, 'PORT="http": wanted a port, from 0 to 65535'],
+  [{PORT: '65536'}, 'PORT="65536": wanted a port, from 0 to 65535'],
+  [{PORT: '-1'}, 'PORT="-1": wanted a port, from 0 to 65535'],
+  [{PORT: '80.5'}, 'PORT="80.5": wanted a port, from 0 to 65535'],
+  [{LOG_LEVEL: 'loud'}, 'LOG_LEVEL="loud": wanted one of trace, debug, info, warn, error, fatal, silent'],
+  [{GCE_METADATA_HOST: 'http://there'}, 'GCE_METADATA_HOST="http://there": wanted a host or host:port'],
+  [{GCE_METADATA_HOST: 'there/path'}, 'GCE_METADATA_HOST="there/path": wanted a host or host:port'],
+] as const) {
+  test(`${JSON.stringify(env)} is refused in one line that says what was wanted`, (t) => {
+    const error = t.throws(() => readConfig(env), {instanceOf: ConfigError})
+    t.is(error?.message, message)
+    t.false(error?.message.includes('\n'))
+  })
+}
+
+test('a service without a URL is refused by the names of the variables that it could have', (t) => {
+  const config = readConfig({BACKEND_URL_REPO: 'https://repo'})
+  t.throws(() => config.backendOf('ping.PingService'), {
+    instanceOf: ConfigError,
+    message: `BACKEND_URL_PING_SERVICE and BACKEND_URL are not set: wanted the URL of ping.PingService, ${url}`,
+  })
+})
+
+for (const [env, backend] of [
+  [
+    https,
+    {
+      url: 'https://ping-xyz.a.run.app',
+      address: 'ping-xyz.a.run.app:443',
+      host: 'ping-xyz.a.run.app',
+      tls: true,
+      audience: 'https://ping-xyz.a.run.app',
+    },
+  ],
+  [
+    {BACKEND_URL: 'https://there:8443/'},
+    {url: 'https://there:8443', address: 'there:8443', host: 'there:8443', tls: true, audience: 'https://there'},
+  ],
+  [
+    {BACKEND_URL: 'HTTPS://There'},
+    {url: 'https://there', address: 'there:443', host: 'there', tls: true, audience: 'https://there'},
+  ],
+  [
+    {BACKEND_URL: 'http://localhost:9090'},
+    {url: 'http://localhost:9090', address: 'localhost:9090', host: 'localhost:9090', tls: false, audience: undefined},
+  ],
+  [
+    {BACKEND_URL: 'http://there'},
+    {url: 'http://there', address: 'there:80', host: 'there', tls: false, audience: undefined},
+  ],
+  [
+    {BACKEND_URL: 'http://there', BACKEND_AUDIENCE: 'none'},
+    {url: 'http://there', address: 'there:80', host: 'there', tls: false, audience: undefined},
+  ],
+  [
+    {...https, BACKEND_AUDIENCE: 'none'},
+    {
+      url: 'https://ping-xyz.a.run.app',
+      address: 'ping-xyz.a.run.app:443',
+      host: 'ping-xyz.a.run.app',
+      tls: true,
+      audience: undefined,
+    },
+  ],
+  [
+    {...https, BACKEND_AUDIENCE: 'custom'},
+    {
+      url: 'https://ping-xyz.a.run.app',
+      address: 'ping-xyz.a.run.app:443',
+      host: 'ping-xyz.a.run.app',
+      tls: true,
+      audience: 'custom',
+    },
+  ],
+  [
+    {...https, BACKEND_AUDIENCE: ''},
+    {
+      url: 'https://ping-xyz.a.run.app',
+      address: 'ping-xyz.a.run.app:443',
+      host: 'ping-xyz.a.run.app',
+      tls: true,
+      audience: 'https://ping-xyz.a.run.app',
+    },
+  ],
+  [
+    {BACKEND_URL: 'http://[::1]:9090', BACKEND_AUDIENCE: 'a'},
+    {url: 'http://[::1]:9090', address: '[::1]:9090', host: '[::1]:9090', tls: false, audience: 'a'},
+  ],
+  [
+    {BACKEND_URL: 'http://127.0.0.1:1', BACKEND_AUDIENCE: 'a'},
+    {url: 'http://127.0.0.1:1', address: '127.0.0.1:1', host: '127.0.0.1:1', tls: false, audience: 'a'},
+  ],
+] as const) {
+  test(`${JSON.stringify(env)} is a backend`, (t) => {
+    const config = readConfig(env)
+    t.deepEqual(config.backendOf('ping.PingService'), backend)
+    t.deepEqual(config.backends, [backend])
+  })
+}
+
+test('a service with a URL of its own has that, and an audience of its own', (t) => {
+  const config = readConfig({
+    BACKEND_URL: 'https://all',
+    BACKEND_AUDIENCE: 'for-all',
+    BACKEND_URL_PING_SERVICE: 'https://ping',
+    BACKEND_URL_REPO: 'https://repo',
+    BACKEND_AUDIENCE_REPO: 'for-repo',
+  })
+  const seen = (name: string) => [config.backendOf(name).url, config.backendOf(name).audience]
+  t.deepEqual(seen('ping.PingService'), ['https://ping', 'https://ping'])
+  t.deepEqual(seen('Repo'), ['https://repo', 'for-repo'])
+  t.deepEqual(seen('acme.v1.Other'), ['https://all', 'for-all'])
+  t.deepEqual(
+    config.backends.map(({url}) => url),
+    ['https://all', 'https://ping', 'https://repo'],
+  )
+})
+
+for (const [name, upper] of [
+  ['ping.PingService', 'PING_SERVICE'],
+  ['Repo', 'REPO'],
+  ['acme.v1.HTTPServer', 'HTTP_SERVER'],
+] as const) {
+  test(`the variables of ${name} end with ${upper}`, (t) => t.is(upperSnake(name), upper))
+}
+
+test('what is not set has a value that is good everywhere', (t) => {
+  const {backends, uploadBuckets, requestTimeout, storageStall, metadataHost, projectId, logLevel} = readConfig({})
+  t.deepEqual(
+    {backends, uploadBuckets: [...uploadBuckets], requestTimeout, storageStall, metadataHost, projectId, logLevel},
+    {
+      backends: [],
+      uploadBuckets: [],
+      requestTimeout: 300_000,
+      storageStall: 10_000,
+      metadataHost: undefined,
+      projectId: undefined,
+      logLevel: 'info',
+    },
+  )
+})
+
+test('what is set is taken', (t) => {
+  const config = readConfig({
+    UPLOAD_BUCKETS: ' one, two,,three ',
+    CLOUD_RUN_TIMEOUT_SECONDS: '3600',
+    STORAGE_STALL_SECONDS: '0.5',
+    GCE_METADATA_HOST: '127.0.0.1:8080',
+    GOOGLE_CLOUD_PROJECT: 'demo',
+    LOG_LEVEL: 'debug',
+    PORT: '0',
+  })
+  t.deepEqual([...config.uploadBuckets], ['one', 'two', 'three'])
+  t.is(config.requestTimeout, 3_600_000)
+  t.is(config.storageStall, 500)
+  t.is(config.metadataHost, '127.0.0.1:8080')
+  t.is(config.projectId, 'demo')
+  t.is(config.logLevel, 'debug')
+})
+
+test('on Cloud Run the metadata server is asked, unless there is a key file', (t) => {
+  t.is(readConfig({K_SERVICE: 'x'}).metadataHost, 'metadata.google.internal')
+  t.is(readConfig({K_SERVICE: 'x', GOOGLE_APPLICATION_CREDENTIALS: '/key.json'}).metadataHost, undefined)
+})
+
+test('the configuration cannot be changed', (t) => {
+  const config = readConfig(https)
+  t.true(Object.isFrozen(config))
+  t.true(Object.isFrozen(config.backendOf('Repo')))
+})
+
+for (const [title, target, env, line] of [
+  [
+    'no BACKEND_URL',
+    'ping',
+    {},
+    `BACKEND_URL_PING_SERVICE and BACKEND_URL are not set: wanted the URL of ping.PingService, ${url}`,
+  ],
+  ['a malformed BACKEND_URL', 'ping', {BACKEND_URL: 'there'}, `BACKEND_URL="there": wanted ${url}`],
+  ['a function that there is not', 'pong', https, /^FUNCTION_TARGET="pong": wanted one of app, .*ping/],
+  ['a malformed PORT', 'ping', {...https, PORT: 'web'}, 'PORT="web": wanted a port, from 0 to 65535'],
+] as const) {
+  test(`the start with ${title} stops with one line that says so`, async (t) => {
+    const child = spawn(process.execPath, [frameworkMain(), '--port=0'], {
+      cwd: `${import.meta.dirname}/..`,
+      env: {...env, FUNCTION_TARGET: target, NODE_ENV: 'production'},
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
+    const [[code], out, err] = await Promise.all([once(child, 'close'), text(child.stdout), text(child.stderr)])
+    t.is(code, 1)
+    t.is(out, '')
+    t.regex(err, /^[^\n]+\n$/)
+    if (typeof line === 'string') t.is(err, `${line}\n`)
+    else t.regex(err, line)
+  })
+}
