@@ -58,6 +58,8 @@ export interface GatewayConfig {
   readonly ignoreUnknown: boolean
   /** The shape of failures: AIP-193's, or google.rpc.Status. */
   readonly errors: 'aip' | 'status'
+  /** Whether the caller's own `authorization` goes to the backend; our ID token then goes beside it. */
+  readonly authorization: boolean
   /** How long an event stream is silent before a comment is sent, in ms. */
   readonly eventStreamPing: number
 }
@@ -115,6 +117,7 @@ function readGateway(env: Env): GatewayConfig {
     defaultBindings: flag(env, 'GATEWAY_DEFAULT_BINDINGS', true),
     ignoreUnknown: flag(env, 'GATEWAY_IGNORE_UNKNOWN', false),
     errors: setting(env, 'GATEWAY_ERRORS', '"aip" or "status"', (text) => errorShapes.find((s) => s === text)) ?? 'aip',
+    authorization: flag(env, 'GATEWAY_FORWARD_AUTHORIZATION', false),
     eventStreamPing: 1000 * seconds(env, 'EVENT_STREAM_PING_SECONDS', {least: 0.001, most: 3600, otherwise: 15}),
   }
 }

@@ -50,7 +50,7 @@ test('README has a request for every function', (t) => {
 })
 
 // What is typed at a terminal goes line by line: see below.
-for (const command of requests.filter((command) => !command.includes('-T -'))) {
+for (const command of requests.filter((command) => !command.includes('-T .'))) {
   test.serial(command, async (t) => {
     const {path, init} = requestOf(command)
     t.true(path.startsWith('/'))
@@ -70,7 +70,7 @@ test('README names every variable that the configuration reads', (t) => {
 })
 
 test.serial('the chat answers each line before the next one is typed', async (t) => {
-  const command = requests.find((text) => text.includes('-T -')) ?? ''
+  const command = requests.find((text) => text.includes('-T .')) ?? ''
   const words = parse(command) as string[]
   const header = words[words.indexOf('-H') + 1]?.split(': ') ?? []
   const path = words.at(-1)?.replace('http://localhost:8080', '') ?? ''

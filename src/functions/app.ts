@@ -1,4 +1,4 @@
-import type {Handler} from '../http/scope.ts'
+import type {Handler, Scope} from '../http/scope.ts'
 import {gateway} from './gateway.ts'
 import {health} from './health.ts'
 import {ping} from './ping.ts'
@@ -11,7 +11,9 @@ const routes: Readonly<Record<string, Handler>> = {
 }
 
 /** All functions behind one entry point: the gateway has every path that no other one has. */
-export const app: Handler = (scope) => {
-  const route = Object.hasOwn(routes, scope.path) ? routes[scope.path] : undefined
-  return (route ?? gateway)(scope)
+export const app: Handler = (scope) => functionAt(scope)(scope)
+app.before = (scope) => functionAt(scope).before?.(scope)
+
+function functionAt({path}: Scope): Handler {
+  return (Object.hasOwn(routes, path) ? routes[path] : undefined) ?? gateway
 }

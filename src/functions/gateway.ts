@@ -1,6 +1,6 @@
 import {readFileSync} from 'node:fs'
 import {join} from 'node:path'
-import type {Message} from '@bufbuild/protobuf'
+import {fromBinary, type Message} from '@bufbuild/protobuf'
 import type {Metadata} from '@grpc/grpc-js'
 import type {Call, Requests} from '../clients/calls.ts'
 import {invoke} from '../clients/interceptors.ts'
@@ -23,7 +23,7 @@ import {type Match, type Unrouted, unroutedFault} from '../transcoding/router.ts
 import {streamEncoder} from '../transcoding/streams.ts'
 import {createTranscoder} from '../transcoding/transcoder.ts'
 
-const {descriptors, services, defaultBindings, ignoreUnknown, errors, eventStreamPing} = config.gateway
+const {descriptors, services, defaultBindings, ignoreUnknown, errors, eventStreamPing, authorization} = config.gateway
 const transcoder = load()
 const backends = new Map(
   transcoder.bindings.map(({method}) => [method.parent.typeName, config.backendOf(method.parent.typeName)]),
@@ -31,13 +31,15 @@ const backends = new Map(
 
 /** Any method of any proto, by its google.api.http rules: all four kinds. */
 export const gateway: Handler = async (scope) => {
-  if (errors === 'status') scope.failure = (fault) => json(fault.toStatusJson(), failure(fault))
-  // Before anything can fail: a page is to read that too.
-  allowCors(scope, [])
   const match = transcoder.route(scope.method, scope.path)
   if (!('binding' in match)) return await unbound(scope, match)
   const {methodKind} = match.binding.method
   return await (methodKind === 'unary' || methodKind === 'client_streaming' ? whole : streamed)(scope, match)
+}
+
+gateway.before = (scope) => {
+  if (errors === 'status') scope.failure = (fault) => json(fault.toStatusJson(), failure(fault))
+  allowCors(scope, [])
 }
 
 /** @throws {ConfigError} with a line for each rule that cannot be served */
@@ -152,13 +154,25 @@ function endWith(scope: Scope, messages: AsyncIterator<Message>): void {
   scope.signal.addEventListener('abort', end, {once: true})
 }
 
+/** These go with every call of ours; one that metadata cannot hold is no reason to fail. */
+const ours = {
+  'x-request-id': undefined,
+  traceparent: undefined,
+  tracestate: undefined,
+  'x-cloud-trace-context': undefined,
+} as const
+
+/** 100 levels of JSON are up to 300 of messages, in a google.protobuf.Struct: an echo of what is read can be answered. */
+const recursionLimit = 500
+
 async function callFor(scope: Scope, match: Match<Binding>): Promise<Call> {
   const {method} = match.binding
   const backend = backends.get(method.parent.typeName)!
   const requests = await requestsOf(scope, match)
   const timeout = method.methodKind === 'unary' ? undefined : Number.POSITIVE_INFINITY
   const call = callOf(scope, backend, method, requests, {...(timeout && {timeout})})
-  for (const [key, value] of requestMetadata(scope.headers)) {
+  call.deserialize = (bytes) => fromBinary(method.output, bytes, {recursionLimit})
+  for (const [key, value] of requestMetadata({...scope.headers, ...ours}, {authorization})) {
     call.metadata.add(key, typeof value === 'string' ? value : Buffer.from(value))
   }
   return call

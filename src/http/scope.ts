@@ -41,7 +41,11 @@ export interface Scope extends Life {
 }
 
 /** What a function is: it gets a scope and gives a reply, and whatever it does, its caller gets one answer. */
-export type Handler = (scope: Scope) => Promise<Reply> | Reply
+export interface Handler {
+  (scope: Scope): Promise<Reply> | Reply
+  /** Called first: what it sets in the scope holds for every answer, also when the request gets no further. */
+  before?: (scope: Scope) => void
+}
 
 /** What is kept of the function's own timeout, to answer 504 before the platform does, in ms. */
 const toAnswer = 1000
@@ -146,6 +150,7 @@ class RequestScope implements Scope {
     let fault: Fault | undefined
     try {
       this.#watch()
+      handler.before?.(this)
       this.#startClock()
       await this.#send(sendable(await this.#race(Promise.try(handler, this))))
     } catch (error) {

@@ -24,7 +24,7 @@ test.serial('a request made from it for each operation gets no 4xx', async (t) =
   const requests = sampleRequests(json, {values: {email: 'ann@example.com'}})
   t.true(requests.length >= json.tags.length)
   for (const {operationId, variant, method, path, headers, body} of requests) {
-    const answer = await app.ask(t, path, {method, headers, body: body as RequestInit["body"]})
+    const answer = await app.ask(t, path, {method, headers, body: body as RequestInit['body']})
     // A repo wants its context first: what a client generator cannot know of a oneof, the service says itself.
     if (operationId === 'Repo_CreateRepo' && answer.json?.error?.message.includes('context')) continue
     t.true(

@@ -1,0 +1,248 @@
+import {once} from 'node:events'
+import {METHODS} from 'node:http'
+import {connect} from 'node:net'
+import fc from 'fast-check'
+
+/** A request as bytes. */
+export interface Shot {
+  readonly bytes: Buffer
+  /** Whether HTTP can tell where it begins and ends, whatever it says: then there must be an answer. */
+  readonly framed: boolean
+}
+
+const latin1 = fc.integer({min: 0, max: 255}).map((byte) => String.fromCharCode(byte))
+const visible = fc.integer({min: 0x21, max: 0x7e}).map((byte) => String.fromCharCode(byte))
+
+const fields = [
+  ...['name', 'flag', 'data', 'int32_value', 'int64_value', 'color', 'child', 'child.name', 'names', 'choice_text'],
+  ...[
+    'choice_long',
+    'any',
+    'datas',
+    'struct',
+    'value',
+    'time',
+    'mask',
+    'labels',
+    'children',
+    'file',
+    'nope',
+    'id',
+    '__proto__',
+  ],
+]
+/** What is bound, and a body or a query that it takes. */
+const roots = [
+  ...[
+    'GET /whole',
+    'POST /whole',
+    'PUT /whole/',
+    'PATCH /whole/a/',
+    'DELETE /whole/',
+    'GET /one/',
+    'GET /many/shelves/',
+  ],
+  ...['GET /rest/o', 'GET /tail/', 'GET /typed/1/1/', 'GET /deep/', 'GET /wrapped/', 'GET /over/', 'PURGE /custom/'],
+  ...['POST /any/', 'TRACE /any/', 'HEAD /head/', 'OPTIONS /options/', 'POST /body/value', 'POST /body/any'],
+  ...['POST /body/labels', 'POST /body/name', 'POST /body/struct', 'POST /body/children', 'POST /response/value'],
+  ...['POST /bytes', 'POST /bytes/', 'POST /bytes:up', 'GET /bytes:down', 'POST /bytes:both', 'GET /bytes/field:down'],
+  ...['POST /up', 'POST /up/', 'GET /up', 'GET /down', 'POST /down', 'GET /down/name', 'POST /both', 'POST /both/'],
+  ...['POST /old', 'GET /old/', 'POST /modern', 'GET /modern/', 'POST /served.Plain/One', 'POST /served.Plain/Both'],
+  ...['POST /v1/every', 'OPTIONS /whole', 'GET /openapi.json', 'GET /', 'GET '],
+]
+const crumbs = [
+  ...[
+    '/',
+    '//',
+    ':',
+    ':cancel',
+    ':purge',
+    '%2F',
+    '%2f',
+    '%252F',
+    '%',
+    '%z',
+    '%ff',
+    '%00',
+    '%0a',
+    '%e2%82%ac',
+    '..',
+    '.',
+  ],
+  ...['a', '1', '-1', '9007199254740993', '1e999', 'null', 'true', '+', '*', '**', '{', '}', '&', '=', ';', '#', '?'],
+  ...['shelves', 'books', 'end', 'x'],
+]
+const crumb = fc.oneof({arbitrary: fc.constantFrom(...crumbs), weight: 4}, fc.string({unit: visible, maxLength: 3}))
+const crumbled = fc.array(crumb, {maxLength: 6}).map((all) => all.join(''))
+const name = fc.oneof({arbitrary: fc.constantFrom(...fields), weight: 6}, crumbled)
+const pair = fc.tuple(name, fc.oneof(crumb, crumbled)).map((both) => both.join('='))
+const rest = fc.oneof({arbitrary: fc.constant(''), weight: 5}, {arbitrary: crumb, weight: 3}, crumbled)
+const query = fc.oneof(
+  {arbitrary: fc.constant(''), weight: 3},
+  fc.array(pair, {maxLength: 3}).map((pairs) => `?${pairs.join('&')}`),
+)
+/** The first two words of a request. */
+const target = fc
+  .tuple(
+    fc.constantFrom(...roots),
+    rest,
+    query,
+    fc.oneof({arbitrary: fc.constant(''), weight: 8}, fc.constantFrom(...METHODS.filter((name) => name !== 'CONNECT'))),
+  )
+  .map(([root, rest, query, other]) => {
+    const [method = '', path = ''] = root.split(' ')
+    return `${other || method} ${`${path}${rest}${query}`.replace(/^\/?/, '/').replaceAll('#', '')}`
+  })
+
+/** What a header may hold: no line ends, nor other control characters but the tab. */
+const headerText = fc.string({unit: latin1, maxLength: 8}).map((value) => value.replace(/[\0-\x08\x0a-\x1f\x7f]/g, ''))
+const header = fc.oneof(
+  fc.tuple(
+    fc.constantFrom('accept', 'accept-encoding', 'origin', 'x-request-id', 'traceparent', 'accept-language', 'cookie'),
+    headerText,
+  ),
+  fc.tuple(fc.constantFrom('grpc-timeout', 'x-server-timeout'), fc.oneof(headerText, fc.constantFrom('9S', '3.5'))),
+  fc.tuple(
+    fc.constant('accept'),
+    fc.constantFrom('application/json', 'text/event-stream', '*/*;q=0', 'a/b;;q=2', 'application/x-ndjson;q=0.1'),
+  ),
+  fc.tuple(
+    fc.constant('content-type'),
+    fc.oneof(
+      headerText,
+      fc.constantFrom(
+        'application/json',
+        'application/x-www-form-urlencoded',
+        'multipart/form-data; boundary=cut',
+        'multipart/form-data; boundary=',
+        'application/x-ndjson',
+        'text/plain',
+      ),
+    ),
+  ),
+  fc.tuple(
+    fc.string({unit: visible, maxLength: 6}).map((name) => `grpc-metadata-${name.replace(/[^\w.!#$&'*+^`|~-]/g, '')}`),
+    headerText,
+  ),
+  fc.tuple(
+    fc
+      .constantFrom(
+        ...['te', 'upgrade', 'http2-settings', 'host', 'connection', 'keep-alive', 'proxy-connection', 'cookie'],
+        ...['transfer-encoding', 'content-length', 'grpc-status', 'x-bin', 'date', 'age', 'etag', 'from', '-bin', '_'],
+      )
+      .map((name) => `grpc-metadata-${name}`),
+    headerText,
+  ),
+  fc.tuple(fc.constant('content-encoding'), fc.constantFrom('gzip', 'identity', '')),
+)
+
+const part = fc
+  .tuple(fc.oneof(fc.constantFrom(...fields), crumbled), crumbled, fc.boolean())
+  .map(
+    ([name, value, file]) =>
+      `--cut\r\nContent-Disposition: form-data; name="${name}"${file ? '; filename="f"' : ''}\r\n\r\n${value}\r\n`,
+  )
+const body = fc.oneof(
+  fc.constant(Buffer.alloc(0)),
+  fc.uint8Array({maxLength: 60}).map((bytes) => Buffer.from(bytes)),
+  fc
+    .oneof(
+      crumbled,
+      fc.json({maxDepth: 3}),
+      fc.array(fc.json({maxDepth: 2}), {maxLength: 4}).map((all) => all.join('\n')),
+      fc
+        .dictionary(fc.constantFrom(...fields), fc.oneof(fc.jsonValue({maxDepth: 2}), crumbled), {maxKeys: 4})
+        .map((value) => JSON.stringify(value)),
+      fc.array(pair, {maxLength: 4}).map((pairs) => pairs.join('&')),
+      fc
+        .tuple(fc.array(part, {maxLength: 3}), fc.constantFrom('--cut--\r\n', '--cut--', '', '--cut'))
+        .map(([all, end]) => all.join('') + end),
+      fc
+        .array(fc.constantFrom('{', '}', '[', ']', '"', ',', ':', '\\', '1', '{}', '\n', '"name"', '"\\ud800"', 'é'), {
+          maxLength: 12,
+        })
+        .map((all) => all.join('')),
+    )
+    .map((value) => Buffer.from(value)),
+)
+
+/** A well-formed envelope around whatever: its length is right, or it comes in chunks, cut anywhere. */
+const framed: fc.Arbitrary<Shot> = fc
+  .record({
+    target,
+    headers: fc.oneof(fc.constant([]), fc.array(header, {maxLength: 3})),
+    body,
+    cuts: fc.option(fc.array(fc.nat(60), {maxLength: 4})),
+  })
+  .map(({target, headers, body, cuts}) => {
+    const lines = [['host', 'test'], ['connection', 'close'], ...headers].map(([name, value]) => `${name}: ${value}`)
+    const framing = cuts ? 'transfer-encoding: chunked' : `content-length: ${body.length}`
+    const head = Buffer.from(`${target} HTTP/1.1\r\n${[...lines, framing].join('\r\n')}\r\n\r\n`, 'latin1')
+    return {bytes: Buffer.concat([head, ...(cuts ? chunks(body, cuts) : [body])]), framed: true}
+  })
+
+function chunks(body: Buffer, cuts: readonly number[]): Buffer[] {
+  const places = [0, ...cuts.map((cut) => cut % (body.length + 1)).toSorted((a, b) => a - b), body.length]
+  const pieces = places.slice(1).map((end, index) => body.subarray(places[index], end))
+  const sent = pieces.filter(({length}) => length > 0)
+  return [
+    ...sent.map((piece) =>
+      Buffer.concat([Buffer.from(`${piece.length.toString(16)}\r\n`), piece, Buffer.from('\r\n')]),
+    ),
+    Buffer.from('0\r\n\r\n'),
+  ]
+}
+
+/** A request of which some bytes are others, or missing. */
+const broken: fc.Arbitrary<Shot> = fc
+  .tuple(
+    framed,
+    fc.array(fc.tuple(fc.nat(400), fc.uint8Array({maxLength: 3})), {minLength: 1, maxLength: 3}),
+    fc.nat(400),
+  )
+  .map(([{bytes}, changes, end]) => {
+    const changed = Buffer.from(bytes)
+    for (const [place, others] of changes)
+      changed.set(others.slice(0, Math.max(0, changed.length - place)), Math.min(place, changed.length))
+    return {bytes: end % 3 === 0 ? changed.subarray(0, end) : changed, framed: false}
+  })
+
+export const shots: fc.Arbitrary<Shot> = fc.oneof({arbitrary: framed, weight: 6}, {arbitrary: broken, weight: 1})
+
+/** How long an answer may take before it is called a hang, in ms: far more than any takes. */
+const patience = 20_000
+
+/**
+ * The status of the one answer to `shot`; 0 when what is no request got none.
+ * @throws for no answer, more than one, or one that says that something failed in the gateway
+ */
+export async function statusOf(url: string, {bytes, framed}: Shot): Promise<number> {
+  const {hostname, port} = new URL(url)
+  const socket = connect(Number(port), hostname)
+  let received = ''
+  socket.setEncoding('latin1').on('data', (text: string) => {
+    received += text
+  })
+  socket.on('error', () => {})
+  const closed = once(socket, 'close')
+  const timer = setTimeout(() => {
+    received = `hangs: ${received}`
+    socket.destroy()
+  }, patience)
+  // Nothing more comes: what is cut short must not be waited for.
+  if (framed) socket.write(bytes)
+  else socket.end(bytes)
+  await closed
+  clearTimeout(timer)
+  const fail = (why: string) =>
+    new Error(`${why}: ${JSON.stringify(bytes.toString('latin1'))} gave ${JSON.stringify(received)}`)
+  if (received.startsWith('hangs')) throw fail('A hang')
+  const all = [...received.matchAll(/HTTP\/1\.1 (\d{3}) /g)].map(([, status]) => Number(status))
+  const status = all[0] ?? 0
+  if (framed && all.length !== 1) throw fail(`${all.length} answers`)
+  // Of a body that turns out to be malformed after its request was answered, Node says so by itself.
+  if (all.length > (all[1] === 400 && / 400 Bad Request\r\nConnection: close\r\n\r\n$/.test(received) ? 2 : 1))
+    throw fail(`${all.length} answers`)
+  if (status >= 500 && status !== 501 && status !== 504) throw fail(`A failure ${status}`)
+  return status
+}

@@ -1,0 +1,36 @@
+import {execFileSync} from 'node:child_process'
+import {cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync} from 'node:fs'
+import {tmpdir} from 'node:os'
+import {join} from 'node:path'
+import {createFileRegistry, type FileRegistry, fromBinary} from '@bufbuild/protobuf'
+import {FileDescriptorSetSchema} from '@bufbuild/protobuf/wkt'
+
+const root = join(import.meta.dirname, '../..')
+
+/** A set of protos as a team hands it to the gateway: a file for GATEWAY_DESCRIPTORS. */
+export interface Schema extends Disposable {
+  readonly path: string
+  readonly registry: FileRegistry
+}
+
+/** What `buf build` makes of `protos`, texts by file name; they may import every/*.proto and google/api/*.proto. */
+export function buildSchema(protos: Readonly<Record<string, string>>): Schema {
+  const folder = mkdtempSync(join(tmpdir(), 'gateway-'))
+  const path = join(folder, 'set.binpb')
+  cpSync(join(root, 'test/transcoding/protos'), folder, {recursive: true})
+  cpSync(join(root, 'proto/google/api'), join(folder, 'google/api'), {recursive: true})
+  for (const [name, text] of Object.entries(protos)) writeFileSync(join(folder, name), text)
+  writeFileSync(join(folder, 'buf.yaml'), 'version: v2\n')
+  execFileSync(join(root, 'node_modules/.bin/buf'), ['build', '--as-file-descriptor-set', '-o', path], {cwd: folder})
+  return {
+    path,
+    registry: createFileRegistry(fromBinary(FileDescriptorSetSchema, readFileSync(path))),
+    [Symbol.dispose]: () => rmSync(folder, {recursive: true, force: true}),
+  }
+}
+
+/** The schema of gateway-protos/served.proto, and of `more` beside it. */
+export function servedSchema(more: Readonly<Record<string, string>> = {}): Schema {
+  const served = readFileSync(join(import.meta.dirname, 'gateway-protos/served.proto'), 'utf8')
+  return buildSchema({'served.proto': served, ...more})
+}

@@ -1,0 +1,135 @@
+import {spawn, spawnSync} from 'node:child_process'
+import {createInterface} from 'node:readline'
+import test from 'ava'
+import {type App, startApp} from '../helpers/app.ts'
+import {exchange, open} from './gateway-client.ts'
+
+let app: App
+test.before(async () => {
+  app = await startApp()
+})
+test.afterEach.always((t) => app.quiet(t))
+test.after.always(() => app.close())
+
+const body = '{"name":"Ada","age":36,"body":{"name":"b"}}'
+
+for (const [line, sent, message] of [
+  ['GET /api/person/Ada/36/b', undefined, {name: 'Ada', age: 36, body: {name: 'b'}}],
+  ['POST /api/person', body, {name: 'Ada', age: 36, body: {name: 'b'}}],
+  ['GET /api/person?name=Ada&body.name=b', undefined, {name: 'Ada', body: {name: 'b'}}],
+  ['GET /api/people/qm/36', undefined, {name: 'qm', age: 36}],
+  ['POST /api/person:in', `${body}\n{"name":"Bob","age":1}`, {name: 'Ada, Bob', age: 37}],
+  ['GET /api/users/ada', undefined, {user: {id: 'ada', firstName: 'Ada', lastName: 'Lovelace', age: 36}}],
+  ['GET /api/users?email=ada@x.y', undefined, {user: {id: 'ada', firstName: 'Ada', lastName: 'Lovelace', age: 36}}],
+] as const) {
+  test.serial(`${line} of ${sent}`, async (t) => {
+    const [method = '', path = ''] = line.split(' ')
+    const response = await exchange(app.url(''), {method, path, ...(sent && {body: sent})})
+    t.deepEqual([response.status, response.json], [200, message], response.text)
+  })
+}
+
+for (const [path, sent, answers] of [
+  [
+    '/api/person/Ada:out?age=2',
+    undefined,
+    [
+      {name: 'Ada', age: 1},
+      {name: 'Ada', age: 2},
+    ],
+  ],
+  ['/api/person:out', '{"name":"Ada","age":1}', [{name: 'Ada', age: 1}]],
+  ['/api/person:io', '{"name":"Ada"}{"name":"Bob"}', [{name: 'Ada'}, {name: 'Bob'}]],
+  ['/api/chat', '{"content":"Hi"}', [{reply: 'You said: Hi'}]],
+  [
+    '/api/users:help',
+    '{"user":{"first_name":"Ada"},"request":"Why?"}',
+    [{response: 'Ada asked "Why?": have you tried it again?'}],
+  ],
+] as const) {
+  test.serial(`${path} of ${sent}`, async (t) => {
+    const request = {method: sent ? 'POST' : 'GET', path, ...(sent && {body: sent})}
+    const response = await exchange(app.url(''), request)
+    t.is(response.status, 200, response.text)
+    t.deepEqual(
+      response.text
+        .split('\n')
+        .slice(0, -1)
+        .map((line) => JSON.parse(line)),
+      answers,
+    )
+  })
+}
+
+test.serial('ping has bindings too, behind the same IAM check as the function', async (t) => {
+  t.is((await app.ask(t, '/api/ping?message=hi')).json.pong.message, 'hi')
+  t.is((await app.ask(t, '/api/ping:upstream?message=up')).json.pong.message, 'up')
+  t.is((await app.ask(t, '/ping?message=hi')).json.pong.message, 'hi')
+})
+
+test.serial('Repo.CreateRepo is a client stream of JSON, beside the upload function', async (t) => {
+  const lines = ['{"context":{"creatorId":"me","name":"it"}}', '{"data":"aGVsbG8="}', '{"data":"IQ=="}']
+  const response = await exchange(app.url(''), {method: 'POST', path: '/api/repos', body: lines.join('\n')})
+  t.is(response.json.size, 6)
+  t.is(app.backend.repo.repos.at(-1)?.name, 'it')
+})
+
+test.serial('a caller that hangs up in the middle of a client stream commits nothing', async (t) => {
+  const repos = app.backend.repo.repos.length
+  const next = app.backend.repo.next()
+  await using request = await open(app.url(''), {method: 'POST', path: '/api/repos'})
+  request.write('{"context":{"creatorId":"me","name":"it"}}{"data":"aGVsbG8="}')
+  const call = await next
+  await call.received(5)
+  request.connection.socket.destroy()
+  await call.cancelled
+  await call.over
+  t.is(app.backend.repo.repos.length, repos)
+})
+
+test.serial('an invalid email is INVALID_ARGUMENT with a BadRequest of the service', async (t) => {
+  const {status, json} = await app.ask(t, '/api/users?email=nobody')
+  t.is(status, 400)
+  t.deepEqual(json.error.details, [
+    {
+      '@type': 'type.googleapis.com/google.rpc.BadRequest',
+      fieldViolations: [{field: 'email', description: '"nobody" is not an email address'}],
+    },
+  ])
+})
+
+test.serial('the request id is seen in the log of Users', async (t) => {
+  await app.ask(t, '/api/users/ada', {headers: {'x-request-id': 'get-1'}})
+  t.like(app.backend.log.at(-1), {method: '/Users/GetUser', requestId: 'get-1'})
+  await app.ask(t, '/api/users:help', {
+    method: 'POST',
+    body: '{}',
+    headers: {'x-request-id': 'help-1', 'content-type': 'application/json'},
+  })
+  t.like(app.backend.log.at(-1), {method: '/Users/GetHelp', requestId: 'help-1'})
+})
+
+const withCurl = spawnSync('curl', ['--version']).status === 0 ? test.serial : test.serial.skip
+
+withCurl('curl -sN -X POST -T . /api/chat: a reply comes while curl still reads what is typed', async (t) => {
+  const curl = spawn('curl', ['-sN', '-X', 'POST', '-T', '.', app.url('/api/chat')], {
+    stdio: ['pipe', 'pipe', 'ignore'],
+  })
+  const replies = createInterface({input: curl.stdout})[Symbol.asyncIterator]()
+  for (const word of ['Hello', 'Still there?']) {
+    curl.stdin.write(`{"content": "${word}"}\n`)
+    t.is((await replies.next()).value, `{"reply":"You said: ${word}"}`)
+  }
+  curl.stdin.end()
+  t.true((await replies.next()).done)
+})
+
+test.serial('a chat: each reply comes while the request is open', async (t) => {
+  await using request = await open(app.url(''), {method: 'POST', path: '/api/chat'})
+  for (const word of ['one', 'two']) {
+    request.write(`{"content":"${word}"}\n`)
+    await request.connection.until(new RegExp(`You said: ${word}`))
+  }
+  request.end()
+  t.true((await request.response()).whole)
+})

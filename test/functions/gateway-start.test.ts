@@ -1,0 +1,183 @@
+import {type ChildProcess, spawn} from 'node:child_process'
+import {once} from 'node:events'
+import {mkdtempSync, rmSync, writeFileSync} from 'node:fs'
+import {tmpdir} from 'node:os'
+import {join} from 'node:path'
+import test from 'ava'
+import {frameworkMain, startFunctions} from '../../local/functions.ts'
+import {startStack} from '../../local/stack.ts'
+import {buildSchema, servedSchema} from './gateway-schema.ts'
+
+const root = join(import.meta.dirname, '../..')
+
+/** How the gateway ends that cannot start. */
+async function refusal(env: Record<string, string>): Promise<{code: number | null; lines: string[]}> {
+  const child: ChildProcess = spawn(process.execPath, [frameworkMain(), '--target=gateway', '--port=0'], {
+    cwd: root,
+    env: {PATH: process.env.PATH, NODE_ENV: 'production', BACKEND_URL: 'http://localhost:1', PORT: '0', ...env},
+    stdio: ['ignore', 'ignore', 'pipe'],
+  })
+  const lines = child.stderr!.setEncoding('utf8').toArray()
+  const [code] = (await once(child, 'close')) as [number | null]
+  return {code, lines: (await lines).join('').trimEnd().split('\n')}
+}
+
+const head = `syntax = "proto3";
+package bad;
+import "every/every.proto";
+import "google/api/annotations.proto";
+`
+
+/** A service whose methods have these rules, of which every one is refused with the text beside it. */
+const rules: readonly [rule: string, refusal: RegExp][] = [
+  ['get: ""', /wanted/],
+  ['get: "//"', /wanted/],
+  ['get: "/{}"', /wanted/],
+  ['get: "/a/"', /wanted/],
+  ['get: "/a//b"', /wanted/],
+  ['get: ":verb"', /wanted/],
+  ['get: "/:verb"', /wanted/],
+  ['get: "/a/:verb"', /wanted/],
+  ['get: "/{name}:"', /wanted/],
+  ['get: "/{name}a"', /wanted/],
+  ['get: "/a{name}"', /wanted/],
+  ['get: "/{name={flag}}"', /nest/],
+  ['get: "/{1}"', /wanted/],
+  ['get: "/{name-}"', /wanted/],
+  ['get: "/foo/bar*"', /wanted/],
+  ['get: "/foo/***"', /wanted/],
+  ['get: "foo/bar"', /wanted/],
+  ['get: "/foo?x"', /wanted/],
+  ['get: "/a/**/**"', /"\*\*" after "\*\*"/],
+  ['get: "/u/{nope}"', /no field "nope"/],
+  ['get: "/u/{child.nope}"', /no field "nope"/],
+  ['get: "/u/{names}"', /"\{names\}" is a repeated field/],
+  ['get: "/u/{labels}"', /"\{labels\}" is a map/],
+  ['get: "/u/{child}"', /"\{child\}" is a message/],
+  ['get: "/u/{name.x}"', /"name" is a scalar/],
+  ['post: "/body" body: "nope"', /body: "nope"/],
+  ['get: "/response" response_body: "nope"', /response_body: "nope"/],
+]
+
+test('every rule that cannot be served is refused at start: a line each with proto file, method and rule', async (t) => {
+  const methods = rules.map(
+    ([rule], index) => `rpc M${index}(every.Every) returns (every.Every) { option (google.api.http) = {${rule}}; }`,
+  )
+  using schema = buildSchema({'bad.proto': `${head}service Bad {\n${methods.join('\n')}\n}\n`})
+  const {code, lines} = await refusal({GATEWAY_DESCRIPTORS: schema.path})
+  t.is(code, 1)
+  t.is(lines.length, rules.length, lines.join('\n'))
+  for (const [index, [rule, why]] of rules.entries()) {
+    const line = lines[index] ?? ''
+    t.true(line.startsWith(`bad.proto: bad.Bad.M${index}: `), line)
+    t.true(line.includes(/"[^"]*"/.exec(rule)?.[0] ?? ''), line)
+    t.regex(line, why)
+  }
+})
+
+test('an option that is no rule is refused', async (t) => {
+  const options: readonly [option: string, refusal: RegExp][] = [
+    ['body: "*"', /no pattern/],
+    ['custom: {kind: "a b" path: "/x"}', /custom kind "a b"/],
+    ['get: "/x" additional_bindings {get: "/y" additional_bindings {get: "/z"}}', /one level deep/],
+    ['get: "/x/{name}/{name}"', /there twice/],
+    ['post: "/x/{name}" body: "name"', /is the body as well/],
+    ['get: "/x/{choice_text}/{choice_long}"', /exclude each other/],
+  ]
+  const methods = options.map(
+    ([option], index) => `rpc M${index}(every.Every) returns (every.Every) { option (google.api.http) = {${option}}; }`,
+  )
+  using schema = buildSchema({'bad.proto': `${head}service Bad {\n${methods.join('\n')}\n}\n`})
+  const {code, lines} = await refusal({GATEWAY_DESCRIPTORS: schema.path})
+  t.is(code, 1)
+  t.is(lines.length, options.length, lines.join('\n'))
+  for (const [index, [, why]] of options.entries()) {
+    t.true(lines[index]?.startsWith(`bad.proto: bad.Bad.M${index}: `), lines[index])
+    t.regex(lines[index] ?? '', why)
+  }
+})
+
+test('two bindings with the same verb, shape and custom verb are refused with both rules', async (t) => {
+  using schema = buildSchema({
+    'one.proto': `${head}
+      service One {
+        rpc A(every.Every) returns (every.Every) { option (google.api.http) = {get: "/v1/{name}/x:go"}; }
+        rpc B(every.Every) returns (every.Every) { option (google.api.http) = {post: "/v1/{name}/x:go" body: "*"}; }
+      }`,
+    'two.proto': `${head}
+      service Two {
+        rpc C(every.Every) returns (every.Every) {
+          option (google.api.http) = {
+            get: "/v1/{renamed=*}/x:stop"
+            additional_bindings {get: "/v1/{renamed=*}/x:go"}
+          };
+        }
+      }`,
+  })
+  const {code, lines} = await refusal({GATEWAY_DESCRIPTORS: schema.path})
+  t.is(code, 1)
+  t.deepEqual(lines, [
+    'two.proto: bad.Two.C: get: "/v1/{renamed=*}/x:go": takes the same requests as get: "/v1/{name}/x:go" of one.proto: bad.One.A',
+  ])
+  t.is((await refusal({GATEWAY_DESCRIPTORS: schema.path, GATEWAY_SERVICES: 'bad.Three'})).lines.length, 1)
+})
+
+test('a service that nobody declares is refused by its name', async (t) => {
+  const {code, lines} = await refusal({GATEWAY_SERVICES: 'ping.PingService,ping.Pong,no.Such'})
+  t.is(code, 1)
+  t.deepEqual(
+    lines.map((line) => /"([^"]+)"/.exec(line)?.[1]),
+    ['ping.Pong', 'no.Such'],
+  )
+})
+
+test('descriptors that cannot be read are refused by their path', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'gateway-start-'))
+  t.teardown(() => rmSync(folder, {recursive: true}))
+  writeFileSync(join(folder, 'text'), '{"file": []}\n')
+  for (const name of ['missing', 'text', '']) {
+    const path = join(folder, name)
+    const {code, lines} = await refusal({GATEWAY_DESCRIPTORS: path})
+    t.is(code, 1)
+    t.is(lines.length, 1, lines.join('\n'))
+    t.true(lines[0]?.startsWith(`GATEWAY_DESCRIPTORS="${path}": wanted a file with a FileDescriptorSet`), lines[0])
+  }
+})
+
+test('a service without a backend is refused by the variables that would name one', async (t) => {
+  const {code, lines} = await refusal({BACKEND_URL: '', BACKEND_URL_PING_SERVICE: 'http://localhost:1'})
+  t.is(code, 1)
+  t.is(lines.length, 1)
+  t.regex(lines[0] ?? '', /^BACKEND_URL_\w+ and BACKEND_URL are not set/)
+})
+
+for (const [name, value] of [
+  ['GATEWAY_ERRORS', 'xml'],
+  ['GATEWAY_IGNORE_UNKNOWN', 'yes'],
+  ['GATEWAY_DEFAULT_BINDINGS', '0'],
+  ['EVENT_STREAM_PING_SECONDS', 'never'],
+] as const) {
+  test(`${name}=${value} is refused`, async (t) => {
+    const {code, lines} = await refusal({[name]: value})
+    t.is(code, 1)
+    t.is(lines.length, 1)
+    t.true(lines[0]?.startsWith(`${name}="${value}": wanted `), lines[0])
+  })
+}
+
+test('a process of its own serves any descriptors that it is handed', async (t) => {
+  using schema = servedSchema()
+  await using stack = await startStack()
+  const functions = await startFunctions({
+    target: 'gateway',
+    port: 0,
+    env: {PATH: process.env.PATH, ...stack.env, LOG_LEVEL: 'silent', GATEWAY_DESCRIPTORS: schema.path},
+    output: 'pipe',
+  })
+  // The backend has no such service; that it says so is enough to know that it was asked.
+  const response = await fetch(`${functions.url}/whole?name=a`)
+  t.is(response.status, 501)
+  t.is((await fetch(`${functions.url}/api/ping`)).status, 404)
+  functions.process.kill()
+  t.is(await functions.exited, 0)
+})

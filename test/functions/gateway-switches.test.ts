@@ -1,0 +1,93 @@
+import {status} from '@grpc/grpc-js'
+import test from 'ava'
+import {StatusError} from '../../local/status-error.ts'
+import {streamTypes} from '../../src/transcoding/media.ts'
+import {textOf} from './gateway-formats.ts'
+import {type Served, startServed} from './gateway-services.ts'
+
+let app: Served
+test.before(async () => {
+  app = await startServed({
+    env: {
+      GATEWAY_ERRORS: 'status',
+      GATEWAY_IGNORE_UNKNOWN: 'true',
+      GATEWAY_DEFAULT_BINDINGS: 'false',
+      GATEWAY_SERVICES: 'served.Echo, served.Plain,served.Streams',
+      CORS_ORIGINS: '*',
+    },
+  })
+})
+test.afterEach.always((t) => app.quiet(t))
+test.after.always(() => app.close())
+
+const json = {'content-type': 'application/json'}
+
+test.serial('GATEWAY_ERRORS=status: failures are a google.rpc.Status', async (t) => {
+  using _ = app.echo.handle({
+    whole() {
+      throw new StatusError(status.NOT_FOUND, 'Not here')
+    },
+  })
+  const response = await app.send('GET /whole')
+  t.is(response.status, 404)
+  t.deepEqual(response.json, {code: 5, message: 'Not here', details: []})
+  const ours = await app.send('GET /whole?flag=maybe')
+  t.is(ours.status, 400)
+  t.is(ours.json.code, 3)
+  t.is(ours.json.details[0].fieldViolations[0].field, 'flag')
+  const other = await app.send('POST /one/a')
+  t.deepEqual([other.status, other.json.code, other.headers.get('allow')], [405, 12, 'GET, HEAD, OPTIONS'])
+})
+
+for (const type of streamTypes) {
+  test.serial(`GATEWAY_ERRORS=status: ${type} that fails late`, async (t) => {
+    using _ = app.streams.handle({
+      async *down() {
+        yield {name: 'a'}
+        throw new StatusError(status.ABORTED, 'Late')
+      },
+    })
+    const response = await app.send('GET /down', {headers: {accept: type}})
+    t.false(response.whole)
+    t.is(textOf(type, response), undefined)
+    if (type !== 'application/json') {
+      t.deepEqual(JSON.parse(/^(?:data: )?(\{"error".*)$/m.exec(response.text)?.[1] ?? ''), {
+        error: {code: 10, message: 'Late', details: []},
+      })
+    }
+  })
+}
+
+test.serial('GATEWAY_IGNORE_UNKNOWN=true: unknown JSON fields and query parameters are dropped', async (t) => {
+  t.deepEqual((await app.send('GET /whole?name=a&nope=b&child.nope=c')).json, {name: 'a'})
+  const body = '{"name":"a","nope":{"b":[1]},"child":{"nope":1}}'
+  t.deepEqual((await app.send('POST /whole', {headers: json, body})).json, {name: 'a', child: {}})
+  t.deepEqual((await app.send('POST /up', {headers: json, body: '{"name":"a","nope":1}'})).json, {names: ['a']})
+  const form = {'content-type': 'application/x-www-form-urlencoded'}
+  t.deepEqual((await app.send('POST /whole', {headers: form, body: 'name=a&nope=b'})).json, {name: 'a'})
+  for (const line of ['GET /whole?color=BLUE', 'GET /whole?name=a&name=b', 'GET /whole?name.x=a']) {
+    t.is((await app.send(line)).status, 400, line)
+  }
+})
+
+test.serial('GATEWAY_DEFAULT_BINDINGS=false: methods without a rule are not served', async (t) => {
+  t.is((await app.send('POST /served.Plain/One', {headers: json, body: '{}'})).status, 404)
+})
+
+test.serial('GATEWAY_SERVICES: no other service is served', async (t) => {
+  t.is((await app.send('GET /old/a')).status, 404)
+  t.is((await app.send('POST /bytes')).status, 404)
+})
+
+test.serial('CORS_ORIGINS=*: any page', async (t) => {
+  const {headers} = await app.send('GET /whole', {headers: {origin: 'https://any.example'}})
+  t.is(headers.get('access-control-allow-origin'), '*')
+  t.false(headers.has('vary'))
+})
+
+test.serial('GATEWAY_ERRORS=status and CORS hold for what fails before the gateway is called', async (t) => {
+  const response = await app.send('GET /whole', {headers: {origin: 'https://page.example', 'x-server-timeout': 'soon'}})
+  t.is(response.status, 400)
+  t.is(response.json.code, 3)
+  t.is(response.headers.get('access-control-allow-origin'), '*')
+})
