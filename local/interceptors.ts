@@ -1,5 +1,5 @@
 import {randomUUID} from 'node:crypto'
-import type {ServerHttp2Stream} from 'node:http2'
+import {constants, type ServerHttp2Stream} from 'node:http2'
 import {
   type Deadline,
   type Metadata,
@@ -37,7 +37,7 @@ export const resetIsNoEnd: ServerInterceptor = ({requestStream}, next) => {
   const stream = streamBeingOpened()
   if (!requestStream || !stream) return new ServerInterceptingCall(next)
   return new ServerInterceptingCall(next, {
-    start: (begin) => begin({onReceiveHalfClose: (pass) => afterPing(stream, () => stream.aborted || pass())}),
+    start: (begin) => begin({onReceiveHalfClose: (pass) => afterPing(stream, () => isReset(stream) || pass())}),
   })
 }
 
@@ -166,6 +166,11 @@ function unsent(deadline: Deadline): {code: status; details: string; metadata?: 
   return Date.now() >= Number(deadline)
     ? {code: status.DEADLINE_EXCEEDED, details: 'Deadline exceeded'}
     : {code: status.CANCELLED, details: 'Cancelled by the caller'}
+}
+
+/** `aborted` alone is set late: not before all that came has been read. */
+function isReset(stream: ServerHttp2Stream): boolean {
+  return stream.aborted || stream.destroyed || stream.rstCode !== constants.NGHTTP2_NO_ERROR
 }
 
 /** Calls `then` when the other end of the stream's connection has read what was sent to it, or never will. */

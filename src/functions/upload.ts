@@ -1,3 +1,4 @@
+import {Readable} from 'node:stream'
 import {toJsonString} from '@bufbuild/protobuf'
 import {type Content, createRepo, mostBytes, type Progress} from '../clients/repo.ts'
 import {readObject, versionOf} from '../clients/storage.ts'
@@ -20,8 +21,8 @@ interface Upload {
 /** How often a caller who wants to see progress sees some, in ms. */
 const progressEvery = 250
 
-/** A body without a length is read this far before the call begins, in bytes: if it ends before, its size is known. */
-const readAhead = 256 * 1024
+/** A body that does not say its length is read whole, if it is no longer than this, in bytes. */
+const mostUnannounced = 1024 * 1024
 
 /**
  * POST {"bucket", "object", "generation"?, "context": {"creatorId", "name"}}: streams the Storage object into
@@ -108,19 +109,29 @@ async function fromBody(scope: Scope): Promise<Upload> {
   const context = {creatorId: parameter(scope, 'creatorId'), name: parameter(scope, 'name')}
   const length = scope.headers['content-length']
   if (length !== undefined) return {context, content: {size: Number(length), pieces: () => scope.body}}
-  const ahead: Buffer[] = []
-  const pieces = scope.body[Symbol.asyncIterator]()
-  for (let read = 0; read < readAhead; read += ahead.at(-1)?.length ?? 0) {
-    const {done, value} = await pieces.next()
-    if (done) return {context, content: {size: read, pieces: () => replayed(ahead)}}
-    ahead.push(value)
-  }
-  return {context, content: {pieces: () => replayed(ahead, {[Symbol.asyncIterator]: () => pieces})}}
+  const pieces = await unannounced(scope)
+  const size = pieces.reduce((bytes, {length}) => bytes + length, 0)
+  return {context, content: {size, pieces: () => Readable.from(pieces)}}
 }
 
-async function* replayed(ahead: Buffer[], rest: AsyncIterable<Buffer> | Buffer[] = []): AsyncGenerator<Buffer> {
-  for (let piece = ahead.shift(); piece; piece = ahead.shift()) yield piece
-  yield* rest
+/**
+ * A body whose length is known only at its end. It is not sent on before: the backend could take a cancel for the end,
+ * and without a size announced it would keep a part for the whole.
+ * @throws {Fault} 411 when it is too long for that
+ */
+async function unannounced({body}: Scope): Promise<Buffer[]> {
+  const pieces: Buffer[] = []
+  let size = 0
+  for await (const piece of body) {
+    size += piece.length
+    if (size > mostUnannounced) {
+      throw Fault.invalid('content-length', `A body of more than ${mostUnannounced} bytes has to say its length`, {
+        http: 411,
+      })
+    }
+    pieces.push(piece)
+  }
+  return pieces
 }
 
 function parameter({query}: Scope, name: string): string {

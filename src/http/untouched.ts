@@ -1,5 +1,6 @@
 import {subscribe} from 'node:diagnostics_channel'
-import type {IncomingMessage, Server, ServerResponse} from 'node:http'
+import {type IncomingMessage, type Server, type ServerResponse, STATUS_CODES} from 'node:http'
+import type {Socket} from 'node:net'
 import type {Duplex} from 'node:stream'
 import {config} from '../config.ts'
 import {Fault} from '../fault.ts'
@@ -12,7 +13,6 @@ interface Kept {
 
 const kept = new WeakMap<IncomingMessage, Kept>()
 const latest = new WeakMap<Duplex, ServerResponse>()
-const heard = new WeakSet<Server>()
 let subscribed = false
 
 /**
@@ -26,14 +26,14 @@ let subscribed = false
 export function leaveRequestsUntouched(): void {
   if (subscribed) return
   subscribed = true
+  subscribe('tracing:net.server.listen:asyncEnd', (message) => {
+    const {server} = message as {server: Server}
+    if (isExpress(server)) server.on('clientError', answerMalformed)
+  })
   subscribe('http.server.request.start', (message) => {
     const {request, response, server} = message as {request: IncomingMessage; response: ServerResponse; server: Server}
     if (!isExpress(server)) return
     latest.set(request.socket, response)
-    if (!heard.has(server)) {
-      heard.add(server)
-      server.on('clientError', answerMalformed)
-    }
     // Node's own limit of 300 s would end a longer upload that the function has the time for.
     server.requestTimeout = config.requestTimeout
     kept.set(request, {url: request.url ?? '/', contentType: request.headers['content-type']})
@@ -42,18 +42,34 @@ export function leaveRequestsUntouched(): void {
   })
 }
 
+/** What Node says of a request that it can not read, beside that it is malformed: the status and the text for it. */
+const unreadable: Readonly<Record<string, readonly [number, string]>> = {
+  HPE_HEADER_OVERFLOW: [431, 'The headers are too long'],
+  HPE_CHUNK_EXTENSIONS_OVERFLOW: [413, 'The extensions of the chunks are too long'],
+  ERR_HTTP_REQUEST_TIMEOUT: [408, 'The request did not come in time'],
+}
+
 /**
- * What is no HTTP is answered with 400 as every failure is, and the connection ends. Node by itself would send an answer
- * without a body, and that even to a request whose answer has left already and whose body only then proves malformed.
+ * What is no HTTP is answered as every failure is, and the connection ends. Node by itself would send an answer without a
+ * body, and that even to a request whose answer has left already and whose body only then proves malformed.
  */
-function answerMalformed(error: Error, socket: Duplex): void {
-  const response = latest.get(socket)
-  const answered = response?.headersSent === true && !response.req.complete
+function answerMalformed(error: NodeJS.ErrnoException, stream: Duplex): void {
+  const socket = stream as Socket & {_httpMessage?: ServerResponse | null}
+  const {_httpMessage: answering} = socket
+  const last = latest.get(socket)
+  const answered = answering ? answering.headersSent : last !== undefined && !last.req.complete
   if (!socket.writable || answered) return void socket.destroy()
-  const fault = new Fault('INVALID_ARGUMENT', 'The request is not HTTP', {reason: 'MALFORMED_REQUEST', cause: error})
+  const [http, message] = unreadable[error.code ?? ''] ?? [400, 'The request is not HTTP']
+  const fault = new Fault('INVALID_ARGUMENT', message, {http, reason: 'MALFORMED_REQUEST', cause: error})
   const body = JSON.stringify(fault.toJSON())
-  const head = ['HTTP/1.1 400 Bad Request', 'Content-Type: application/json; charset=utf-8', 'Connection: close']
-  socket.end(`${head.join('\r\n')}\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`)
+  const head = [
+    `HTTP/1.1 ${http} ${STATUS_CODES[http]}`,
+    'Content-Type: application/json; charset=utf-8',
+    'Connection: close',
+    `Content-Length: ${Buffer.byteLength(body)}`,
+  ]
+  socket.write(`${head.join('\r\n')}\r\n\r\n${body}`)
+  socket.destroySoon()
 }
 
 /** The request's target as it stood in its first line. */

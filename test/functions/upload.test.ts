@@ -420,7 +420,7 @@ test.serial('a body of another type is itself the data, and its size goes ahead'
   t.is(String(lastRepo()?.metadata['x-object-size']), String(body.length))
 })
 
-for (const size of [0, 100, 3 * MiB]) {
+for (const size of [0, 100, MiB]) {
   test.serial(`a body of ${size} bytes that does not say its length arrives whole`, async (t) => {
     const body = ReadableStream.from(pattern(size).map((piece) => Buffer.from(piece)))
     const init = {method: 'POST', headers: {'content-type': 'text/plain'}, body, duplex: 'half'} as RequestInit
@@ -429,6 +429,15 @@ for (const size of [0, 100, 3 * MiB]) {
     t.is(lastRepo()?.sha256, sha256(pattern(size)))
   })
 }
+
+test.serial('a body that does not say its length and goes on is answered with 411, and nothing is sent', async (t) => {
+  const calls = app.backend.log.length
+  const body = ReadableStream.from(pattern(2 * MiB).map((piece) => Buffer.from(piece)))
+  const init = {method: 'POST', headers: {'content-type': 'text/plain'}, body, duplex: 'half'} as RequestInit
+  const answer = await app.ask(t, '/?creatorId=me&name=chunked', init)
+  t.is(answer.status, 411)
+  t.is(app.backend.log.length, calls)
+})
 
 for (const name of ['creatorId', 'name']) {
   test.serial(`a body that is data without ?${name}= is answered with 400 that names it`, async (t) => {
@@ -443,19 +452,14 @@ for (const name of ['creatorId', 'name']) {
 test.serial('a caller that hangs up in the middle of its body commits nothing', async (t) => {
   const repos = app.backend.repo.repos.length
   const next = app.backend.repo.next()
-  const caller = new AbortController()
-  const body = new ReadableStream({
-    start(controller) {
-      for (const piece of pattern(MiB)) controller.enqueue(Buffer.from(piece))
-    },
-  })
-  const init = {method: 'POST', headers: {'content-type': 'text/plain'}, body, duplex: 'half', signal: caller.signal}
-  const response = fetch(app.url('/?creatorId=me&name=cut'), init as RequestInit)
+  const headers = {'content-type': 'text/plain', 'content-length': String(2 * MiB)}
+  const sent = request(app.url('/?creatorId=me&name=cut'), {method: 'POST', headers})
+  sent.on('error', () => {})
+  for (const piece of pattern(MiB)) sent.write(Buffer.from(piece))
   const call = await next
   await call.received(512 * 1024)
-  caller.abort()
-  await t.throwsAsync(response, {name: 'AbortError'})
-  await call.cancelled
+  sent.destroy()
+  // The backend may take the cancel for the end: then it is short of what was announced.
   await call.over
   t.is(app.backend.repo.repos.length, repos)
 })

@@ -1,8 +1,12 @@
+import {spawn} from 'node:child_process'
 import {once} from 'node:events'
 import {join} from 'node:path'
 import {createInterface} from 'node:readline'
 import type {Readable} from 'node:stream'
-import {type FunctionsProcess, startFunctions} from '../../local/functions.ts'
+import {frameworkMain} from '../../local/functions.ts'
+
+const root = join(import.meta.dirname, '..', '..')
+const fixtures = join(import.meta.dirname, 'fixtures')
 
 /** Lines of a process's output, as they come. */
 export class Lines {
@@ -44,23 +48,23 @@ export interface Child extends AsyncDisposable {
   readonly exited: Promise<number | null>
 }
 
-/** Starts the function `target` of this project with the real functions-framework. */
+/**
+ * Starts the function `target` of this project with the real functions-framework. It takes any port that is free and says
+ * which: one that we chose for it could be somebody else's by the time that it listens.
+ */
 export async function startChild(target: string, env: Readonly<Record<string, string>> = {}): Promise<Child> {
-  return follow(await startFunctions({target, port: 0, env, output: 'pipe'}))
-}
-
-/** Starts the functions of fixtures/functions.ts. */
-export function startFixture(env: Readonly<Record<string, string>> = {}): Promise<Child> {
-  const source = join(import.meta.dirname, 'fixtures', 'functions.ts')
-  return startChild('fixture', {...env, FUNCTION_SOURCE: source})
-}
-
-function follow({url, process: child, exited: exit}: FunctionsProcess): Child {
-  const out = new Lines(child.stdout!)
-  const err = new Lines(child.stderr!)
-  const exited = Promise.all([exit, out.ended, err.ended]).then(([code]) => code)
+  const announce = join(fixtures, 'announce.ts')
+  const child = spawn(process.execPath, ['--import', announce, frameworkMain(), `--target=${target}`, '--port=0'], {
+    cwd: root,
+    env: {NODE_ENV: 'production', ...env, FUNCTION_TARGET: target},
+    stdio: ['pipe', 'pipe', 'pipe', 'pipe'],
+  })
+  const out = new Lines(child.stdout)
+  const err = new Lines(child.stderr)
+  const exited = Promise.all([once(child, 'exit'), out.ended, err.ended]).then(([[code]]) => code as number | null)
+  const port = await new Lines(child.stdio[3] as Readable).match(/^\d+$/)
   return {
-    url,
+    url: `http://localhost:${port}`,
     out,
     err,
     exited,
@@ -70,4 +74,9 @@ function follow({url, process: child, exited: exit}: FunctionsProcess): Child {
       await exited
     },
   }
+}
+
+/** Starts the functions of fixtures/functions.ts. */
+export function startFixture(env: Readonly<Record<string, string>> = {}): Promise<Child> {
+  return startChild('fixture', {...env, FUNCTION_SOURCE: join(fixtures, 'functions.ts')})
 }

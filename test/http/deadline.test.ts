@@ -1,38 +1,127 @@
-import type {IncomingHttpHeaders} from 'node:http'
 import test from 'ava'
-import {callerTimeout} from '../../src/http/deadline.ts'
-import {caught, fieldOf} from '../transcoding/schema.ts'
+import {json} from '../../src/http/reply.ts'
+import {pause} from '../../src/life.ts'
+import {type App, startApp} from '../helpers/app.ts'
+import {runningTimers} from '../helpers/timers.ts'
+import {isFault} from './answers.ts'
+import {connectTo} from './connection.ts'
+import {aborted, held, never} from './handlers.ts'
 
-/** "Deadline: grpc-timeout (gRPC's form) or x-server-timeout (seconds); malformed is 400": milliseconds or header. */
-const deadlines: [headers: IncomingHttpHeaders, outcome: number | string][] = [
-  [{}, Number.POSITIVE_INFINITY],
-  [{'grpc-timeout': '1H'}, 3_600_000],
-  [{'grpc-timeout': '2M'}, 120_000],
-  [{'grpc-timeout': '3S'}, 3000],
-  [{'grpc-timeout': '99999999m'}, 99_999_999],
-  [{'grpc-timeout': '500u'}, 0.5],
-  [{'grpc-timeout': '1000000n'}, 1],
-  [{'x-server-timeout': '2'}, 2000],
-  [{'x-server-timeout': '1.5'}, 1500],
-  [{'x-server-timeout': '0'}, 0],
-  [{'grpc-timeout': '1S', 'x-server-timeout': '0.5'}, 500],
-  [{'grpc-timeout': '123456789S'}, 'grpc-timeout'],
-  [{'grpc-timeout': '1s'}, 'grpc-timeout'],
-  [{'grpc-timeout': 'S'}, 'grpc-timeout'],
-  [{'grpc-timeout': '-1S'}, 'grpc-timeout'],
-  [{'grpc-timeout': '1.5S'}, 'grpc-timeout'],
-  [{'grpc-timeout': ''}, 'grpc-timeout'],
-  [{'grpc-timeout': '1S, 2S'}, 'grpc-timeout'],
-  [{'x-server-timeout': '1s'}, 'x-server-timeout'],
-  [{'x-server-timeout': '-1'}, 'x-server-timeout'],
-  [{'x-server-timeout': '1e3'}, 'x-server-timeout'],
-  [{'x-server-timeout': 'Infinity'}, 'x-server-timeout'],
-  [{'x-server-timeout': ''}, 'x-server-timeout'],
-]
+let app: App
+test.before(async () => {
+  app = await startApp()
+})
+test.afterEach.always((t) => app.quiet(t))
+test.after.always(() => app.close())
 
-for (const [headers, outcome] of deadlines) {
-  test(`deadline: ${JSON.stringify(headers)} → ${outcome}`, (t) => {
-    if (typeof outcome === 'string') t.is(fieldOf(caught(() => callerTimeout(headers))), outcome)
-    else t.is(callerTimeout(headers), outcome)
+for (const header of ['x-server-timeout: 0.05', 'grpc-timeout: 50m']) {
+  test.serial(`a function that never settles is answered with 504 at the end of ${header}`, async (t) => {
+    const {handler, scope} = held()
+    const {url} = await app.serve(handler)
+    await using connection = await connectTo(url)
+    connection.get('/', header)
+    const response = await connection.response()
+    isFault(t, response, 504, 'DEADLINE_EXCEEDED')
+    t.is(response.json.error.message, 'No answer within 0.05 s')
+    t.is((await aborted(await scope)).code, 'DEADLINE_EXCEEDED')
   })
 }
+
+test.serial('a body that never gives its first piece is answered with 504', async (t) => {
+  const left = Promise.withResolvers<void>()
+  const {url} = await app.serve((scope) => ({
+    body: (async function* () {
+      try {
+        await pause(600_000, scope.signal)
+        yield 'never'
+      } finally {
+        left.resolve()
+      }
+    })(),
+  }))
+  await using connection = await connectTo(url)
+  connection.get('/', 'x-server-timeout: 0.05')
+  isFault(t, await connection.response(), 504, 'DEADLINE_EXCEEDED')
+  t.deepEqual(runningTimers(), [])
+  await left.promise
+})
+
+test.serial('a body that never gives its second piece is cut at the deadline', async (t) => {
+  const {url} = await app.serve(() => ({
+    body: (async function* () {
+      yield 'first'
+      await never()
+    })(),
+  }))
+  await using connection = await connectTo(url)
+  connection.get('/', 'x-server-timeout: 0.05')
+  const {status, text, whole} = await connection.response()
+  t.deepEqual({status, text, whole}, {status: 200, text: 'first', whole: false})
+})
+
+test.serial('a handler that ignores its signal is not waited for long', async (t) => {
+  const {url} = await app.serve((scope) => {
+    scope.track(never())
+    return json({})
+  })
+  await using connection = await connectTo(url)
+  connection.get('/')
+  t.is((await connection.response()).status, 200)
+})
+
+for (const [name, value] of [
+  ['grpc-timeout', ''],
+  ['grpc-timeout', '1'],
+  ['grpc-timeout', '1s'],
+  ['grpc-timeout', '-1S'],
+  ['grpc-timeout', '123456789S'],
+  ['grpc-timeout', '1S, 2S'],
+  ['x-server-timeout', ''],
+  ['x-server-timeout', 'soon'],
+  ['x-server-timeout', '-1'],
+  ['x-server-timeout', '1e3'],
+  ['x-server-timeout', 'Infinity'],
+] as const) {
+  test.serial(`${name}: "${value}" is answered with 400 that names it, before the function is called`, async (t) => {
+    const {url} = await app.serve(() => t.fail() as never)
+    await using connection = await connectTo(url)
+    connection.get('/', `${name}: ${value}`)
+    const response = await connection.response()
+    isFault(t, response, 400, 'INVALID_ARGUMENT')
+    t.is(response.json.error.details[0].fieldViolations[0].field, name)
+    t.true(response.json.error.message.includes(`"${value}"`))
+  })
+}
+
+for (const [headers, seconds] of [
+  [[], 299],
+  [['x-server-timeout: 3600'], 299],
+  [['grpc-timeout: 99999999H'], 299],
+  [['x-server-timeout: 10', 'grpc-timeout: 5S'], 5],
+  [['x-server-timeout: 2.5', 'grpc-timeout: 5S'], 2.5],
+  [['grpc-timeout: 2M'], 120],
+  [['grpc-timeout: 90000m'], 90],
+] as const) {
+  test.serial(`with ${headers.join(' and ') || 'nothing said'} a request lasts ${seconds} s at most`, async (t) => {
+    const {handler, scope, reply} = held()
+    const {url} = await app.serve(handler)
+    await using connection = await connectTo(url)
+    const before = Date.now()
+    connection.get('/', ...headers)
+    const {deadline} = await scope
+    t.true(deadline >= before + seconds * 1000)
+    t.true(deadline <= Date.now() + seconds * 1000)
+    reply(json({}))
+    await connection.response()
+  })
+}
+
+test.serial('an answer that was there before the deadline is sent, though what was begun ends after it', async (t) => {
+  const {url} = await app.serve((scope) => {
+    scope.track(new Promise((resolve) => setTimeout(resolve, scope.deadline - Date.now() + 10)))
+    return json({all: 'well'})
+  })
+  await using connection = await connectTo(url)
+  connection.get('/', 'x-server-timeout: 0.05')
+  t.is((await connection.response()).text, '{"all":"well"}')
+})

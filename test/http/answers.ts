@@ -1,0 +1,30 @@
+import type {ExecutionContext} from 'ava'
+import type {Connection, Response} from './connection.ts'
+
+/** That `response` is a failure, in the one shape that all have. */
+export function isFault(
+  t: ExecutionContext,
+  {status, headers, json, whole}: Response,
+  http: number,
+  code: string,
+): void {
+  t.true(whole)
+  t.is(status, http)
+  t.is(headers.get('content-type'), 'application/json; charset=utf-8')
+  t.regex(headers.get('x-request-id') ?? '', /^[\da-f-]{36}$/)
+  t.deepEqual(Object.keys(json), ['error'])
+  t.deepEqual(Object.keys(json.error), ['code', 'message', 'status', 'details'])
+  t.is(json.error.code, http)
+  t.is(json.error.status, code)
+}
+
+/** Asks for `path` on `connection`, sees that nothing but the one answer came, and that the connection serves on. */
+export async function askOnce(t: ExecutionContext, connection: Connection, path: string): Promise<Response> {
+  connection.get(path)
+  const response = await connection.response()
+  connection.get('/well')
+  const next = await connection.response()
+  t.is(next.text, '{"all":"well"}')
+  t.is(connection.rest, '')
+  return response
+}

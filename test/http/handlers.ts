@@ -1,0 +1,38 @@
+import {subscribe, unsubscribe} from 'node:diagnostics_channel'
+import {once} from 'node:events'
+import type {Socket} from 'node:net'
+import type {Fault} from '../../src/fault.ts'
+import type {Reply} from '../../src/http/reply.ts'
+import type {Handler, Scope} from '../../src/http/scope.ts'
+
+export const never = () => new Promise<never>(() => {})
+
+/** What a handler may return although its type says otherwise. */
+export const garbage = (value: unknown) => value as Reply
+
+/** A handler for the test to hold: `scope` once it has been called, `reply` when it shall be over. */
+export function held() {
+  const called = Promise.withResolvers<Scope>()
+  const reply = Promise.withResolvers<Reply>()
+  const handler: Handler = (scope) => {
+    called.resolve(scope)
+    return reply.promise
+  }
+  return {handler, scope: called.promise, reply: reply.resolve}
+}
+
+export async function aborted({signal}: Scope): Promise<Fault> {
+  if (!signal.aborted) await once(signal, 'abort')
+  return signal.reason
+}
+
+/** The server's end of the next connection that a request comes in on. */
+export function serverSocket(): Promise<Socket> {
+  const {promise, resolve} = Promise.withResolvers<Socket>()
+  const listener = (message: unknown) => {
+    unsubscribe('http.server.request.start', listener)
+    resolve((message as {socket: Socket}).socket)
+  }
+  subscribe('http.server.request.start', listener)
+  return promise
+}

@@ -1,0 +1,105 @@
+import {once} from 'node:events'
+import test from 'ava'
+import type {Fault} from '../../src/fault.ts'
+import {json} from '../../src/http/reply.ts'
+import type {Scope} from '../../src/http/scope.ts'
+import {type App, startApp} from '../helpers/app.ts'
+import {connectTo} from './connection.ts'
+import {aborted, held, serverSocket} from './handlers.ts'
+
+let app: App
+test.before(async () => {
+  app = await startApp()
+})
+test.afterEach.always((t) => app.quiet(t))
+test.after.always(() => app.close())
+
+test.serial('a caller that hangs up ends the request at once, as cancelled', async (t) => {
+  const {handler, scope, reply} = held()
+  const {url} = await app.serve(handler)
+  await using connection = await connectTo(url)
+  connection.get('/')
+  const {signal} = await scope
+  t.false(signal.aborted)
+  connection.socket.destroy()
+  const {code, message} = await aborted(await scope)
+  t.deepEqual({code, message}, {code: 'CANCELLED', message: 'The caller hung up'})
+  reply(json({}))
+})
+
+test.serial('a caller that hangs up while its body is read ends the request as cancelled', async (t) => {
+  const result = Promise.withResolvers<unknown>()
+  const reading = Promise.withResolvers<Scope>()
+  const {url} = await app.serve(async (scope) => {
+    reading.resolve(scope)
+    await scope.bytes().catch(result.resolve)
+    return json({})
+  })
+  await using connection = await connectTo(url)
+  connection.send('POST / HTTP/1.1\nHost: test\nContent-Length: 10\n\nhalf')
+  await reading.promise
+  connection.socket.destroy()
+  t.is(((await result.promise) as Fault).code, 'CANCELLED')
+})
+
+test.serial('a caller that hangs up in the middle of a long answer leaves nothing behind', async (t) => {
+  const {url} = await app.serve(() => ({body: Buffer.alloc(64 * 1024 * 1024)}))
+  const accepted = serverSocket()
+  await using connection = await connectTo(url)
+  connection.get('/')
+  const closed = once(await accepted, 'close').catch(() => {})
+  await once(connection.socket, 'data')
+  connection.socket.destroy()
+  await closed
+  await app.quiet(t)
+})
+
+test.serial('a body that is broken ends the request, and its caller gets one answer', async (t) => {
+  const {handler, scope, reply} = held()
+  const {url} = await app.serve(handler)
+  await using connection = await connectTo(url)
+  connection.send('POST / HTTP/1.1\nHost: test\nTransfer-Encoding: chunked\n\n3\nabc\n')
+  await scope
+  connection.send('nonsense\n')
+  t.is((await aborted(await scope)).code, 'CANCELLED')
+  reply(json({}))
+  const {status, json: answer} = await connection.response()
+  t.deepEqual([status, answer.error.status], [400, 'INVALID_ARGUMENT'])
+  await connection.closed
+  t.is(connection.rest, '')
+})
+
+test.serial('a caller that hangs up with two requests on one connection ends both', async (t) => {
+  const scopes: Scope[] = []
+  const both = Promise.withResolvers<void>()
+  const {url} = await app.serve((scope) => {
+    if (scopes.push(scope) === 2) both.resolve()
+    return once(scope.signal, 'abort').then(() => json({}))
+  })
+  await using connection = await connectTo(url)
+  connection.get('/1')
+  connection.get('/2')
+  await both.promise
+  connection.socket.destroy()
+  t.deepEqual(
+    (await Promise.all(scopes.map(aborted))).map(({code}) => code),
+    ['CANCELLED', 'CANCELLED'],
+  )
+})
+
+test.serial('a caller that hangs up with a finished answer waiting behind another leaves nothing behind', async (t) => {
+  const {handler, scope, reply} = held()
+  const second = Promise.withResolvers<void>()
+  const {url} = await app.serve((one) => {
+    if (one.path === '/1') return handler(one)
+    one.signal.addEventListener('abort', () => second.resolve())
+    return json({})
+  })
+  await using connection = await connectTo(url)
+  connection.get('/1')
+  connection.get('/2')
+  await second.promise
+  connection.socket.destroy()
+  t.is((await aborted(await scope)).code, 'CANCELLED')
+  reply(json({}))
+})

@@ -1,0 +1,240 @@
+import {once} from 'node:events'
+import test from 'ava'
+import {Fault} from '../../src/fault.ts'
+import {eventStream, json, ndjson} from '../../src/http/reply.ts'
+import type {Scope} from '../../src/http/scope.ts'
+import {pause} from '../../src/life.ts'
+import {type App, startApp} from '../helpers/app.ts'
+import {askOnce} from './answers.ts'
+import {connectTo} from './connection.ts'
+import {garbage, serverSocket} from './handlers.ts'
+
+let app: App
+test.before(async () => {
+  app = await startApp()
+})
+test.afterEach.always((t) => app.quiet(t))
+test.after.always(() => app.close())
+
+test.serial('the pieces of a stream arrive as they are made', async (t) => {
+  const second = Promise.withResolvers<string>()
+  const {url} = await app.serve(() => ({
+    headers: {'content-type': 'text/plain', 'Content-Length': '3', 'Transfer-Encoding': 'gzip', Connection: 'close'},
+    body: (async function* () {
+      yield 'first'
+      yield new TextEncoder().encode(await second.promise)
+    })(),
+  }))
+  await using connection = await connectTo(url)
+  connection.get('/')
+  await connection.until(/first/)
+  second.resolve(', second')
+  const {status, text, whole, headers} = await connection.response()
+  t.deepEqual({status, text, whole}, {status: 200, text: 'first, second', whole: true})
+  t.is(headers.get('transfer-encoding'), 'chunked')
+  t.is(headers.get('connection'), 'keep-alive')
+})
+
+test.serial('a stream of nothing is an empty body', async (t) => {
+  const {url} = await app.serve(() => ({body: (async function* () {})()}))
+  await using connection = await connectTo(url)
+  connection.get('/')
+  const {status, text, whole} = await connection.response()
+  t.deepEqual({status, text, whole}, {status: 200, text: '', whole: true})
+})
+
+async function* failingAfterOne(): AsyncGenerator<string> {
+  yield '{"n":1}'
+  throw new Fault('DATA_LOSS', 'Lost it', {cause: new Error('secret')})
+}
+
+const lost = '{"error":{"code":500,"message":"Lost it","status":"DATA_LOSS","details":[]}}'
+
+for (const [title, reply, sent] of [
+  ['a body', () => ({body: failingAfterOne()}), '{"n":1}'],
+  ['ndjson', () => ndjson(failingAfterOne()), `{"n":1}\n${lost}\n`],
+  ['an event stream', () => eventStream(failingAfterOne()), `id: 1\ndata: {"n":1}\n\nevent: error\ndata: ${lost}\n\n`],
+  [
+    'a body whose second piece is none',
+    () =>
+      garbage({
+        body: (async function* () {
+          yield '{"n":1}'
+          yield {}
+        })(),
+      }),
+    '{"n":1}',
+  ],
+] as const) {
+  test.serial(`${title} that fails after its first piece is cut, and no other answer follows`, async (t) => {
+    const {url} = await app.serve(reply)
+    await using connection = await connectTo(url)
+    connection.get('/')
+    const {status, text, whole} = await connection.response()
+    t.deepEqual({status, text, whole}, {status: 200, text: sent, whole: false})
+    await connection.closed
+    t.is(connection.rest, '')
+  })
+}
+
+test.serial('a stream whose last word fails too is cut', async (t) => {
+  const {url} = await app.serve(() => ({
+    body: failingAfterOne(),
+    failure: () => {
+      throw new Error('no word')
+    },
+  }))
+  await using connection = await connectTo(url)
+  connection.get('/')
+  await connection.closed
+  t.notRegex(connection.rest, /0\r\n\r\n$/)
+})
+
+test.serial('fetch sees that a stream was cut', async (t) => {
+  const {url} = await app.serve(() => ndjson(failingAfterOne()))
+  const response = await fetch(url)
+  t.is(response.status, 200)
+  await t.throwsAsync(response.text(), {message: 'terminated'})
+})
+
+test.serial('a caller of HTTP/1.0 sees that a stream was cut', async (t) => {
+  const {url} = await app.serve(() => ({body: failingAfterOne()}))
+  await using connection = await connectTo(url)
+  connection.send('GET / HTTP/1.0\n\n')
+  t.is((await connection.closed)?.code, 'ECONNRESET')
+})
+
+test.serial('a caller of HTTP/1.0 gets a stream whole, to the end of the connection', async (t) => {
+  const {url} = await app.serve(() => ({
+    body: (async function* () {
+      yield 'a'
+      yield 'b'
+    })(),
+  }))
+  await using connection = await connectTo(url)
+  connection.send('GET / HTTP/1.0\n\n')
+  const {text, headers} = await connection.response()
+  t.is(text, 'ab')
+  t.false(headers.has('transfer-encoding'))
+  t.is(await connection.closed, undefined)
+})
+
+for (const [title, piece] of [
+  ['waits for its next piece', (scope: Scope) => pause(600_000, scope.signal).then(() => 'never')],
+  ['sends without end', async () => 'x'.repeat(1000)],
+] as const) {
+  test.serial(`a stream that ${title} is left when its caller hangs up`, async (t) => {
+    const left = Promise.withResolvers<void>()
+    const {url} = await app.serve((scope) => ({
+      body: (async function* () {
+        try {
+          yield 'first'
+          for (;;) yield await piece(scope)
+        } finally {
+          left.resolve()
+        }
+      })(),
+    }))
+    await using connection = await connectTo(url)
+    connection.get('/')
+    await connection.until(/first/)
+    connection.socket.destroy()
+    await t.notThrowsAsync(left.promise)
+  })
+}
+
+test.serial('a caller that hangs up while a stream is being finished leaves nothing behind', async (t) => {
+  const gone = Promise.withResolvers<void>()
+  const ending = Promise.withResolvers<void>()
+  const {url} = await app.serve((scope) => {
+    scope.signal.addEventListener('abort', () => ending.resolve())
+    scope.track(gone.promise)
+    return {
+      body: (async function* () {
+        yield 'all of it'
+      })(),
+    }
+  })
+  const accepted = serverSocket()
+  await using connection = await connectTo(url)
+  connection.get('/')
+  const closed = once(await accepted, 'close')
+  await ending.promise
+  connection.socket.destroy()
+  await closed
+  gone.resolve()
+  await app.quiet(t)
+})
+
+/** Resolves when `count` stands still for as long as the loop takes to turn a few hundred times. */
+async function still(count: () => number): Promise<void> {
+  for (let turns = 0, last = -1; turns < 300; turns++) {
+    await new Promise(setImmediate)
+    if (count() === last) continue
+    last = count()
+    turns = 0
+  }
+}
+
+test.serial('a caller that reads slowly slows the stream, and then gets all of it', async (t) => {
+  const pieces = 1024
+  const bytes = Buffer.alloc(64 * 1024, 'x')
+  let made = 0
+  const {url} = await app.serve(() => ({
+    body: (async function* () {
+      for (; made < pieces; made++) yield bytes
+    })(),
+  }))
+  await using connection = await connectTo(url)
+  connection.socket.pause()
+  connection.get('/')
+  await still(() => made)
+  t.true(made > 0)
+  t.true(made < pieces / 2, `${made} pieces were made for a caller that read none`)
+  connection.socket.resume()
+  const {text, whole} = await connection.response()
+  t.true(whole)
+  t.is(text.length, pieces * bytes.length)
+})
+
+test.serial('a caller that has stopped reading is cut at the deadline, without its last line', async (t) => {
+  const left = Promise.withResolvers<void>()
+  const line = JSON.stringify('x'.repeat(64 * 1024))
+  const {url} = await app.serve(() =>
+    ndjson(
+      (async function* () {
+        try {
+          for (;;) yield line
+        } finally {
+          left.resolve()
+        }
+      })(),
+    ),
+  )
+  const accepted = serverSocket()
+  await using connection = await connectTo(url)
+  connection.socket.pause()
+  connection.get('/', 'x-server-timeout: 0.2')
+  const closed = once(await accepted, 'close')
+  await left.promise
+  await closed
+  connection.socket.resume()
+  t.false((await connection.response()).whole)
+})
+
+test.serial('a caller that does not read leaves the answers of others alone', async (t) => {
+  const {url} = await app.serve((scope) =>
+    scope.path === '/well'
+      ? json({all: 'well'})
+      : {
+          body: (async function* () {
+            for (;;) yield 'x'.repeat(64 * 1024)
+          })(),
+        },
+  )
+  await using stalled = await connectTo(url)
+  stalled.socket.pause()
+  stalled.get('/')
+  await using connection = await connectTo(url)
+  t.is((await askOnce(t, connection, '/well')).status, 200)
+})

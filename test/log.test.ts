@@ -1,0 +1,232 @@
+import test from 'ava'
+import {startStack} from '../local/stack.ts'
+import {type Child, startChild, startFixture} from './http/child.ts'
+import {connectTo} from './http/connection.ts'
+
+let child: Child
+test.before(async () => {
+  child = await startFixture({GOOGLE_CLOUD_PROJECT: 'demo'})
+})
+test.after.always(() => child[Symbol.asyncDispose]())
+
+/** The one record of the request `id`, when it has come. */
+async function recordOf(id: string, from = child) {
+  return JSON.parse(
+    await from.out.match(new RegExp(`"httpRequest":.*"requestId":"${id}"|"requestId":"${id}".*"httpRequest":`)),
+  )
+}
+
+async function ask(path: string, headers: Record<string, string> = {}, from = child) {
+  const response = await fetch(`${from.url}${path}`, {headers})
+  const text = await response.text().catch(() => 'cut')
+  return {text, record: await recordOf(response.headers.get('x-request-id') ?? '', from)}
+}
+
+test('a request is one line of JSON, in the names of Cloud Logging', async (t) => {
+  const {record} = await ask('/well?a=b', {
+    'x-request-id': 'one-line',
+    'user-agent': 'tester',
+    referer: 'http://here/',
+    'x-forwarded-for': '203.0.113.9, 10.0.0.1',
+    traceparent: '00-0123456789abcdef0123456789abcdef-fedcba9876543210-01',
+  })
+  const {timestamp, message, httpRequest, ...rest} = record
+  t.regex(timestamp, /^\d{4}-\d\d-\d\dT[\d:.]+Z$/)
+  t.regex(message, /^GET \/well 200 in \d+ ms$/)
+  t.regex(httpRequest.latency, /^\d+\.\d{6}s$/)
+  t.deepEqual(
+    {...httpRequest, latency: ''},
+    {
+      requestMethod: 'GET',
+      requestUrl: '/well?a=b',
+      status: 200,
+      responseSize: '14',
+      userAgent: 'tester',
+      remoteIp: '203.0.113.9',
+      referer: 'http://here/',
+      latency: '',
+      protocol: 'HTTP/1.1',
+    },
+  )
+  t.deepEqual(rest, {
+    severity: 'INFO',
+    requestId: 'one-line',
+    'logging.googleapis.com/trace': 'projects/demo/traces/0123456789abcdef0123456789abcdef',
+    'logging.googleapis.com/spanId': 'fedcba9876543210',
+    'logging.googleapis.com/trace_sampled': true,
+  })
+})
+
+const trace = '0123456789abcdef0123456789abcdef'
+
+for (const [title, headers, span, sampled] of [
+  ['a traceparent that is not sampled', {traceparent: `00-${trace}-00f067aa0ba902b7-00`}, '00f067aa0ba902b7', false],
+  ['Google’s header', {'x-cloud-trace-context': `${trace}/1;o=1`}, '0000000000000001', true],
+  [
+    'Google’s header in capitals',
+    {'x-cloud-trace-context': `${trace.toUpperCase()}/255;o=0`},
+    '00000000000000ff',
+    false,
+  ],
+  ['Google’s greatest span', {'x-cloud-trace-context': `${trace}/18446744073709551615;o=1`}, 'ffffffffffffffff', true],
+  ['Google’s header without options', {'x-cloud-trace-context': `${trace}/16`}, '0000000000000010', false],
+  ['Google’s header without a span', {'x-cloud-trace-context': trace}, undefined, false],
+  ['Google’s header with a span of zero', {'x-cloud-trace-context': `${trace}/0;o=1`}, undefined, true],
+  [
+    'both, of which traceparent wins',
+    {traceparent: `00-${trace}-00f067aa0ba902b7-01`, 'x-cloud-trace-context': `${'f'.repeat(32)}/1;o=0`},
+    '00f067aa0ba902b7',
+    true,
+  ],
+  [
+    'a traceparent of zeros beside Google’s header',
+    {traceparent: `00-${'0'.repeat(32)}-00f067aa0ba902b7-01`, 'x-cloud-trace-context': `${trace}/1;o=1`},
+    '0000000000000001',
+    true,
+  ],
+] as const) {
+  test(`a record goes under the trace of ${title}`, async (t) => {
+    const {record} = await ask('/well', headers)
+    t.is(record['logging.googleapis.com/trace'], `projects/demo/traces/${trace}`)
+    t.is(record['logging.googleapis.com/spanId'], span)
+    t.is(record['logging.googleapis.com/trace_sampled'], sampled)
+  })
+}
+
+const traceless: Record<string, string>[] = [{}, {traceparent: 'nonsense'}, {'x-cloud-trace-context': 'nonsense'}]
+
+for (const headers of traceless) {
+  test(`a record has no trace when the request has ${JSON.stringify(headers)}`, async (t) => {
+    const {record} = await ask('/well', headers)
+    t.deepEqual(
+      Object.keys(record).filter((key) => key.startsWith('logging')),
+      [],
+    )
+  })
+}
+
+for (const [path, status, severity, code] of [
+  ['/well', 200, 'INFO', undefined],
+  ['/nothing', 204, 'INFO', undefined],
+  ['/faults?http=400', 400, 'WARNING', 'NOT_FOUND'],
+  ['/faults?http=404', 404, 'WARNING', 'NOT_FOUND'],
+  ['/faults?http=500', 500, 'ERROR', 'NOT_FOUND'],
+  ['/faults?http=503', 503, 'ERROR', 'NOT_FOUND'],
+  ['/fails', 500, 'ERROR', 'INTERNAL'],
+  ['/breaks', 200, 'ERROR', 'INTERNAL'],
+] as const) {
+  test(`${path}, ${status}, is a record of severity ${severity}${code ? ` with ${code}` : ''}`, async (t) => {
+    const {record} = await ask(path)
+    t.deepEqual([record.httpRequest.status, record.severity, record.code], [status, severity, code])
+  })
+}
+
+test('the record says what the caller was told, and what is to be done about it', async (t) => {
+  const {record, text} = await ask('/faults?http=404')
+  t.regex(record.message, /^GET \/faults 404 in \d+ ms: No such thing \(look for it elsewhere\)$/)
+  t.is(record.cause, 'Error: what went wrong')
+  t.notRegex(text, /elsewhere|went wrong/)
+})
+
+test('the cause of a 500 is in the record with its stack and causes, and never reaches the caller', async (t) => {
+  const {record, text} = await ask('/fails')
+  t.is(text, '{"error":{"code":500,"message":"Internal error","status":"INTERNAL","details":[]}}')
+  t.is(record.err.type, 'Error')
+  t.regex(record.err.stack, /^Error: what went wrong\n\s+at .*fixtures\/functions\.ts/)
+  t.regex(record.err.stack, /why it did/)
+})
+
+test('a failure behind the head of a stream is in the record with its stack', async (t) => {
+  const {record} = await ask('/breaks')
+  t.regex(record.message, /^GET \/breaks 200 in \d+ ms: Internal error$/)
+  t.regex(record.err.stack, /^Error: what went wrong\n\s+at /)
+})
+
+test('a caller that hung up is recorded as 499', async (t) => {
+  await using connection = await connectTo(child.url)
+  connection.get('/never', 'x-request-id: gone')
+  await child.err.match(/called/)
+  connection.socket.destroy()
+  const {httpRequest, severity, code, message} = await recordOf('gone')
+  t.deepEqual([httpRequest.status, httpRequest.responseSize, severity, code], [499, '0', 'WARNING', 'CANCELLED'])
+  t.regex(message, /: The caller hung up$/)
+})
+
+test('a caller that hung up in the middle of a stream is told apart from one that got it all', async (t) => {
+  await using connection = await connectTo(child.url)
+  connection.send('POST /echo HTTP/1.1\nHost: test\nx-request-id: half-way\nContent-Length: 4\n\n<1>')
+  await connection.until(/<1>/)
+  connection.socket.destroy()
+  const {httpRequest, severity, code} = await recordOf('half-way')
+  t.deepEqual([httpRequest.status, httpRequest.responseSize, severity, code], [200, '3', 'WARNING', 'CANCELLED'])
+})
+
+test('a caller that hung up before a long answer had left is told apart as well', async (t) => {
+  await using connection = await connectTo(child.url)
+  connection.get('/long', 'x-request-id: too-long')
+  await connection.until(/HTTP/)
+  connection.socket.destroy()
+  const {httpRequest, severity, code} = await recordOf('too-long')
+  t.deepEqual([httpRequest.status, severity, code], [200, 'WARNING', 'CANCELLED'])
+})
+
+test('what a function notes is in its record, and what it logs carries the request’s id and trace', async (t) => {
+  const {record} = await ask('/notes', {'x-request-id': 'noted', traceparent: `00-${trace}-00f067aa0ba902b7-01`})
+  t.is(record.colour, 'green')
+  const said = JSON.parse(await child.out.match(/on the way/))
+  t.is(said.requestId, 'noted')
+  t.is(said['logging.googleapis.com/trace'], `projects/demo/traces/${trace}`)
+  t.is(said['logging.googleapis.com/spanId'], '00f067aa0ba902b7')
+})
+
+test('every request has one record, and every line is JSON', async (t) => {
+  await using one = await startFixture({LOG_LEVEL: 'info'})
+  const paths = ['/well', '/nothing', '/fails', '/faults?http=404', '/breaks', '/throws-in-a-timer', '/well']
+  for (const path of paths) await fetch(`${one.url}${path}`).then((response) => response.text().catch(() => {}))
+  one.signal('SIGTERM')
+  await one.exited
+  const records = one.out.all.map((line) => JSON.parse(line)).filter(({httpRequest}) => httpRequest)
+  t.deepEqual(
+    records.map(({httpRequest}) => httpRequest.requestUrl),
+    paths,
+  )
+  t.is(new Set(records.map(({requestId}) => requestId)).size, paths.length)
+})
+
+test('LOG_LEVEL leaves out what is below it', async (t) => {
+  await using one = await startFixture({LOG_LEVEL: 'error'})
+  for (const path of ['/well', '/faults?http=404', '/fails'])
+    await fetch(`${one.url}${path}`).then((response) => response.text())
+  one.signal('SIGTERM')
+  await one.exited
+  t.deepEqual(
+    one.out.all.map((line) => JSON.parse(line).httpRequest.requestUrl),
+    ['/fails'],
+  )
+})
+
+test('the record of a ping says which method it called, of which backend, and with what code', async (t) => {
+  await using stack = await startStack()
+  await using ping = await startChild('ping', stack.env)
+  const well = await ask('/?message=hi', {}, ping)
+  t.is(well.record.grpc.method, 'ping.PingService/Send')
+  t.is(well.record.grpc.code, 'OK')
+  t.is(well.record.grpc.backend, stack.backend?.url)
+  t.is(typeof well.record.grpc.latencyMs, 'number')
+  const call = stack.backend!.ping.next()
+  const failing = ask('/?message=hi', {}, ping)
+  ;(await call).fail(5, 'No such ping')
+  const {record} = await failing
+  t.deepEqual([record.httpRequest.status, record.code, record.grpc.code], [404, 'NOT_FOUND', 'NOT_FOUND'])
+})
+
+test('when the backend turns the function away, the record says what to grant, and the caller does not hear it', async (t) => {
+  await using stack = await startStack({}, {invokers: ['somebody@else']})
+  await using ping = await startChild('ping', stack.env)
+  const {record, text} = await ask('/?message=hi', {}, ping)
+  t.deepEqual([record.httpRequest.status, record.severity], [502, 'ERROR'])
+  t.regex(record.message, /grant roles\/run\.invoker/)
+  t.true(record.message.includes(stack.backend!.url))
+  t.is(JSON.parse(text).error.details[0].reason, 'BACKEND_PERMISSION_DENIED')
+  t.notRegex(text, /run\.invoker|127\.0\.0\.1/)
+})
