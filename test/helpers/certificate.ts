@@ -32,7 +32,10 @@ export function certificateFor(...names: readonly string[]): Certificate {
   const bytes = sequence(about, algorithm, der(0x03, Buffer.concat([Buffer.from([0]), signature])))
   return {
     key: privateKey.export({type: 'pkcs8', format: 'pem'}).toString(),
-    cert: `-----BEGIN CERTIFICATE-----\n${bytes.toString('base64').replace(/.{64}/g, '$&\n')}\n-----END CERTIFICATE-----\n`,
+    cert: `-----BEGIN CERTIFICATE-----\n${bytes
+      .toString('base64')
+      .match(/.{1,64}/g)!
+      .join('\n')}\n-----END CERTIFICATE-----\n`,
   }
 }
 
