@@ -235,7 +235,7 @@ for (const size of [10, MiB]) {
     async (t) => {
       await app.storage.put('samples', 'corrupt.bin', pattern(size))
       const repos = app.backend.repo.repos.length
-      app.storage.fault({flipAt: size - 3})
+      using _ = app.storage.fault({flipAt: size - 3, times: Number.POSITIVE_INFINITY})
       const upload = app.backend.repo.next()
       const answer = await app.ask(t, '/', job('corrupt.bin'))
       t.is(answer.status, 502)

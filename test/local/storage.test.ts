@@ -485,7 +485,8 @@ test('memory does not grow with the size of what is put, downloaded and uploaded
   const {crc32c: expected} = (await (await fetch(`${origin}/storage/v1/b/large/o/x`)).json()) as {crc32c: string}
   t.deepEqual([size, crc32c], [String(256 * 1024 * 1024), expected])
   child.stdin.end()
-  t.true(Number((await lines.next()).value) < 200 * 1024)
+  // 256 MiB that were held as a whole would come on top of the 80 that a process has anyway.
+  t.true(Number((await lines.next()).value) < 300 * 1024)
 })
 
 test('a put that fails leaves nothing behind', async (t) => {
