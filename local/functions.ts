@@ -3,6 +3,8 @@ import {once} from 'node:events'
 import {createRequire} from 'node:module'
 import {connect, createServer} from 'node:net'
 import {dirname, join} from 'node:path'
+import type {Readable} from 'node:stream'
+import {text} from 'node:stream/consumers'
 import {setTimeout as pause} from 'node:timers/promises'
 
 const project = join(import.meta.dirname, '..')
@@ -38,22 +40,23 @@ export async function startFunctions({
   output,
   root = project,
 }: FunctionsOptions): Promise<FunctionsProcess> {
-  const taken = await freePort(port)
-  const child = spawn(process.execPath, [frameworkMain(), `--target=${target}`, `--port=${taken}`], {
-    cwd: root,
-    // In production the framework keeps its own words out of the log and out of answers.
-    env: {NODE_ENV: 'production', ...env, FUNCTION_TARGET: target, PORT: String(taken)},
-    stdio: ['ignore', output, output],
-  })
+  if (port > 0) await freePort(port)
+  const announce = join(import.meta.dirname, 'announce-port.ts')
+  const child = spawn(
+    process.execPath,
+    ['--import', announce, frameworkMain(), `--target=${target}`, `--port=${port}`],
+    {
+      cwd: root,
+      // In production the framework keeps its own words out of the log and out of answers.
+      env: {NODE_ENV: 'production', ...env, FUNCTION_TARGET: target, PORT: String(port)},
+      stdio: ['pipe', output, output, 'pipe'],
+    },
+  )
   const exited = once(child, 'exit').then(([code]) => code as number | null)
-  const url = `http://localhost:${taken}`
-  await Promise.race([
-    listening(taken),
-    exited.then((code) => {
-      throw new Error(`The functions ended with exit code ${code} before they listened`)
-    }),
-  ])
-  return {url, process: child, exited}
+  // It says which port it got: one that we chose for it could be somebody else's by the time that it listens.
+  const bound = await text(child.stdio[3] as Readable)
+  if (!bound) throw new Error(`The functions ended with exit code ${await exited} before they listened`)
+  return {url: `http://localhost:${bound.trim()}`, process: child, exited}
 }
 
 /** `node_modules/.bin/functions-framework`, which is what Cloud Run starts. */

@@ -1,11 +1,9 @@
-import {spawn} from 'node:child_process'
 import {once} from 'node:events'
 import {join} from 'node:path'
 import {createInterface} from 'node:readline'
 import type {Readable} from 'node:stream'
-import {frameworkMain} from '../../local/functions.ts'
+import {startFunctions} from '../../local/functions.ts'
 
-const root = join(import.meta.dirname, '..', '..')
 const fixtures = join(import.meta.dirname, 'fixtures')
 
 /** Lines of a process's output, as they come. */
@@ -48,23 +46,14 @@ export interface Child extends AsyncDisposable {
   readonly exited: Promise<number | null>
 }
 
-/**
- * Starts the function `target` of this project with the real functions-framework. It takes any port that is free and says
- * which: one that we chose for it could be somebody else's by the time that it listens.
- */
+/** Starts the function `target` of this project with the real functions-framework, and reads what it prints. */
 export async function startChild(target: string, env: Readonly<Record<string, string>> = {}): Promise<Child> {
-  const announce = join(fixtures, 'announce.ts')
-  const child = spawn(process.execPath, ['--import', announce, frameworkMain(), `--target=${target}`, '--port=0'], {
-    cwd: root,
-    env: {NODE_ENV: 'production', ...env, FUNCTION_TARGET: target},
-    stdio: ['pipe', 'pipe', 'pipe', 'pipe'],
-  })
-  const out = new Lines(child.stdout)
-  const err = new Lines(child.stderr)
+  const {url, process: child} = await startFunctions({target, env, port: 0, output: 'pipe'})
+  const out = new Lines(child.stdout as Readable)
+  const err = new Lines(child.stderr as Readable)
   const exited = Promise.all([once(child, 'exit'), out.ended, err.ended]).then(([[code]]) => code as number | null)
-  const port = await new Lines(child.stdio[3] as Readable).match(/^\d+$/)
   return {
-    url: `http://localhost:${port}`,
+    url,
     out,
     err,
     exited,
