@@ -19,12 +19,17 @@ export function closeChannels(): void {
   channels.clear()
 }
 
+/** The most bytes of one message of a backend. */
+export const mostReceived = 32 * 1024 * 1024
+
 const options: ChannelOptions = {
   // A connection that died is not picked again for another channel.
   'grpc.use_local_subchannel_pool': 1,
   // After a long freeze the first request must not wait out a back-off of two minutes.
   'grpc.max_reconnect_backoff_ms': 5000,
   'grpc.enable_channelz': 0,
+  // What Cloud Run takes and sends in one piece; grpc-js's own limit of 4 MiB would turn larger answers into failures.
+  'grpc.max_receive_message_length': mostReceived,
   // Small messages are kept for a transparent retry of a call that no server has seen. Large ones are not: their write
   // callback then says that the bytes have left, which is back-pressure, and lets the sender use its buffer again.
   'grpc.per_rpc_retry_buffer_size': 64 * 1024,

@@ -4,6 +4,7 @@ import type {Metadata, StatusObject} from '@grpc/grpc-js'
 import {codeOf, Fault} from '../fault.ts'
 import {StatusSchema} from '../gen/google/rpc/status_pb.js'
 import type {Call} from './calls.ts'
+import {mostReceived} from './channels.ts'
 import {idTokensFor} from './id-tokens.ts'
 
 /** What grpc-js says when a call that a server had begun to answer breaks: nothing else tells it from the server's words. */
@@ -16,8 +17,15 @@ export function faultOf(end: StatusObject, call: Call): Fault {
   const http = /^Received HTTP status code (\d+)/.exec(end.details)
   const answered = Object.keys(header.getMap()).length > 0
   if ((http || answered) && !isGrpc(header)) return notGrpc(Number(http?.[1] ?? 200), end, call)
+  if (/^Received message larger than max/.test(end.details)) return tooLarge(end, call)
   if (!answered || ours.test(end.details)) return unanswered(end, call)
   return new Fault(codeOf(end.code), end.details || `${nameOf(call)} failed`, {details: detailsOf(end)})
+}
+
+/** Not the service's word for a quota of its own, though grpc-js gives it the same code. */
+function tooLarge(end: StatusObject, call: Call): Fault {
+  const message = `${nameOf(call)} answered with a message of more than ${mostReceived} bytes`
+  return new Fault('RESOURCE_EXHAUSTED', message, {http: 502, reason: 'ANSWER_TOO_LARGE', cause: end.details})
 }
 
 /** What an HTTP server in front of the service answered in its place. */

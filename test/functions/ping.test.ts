@@ -112,3 +112,17 @@ test.serial('a failure of the service reaches the caller with its status, messag
   t.is(json.error.status, 'FAILED_PRECONDITION')
   t.is(json.error.message, 'Not in this state')
 })
+
+test.serial('an answer of 8 MiB comes through, one beyond 32 MiB is a failure of ours', async (t) => {
+  for (const [size, status] of [
+    [8, 200],
+    [33, 502],
+  ] as const) {
+    const call = app.backend.ping.next()
+    const answer = app.ask(t, '/?message=hi')
+    ;(await call).answer({message: 'x'.repeat(size * 1024 * 1024)})
+    const {status: got, json} = await answer
+    t.is(got, status)
+    if (status === 502) t.is(json.error.details[0].reason, 'ANSWER_TOO_LARGE')
+  }
+})
