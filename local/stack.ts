@@ -35,7 +35,13 @@ export async function startStack(given: Env = {}, options: BackendOptions = {}):
     backend,
     storage,
     env: {
-      ...(metadata && {GCE_METADATA_HOST: metadata.host, GOOGLE_CLOUD_PROJECT: metadata.projectId}),
+      // Our services take no other tokens: a developer's own credentials would keep them out.
+      ...(metadata && {
+        GCE_METADATA_HOST: metadata.host,
+        GCE_METADATA_IP: '',
+        GOOGLE_APPLICATION_CREDENTIALS: '',
+        GOOGLE_CLOUD_PROJECT: metadata.projectId,
+      }),
       ...(backend && {BACKEND_URL: backend.url, BACKEND_AUDIENCE: metadata ? backend.url : 'none'}),
       ...(storage && {STORAGE_EMULATOR_HOST: storage.url}),
       UPLOAD_BUCKETS: given.UPLOAD_BUCKETS || sampleBucket,

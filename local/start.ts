@@ -34,8 +34,7 @@ try {
   const samples = stack.storage ? await putSamples(stack.storage) : []
   functions = await startFunctions({target: 'app', port, env: {...process.env, ...stack.env}, output: 'inherit'})
   announce(functions.url, stack, samples)
-  await answering(functions.url)
-  console.log(`ready ${functions.url}`)
+  if (await answering(functions.url)) console.log(`ready ${functions.url}`)
   const code = await functions.exited
   await stack.close()
   process.exit(stopping ? 0 : (code ?? 1))
@@ -62,15 +61,17 @@ function announce(url: string, {backend, storage, metadata}: Stack, samples: str
   console.log(lines.join('\n'))
 }
 
-/** Waits until every part answers; says what does not as long as it does not. */
-async function answering(url: string): Promise<void> {
+/** Waits until every part answers, and says what does not as long as it does not; false when the functions have ended. */
+async function answering(url: string): Promise<boolean> {
   for (let said = ''; functions?.process.exitCode === null; await new Promise((resolve) => setTimeout(resolve, 1000))) {
-    const response = await fetch(`${url}/health`)
-    if (response.ok) return
+    const response = await fetch(`${url}/health`).catch(() => undefined)
+    if (!response) continue
+    if (response.ok) return true
     const {error} = (await response.json()) as {error: {message: string}}
     if (error.message !== said) console.error(`Not ready: ${error.message}`)
     said = error.message
   }
+  return false
 }
 
 function fail(line: string): never {

@@ -27,11 +27,14 @@ export const log: Logger = await open()
 
 async function open(): Promise<Logger> {
   // Written before the call returns: on Cloud Run what waits in memory may wait until the next request.
-  if (!config.logPretty) return pino(options, pino.destination({fd: 1, sync: true}))
-  const {default: pretty} = await import('pino-pretty')
+  const plain = () => pino(options, pino.destination({fd: 1, sync: true}))
+  if (!config.logPretty) return plain()
+  // A tool of development: where only what a deploy has is installed, a terminal gets the lines as they are.
+  const found = await import('pino-pretty').catch(() => undefined)
+  if (!found) return plain()
   return pino(
-    {...options, timestamp: undefined, formatters: {}},
-    pretty({
+    {...options, timestamp: true, formatters: {}},
+    found.default({
       sync: true,
       messageKey: 'message',
       translateTime: 'HH:MM:ss.l',

@@ -29,6 +29,15 @@ test('npm start brings all up, says what to try, and Ctrl-C leaves nothing behin
   t.is(await refused(storage), 'ECONNREFUSED')
 })
 
+test("a developer's own credentials and proxy do not keep npm start from getting ready", async (t) => {
+  const proxy = 'http://127.0.0.1:9'
+  const started = npmRun('start', {PORT: '0', GOOGLE_APPLICATION_CREDENTIALS: '/nowhere/key.json', http_proxy: proxy})
+  const url = (await started.line(/^ready /)).slice('ready '.length)
+  t.is((await fetch(`${url}/ping?message=hi`)).status, 200)
+  interrupt(started)
+  await started.exited
+})
+
 test('two stacks never meet', async (t) => {
   const two = [npmRun('start', {PORT: '0'}), npmRun('start', {PORT: '0'})]
   const urls = await Promise.all(two.map((started) => started.line(/^ready /)))

@@ -32,8 +32,10 @@ export type Context = MessageInitShape<typeof RepoContextSchema>
 
 /** How far an upload is. */
 export interface Progress {
-  /** Bytes that have left for the backend. */
+  /** Bytes that were handed on to be sent. */
   sent: number
+  /** Whether that is all of them: a backend that answers before is not believed. */
+  ended?: boolean
   readonly total: number | undefined
 }
 
@@ -66,8 +68,9 @@ export async function createRepo(
     metadata: announced(content),
     serialize: (message) => serialized(message as RepoCreateRequest),
   })
-  if (reply.size !== progress.sent) {
-    throw lost(`The backend kept ${reply.size} bytes of the ${progress.sent} that were sent`)
+  const whole = content.size ?? progress.sent
+  if (reply.size !== whole || !progress.ended) {
+    throw lost(`The backend kept ${reply.size} bytes of ${progress.ended ? whole : `more than ${progress.sent}`}`)
   }
   return reply
 }
@@ -94,6 +97,7 @@ async function* messages(signal: AbortSignal, context: Context, content: Content
     yield create(RepoCreateRequestSchema, {body: {case: 'data', value}})
     progress.sent += value.length
   }
+  progress.ended = true
 }
 
 function announced({size, crc32c, generation}: Content): Record<string, string> {

@@ -78,6 +78,8 @@ function refusal(status: number, cause: string, name: ObjectName): Fault {
             cause,
             reason: 'OBJECT_NOT_FOUND',
           })
+    case 400:
+      return Fault.invalid('object', `${quoted(name)} cannot be: ${cause}`, {cause})
     case 401:
     case 403:
       return new Fault('PERMISSION_DENIED', `No permission to read object "${object}" in bucket "${bucket}"`, {

@@ -1,4 +1,5 @@
 import {readFileSync} from 'node:fs'
+import {METHODS} from 'node:http'
 import {join} from 'node:path'
 import {fromBinary, type Message} from '@bufbuild/protobuf'
 import type {Metadata} from '@grpc/grpc-js'
@@ -8,12 +9,12 @@ import {callOf, onlyAnswer} from '../clients/service-client.ts'
 import {ConfigError, config} from '../config.ts'
 import {Fault} from '../fault.ts'
 import {compressed} from '../http/compress.ts'
-import {allowCors} from '../http/cors.ts'
-import {only} from '../http/methods.ts'
+import {allowCors, isPreflight} from '../http/cors.ts'
 import {partsOf} from '../http/multipart.ts'
 import {failure, json, type Reply} from '../http/reply.ts'
 import type {Handler, Scope} from '../http/scope.ts'
-import type {Binding} from '../transcoding/bindings.ts'
+import {type Binding, placeOf} from '../transcoding/bindings.ts'
+import {findField} from '../transcoding/fields.ts'
 import {JsonSplitter} from '../transcoding/json-splitter.ts'
 import {bodyForm, negotiate, streamTypes, unaryTypes} from '../transcoding/media.ts'
 import {type MetadataEntry, requestMetadata, responseHeaders, trailerHeaders} from '../transcoding/metadata.ts'
@@ -32,7 +33,8 @@ const backends = new Map(
 /** Any method of any proto, by its google.api.http rules: all four kinds. */
 export const gateway: Handler = async (scope) => {
   const match = transcoder.route(scope.method, scope.path)
-  if (!('binding' in match)) return await unbound(scope, match)
+  if (!('binding' in match)) return await unbound(scope, withDocument(scope, match))
+  if (match.binding.httpMethod !== 'OPTIONS' && isPreflight(scope)) return {status: 204}
   const {methodKind} = match.binding.method
   return await (methodKind === 'unary' || methodKind === 'client_streaming' ? whole : streamed)(scope, match)
 }
@@ -53,22 +55,42 @@ function load() {
       throw new ConfigError(`GATEWAY_DESCRIPTORS="${path}": wanted a file with a FileDescriptorSet: ${why}`)
     }
   })()
-  if (made.problems.length > 0) throw new ConfigError(made.problems.join('\n'))
-  return made
+  const problems = [...made.problems, ...made.bindings.filter(({httpMethod}) => !isServed(httpMethod)).map(unservable)]
+  if (problems.length > 0) throw new ConfigError(problems.join('\n'))
+  if (made.bindings.length > 0) return made
+  const asked = services ? `GATEWAY_SERVICES="${services}"` : `GATEWAY_DESCRIPTORS="${path}"`
+  const wanted = defaultBindings ? 'a method' : 'a google.api.http rule, as GATEWAY_DEFAULT_BINDINGS is false'
+  throw new ConfigError(`${asked}: wanted a service with at least ${wanted}`)
 }
 
+/** Whether requests of this method reach us: Node reads no others, and keeps CONNECT from its request listeners. */
+function isServed(httpMethod: string): boolean {
+  return httpMethod === '*' || (httpMethod !== 'CONNECT' && METHODS.includes(httpMethod))
+}
+
+function unservable({method, rule, httpMethod}: Binding): string {
+  return `${placeOf(method)}: ${rule}: no request can have the method ${httpMethod}: wanted one that Node's HTTP server takes`
+}
+
+const documentPath = '/openapi.json'
 let document: Promise<string> | undefined
 
 /** What no rule takes: the description of all that they take, OPTIONS, 404 and 405. */
 async function unbound(scope: Scope, unrouted: Unrouted): Promise<Reply> {
-  if (scope.path === '/openapi.json' && unrouted.status === 404) {
-    only(scope, 'GET')
+  if (scope.path === documentPath && ['GET', 'HEAD'].includes(scope.method)) {
     document ??= describe()
     return await compressed(scope, {headers: {'content-type': 'application/json'}, body: await document})
   }
   allowCors(scope, unrouted.allow)
   if (unrouted.status === 204) return {status: 204, headers: {allow: unrouted.allow.join(', ')}}
   throw unroutedFault(unrouted, scope.method, scope.path)
+}
+
+/** The document takes GET where no rule does, whatever else is bound to its path. */
+function withDocument({method, path}: Scope, unrouted: Unrouted): Unrouted {
+  if (path !== documentPath) return unrouted
+  const allow = [...new Set([...unrouted.allow, 'GET', 'HEAD', 'OPTIONS'])].sort()
+  return {status: method === 'OPTIONS' ? 204 : 405, allow}
 }
 
 /** OpenAPI 3.1, from the table that requests are routed by; made when first asked for. */
@@ -82,9 +104,10 @@ async function whole(scope: Scope, match: Match<Binding>): Promise<Reply> {
   const {binding} = match
   if (!answersRaw(binding)) negotiate(scope.headers.accept, unaryTypes)
   const call = await callFor(scope, match)
-  const {contentType, body} = transcoder.encodeResponse(binding, await scope.track(onlyAnswer(call)))
-  const headers = {...headersOf(call), ...merged(trailerHeaders(entriesOf(call.trailer)))}
-  return await compressed(scope, {headers: {...headers, 'content-type': contentType}, body})
+  const answer = await scope.track(telling(scope, call, onlyAnswer(call)))
+  const {contentType, body} = transcoder.encodeResponse(binding, answer)
+  const headers = {...headersOf(call), ...trailersOf(call), 'content-type': contentType}
+  return await compressed(scope, {headers, body})
 }
 
 /** Answers as they come. What fails before the first of them has a status of its own. */
@@ -94,15 +117,14 @@ async function streamed(scope: Scope, match: Match<Binding>): Promise<Reply> {
   const call = await callFor(scope, match)
   const messages = invoke(call)[Symbol.asyncIterator]() as AsyncIterator<Message>
   endWith(scope, messages)
-  if (!encoder) return await rawStream(binding, call, messages)
+  if (!encoder) return await rawStream(scope, binding, call, messages)
   const idle = encoder.idle()
   const pieces = pausing(messages, idle ? eventStreamPing : Number.POSITIVE_INFINITY)
-  const first = await pieces.next()
+  const first = await telling(scope, call, pieces.next())
   async function* body() {
     for (let piece = first; !piece.done; piece = await pieces.next()) {
       const {value} = piece
       yield value === nothing ? idle : encoder!.next(transcoder.encodeMessage(binding, value))
-      if (match.head) return
     }
     const last = encoder!.end()
     if (last) yield last
@@ -115,8 +137,8 @@ async function streamed(scope: Scope, match: Match<Binding>): Promise<Reply> {
 }
 
 /** The bytes of one google.api.HttpBody after the other, in the type that the first one names. */
-async function rawStream(binding: Binding, call: Call, messages: AsyncIterator<Message>): Promise<Reply> {
-  const first = await messages.next()
+async function rawStream(scope: Scope, binding: Binding, call: Call, messages: AsyncIterator<Message>): Promise<Reply> {
+  const first = await telling(scope, call, messages.next())
   async function* body() {
     for (let next = first; !next.done; next = await messages.next()) yield rawOf(binding, next.value).body
   }
@@ -130,14 +152,14 @@ const nothing = Symbol('nothing came')
 async function* pausing(messages: AsyncIterator<Message>, ms: number): AsyncGenerator<Message | typeof nothing> {
   for (;;) {
     const pending = messages.next()
-    let next = await within(pending, ms)
-    for (; next === nothing; next = await within(pending, ms)) yield nothing
+    let next = await cameWithin(pending, ms)
+    for (; next === nothing; next = await cameWithin(pending, ms)) yield nothing
     if (next.done) return
     yield next.value
   }
 }
 
-async function within<T>(work: Promise<T>, ms: number): Promise<T | typeof nothing> {
+async function cameWithin<T>(work: Promise<T>, ms: number): Promise<T | typeof nothing> {
   if (ms === Number.POSITIVE_INFINITY) return await work
   const {promise, resolve} = Promise.withResolvers<typeof nothing>()
   const timer = setTimeout(resolve, ms, nothing)
@@ -184,6 +206,12 @@ async function requestsOf(scope: Scope, match: Match<Binding>): Promise<Requests
   const {methodKind} = binding.method
   const reader = bodyReaderOf(binding)
   const parts: RequestParts = {query: scope.rawQuery, contentType: scope.contentType}
+  if (!reader) {
+    // Path and query first: what they have wrong is not to wait for the end of a body.
+    const message = transcoder.decodeRequest(match, parts)
+    await refuseBody(scope, binding)
+    return () => [message]
+  }
   if (methodKind === 'unary' || methodKind === 'server_streaming') {
     const multipart = reader === 'message' && bodyForm(scope.contentType, reader) === 'multipart'
     const body = multipart ? await partsOf(scope) : await scope.bytes()
@@ -191,14 +219,29 @@ async function requestsOf(scope: Scope, match: Match<Binding>): Promise<Requests
     return () => [message]
   }
   const messages = transcoder.readMessages(match, parts)
-  if (!reader) {
-    if ((await scope.bytes()).length > 0) throw Fault.invalid('body', `${binding.rule} takes no body`)
-    return () => [messages.bare()]
-  }
   scope.refuseCompressed()
-  if (reader === 'raw') return () => mapped(scope.body, (piece) => messages.raw(piece))
+  if (reader === 'raw') {
+    const empty = () => [messages.raw(new Uint8Array())]
+    return () => messagesOf(scope.body, (piece) => messages.raw(piece), empty)
+  }
   bodyForm(scope.contentType, reader)
-  return () => mapped(valuesIn(scope.body), (text) => messages.json(text))
+  const bare = () => (bindsSomething(scope, binding) ? [messages.bare()] : [])
+  return () => messagesOf(valuesIn(scope.body), (text) => messages.json(text), bare)
+}
+
+/** @throws {Fault} 400 as soon as a byte of a body comes */
+async function refuseBody(scope: Scope, {rule}: Binding): Promise<void> {
+  try {
+    await scope.bytes(0)
+  } catch (error) {
+    if (!(error instanceof Fault) || error.http !== 413) throw error
+    throw Fault.invalid('body', `Cannot read a body: ${rule} takes none`)
+  }
+}
+
+/** Whether path or query, once read, have set a field: a parameter that is none was ignored. */
+function bindsSomething({query}: Scope, {method, variables}: Binding): boolean {
+  return variables.length > 0 || query.keys().some((name) => !('problem' in findField(method.input, name)))
 }
 
 async function* valuesIn(body: AsyncIterable<Uint8Array>): AsyncGenerator<string> {
@@ -207,12 +250,42 @@ async function* valuesIn(body: AsyncIterable<Uint8Array>): AsyncGenerator<string
   yield* splitter.end()
 }
 
-async function* mapped<T, U>(values: AsyncIterable<T>, to: (value: T) => U): AsyncGenerator<U> {
-  for await (const value of values) yield to(value)
+/** A message for each of `values`, or what `none` gives where there are none: what path and query bind is not lost. */
+async function* messagesOf<T>(
+  values: AsyncIterable<T>,
+  to: (value: T) => Message,
+  none: () => Message[],
+): AsyncGenerator<Message> {
+  let came = false
+  for await (const value of values) {
+    came = true
+    yield to(value)
+  }
+  if (!came) yield* none()
+}
+
+/** `work` for `call`; when it fails, the answer carries what the backend sent beside its status. */
+async function telling<T>(scope: Scope, call: Call, work: Promise<T>): Promise<T> {
+  try {
+    return await work
+  } catch (error) {
+    const sent = isGrpc(call) ? {...headersOf(call), ...trailersOf(call)} : {}
+    for (const [name, value] of Object.entries(sent)) scope.also[name] = [value].flat().join(', ')
+    throw error
+  }
+}
+
+/** Whether a gRPC server answered: the headers of another one, in front of it, are nobody's metadata. */
+function isGrpc({header, trailer}: Call): boolean {
+  return /^application\/grpc/.test(String((header ?? trailer)?.get('content-type')[0]))
 }
 
 function headersOf({header}: Call): Record<string, string | string[]> {
   return merged(responseHeaders(entriesOf(header)))
+}
+
+function trailersOf({trailer}: Call): Record<string, string | string[]> {
+  return merged(trailerHeaders(entriesOf(trailer)))
 }
 
 /** Several values of one name, as Node wants them. */

@@ -1,9 +1,11 @@
 import {servingStatus} from '../clients/health.ts'
-import {type Backend, config} from '../config.ts'
+import {type Backend, ConfigError, config} from '../config.ts'
 import {Fault} from '../fault.ts'
 import {only} from '../http/methods.ts'
 import {json} from '../http/reply.ts'
 import type {Handler, Scope} from '../http/scope.ts'
+
+if (config.backends.length === 0) throw new ConfigError('BACKEND_URL is not set: wanted the URL of a backend to ask')
 
 /** How long a backend has to say how it is, in ms: all are asked at once. */
 const patience = 4500
@@ -29,7 +31,8 @@ async function healthOf(scope: Scope, backend: Backend): Promise<Health> {
   try {
     return {url: backend.url, status: await servingStatus(scope, backend, patience)}
   } catch (error) {
-    const {code, message} = Fault.from(error)
+    const {code, message, hint, cause} = Fault.from(error)
+    scope.log.warn({err: cause, hint}, `${backend.url}: ${message}${hint ? ` (${hint})` : ''}`)
     return {url: backend.url, status: code, message}
   }
 }

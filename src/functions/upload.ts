@@ -48,7 +48,7 @@ const seen = {
 async function* lines(reply: Promise<RepoCreateReply>, progress: Progress): AsyncGenerator<string> {
   for (let done = false; !done; ) {
     done = await settledWithin(reply, progressEvery)
-    yield JSON.stringify({progress})
+    yield JSON.stringify({progress: {sent: progress.sent, total: progress.total}})
   }
   yield toJsonString(RepoCreateReplySchema, await reply)
 }

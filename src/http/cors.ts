@@ -14,11 +14,20 @@ export function allowCors(scope: Scope, methods: readonly string[]): void {
   if (config.corsOrigins.size === 0) return
   const any = config.corsOrigins.has('*')
   if (!any) scope.also.vary = 'origin'
-  if (!origin || !(any || config.corsOrigins.has(origin))) return
+  if (!isAllowed(origin)) return
   scope.also['access-control-allow-origin'] = any ? '*' : origin
   scope.also['access-control-expose-headers'] = '*'
-  if (scope.method !== 'OPTIONS' || !wanted) return
+  if (!wanted || !isPreflight(scope)) return
   scope.also['access-control-allow-methods'] = methods.length > 0 ? methods.join(', ') : wanted
   if (headers) scope.also['access-control-allow-headers'] = headers
   scope.also['access-control-max-age'] = String(remembered)
+}
+
+/** Whether a browser asks what a page of a configured origin may do: allowCors() says that, and nobody else is asked. */
+export function isPreflight({method, headers}: Scope): boolean {
+  return method === 'OPTIONS' && Boolean(headers['access-control-request-method']) && isAllowed(headers.origin)
+}
+
+function isAllowed(origin: string | undefined): origin is string {
+  return Boolean(origin) && (config.corsOrigins.has('*') || config.corsOrigins.has(origin!))
 }

@@ -5,7 +5,7 @@ import {Fault} from '../fault.ts'
 import type {Scope} from './scope.ts'
 
 /** One part of a multipart/form-data body. */
-export interface Part {
+export interface FormPart {
   name: string
   value: Uint8Array
   filename?: string
@@ -17,12 +17,12 @@ const limit = 1024 * 1024
 const mostParts = 1000
 
 /**
- * The parts of a multipart/form-data body.
+ * The parts of a multipart/form-data body; one without `Content-Disposition: form-data` is none, and left out.
  * @throws {Fault} 400 when it is malformed, 413 beyond 1 MiB or 1,000 parts, 415 when it is compressed
  */
-export async function partsOf(scope: Scope): Promise<Part[]> {
+export async function partsOf(scope: Scope): Promise<FormPart[]> {
   const body = await scope.bytes(limit)
-  const parts: Part[] = []
+  const parts: FormPart[] = []
   try {
     const parser = new Busboy({
       headers: {'content-type': scope.contentType ?? ''},
@@ -38,11 +38,16 @@ export async function partsOf(scope: Scope): Promise<Part[]> {
       else stream.on('data', (piece: Buffer) => pieces.push(piece))
       stream.on('end', () => parts.push({name: name!, value: Buffer.concat(pieces), filename, contentType}))
     })
-    parser.on('partsLimit', () => parser.destroy(new Error(`more than ${mostParts} parts`)))
+    parser.on('partsLimit', () => parser.destroy(tooMany()))
     await pipeline(Readable.from([body]), parser, {signal: scope.signal})
   } catch (cause) {
     if (scope.signal.aborted) throw scope.signal.reason
+    if (cause instanceof Fault) throw cause
     throw Fault.invalid('body', `Cannot read the multipart body: ${(cause as Error).message}`)
   }
   return parts
+}
+
+function tooMany(): Fault {
+  return Fault.invalid('body', `The multipart body has more than ${mostParts} parts`, {http: 413})
 }

@@ -49,7 +49,7 @@ function inLine(cause: unknown): string {
   return cause instanceof Error || typeof cause === 'string' ? String(cause) : inspect(cause, {breakLength: Infinity})
 }
 
-/** The first address of X-Forwarded-For is the caller's as Cloud Run's front end saw it. */
+/** The first address of X-Forwarded-For: the caller's, unless it has set the header itself. */
 function remoteIp(request: IncomingMessage): string | undefined {
   return (
     String(request.headers['x-forwarded-for'] ?? '')

@@ -75,7 +75,8 @@ function filesOf(registry: FileRegistry): DescFile[] {
   return [...registry.files].sort((left, right) => (left.name < right.name ? -1 : 1))
 }
 
-function placeOf(method: DescMethod): string {
+/** Where a reader finds `method`: its proto file and full name. */
+export function placeOf(method: DescMethod): string {
   return `${method.parent.file.name}.proto: ${method.parent.typeName}.${method.name}`
 }
 

@@ -1,4 +1,5 @@
-import type {DescField, DescMessage} from '@bufbuild/protobuf'
+import type {DescField, DescMessage, Registry} from '@bufbuild/protobuf'
+import {maxNesting} from './json-text.ts'
 import {messageText} from './well-known.ts'
 
 /** A field that holds one message. */
@@ -26,17 +27,47 @@ export function fieldsOf(desc: DescMessage): ReadonlyMap<string, DescField> {
   let fields = named.get(desc)
   if (!fields) {
     const byJson = desc.fields.map((field) => [field.jsonName, field] as const)
-    // Where a JSON name is another field's proto name, the proto name wins.
     fields = new Map([...byJson, ...desc.fields.map((field) => [field.name, field] as const)])
     named.set(desc, fields)
   }
   return fields
 }
 
+const checked = new WeakSet<Registry>()
+
+/**
+ * Refuses fields that protobuf-es, or a caller, would take for something else.
+ * @throws Error with a line for each of them.
+ */
+export function checkFields(registry: Registry): void {
+  if (checked.has(registry)) return
+  const problems: string[] = []
+  for (const desc of registry) if (desc.kind === 'message') problems.push(...problemsOf(desc))
+  if (problems.length > 0) throw new Error(problems.join('\n'))
+  checked.add(registry)
+}
+
+function problemsOf(desc: DescMessage): string[] {
+  const problems: string[] = []
+  const names = new Set(desc.fields.map(({name}) => name))
+  for (const field of desc.fields) {
+    const place = `${desc.file.name}.proto: ${desc.typeName}.${field.name}`
+    if (field.jsonName !== field.name && names.has(field.jsonName)) {
+      problems.push(`${place}: its JSON name "${field.jsonName}" is the name of another field`)
+    }
+    // Where it is not set protobuf-es would find the function that all objects share, and write to it.
+    if (field.fieldKind === 'message' && !field.oneof && field.localName in Object.prototype) {
+      problems.push(`${place}: "${field.localName}" is a property of every JavaScript object`)
+    }
+  }
+  return problems
+}
+
 /** The field that `path` names from `desc` on, by proto or JSON names, mixed as one likes. */
 export function findField(desc: DescMessage, path: string): FieldPath | NoField {
   const parents: MessageField[] = []
-  const names = path.split('.')
+  const names = path.split('.', maxNesting + 1)
+  if (names.length > maxNesting) return {problem: `it nests deeper than ${maxNesting} levels`, unknown: false}
   const last = names.pop()!
   let message = desc
   for (const name of names) {
@@ -75,5 +106,10 @@ export function kindOf(field: DescField): string {
 const ownForms = new Set(['Any', 'Struct', 'Value', 'ListValue'].map((name) => `google.protobuf.${name}`))
 
 function unknown(message: DescMessage, name: string): NoField {
-  return {problem: `${message.typeName} has no field "${name}"`, unknown: true}
+  return {problem: `${message.typeName} has no field "${shortened(name)}"`, unknown: true}
+}
+
+/** A name as it goes into an answer: one that no field can have may be as long as the body that it came in. */
+export function shortened(name: string): string {
+  return name.length > 200 ? `${name.slice(0, 200)}…` : name
 }

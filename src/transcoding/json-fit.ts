@@ -63,7 +63,7 @@ function fitFields(desc: DescMessage, object: Json, path: string, options: JsonO
     const field = fields.get(key) ?? extensionOf(desc, key, options.registry)
     if (!field) {
       if (options.ignoreUnknown) continue
-      throw Fault.invalid(place, `Cannot read "${place}": ${desc.typeName} has no such field`)
+      refuseUnknown(desc, place)
     }
     refuseTwice(field, seen, place)
     // A null is unset (J), and so it does not take its oneof; protobuf-es would let a message do so.
@@ -72,6 +72,10 @@ function fitFields(desc: DescMessage, object: Json, path: string, options: JsonO
     if (value !== null) replace(object, key, fitField(field, value, place, options))
   }
   return object
+}
+
+function refuseUnknown(desc: DescMessage, place: string): never {
+  throw Fault.invalid(place, `Cannot read "${place}": ${desc.typeName} has no such field`)
 }
 
 function refuseTwice(field: DescField, seen: readonly DescField[], path: string): void {
@@ -148,11 +152,14 @@ function fitAny(value: unknown, path: string, options: JsonOptions): unknown {
   const {'@type': type, ...rest} = object
   if (type === undefined && Object.keys(rest).length === 0) return object
   const desc = typeof type === 'string' ? options.registry.getMessage(type.slice(type.lastIndexOf('/') + 1)) : undefined
-  if (!desc) return refuse(`${path === '' ? '' : `${path}.`}@type`, type, 'the URL of a type that is served here')
+  const below = (key: string) => (path === '' ? key : `${path}.${key}`)
+  if (!desc) return refuse(below('@type'), type, 'the URL of a type that is served here')
   const isSpecial = specials.has(desc.typeName) || messageText(desc) !== undefined
   if (!isSpecial) return {'@type': type, ...fitFields(desc, rest, path, options)}
-  const inner = fitMessage(desc, rest.value, `${path === '' ? '' : `${path}.`}value`, options)
-  return {...object, value: inner}
+  const {value: inner, ...others} = rest
+  const [unknown] = Object.keys(others)
+  if (unknown !== undefined && !options.ignoreUnknown) refuseUnknown(desc, below(unknown))
+  return {'@type': type, value: fitMessage(desc, inner, below('value'), options)}
 }
 
 /** Numbers of a google.protobuf.Value are doubles. */

@@ -19,12 +19,12 @@ export function parseJson(text: string): unknown {
   return scan(text) ? JSON.parse(text, exact as (key: string, value: unknown) => unknown) : value
 }
 
-/** @throws Fault 400 naming `body`, for bytes that are not UTF-8. */
-export function decodeUtf8(bytes: Uint8Array): string {
+/** The text of a JSON body, or of whatever `fail` throws for. @throws Fault 400 for bytes that are not UTF-8. */
+export function decodeUtf8(bytes: Uint8Array, fail: (reason: string) => never = refuse): string {
   try {
     return utf8.decode(bytes)
   } catch {
-    return refuse('it is not UTF-8')
+    return fail('it is not UTF-8')
   }
 }
 

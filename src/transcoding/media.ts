@@ -55,8 +55,12 @@ export const unaryTypes = ['application/json'] as const
  * @throws Fault 406 when it takes none of them.
  */
 export function negotiate<Type extends string>(accept: string | undefined, offered: readonly Type[]): Type {
-  if (accept === undefined || accept.trim() === '') return offered[0]!
-  const ranges = accept.split(',').map(readRange)
+  // Members of a list may be empty (R).
+  const ranges = accept
+    ?.split(',')
+    .filter((text) => text.trim() !== '')
+    .map(readRange)
+  if (!ranges?.length) return offered[0]!
   let best: {type: Type; q: number; rank: number} | undefined
   for (const type of offered) {
     const {q, rank} = preference(ranges, type)

@@ -47,7 +47,9 @@ const prefix = 'grpc-metadata-'
  */
 export function requestMetadata(headers: RequestHeaders, options: MetadataOptions = {}): MetadataEntry[] {
   const entries: MetadataEntry[] = []
+  const nominated = nominatedBy(headers)
   for (const [name, value] of Object.entries(headers)) {
+    if (nominated.has(name.toLowerCase())) continue
     const key = metadataKey(name.toLowerCase(), options)
     if (key === undefined || value === undefined) continue
     if (!/^[0-9a-z_.-]+$/.test(key)) throw refused(name, 'metadata has keys of letters, digits, "_", "." and "-" alone')
@@ -68,9 +70,20 @@ export function trailerHeaders(metadata: Iterable<MetadataEntry>): [name: string
 
 function metadataKey(name: string, {authorization = false}: MetadataOptions): string | undefined {
   const key = name.startsWith(prefix) ? name.slice(prefix.length) : name
-  if (key === 'authorization') return authorization ? key : undefined
+  // Under its own name alone: beside it, one with the prefix would be a second credential.
+  if (key === 'authorization') return authorization && name === key ? key : undefined
   if (key === '' || key.startsWith('grpc-') || never.has(key)) return undefined
   return key !== name || allowed.has(key) ? key : undefined
+}
+
+/** The headers that `Connection` says belong to this hop (R 7.6.1). */
+function nominatedBy({connection = ''}: RequestHeaders): ReadonlySet<string> {
+  return new Set(
+    String(connection)
+      .toLowerCase()
+      .split(',')
+      .map((name) => name.trim()),
+  )
 }
 
 function entriesOf(name: string, key: string, text: string): MetadataEntry[] {

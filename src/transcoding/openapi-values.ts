@@ -1,5 +1,6 @@
 import {ScalarType} from '@bufbuild/protobuf'
 import type {Schema} from './openapi-document.ts'
+import {fieldMask} from './well-known.ts'
 
 const int32 = {type: 'integer', format: 'int32', minimum: -(2 ** 31), maximum: 2 ** 31 - 1} as const
 const uint32 = {type: 'integer', format: 'uint32', minimum: 0, maximum: 2 ** 32 - 1} as const
@@ -61,7 +62,7 @@ export const wellKnownSchemas = new Map<string, Schema>(
     },
     'google.protobuf.FieldMask': {
       type: 'string',
-      pattern: '^(?:[A-Za-z][A-Za-z0-9.]*(?:,[A-Za-z][A-Za-z0-9.]*)*)?$',
+      pattern: fieldMask.source,
       description: 'Paths of fields in lowerCamelCase, with commas between.',
       examples: ['user.displayName,photo'],
     },

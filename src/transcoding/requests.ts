@@ -10,7 +10,16 @@ import {
 import {Fault} from '../fault.ts'
 import {assign, type FieldPlan, type Origin, planOf, put} from './assign.ts'
 import type {Binding} from './bindings.ts'
-import {type FieldPath, fieldsOf, findField, isPlainMessage, isTextual, kindOf} from './fields.ts'
+import {
+  checkFields,
+  type FieldPath,
+  fieldsOf,
+  findField,
+  isPlainMessage,
+  isTextual,
+  kindOf,
+  shortened,
+} from './fields.ts'
 import {fitField, type JsonOptions} from './json-fit.ts'
 import {asRead, jsonValue, messageFromJson, recursionLimit} from './json-message.ts'
 import {decodeUtf8} from './json-text.ts'
@@ -53,7 +62,9 @@ export class RequestDecoder {
   readonly #bound: ReadonlySet<string>
   readonly #queries = new Map<string, Query>()
 
+  /** @throws Error for fields that cannot be read as they are named. */
   constructor(binding: Binding, options: JsonOptions) {
+    checkFields(options.registry)
     this.#binding = binding
     this.#options = options
     this.#paths = binding.variables.map((plan) => ({plan, origin: {name: plan.name, mayRepeat: true}}))
@@ -141,8 +152,8 @@ export class RequestDecoder {
     if (typeof body === 'object' && !(body instanceof Uint8Array)) return this.#form(body)
     const form = bodyForm(contentType, 'message')
     if (form === 'multipart') throw Fault.invalid('body', 'Cannot read a multipart body: expected its parts')
-    const text = typeof body === 'string' ? body : decodeUtf8(body)
-    return form === 'json' ? this.#json(text) : this.#form(parseForm(text))
+    if (form === 'json') return this.#json(typeof body === 'string' ? body : decodeUtf8(body))
+    return this.#form(parseForm(typeof body === 'string' ? body : decodeUtf8(body, refuseForm)))
   }
 
   #json(text: string): Message {
@@ -222,7 +233,12 @@ function once(seen: Set<string>, {name, field}: FieldPath, given: string): void 
 }
 
 function refused(name: string, problem: string): Fault {
-  return Fault.invalid(name, `Cannot set "${name}": ${problem}`)
+  const place = shortened(name)
+  return Fault.invalid(place, `Cannot set "${place}": ${problem}`)
+}
+
+function refuseForm(reason: string): never {
+  throw Fault.invalid('body', `Cannot read the body as a form: ${reason}`)
 }
 
 function parseForm(text: string): Part[] {
@@ -238,8 +254,15 @@ function putPart(message: Message, path: FieldPath, part: Part): void {
   else {
     const found = textual(path)
     if ('problem' in found) throw refused(part.name, found.problem)
-    assign(message, found.plan, typeof part.value === 'string' ? part.value : decodeUtf8(part.value), origin)
+    assign(message, found.plan, textIn(part), origin)
   }
+}
+
+function textIn({name, value}: Part): string {
+  if (typeof value === 'string') return value
+  return decodeUtf8(value, (reason) => {
+    throw refused(name, reason)
+  })
 }
 
 /** A part that is no text: for an HttpBody, and a file for a field of bytes; elsewhere bytes are base64. */

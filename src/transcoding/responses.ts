@@ -1,4 +1,14 @@
-import {type DescField, type JsonValue, type Message, type Registry, ScalarType, toJson} from '@bufbuild/protobuf'
+import {
+  create,
+  type DescField,
+  type DescMessage,
+  isFieldSet,
+  type JsonValue,
+  type Message,
+  type Registry,
+  ScalarType,
+  toJson,
+} from '@bufbuild/protobuf'
 import {FeatureSet_FieldPresence} from '@bufbuild/protobuf/wkt'
 import {Fault} from '../fault.ts'
 import type {Binding} from './bindings.ts'
@@ -40,8 +50,9 @@ export function rawOf({responseBody}: Binding, message: Message): {contentType: 
  */
 export function responseJson({method, responseBody}: Binding, message: Message, registry: Registry): string {
   try {
-    const json = toJson(method.output, message, {registry})
-    return JSON.stringify(responseBody ? fieldJson(responseBody, json) : json)
+    if (!responseBody) return JSON.stringify(toJson(method.output, message, {registry}))
+    const json = toJson(method.output, alone(method.output, message, responseBody), {registry})
+    return JSON.stringify(fieldJson(responseBody, json))
   } catch (cause) {
     throw new Fault('INTERNAL', `Cannot write the answer of ${method.parent.typeName}.${method.name} as JSON`, {cause})
   }
@@ -52,8 +63,25 @@ interface HttpBody {
   data: Uint8Array
 }
 
+/** `message` with that field, and those alone that it cannot be written without: any other may have no JSON. */
+function alone(desc: DescMessage, message: Message, wanted: DescField): Message {
+  const made = create(desc)
+  for (const field of desc.fields) {
+    const isNeeded = field === wanted || field.presence === FeatureSet_FieldPresence.LEGACY_REQUIRED
+    if (isNeeded && isFieldSet(message, field)) {
+      const {localName} = field.oneof ?? field
+      fieldsIn(made)[localName] = fieldsIn(message)[localName]
+    }
+  }
+  return made
+}
+
+function fieldsIn(message: Message): Record<string, unknown> {
+  return message as unknown as Record<string, unknown>
+}
+
 function fieldValue(message: Message, {oneof, localName}: DescField): unknown {
-  const fields = message as unknown as Record<string, unknown>
+  const fields = fieldsIn(message)
   if (!oneof) return fields[localName]
   const choice = fields[oneof.localName] as {case?: string; value?: unknown}
   return choice.case === localName ? choice.value : undefined
@@ -61,15 +89,20 @@ function fieldValue(message: Message, {oneof, localName}: DescField): unknown {
 
 /** A field that JSON leaves out is its empty value, or null where there is a difference (J). */
 function fieldJson(field: DescField, json: JsonValue): JsonValue {
-  return (json as Record<string, JsonValue>)[field.jsonName] ?? emptyJson(field)
+  const fields = json as Record<string, JsonValue>
+  return Object.hasOwn(fields, field.jsonName) ? fields[field.jsonName]! : emptyJson(field)
 }
 
 function emptyJson(field: DescField): JsonValue {
   if (field.fieldKind === 'list') return []
   if (field.fieldKind === 'map') return {}
-  if (field.presence !== FeatureSet_FieldPresence.IMPLICIT) return null
+  if (field.presence !== FeatureSet_FieldPresence.IMPLICIT || isNull(field)) return null
   if (field.fieldKind === 'enum') return field.enum.values[0]?.jsonName ?? 0
   if (field.scalar === ScalarType.BOOL) return false
   if (field.scalar === ScalarType.STRING || field.scalar === ScalarType.BYTES) return ''
   return field.scalar && isLong(field.scalar) ? '0' : 0
+}
+
+function isNull(field: DescField): boolean {
+  return field.enum?.typeName === 'google.protobuf.NullValue'
 }

@@ -23,7 +23,11 @@ export interface Unrouted {
   allow: readonly string[]
 }
 
-/** Finds routes by HTTP method and raw path. Its cost grows with the path, not with the number of routes. */
+/**
+ * Finds routes by HTTP method and raw path. Its cost grows with the path, and with how many templates its beginning fits:
+ * where a literal and a `*` stand side by side it looks behind both. So the number of routes does not matter where they
+ * do not overlap; 4,096 that do, a literal or a `*` at each of 12 places, cost ms for a path that none of them takes.
+ */
 export class Router<R extends Route> {
   readonly #roots = new Map<string, Node<R>>()
   /** Only these begin a verb: any other colon belongs to its segment (ours). */

@@ -5,6 +5,10 @@ import {type ScalarText, scalarTexts} from './scalars.ts'
 const timestamp =
   /^(\d{4})-(\d{2})-(\d{2})T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d{1,9})?(?:Z|[+-](?:[01]\d|2[0-3]):[0-5]\d)$/
 
+/** A google.protobuf.FieldMask; `*` is a whole name (aip.dev 161). */
+export const fieldMask =
+  /^(?:(?:\*|[A-Za-z][A-Za-z0-9]*)(?:\.(?:\*|[A-Za-z0-9]*))*(?:,(?:\*|[A-Za-z][A-Za-z0-9]*)(?:\.(?:\*|[A-Za-z0-9]*))*)*)?$/
+
 /** The well-known types whose JSON form is a string, and that form (J). protobuf-es reads it, but more as well. */
 const strings = new Map<string, {wanted: string; fits(text: string): boolean}>(
   Object.entries({
@@ -22,7 +26,7 @@ const strings = new Map<string, {wanted: string; fits(text: string): boolean}>(
     },
     'google.protobuf.FieldMask': {
       wanted: 'paths in lowerCamelCase such as "user.displayName,photo"',
-      fits: (text: string) => /^(?:[A-Za-z][A-Za-z0-9.]*(?:,[A-Za-z][A-Za-z0-9.]*)*)?$/.test(text),
+      fits: (text: string) => fieldMask.test(text),
     },
   }),
 )

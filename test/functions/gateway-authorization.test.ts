@@ -17,6 +17,16 @@ test.serial('authorization goes to the backend when asked for, and our ID token 
   t.is((await answer).status, 200, 'the IAM check took the ID token')
 })
 
+test.serial('authorization with the prefix of metadata is no second credential', async (t) => {
+  const next = app.backend.ping.next()
+  const headers = {authorization: 'Bearer mine', 'grpc-metadata-authorization': 'Bearer other'}
+  const answer = app.ask(t, '/api/ping?message=hi', {headers})
+  const call = await next
+  t.deepEqual(call.metadata.get('authorization'), ['Bearer mine'])
+  call.answer()
+  await answer
+})
+
 test.serial('a request without one carries our ID token where it always is', async (t) => {
   const next = app.backend.ping.next()
   const answer = app.ask(t, '/api/ping?message=hi')

@@ -74,7 +74,11 @@ const crumbs = [
 ]
 const crumb = fc.oneof({arbitrary: fc.constantFrom(...crumbs), weight: 4}, fc.string({unit: visible, maxLength: 3}))
 const crumbled = fc.array(crumb, {maxLength: 6}).map((all) => all.join(''))
-const name = fc.oneof({arbitrary: fc.constantFrom(...fields), weight: 6}, crumbled)
+/** Names of up to 200 levels: beyond 100 of them there is no field. */
+const deep = fc
+  .tuple(fc.integer({min: 1, max: 200}), fc.constantFrom('name', 'age', 'child', 'nope', ''))
+  .map(([levels, last]) => 'child.'.repeat(levels) + last)
+const name = fc.oneof({arbitrary: fc.constantFrom(...fields), weight: 12}, {arbitrary: crumbled, weight: 2}, deep)
 const pair = fc.tuple(name, fc.oneof(crumb, crumbled)).map((both) => both.join('='))
 const rest = fc.oneof({arbitrary: fc.constant(''), weight: 5}, {arbitrary: crumb, weight: 3}, crumbled)
 const query = fc.oneof(
@@ -137,7 +141,7 @@ const header = fc.oneof(
 )
 
 const part = fc
-  .tuple(fc.oneof(fc.constantFrom(...fields), crumbled), crumbled, fc.boolean())
+  .tuple(name, crumbled, fc.boolean())
   .map(
     ([name, value, file]) =>
       `--cut\r\nContent-Disposition: form-data; name="${name}"${file ? '; filename="f"' : ''}\r\n\r\n${value}\r\n`,

@@ -79,6 +79,16 @@ test.serial('never cookies, authorization, grpc-* or hop-by-hop, with the prefix
   t.deepEqual(metadata.get('cookie'), [])
 })
 
+test.serial('never a header that belongs to this hop because Connection says so', async (t) => {
+  const metadata = await metadataOf({
+    connection: 'close, Accept-Language, Grpc-Metadata-Hop',
+    'accept-language': 'de',
+    'grpc-metadata-hop': 'a',
+    'grpc-metadata-end': 'b',
+  })
+  t.deepEqual([metadata.get('accept-language'), metadata.get('hop'), metadata.get('end')], [[], [], ['b']])
+})
+
 for (const [name, value] of [
   ['grpc-metadata-key-bin', '***'],
   ['grpc-metadata-key-bin', 'A'],
@@ -156,6 +166,39 @@ test.serial('response metadata of a stream, whose trailers come too late for a h
     [],
   )
 })
+
+const failures = {
+  'a call': (_: Any, context: Any) => {
+    context.sendHeader(some('head'))
+    context.trailer.merge(some('tail'))
+    throw new StatusError(status.ABORTED, 'Late')
+  },
+  'a call that has no header': (_: Any, context: Any) => {
+    context.trailer.merge(some('tail'))
+    throw new StatusError(status.ABORTED, 'Soon')
+  },
+}
+
+for (const [what, fail] of Object.entries(failures)) {
+  test.serial(`${what} that fails keeps its metadata and trailers`, async (t) => {
+    const failing = async function* (_: Any, context: Any) {
+      yield fail(_, context)
+    }
+    using _ = app.echo.handle({whole: fail})
+    using __ = app.streams.handle({up: fail, down: failing, both: failing})
+    using ___ = app.bytes.handle({down: failing})
+    for (const line of ['GET /whole', 'POST /up', 'GET /down', 'POST /both', 'GET /bytes:down']) {
+      const {status, headers} = await app.send(line)
+      t.is(status, 409)
+      const names = [...headers.keys()].filter((name) => /^grpc-|cookie/.test(name)).sort()
+      const head = ['grpc-metadata-a', 'grpc-metadata-key-bin']
+      t.deepEqual(names, [...(what === 'a call' ? head : []), 'grpc-trailer-a', 'grpc-trailer-key-bin'], line)
+      if (what === 'a call') t.is(headers.get('grpc-metadata-a'), 'head')
+      t.is(headers.get('grpc-trailer-a'), 'tail')
+      t.is(headers.get('grpc-trailer-key-bin'), '/w==')
+    }
+  })
+}
 
 test.serial('several values of one key are several headers', async (t) => {
   using _ = app.echo.handle({

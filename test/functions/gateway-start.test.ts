@@ -97,6 +97,49 @@ test('an option that is no rule is refused', async (t) => {
   }
 })
 
+test('a method that no request can have is refused', async (t) => {
+  const kinds = ['FOO', 'fetch', 'CONNECT', 'connect', 'QUERY', 'M-SEARCH', 'head', '*']
+  const methods = kinds.map(
+    (kind, index) =>
+      `rpc M${index}(every.Every) returns (every.Every) { option (google.api.http) = {custom: {kind: "${kind}" path: "/x${index}"}}; }`,
+  )
+  using schema = buildSchema({'bad.proto': `${head}service Bad {\n${methods.join('\n')}\n}\n`})
+  const {code, lines} = await refusal({GATEWAY_DESCRIPTORS: schema.path})
+  t.is(code, 1)
+  t.is(lines.length, 4, lines.join('\n'))
+  for (const [index, kind] of kinds.slice(0, 4).entries()) {
+    const rule = `bad.proto: bad.Bad.M${index}: custom: {kind: "${kind}", path: "/x${index}"}: `
+    t.true(lines[index]?.startsWith(rule), lines[index])
+    t.true(lines[index]?.includes(`the method ${kind.toUpperCase()}: wanted `), lines[index])
+  }
+})
+
+test('a schema or services in which nothing is bound are refused by their variable', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'gateway-start-'))
+  t.teardown(() => rmSync(folder, {recursive: true}))
+  const path = join(folder, 'empty')
+  writeFileSync(path, '')
+  using schema = buildSchema({
+    'bare.proto': `${head}service Bare { rpc A(every.Every) returns (every.Every); }\nservice None {}\n`,
+  })
+  for (const [env, start] of [
+    [{GATEWAY_DESCRIPTORS: path}, `GATEWAY_DESCRIPTORS="${path}": wanted a service with at least a method`],
+    [
+      {GATEWAY_DESCRIPTORS: schema.path, GATEWAY_SERVICES: 'bad.Bare', GATEWAY_DEFAULT_BINDINGS: 'false'},
+      'GATEWAY_SERVICES="bad.Bare": wanted a service with at least a google.api.http rule',
+    ],
+    [
+      {GATEWAY_DESCRIPTORS: schema.path, GATEWAY_SERVICES: 'bad.None'},
+      'GATEWAY_SERVICES="bad.None": wanted a service with at least a method',
+    ],
+  ] as const) {
+    const {code, lines} = await refusal(env)
+    t.is(code, 1)
+    t.is(lines.length, 1, lines.join('\n'))
+    t.true(lines[0]?.startsWith(start), lines[0])
+  }
+})
+
 test('two bindings with the same verb, shape and custom verb are refused with both rules', async (t) => {
   using schema = buildSchema({
     'one.proto': `${head}

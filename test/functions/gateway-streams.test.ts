@@ -105,6 +105,24 @@ test.serial('a client stream without a body: one message of what path and query 
   refused(t, await app.send('GET /up?name=a', {body: '{}'}), 400, 'body')
 })
 
+for (const line of ['GET /whole', 'GET /down', 'GET /up']) {
+  test.serial(
+    `${line}: where no body is taken, its first byte is refused, and nothing waits for its end`,
+    async (t) => {
+      const calls = app.backend.log.length
+      await using byte = await app.begin(line)
+      byte.write('x')
+      refused(t, await byte.response(), 400, 'body')
+      await using none = await app.begin(`${line}?nope=a`)
+      refused(t, await none.response(), 400, 'nope')
+      t.is(app.backend.log.length, calls)
+      await using empty = await app.begin(line)
+      empty.end()
+      t.is((await empty.response()).status, 200)
+    },
+  )
+}
+
 test.serial('path and query bindings go into every message', async (t) => {
   const response = await app.send('POST /up/n%2F/child', {headers: json, body: '{"age":1}{"age":2}{}'})
   t.deepEqual(response.json, {names: ['n/', 'n/', 'n/'], children: [{age: 1}, {age: 2}, {}]})
@@ -115,6 +133,15 @@ test.serial('path and query bindings go into every message', async (t) => {
   })
   const query = await app.send('POST /up/n/child?flag=true', {headers: json, body: '[{},{}]'})
   t.deepEqual(query.json, {names: ['n true', 'n true']})
+})
+
+test.serial('path and query bindings of an empty client stream are a message of their own', async (t) => {
+  for (const body of ['', ' \n', '[]']) {
+    t.deepEqual((await app.send('POST /up/n', {headers: json, body})).json, {names: ['n']}, body)
+    t.deepEqual((await app.send('POST /up/n/child', {headers: json, body})).json, {names: ['n']}, body)
+    t.is((await app.send('POST /both/n?flag=true', {headers: json, body})).text, '{"name":"n","flag":true}\n', body)
+  }
+  t.is((await app.send('POST /both/n', {body: '{}'})).text, '{"name":"n","child":{}}\n', 'none beside those that come')
 })
 
 test.serial('messages of a client stream reach the service while the request is open', async (t) => {
@@ -410,6 +437,15 @@ test.serial('a client stream of HttpBody: what comes goes on, its type in the fi
     if (name) t.is(json.name, 'n')
     t.true((json.names ?? []).slice(name ? 0 : 1).every((each: string) => each === (name ?? '')))
   }
+})
+
+test.serial('a client stream of HttpBody without bytes keeps its type, and what the path binds', async (t) => {
+  const headers = {'content-type': 'image/png'}
+  t.deepEqual((await app.send('POST /bytes:up', {headers})).json, {
+    names: ['image/png'],
+    file: {contentType: 'image/png'},
+  })
+  t.deepEqual((await app.send('POST /bytes/n:up', {headers})).json, {name: 'n', file: {contentType: 'image/png'}})
 })
 
 test.serial('a client stream of HttpBody that is compressed is 415', async (t) => {

@@ -12,6 +12,7 @@ test.after.always(() => app.close())
 const json = {'content-type': 'application/json'}
 
 const time = '2024-02-29T12:00:00Z'
+const deep = (levels: number) => `${'child.'.repeat(levels - 1)}name`
 
 for (const [words, line, message] of [
   ['no path variables: all fields from the query', 'GET /whole?name=a&int32_value=1', {name: 'a', int32Value: 1}],
@@ -133,6 +134,8 @@ for (const [words, line, status, field] of [
   ['two members of one oneof', 'GET /whole?choice_text=a&choice_long=1', 400, 'choice_long'],
   ['a path into a scalar', 'GET /whole?name.x=a', 400, 'name.x'],
   ['an unknown parameter', 'GET /whole?nope=a', 400, 'nope'],
+  ['101 levels of names', `GET /whole?${deep(101)}=a`, 400],
+  ['200 levels of names', `GET /whole?${deep(200)}=a`, 400],
   ['__proto__ is an unknown parameter', 'GET /whole?__proto__.x=a', 400, '__proto__.x'],
   ['a value also bound by the path', 'GET /one/a?name=b', 400, 'name'],
   ['a FieldMask in snake_case', 'GET /whole?mask=child.long_id', 400, 'mask'],
@@ -453,6 +456,11 @@ for (const [words, type, body, status, message] of [
   })
 }
 
+test.serial('a form with 101 levels of names is 400', async (t) => {
+  const headers = {'content-type': 'application/x-www-form-urlencoded'}
+  refused(t, await app.send('POST /whole', {headers, body: `${deep(101)}=a`}), 400)
+})
+
 const multipart = {'content-type': 'multipart/form-data; boundary=cut'}
 const parts = (...all: string[]) => `${all.map((part) => `--cut\r\n${part}\r\n`).join('')}--cut--\r\n`
 const named = (name: string, value: string, more = '') =>
@@ -499,12 +507,19 @@ for (const [words, line, body, status, message] of [
     400,
     'body',
   ],
+  [
+    'a part that is none of a form is left out',
+    'POST /whole',
+    parts('Content-Disposition: attachment; name="name"\r\n\r\nx', named('flag', 'true')),
+    200,
+    {flag: true},
+  ],
   ['one without a boundary in it', 'POST /whole', 'name=a', 400, 'body'],
   [
     'more than 1,000 parts',
     'POST /whole',
     parts(...Array.from({length: 1001}, () => named('names', 'a'))),
-    400,
+    413,
     'body',
   ],
 ] as const) {

@@ -19,6 +19,18 @@ test.serial('GET /openapi.json is OpenAPI 3.1, as a validator has it', async (t)
   t.true(valid, JSON.stringify(errors))
 })
 
+for (const [method, status] of [
+  ['HEAD', 200],
+  ['OPTIONS', 204],
+  ['POST', 405],
+] as const) {
+  test.serial(`${method} /openapi.json is ${status}`, async (t) => {
+    const answer = await app.ask(t, '/openapi.json', {method})
+    t.is(answer.status, status)
+    t.is(answer.headers.get('allow'), status === 200 ? null : 'GET, HEAD, OPTIONS')
+  })
+}
+
 test.serial('a request made from it for each operation gets no 4xx', async (t) => {
   const {json} = await app.ask(t, '/openapi.json')
   const requests = sampleRequests(json, {values: {email: 'ann@example.com'}})

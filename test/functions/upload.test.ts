@@ -278,6 +278,18 @@ test.serial('a backend that answers OK too early is not believed', async (t) => 
   t.is(answer.json.error.status, 'DATA_LOSS')
 })
 
+test.serial(
+  'a backend that answers OK for what it has, while Storage stands still, is not believed either',
+  async (t) => {
+    await app.storage.put('samples', 'six.bin', pattern(6 * MiB))
+    using _ = app.storage.fault({stallAt: 300 * 1024, times: Number.POSITIVE_INFINITY})
+    app.backend.repo.next({answerAfter: {bytes: 256 * 1024}, replySize: 256 * 1024})
+    const answer = await app.ask(t, '/', job('six.bin'))
+    t.is(answer.status, 502)
+    t.is(answer.json.error.status, 'DATA_LOSS')
+  },
+)
+
 test.serial('a slow backend slows the Storage read', async (t) => {
   await app.storage.put('samples', 'big.bin', pattern(64 * MiB))
   const next = app.backend.repo.next({slow: true})

@@ -1,4 +1,7 @@
+import {create, createFileRegistry} from '@bufbuild/protobuf'
+import {type DescriptorProto, type FieldDescriptorProto, FileDescriptorSetSchema} from '@bufbuild/protobuf/wkt'
 import test from 'ava'
+import {createTranscoder} from '../../src/transcoding/transcoder.ts'
 import {decode, decodeJson, refusal, transcode} from './schema.ts'
 
 const transcoder = transcode([
@@ -37,6 +40,8 @@ const taken: [key: string, query: string, message: object][] = [
   ['well-known types', 'duration=-0.5s', {duration: '-0.500s'}],
   ['FieldMask in lowerCamelCase', 'mask=user.displayName,photo', {mask: 'user.displayName,photo'}],
   ['FieldMask, empty but present', 'mask=', {mask: ''}],
+  ['FieldMask, `*` for any name', 'mask=*', {mask: '*'}],
+  ['FieldMask, `*` for any name', 'mask=a.*.bC,*.d', {mask: 'a.*.bC,*.d'}],
   [
     'wrappers',
     'string_wrapper=a&int32_wrapper=0&bool_wrapper=false',
@@ -164,6 +169,9 @@ const refused: [key: string, query: string, field: string, text: string][] = [
   ['Duration', 'duration=1', 'duration', 'expected seconds such as'],
   ['Duration', 'duration=1s or so', 'duration', 'expected seconds'],
   ['Duration', 'duration=315576000001s', 'duration', 'expected seconds'],
+  ['FieldMask', 'mask=a*', 'mask', 'expected paths in lowerCamelCase'],
+  ['FieldMask', 'mask=**', 'mask', 'expected paths in lowerCamelCase'],
+  ['FieldMask', 'mask=a.b*', 'mask', 'expected paths in lowerCamelCase'],
   ['FieldMask', 'mask=display_name', 'mask', 'expected paths in lowerCamelCase'],
   ['a malformed escape', 'name=%', 'name', '"%" and two hex digits'],
   ['a malformed escape', 'name=%zz', 'name', '"%" and two hex digits'],
@@ -219,6 +227,22 @@ for (const [url, body, outcome] of repeated) {
   })
 }
 
+test('query: 100 levels are read, 101 refused', (t) => {
+  t.notThrows(() => decode(transcoder, 'GET', `/every?${'child.'.repeat(99)}name=a`))
+  for (const depth of [100, 500, 200_000]) {
+    const [field, message] = refusal(transcoder, 'GET', `/every?${'child.'.repeat(depth)}name=a`)
+    t.true(field.startsWith('child.child.'))
+    t.true(message.endsWith(': it nests deeper than 100 levels'), message)
+  }
+})
+
+test('query: a name without end is refused in few words', (t) => {
+  const name = 'n'.repeat(100_000)
+  const [field, message] = refusal(transcoder, 'GET', `/every?${name}=a`)
+  t.is(field, `${name.slice(0, 200)}…`)
+  t.true(message.length < 1000)
+})
+
 test('the rest of the fields come from the query beside a body that is one field', (t) => {
   const message = decodeJson(transcoder, 'POST', '/child?name=a&names=b', '{"age":1}')
   t.deepEqual(message as object, {name: 'a', names: ['b'], child: {age: 1}})
@@ -258,3 +282,48 @@ test('jstype = JS_STRING and 64-bit fields hold what protobuf-es wants of them',
   t.is(message.textLong, '5')
   t.is(message.int64Value, 5n)
 })
+
+/** Fields of one message that no start may get past: their names and JSON names, and the problem. */
+const misleading: [fields: Partial<FieldDescriptorProto>[], problem: string | undefined][] = [
+  [
+    [
+      {name: 'b', jsonName: 'c'},
+      {name: 'a', jsonName: 'b'},
+    ],
+    'odd.proto: odd.M.a: its JSON name "b" is the name of another field',
+  ],
+  [
+    [
+      {name: 'a', jsonName: 'b'},
+      {name: 'b', jsonName: 'a'},
+    ],
+    'odd.proto: odd.M.a: its JSON name "b" is the name of another field\nodd.proto: odd.M.b: its JSON name "a" is the name of another field',
+  ],
+  [
+    [{name: 'has_own_property', jsonName: 'hasOwnProperty', typeName: '.odd.M'}],
+    'odd.proto: odd.M.has_own_property: "hasOwnProperty" is a property of every JavaScript object',
+  ],
+  [[{name: 'has_own_property', jsonName: 'hasOwnProperty'}], undefined],
+  [[{name: 'constructor', jsonName: 'constructor', typeName: '.odd.M'}], undefined],
+]
+
+for (const [fields, problem] of misleading) {
+  const names = fields.map(({name, jsonName}) => `${name} (${jsonName})`).join(', ')
+  test(`fields that would be taken for something else: ${names}: ${problem ?? 'none'}`, (t) => {
+    const start = () => createTranscoder({schema: oddly(fields)})
+    if (problem === undefined) t.notThrows(start)
+    else t.throws(start, {message: problem})
+  })
+}
+
+function oddly(fields: Partial<FieldDescriptorProto>[]) {
+  const field = fields.map((field, index) => ({
+    number: index + 1,
+    label: 1,
+    type: field.typeName ? 11 : 9,
+    ...field,
+  })) as DescriptorProto['field']
+  const service = [{name: 'Odd', method: [{name: 'Get', inputType: '.odd.M', outputType: '.odd.M'}]}]
+  const file = {name: 'odd.proto', package: 'odd', syntax: 'proto3', messageType: [{name: 'M', field}], service}
+  return createFileRegistry(create(FileDescriptorSetSchema, {file: [file]}))
+}

@@ -93,6 +93,8 @@ const taken: [key: string, body: string, message?: object][] = [
   ['`null` is a Value: in a oneof', '{"choiceValue":null}'],
   ['enum numbers are kept', '{"color":77,"colors":[1,"GREEN"]}', {color: 77, colors: ['RED', 'GREEN']}],
   ['FieldMask in lowerCamelCase', '{"mask":"a.bC,d"}'],
+  ['FieldMask with `*`', '{"mask":"*"}'],
+  ['FieldMask with `*`', '{"mask":"a.*.bC"}'],
   ['Timestamp, Duration', '{"time":"2024-02-29T00:00:00Z","duration":"-1.500s"}'],
   ['bytes in base64 and base64url', '{"data":"-_8","datas":["+/8=",""]}', {data: '+/8=', datas: ['+/8=', '']}],
   ['maps', '{"labels":{"a":"b","__proto__":"c"},"colorMap":{"true":"RED"}}'],
@@ -187,6 +189,12 @@ const refused: [key: string, body: string | Uint8Array, field: string, text: str
   ['Any of an unknown type', '{"any":{"@type":"x/nope.Nope"}}', 'any.@type', 'the URL of a type that is served here'],
   ['Any without a type', '{"any":{"name":"a"}}', 'any.@type', 'the URL of a type'],
   ['Any', `{"any":{"@type":"${any}","nope":1}}`, 'any.nope', 'has no such field'],
+  [
+    'Any: beside `value`',
+    '{"any":{"@type":"x/google.protobuf.Duration","value":"1s","x":1}}',
+    'any.x',
+    'google.protobuf.Duration has no such field',
+  ],
 ]
 
 for (const [key, body, field, text] of refused) {
@@ -254,6 +262,8 @@ test('json: GATEWAY_IGNORE_UNKNOWN=true ignores unknown fields, and only these',
   const lenient = transcode([{post: '/every', body: '*'}], {ignoreUnknown: true})
   const body = `{"nope":{"a":[${big}]},"child":{"nope":1,"name":"a"},"[every.weight]":1}`
   t.deepEqual(decodeJson(lenient, 'POST', '/every', body), {child: {name: 'a'}})
+  const duration = {'@type': 'type.googleapis.com/google.protobuf.Duration', value: '1s'}
+  t.deepEqual(decodeJson(lenient, 'POST', '/every', JSON.stringify({any: {...duration, x: 1}})), {any: duration})
   t.is(refusal(lenient, 'POST', '/every', '{"color":"BLUE"}')[0], 'color')
   t.is(refusal(lenient, 'POST', '/every', '{"nope":1,"nope":2}')[0], 'body')
 })

@@ -6,6 +6,8 @@ import {caught} from './schema.ts'
 const accepts: [accept: string | undefined, stream: string | null, unary: string | null][] = [
   [undefined, 'application/x-ndjson', 'application/json'],
   ['', 'application/x-ndjson', 'application/json'],
+  [',', 'application/x-ndjson', 'application/json'],
+  [' , ,', 'application/x-ndjson', 'application/json'],
   ['*/*', 'application/x-ndjson', 'application/json'],
   ['application/*', 'application/x-ndjson', 'application/json'],
   ['application/json', 'application/json', 'application/json'],

@@ -42,8 +42,25 @@ const requests: [key: string, headers: RequestHeaders, outcome: unknown[] | stri
   ['never authorization', {authorization: 'a', 'grpc-metadata-authorization': 'b'}, []],
   ['never authorization, of Cloud Run either', {'grpc-metadata-x-serverless-authorization': 'b'}, []],
   ['authorization when asked for', {authorization: 'a'}, [['authorization', 'a']], {authorization: true}],
+  [
+    'authorization when asked for, never a second one',
+    {authorization: 'a', 'Grpc-Metadata-Authorization': 'b'},
+    [['authorization', 'a']],
+    {authorization: true},
+  ],
+  ['authorization when asked for, by its own name', {'grpc-metadata-authorization': 'b'}, [], {authorization: true}],
   ['never grpc-*', {'grpc-timeout': '1S', 'grpc-metadata-grpc-timeout': '1S', 'grpc-encoding': 'gzip'}, []],
   ['never hop-by-hop', {connection: 'a', te: 'b', 'grpc-metadata-te': 'c', 'grpc-metadata-transfer-encoding': 'd'}, []],
+  [
+    'never what Connection nominates',
+    {
+      connection: 'close, Accept-Language ,grpc-metadata-a',
+      'accept-language': 'a',
+      'Grpc-Metadata-A': 'b',
+      traceparent: 'c',
+    },
+    [['traceparent', 'c']],
+  ],
   ['-bin is base64', {'grpc-metadata-a-bin': '_wA'}, [['a-bin', Uint8Array.of(0xff, 0)]]],
   [
     '-bin is base64',

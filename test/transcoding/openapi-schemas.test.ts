@@ -91,6 +91,12 @@ for (const [name, schema] of types) {
   test(`the schema of ${name} has ${JSON.stringify(schema)}`, (t) => t.like(schemas[name], schema))
 }
 
+test('the pattern of a FieldMask takes `*` for any name, and for no part of one', (t) => {
+  const pattern = new RegExp(schemas['google.protobuf.FieldMask']?.pattern ?? '', 'u')
+  for (const mask of ['', '*', 'a.*.bC,d']) t.regex(mask, pattern)
+  for (const mask of ['a*', '**', 'a.b*', 'a,', 'a_b']) t.notRegex(mask, pattern)
+})
+
 function accepts(schema: object): (value: unknown) => boolean {
   const ajv = new Ajv2020({strict: false, logger: false})
   formats.default(ajv)

@@ -76,7 +76,8 @@ const multiparts: [key: string, path: string, parts: Part[], outcome: object | s
     {file: {contentType: 'image/png', data: '/wA='}, otherName: 'r'},
   ],
   ['below the body', '/child', [{name: 'name', value: 'a'}], {child: {name: 'a'}}],
-  ['bytes that are no text', '/whole/r', [{name: 'name', value: file.value}], 'body'],
+  ['bytes that are no text', '/whole/r', [{name: 'name', value: file.value}], 'name'],
+  ['100 levels', '/whole/r', [{name: `${'child.'.repeat(99)}age`, value: '0'}], deep(99, {otherName: 'r'})],
   [
     'twice',
     '/whole/r',
@@ -101,6 +102,36 @@ for (const [key, path, body, outcome] of multiparts) {
     return t.deepEqual(json(act()), outcome as JsonValue)
   })
 }
+
+function deep(levels: number, beside: object): object {
+  let child = {}
+  for (let level = 1; level < levels; level++) child = {child}
+  return {child, ...beside}
+}
+
+test('a form: 100 levels are read, 101 refused', (t) => {
+  t.notThrows(() => decode(transcoder, 'POST', '/whole/r', `${'child.'.repeat(99)}age=1`, form))
+  for (const depth of [100, 3000, 200_000]) {
+    const [, message] = refusal(transcoder, 'POST', '/whole/r', `${'child.'.repeat(depth)}age=1`, form)
+    t.true(message.endsWith(': it nests deeper than 100 levels'), message)
+  }
+})
+
+test('what is not UTF-8 is named as what it is: a form, a part', (t) => {
+  t.deepEqual(refusal(transcoder, 'POST', '/whole/r', Uint8Array.of(0x61, 0xff), form), [
+    'body',
+    'Cannot read the body as a form: it is not UTF-8',
+  ])
+  const match = transcoder.route('POST', '/whole/r')
+  if ('status' in match) return t.fail()
+  const body = [{name: 'name', value: Uint8Array.of(0xff)}]
+  const fault = caught(() => transcoder.decodeRequest(match, {contentType: 'multipart/form-data', body}))
+  t.is(fault.message, 'Cannot set "name": it is not UTF-8')
+})
+
+test('an empty body is the empty message, whatever its type', (t) => {
+  t.deepEqual(decodeJson(transcoder, 'POST', '/whole/r', '', 'text/plain'), {otherName: 'r'})
+})
 
 test('HttpBody as request: the body as it is, whatever its type', (t) => {
   const bytes = Uint8Array.of(0, 0xff)

@@ -39,6 +39,9 @@ const answers: [field: string, message: JsonValue, body: string][] = [
   ['maybe_number', {}, 'null'],
   ['choice_text', {choiceText: 'a'}, '"a"'],
   ['choice_text', {choiceLong: '1'}, 'null'],
+  ['choice_child', {choiceChild: {name: 'a'}}, '{"name":"a"}'],
+  ['choice_child', {choiceText: 'a'}, 'null'],
+  ['null_value', {}, 'null'],
   ['string_wrapper', {stringWrapper: ''}, '""'],
   ['string_wrapper', {}, 'null'],
   ['time', {time: '2024-02-29T00:00:00Z'}, '"2024-02-29T00:00:00Z"'],
@@ -77,6 +80,39 @@ test('HttpBody as a field of the response: raw by response_body, JSON without', 
     body: '{"file":{"contentType":"text/plain","data":"YQ=="}}',
   })
   t.deepEqual(answer('file', {}), {contentType: 'application/octet-stream', body: new Uint8Array()})
+})
+
+/** `response_body: "f"` of every.Answer: the field, a response, and the whole answer, as text. */
+const others: [field: string, message: JsonValue, contentType: string, body: string][] = [
+  ['file', {file: {contentType: 'text/plain', data: 'YQ=='}}, 'text/plain', 'a'],
+  ['file', {text: 'a'}, 'application/octet-stream', ''],
+  ['file', {}, 'application/octet-stream', ''],
+  ['child', {child: {age: 1}}, 'application/json', '{"age":1}'],
+  ['child', {text: 'a'}, 'application/json', 'null'],
+  ['constructor', {constructor: 'a'}, 'application/json', '"a"'],
+  ['constructor', {}, 'application/json', '""'],
+  ['nulls', {nulls: [null]}, 'application/json', '[null]'],
+]
+
+for (const [response, message, contentType, body] of others) {
+  test(`response_body: "${response}" of an Answer: ${JSON.stringify(message)} → ${contentType} ${body}`, (t) => {
+    const transcoder = transcode([{get: '/a', response, output: 'every.Answer'}])
+    const encoded = transcoder.encodeResponse(
+      transcoder.bindings[0]!,
+      fromJson(registry.getMessage('every.Answer')!, message),
+    )
+    t.is(encoded.contentType, contentType)
+    t.is(Buffer.from(encoded.body as string).toString(), body)
+  })
+}
+
+test('response_body asks for the JSON of its field alone, and of what is required', (t) => {
+  const one = transcode([{get: '/a', response: 'child'}])
+  const message = create(every, {any: {typeUrl: 'x/nope.Nope', value: new Uint8Array()}, child: {name: 'a'}})
+  t.is(one.encodeMessage(one.bindings[0]!, message), '{"name":"a"}')
+  const old = transcode([{get: '/a', response: 'count', output: 'every.Old'}])
+  const desc = registry.getMessage('every.Old')!
+  t.is(old.encodeMessage(old.bindings[0]!, create(desc, {id: 'a', count: 1})), '1')
 })
 
 test('a message that has no JSON is our failure, not the caller’s', (t) => {

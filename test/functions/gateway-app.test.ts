@@ -1,0 +1,60 @@
+import {once} from 'node:events'
+import {createServer} from 'node:http2'
+import type {AddressInfo} from 'node:net'
+import test from 'ava'
+import {type Served, startServed} from './gateway-services.ts'
+
+const proto = `syntax = "proto3";
+package posted;
+import "every/every.proto";
+import "google/api/annotations.proto";
+service Posted {
+  rpc One(every.Every) returns (every.Every) { option (google.api.http) = {post: "/openapi.json" body: "*"}; }
+}
+`
+
+/** What stands in front of a backend and answers in its place. */
+const front = createServer((_request, response) => response.writeHead(403, {'x-front': 'secret'}).end())
+
+let app: Served
+test.before(async () => {
+  await once(front.listen(0, '127.0.0.1'), 'listening')
+  const env = {BACKEND_URL_OLDER: `http://127.0.0.1:${(front.address() as AddressInfo).port}`}
+  app = await startServed({target: 'app', env, protos: {'posted.proto': proto}, echoes: ['posted.Posted']})
+})
+test.afterEach.always((t) => app.quiet(t))
+test.after.always(async () => {
+  await app.close()
+  front.close()
+})
+
+test.serial('headers of what answers in place of a backend are no metadata of it', async (t) => {
+  const {status, headers} = await app.send('GET /old/a')
+  t.is(status, 502)
+  t.deepEqual(
+    [...headers.keys()].filter((name) => name.startsWith('grpc-')),
+    [],
+  )
+})
+
+test.serial('app serves what GATEWAY_DESCRIPTORS describes, beside its own functions', async (t) => {
+  t.deepEqual((await app.send('GET /whole?name=a')).json, {name: 'a'})
+  t.is((await app.send('GET /ping?message=hi')).json.pong.message, 'hi')
+  t.is((await app.send('GET /api/ping?message=hi')).status, 404)
+})
+
+test.serial('GET /openapi.json describes all, also where a rule takes another method of this path', async (t) => {
+  const {status, json} = await app.send('GET /openapi.json')
+  t.is(status, 200)
+  t.truthy(json.paths['/openapi.json'].post)
+  t.is((await app.send('HEAD /openapi.json')).status, 200)
+  t.deepEqual((await app.send('POST /openapi.json', {body: '{"name":"a"}'})).json, {name: 'a'})
+  for (const [method, status] of [
+    ['OPTIONS', 204],
+    ['PUT', 405],
+  ] as const) {
+    const answer = await app.send(`${method} /openapi.json`)
+    t.is(answer.status, status)
+    t.is(answer.headers.get('allow'), 'GET, HEAD, OPTIONS, POST')
+  }
+})
