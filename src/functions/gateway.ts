@@ -8,6 +8,7 @@ import {invoke} from '../clients/interceptors.ts'
 import {callOf, onlyAnswer} from '../clients/service-client.ts'
 import {ConfigError, config} from '../config.ts'
 import {Fault} from '../fault.ts'
+import {atMost} from '../http/at-most.ts'
 import {compressed} from '../http/compress.ts'
 import {allowCors, isPreflight} from '../http/cors.ts'
 import {partsOf} from '../http/multipart.ts'
@@ -152,21 +153,10 @@ const nothing = Symbol('nothing came')
 async function* pausing(messages: AsyncIterator<Message>, ms: number): AsyncGenerator<Message | typeof nothing> {
   for (;;) {
     const pending = messages.next()
-    let next = await cameWithin(pending, ms)
-    for (; next === nothing; next = await cameWithin(pending, ms)) yield nothing
+    if (ms !== Number.POSITIVE_INFINITY) while (!(await atMost(ms, pending))) yield nothing
+    const next = await pending
     if (next.done) return
     yield next.value
-  }
-}
-
-async function cameWithin<T>(work: Promise<T>, ms: number): Promise<T | typeof nothing> {
-  if (ms === Number.POSITIVE_INFINITY) return await work
-  const {promise, resolve} = Promise.withResolvers<typeof nothing>()
-  const timer = setTimeout(resolve, ms, nothing)
-  try {
-    return await Promise.race([work, promise])
-  } finally {
-    clearTimeout(timer)
   }
 }
 

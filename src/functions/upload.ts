@@ -6,6 +6,7 @@ import {config} from '../config.ts'
 import {Fault} from '../fault.ts'
 import {type UploadRequest, UploadRequestSchema} from '../gen/functions/upload_pb.js'
 import {type RepoCreateReply, RepoCreateReplySchema} from '../gen/repo_pb.js'
+import {atMost} from '../http/at-most.ts'
 import {only} from '../http/methods.ts'
 import {eventStream, message, ndjson, type Reply} from '../http/reply.ts'
 import type {Handler, Scope} from '../http/scope.ts'
@@ -47,21 +48,10 @@ const seen = {
 /** Progress while there is none to see otherwise, and then the reply. */
 async function* lines(reply: Promise<RepoCreateReply>, progress: Progress): AsyncGenerator<string> {
   for (let done = false; !done; ) {
-    done = await settledWithin(reply, progressEvery)
+    done = await atMost(progressEvery, reply)
     yield JSON.stringify({progress: {sent: progress.sent, total: progress.total}})
   }
   yield toJsonString(RepoCreateReplySchema, await reply)
-}
-
-/** Whether `work` is done within `ms`; throws what it throws. */
-async function settledWithin(work: Promise<unknown>, ms: number): Promise<boolean> {
-  const {promise, resolve} = Promise.withResolvers<boolean>()
-  const timer = setTimeout(resolve, ms, false)
-  try {
-    return await Promise.race([work.then(() => true), promise])
-  } finally {
-    clearTimeout(timer)
-  }
 }
 
 /** Whether the body says what to upload, rather than being it. */
