@@ -1,9 +1,9 @@
 import {setFlagsFromString} from 'node:v8'
 import {createRemoteJWKSet} from 'jose'
 import {type Logger, pino} from 'pino'
-import {type BackendOptions, startBackend} from './backend.ts'
-import type {CallRecord} from './interceptors.ts'
-import {upstreamAt} from './upstream.ts'
+import {type BackendOptions, startBackend} from './grpc/backend.ts'
+import type {CallRecord} from './grpc/interceptors.ts'
+import {upstreamAt} from './grpc/upstream.ts'
 
 // The gRPC services alone: `npm run backend`, or a container on Cloud Run. The environment:
 //

@@ -1,6 +1,6 @@
 import {gzipSync} from 'node:zlib'
 import {sampleBucket} from './stack.ts'
-import type {StorageServer} from './storage.ts'
+import type {StorageServer} from './storage/server.ts'
 
 const MiB = 1024 * 1024
 

@@ -1,6 +1,6 @@
-import {type Backend, type BackendOptions, startBackend} from './backend.ts'
-import {type MetadataServer, startMetadataServer} from './metadata.ts'
-import {type StorageServer, startStorage} from './storage.ts'
+import {type Backend, type BackendOptions, startBackend} from './grpc/backend.ts'
+import {type MetadataServer, startMetadataServer} from './identity/metadata.ts'
+import {type StorageServer, startStorage} from './storage/server.ts'
 
 type Env = Readonly<Record<string, string | undefined>>
 

@@ -1,9 +1,9 @@
 import {http} from '@google-cloud/functions-framework'
 import {closeChannels} from './clients/channels.ts'
-import {ConfigError, config} from './config.ts'
+import {ConfigError, config} from './core/config.ts'
+import {leaveRequestsUntouched} from './framework/raw-requests.ts'
+import {endWell} from './framework/shutdown.ts'
 import {type Handler, serve} from './http/scope.ts'
-import {endWell} from './http/shutdown.ts'
-import {leaveRequestsUntouched} from './http/untouched.ts'
 
 /** Every function by its name: a file in functions/ that exports it. A function of your own is one more row. */
 const functions: Readonly<Record<string, () => Promise<Handler>>> = {

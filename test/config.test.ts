@@ -3,7 +3,7 @@ import {once} from 'node:events'
 import {text} from 'node:stream/consumers'
 import test from 'ava'
 import {frameworkMain} from '../local/functions.ts'
-import {ConfigError, readConfig, upperSnake} from '../src/config.ts'
+import {ConfigError, readConfig, upperSnake} from '../src/core/config.ts'
 
 const url = '"https://" (or "http://" for plaintext) and a host, such as "https://ping-xyz.a.run.app"'
 const https = {BACKEND_URL: 'https://ping-xyz.a.run.app'}

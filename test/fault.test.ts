@@ -1,7 +1,7 @@
 import {create} from '@bufbuild/protobuf'
 import {type Any, AnySchema} from '@bufbuild/protobuf/wkt'
 import test from 'ava'
-import {codeOf, codes, detail, Fault, httpStatus} from '../src/fault.ts'
+import {codeOf, codes, detail, Fault, httpStatus} from '../src/core/fault.ts'
 import {DebugInfoSchema, ErrorInfoSchema, RetryInfoSchema} from '../src/gen/google/rpc/error_details_pb.js'
 
 /** google/rpc/code.proto: number, name, HTTP status. */

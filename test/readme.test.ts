@@ -60,7 +60,7 @@ for (const command of requests.filter((command) => !command.includes('-T .'))) {
 }
 
 test('README names every variable that the configuration reads', (t) => {
-  const source = readFileSync(join(root, 'src/config.ts'), 'utf8')
+  const source = readFileSync(join(root, 'src/core/config.ts'), 'utf8')
   const names = new Set([...source.matchAll(/env\.([A-Z_]+)|'([A-Z]+(?:_[A-Z]+)+)'/g)].map(([, a, b]) => a ?? b ?? ''))
   for (const internal of ['K_SERVICE', 'FUNCTION_TARGET', 'GCE_METADATA_IP']) names.delete(internal)
   t.deepEqual(

@@ -1,5 +1,5 @@
-import {Fault} from '../fault.ts'
-import {pause} from '../life.ts'
+import {Fault} from '../core/fault.ts'
+import {pause} from '../core/waiting.ts'
 
 /** How often in a row something may fail before we say so. */
 const most = 6

@@ -1,8 +1,9 @@
 import {type DescMethod, fromBinary, type Message, toBinary} from '@bufbuild/protobuf'
 import {type Metadata, type StatusObject, status} from '@grpc/grpc-js'
-import type {Backend} from '../config.ts'
-import {Fault} from '../fault.ts'
-import {type Life, over, within} from '../life.ts'
+import type {Backend} from '../core/config.ts'
+import {Fault} from '../core/fault.ts'
+import {type Life, over} from '../core/life.ts'
+import {within} from '../core/waiting.ts'
 import {channelTo} from './channels.ts'
 import {faultOf} from './status.ts'
 

@@ -1,5 +1,5 @@
 import {Channel, type ChannelOptions, credentials} from '@grpc/grpc-js'
-import type {Backend} from '../config.ts'
+import type {Backend} from '../core/config.ts'
 
 const channels = new Map<string, Channel>()
 

@@ -1,7 +1,7 @@
 import type {AuthClient, IdTokenProvider} from 'google-auth-library'
-import {config} from '../config.ts'
-import {Fault} from '../fault.ts'
-import {within} from '../life.ts'
+import {config} from '../core/config.ts'
+import {Fault} from '../core/fault.ts'
+import {within} from '../core/waiting.ts'
 
 /** How long one attempt to get a token may take, in ms. */
 const attempt = 10_000

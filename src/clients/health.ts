@@ -1,12 +1,12 @@
 import {create} from '@bufbuild/protobuf'
-import type {Backend} from '../config.ts'
+import type {Backend} from '../core/config.ts'
+import type {Life} from '../core/life.ts'
 import {
   Health,
   HealthCheckRequestSchema,
   type HealthCheckResponse,
   HealthCheckResponse_ServingStatus,
 } from '../gen/health/v1/health_pb.js'
-import type {Life} from '../life.ts'
 import {callOf, onlyAnswer} from './service-client.ts'
 
 /** The grpc.health.v1 status of a backend's server as a whole: SERVING, NOT_SERVING, … */

@@ -1,5 +1,5 @@
-import {Fault} from '../fault.ts'
-import {type Life, over} from '../life.ts'
+import {Fault} from '../core/fault.ts'
+import {type Life, over} from '../core/life.ts'
 import {credentials} from './credentials.ts'
 
 interface Token {

@@ -1,5 +1,5 @@
 import {status} from '@grpc/grpc-js'
-import {codeOf, Fault} from '../fault.ts'
+import {codeOf, Fault} from '../core/fault.ts'
 import {type Call, type Interceptor, intercepted, pathOf, send} from './calls.ts'
 import {idTokensFor} from './id-tokens.ts'
 

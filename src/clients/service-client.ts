@@ -12,9 +12,9 @@ import {
   type MessageShape,
 } from '@bufbuild/protobuf'
 import {Metadata} from '@grpc/grpc-js'
-import {type Backend, config} from '../config.ts'
-import {Fault} from '../fault.ts'
-import type {Life} from '../life.ts'
+import {type Backend, config} from '../core/config.ts'
+import {Fault} from '../core/fault.ts'
+import type {Life} from '../core/life.ts'
 import {type Call, codec, pathOf} from './calls.ts'
 import {invoke} from './interceptors.ts'
 

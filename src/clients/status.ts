@@ -1,7 +1,7 @@
 import {fromBinary} from '@bufbuild/protobuf'
 import type {Any} from '@bufbuild/protobuf/wkt'
 import type {Metadata, StatusObject} from '@grpc/grpc-js'
-import {codeOf, Fault} from '../fault.ts'
+import {codeOf, Fault} from '../core/fault.ts'
 import {StatusSchema} from '../gen/google/rpc/status_pb.js'
 import type {Call} from './calls.ts'
 import {mostReceived} from './channels.ts'

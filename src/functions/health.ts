@@ -1,6 +1,6 @@
 import {servingStatus} from '../clients/health.ts'
-import {type Backend, ConfigError, config} from '../config.ts'
-import {Fault} from '../fault.ts'
+import {type Backend, ConfigError, config} from '../core/config.ts'
+import {Fault} from '../core/fault.ts'
 import {only} from '../http/methods.ts'
 import {json} from '../http/reply.ts'
 import type {Handler, Scope} from '../http/scope.ts'

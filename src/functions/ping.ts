@@ -1,10 +1,10 @@
 import {pingService} from '../clients/ping.ts'
-import {Fault} from '../fault.ts'
+import {Fault} from '../core/fault.ts'
 import {type Request, RequestSchema, ResponseSchema} from '../gen/ping/ping_pb.js'
 import {only} from '../http/methods.ts'
 import {message} from '../http/reply.ts'
 import type {Handler, Scope} from '../http/scope.ts'
-import {messageFromJson} from '../transcoding/json-message.ts'
+import {messageFromJson} from '../transcoding/json/message.ts'
 
 /** GET /?message=… or POST {"message": …}: asks the Ping service, so a 200 means that the whole path works. */
 export const ping: Handler = async (scope) => {

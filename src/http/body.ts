@@ -1,6 +1,6 @@
 import type {IncomingHttpHeaders, IncomingMessage} from 'node:http'
-import {Fault} from '../fault.ts'
-import {within} from '../life.ts'
+import {Fault} from '../core/fault.ts'
+import {within} from '../core/waiting.ts'
 
 /** What is read whole is at most this long unless a function says otherwise, in bytes. */
 const defaultLimit = 1024 * 1024

@@ -1,4 +1,4 @@
-import {config} from '../config.ts'
+import {config} from '../core/config.ts'
 import type {Scope} from './scope.ts'
 
 /** How long a browser may remember what it was allowed, in seconds. */

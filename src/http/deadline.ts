@@ -1,5 +1,5 @@
 import type {IncomingHttpHeaders} from 'node:http'
-import {Fault} from '../fault.ts'
+import {Fault} from '../core/fault.ts'
 
 /** What each unit of gRPC's TimeoutUnit takes, in ms: PROTOCOL-HTTP2 of gRPC. */
 const units = {H: 3_600_000, M: 60_000, S: 1000, m: 1, u: 0.001, n: 0.000_001} as const

@@ -1,7 +1,7 @@
 import {Readable} from 'node:stream'
 import {pipeline} from 'node:stream/promises'
 import {Busboy} from '@fastify/busboy'
-import {Fault} from '../fault.ts'
+import {Fault} from '../core/fault.ts'
 import type {Scope} from './scope.ts'
 
 /** One part of a multipart/form-data body. */

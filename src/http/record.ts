@@ -1,6 +1,6 @@
 import type {IncomingMessage} from 'node:http'
 import {inspect} from 'node:util'
-import type {Fault} from '../fault.ts'
+import type {Fault} from '../core/fault.ts'
 
 /** What came of a request. */
 export interface Outcome {

@@ -1,6 +1,6 @@
 import {inspect} from 'node:util'
 import {create, type DescMessage, type JsonValue, type MessageInitShape, toJsonString} from '@bufbuild/protobuf'
-import type {Fault} from '../fault.ts'
+import type {Fault} from '../core/fault.ts'
 
 /** What a function answers. Who sends it, and that it is sent once, is the scope's affair. */
 export interface Reply {

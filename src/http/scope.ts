@@ -1,18 +1,18 @@
 import {randomUUID} from 'node:crypto'
 import type {IncomingHttpHeaders, IncomingMessage, ServerResponse} from 'node:http'
-import {config} from '../config.ts'
-import {Fault} from '../fault.ts'
-import {type Life, over, within} from '../life.ts'
-import {type Logger, log} from '../log.ts'
-import {atMost} from './at-most.ts'
+import {config} from '../core/config.ts'
+import {Fault} from '../core/fault.ts'
+import {type Life, over} from '../core/life.ts'
+import {type Logger, log} from '../core/log.ts'
+import {atMost, within} from '../core/waiting.ts'
 import {bodyOf, discard, refuseCompressed, wholeBody} from './body.ts'
+import {runInContextOf} from './current-request.ts'
 import {callerTimeout} from './deadline.ts'
+import {inFlight, isStopping} from './in-flight.ts'
+import {contentTypeOf, urlOf} from './original.ts'
 import {requestRecord} from './record.ts'
 import {failure, headersOf, isStream, piece, type Reply, sendable} from './reply.ts'
-import {inFlight, isStopping} from './shutdown.ts'
 import {passedOn, traceFields} from './trace.ts'
-import {inNameOf} from './uncaught.ts'
-import {contentTypeOf, urlOf} from './untouched.ts'
 
 /** The life of one HTTP request, and what it asks. */
 export interface Scope extends Life {
@@ -60,7 +60,7 @@ const grace = 500
 export function serve(handler: Handler): (request: IncomingMessage, response: ServerResponse) => Promise<void> {
   return (request, response) => {
     const scope = new RequestScope(request, response)
-    return inNameOf(scope, () => scope.run(handler))
+    return runInContextOf(scope, () => scope.run(handler))
   }
 }
 

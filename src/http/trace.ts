@@ -1,5 +1,5 @@
 import type {IncomingHttpHeaders} from 'node:http'
-import {config} from '../config.ts'
+import {config} from '../core/config.ts'
 
 /** A W3C traceparent of version 00, whose ids are not all zeros: https://www.w3.org/TR/trace-context/#traceparent-header */
 const traceparentForm = /^00-(?!0{32})([\da-f]{32})-(?!0{16})([\da-f]{16})-([\da-f]{2})$/

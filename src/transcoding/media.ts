@@ -1,4 +1,4 @@
-import {Fault} from '../fault.ts'
+import {Fault} from '../core/fault.ts'
 
 /** How the body of a request is written. `raw` is a google.api.HttpBody: any type, taken as it is. */
 export type BodyForm = 'json' | 'form' | 'multipart' | 'raw'

@@ -1,6 +1,6 @@
 import {base64Encode} from '@bufbuild/protobuf/wire'
-import {Fault} from '../fault.ts'
-import {readBase64} from './scalars.ts'
+import {Fault} from '../core/fault.ts'
+import {readBase64} from './fields/scalars.ts'
 
 /** One entry of gRPC metadata: a key in lower case, and bytes where the key ends in `-bin`. */
 export type MetadataEntry = readonly [key: string, value: string | Uint8Array]

@@ -7,9 +7,8 @@ import {
   mergeFromJson,
   ScalarType,
 } from '@bufbuild/protobuf'
-import {Fault} from '../fault.ts'
-import {assign, type FieldPlan, type Origin, planOf, put} from './assign.ts'
-import type {Binding} from './bindings.ts'
+import {Fault} from '../core/fault.ts'
+import {assign, type FieldPlan, type Origin, planOf, put} from './fields/assign.ts'
 import {
   checkFields,
   type FieldPath,
@@ -19,13 +18,14 @@ import {
   isTextual,
   kindOf,
   shortened,
-} from './fields.ts'
-import {fitField, type JsonOptions} from './json-fit.ts'
-import {asRead, jsonValue, messageFromJson, recursionLimit} from './json-message.ts'
-import {decodeUtf8} from './json-text.ts'
+} from './fields/fields.ts'
+import {refuseMissing} from './fields/required.ts'
+import {fitField, type JsonOptions} from './json/fit.ts'
+import {asRead, jsonValue, messageFromJson, recursionLimit} from './json/message.ts'
+import {decodeUtf8} from './json/text.ts'
 import {type BodyReader, bodyForm} from './media.ts'
-import {parseQuery} from './percent.ts'
-import {refuseMissing} from './required.ts'
+import type {Binding} from './rules/bindings.ts'
+import {parseQuery} from './rules/percent.ts'
 
 /** One part of a multipart/form-data body. */
 export interface Part {

@@ -10,10 +10,10 @@ import {
   toJson,
 } from '@bufbuild/protobuf'
 import {FeatureSet_FieldPresence} from '@bufbuild/protobuf/wkt'
-import {Fault} from '../fault.ts'
-import type {Binding} from './bindings.ts'
+import {Fault} from '../core/fault.ts'
+import {isLong} from './fields/scalars.ts'
 import {isHttpBody} from './requests.ts'
-import {isLong} from './scalars.ts'
+import type {Binding} from './rules/bindings.ts'
 
 /** A whole answer. */
 export interface Encoded {

@@ -1,9 +1,9 @@
 import {createFileRegistry, type FileRegistry, fromBinary, type Message} from '@bufbuild/protobuf'
 import {FileDescriptorSetSchema} from '@bufbuild/protobuf/wkt'
-import {type Binding, type BindingOptions, readBindings} from './bindings.ts'
 import {type MessageReader, RequestDecoder, type RequestParts} from './requests.ts'
 import {type Encoded, encodeResponse, responseJson} from './responses.ts'
-import type {Match, Unrouted} from './router.ts'
+import {type Binding, type BindingOptions, readBindings} from './rules/bindings.ts'
+import type {Match, Unrouted} from './rules/router.ts'
 
 export interface TranscoderOptions extends BindingOptions {
   /** The bytes of a google.protobuf.FileDescriptorSet with all imports, or what protobuf-es made of it. */

@@ -1,8 +1,8 @@
 import {getEventListeners} from 'node:events'
 import {Storage} from '@google-cloud/storage'
 import test from 'ava'
-import {startMetadataServer} from '../../local/metadata.ts'
-import {startStorage} from '../../local/storage.ts'
+import {startMetadataServer} from '../../local/identity/metadata.ts'
+import {startStorage} from '../../local/storage/server.ts'
 import {runningTimers} from '../helpers/timers.ts'
 import {faultOf, reasonOf} from './life.ts'
 
@@ -16,8 +16,8 @@ const {timeout} = AbortSignal
 AbortSignal.timeout = (ms) => timeout.call(AbortSignal, ms / 10)
 
 const {credentials} = await import('../../src/clients/credentials.ts')
-const {getObject, textOf} = await import('../../src/clients/storage-request.ts')
-const {Fault} = await import('../../src/fault.ts')
+const {getObject, textOf} = await import('../../src/clients/storage/request.ts')
+const {Fault} = await import('../../src/core/fault.ts')
 
 /** The library as it is on Cloud Run, but for where Storage is. */
 const storage = new Storage({

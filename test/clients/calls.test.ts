@@ -1,8 +1,8 @@
 import {AsyncLocalStorage} from 'node:async_hooks'
 import test from 'ava'
-import {startBackend} from '../../local/backend.ts'
-import type {CallContext} from '../../local/implement.ts'
-import {StatusError} from '../../local/status-error.ts'
+import {startBackend} from '../../local/grpc/backend.ts'
+import type {CallContext} from '../../local/grpc/implement.ts'
+import {StatusError} from '../../local/grpc/status-error.ts'
 import {Health} from '../../src/gen/health/v1/health_pb.js'
 import {runningTimers} from '../helpers/timers.ts'
 import {Kinds, type Numbered} from '../local/kinds.ts'
@@ -12,7 +12,7 @@ import {faultOf, TestLife} from './life.ts'
 const kinds = new KindsService()
 const backend = await startBackend({services: [kinds], window: 65535})
 Object.assign(process.env, {BACKEND_URL: backend.url, LOG_LEVEL: 'silent'})
-const {config} = await import('../../src/config.ts')
+const {config} = await import('../../src/core/config.ts')
 const {callOf, clientOf, onlyAnswer} = await import('../../src/clients/service-client.ts')
 const {intercepted, openCalls} = await import('../../src/clients/calls.ts')
 const {invoke} = await import('../../src/clients/interceptors.ts')

@@ -5,14 +5,14 @@ import {createServer} from 'node:net'
 import type {TLSSocket} from 'node:tls'
 import {connectivityState} from '@grpc/grpc-js'
 import test, {type ExecutionContext} from 'ava'
-import {type Backend, startBackend} from '../../local/backend.ts'
-import type {Backend as Target} from '../../src/config.ts'
+import {type Backend, startBackend} from '../../local/grpc/backend.ts'
+import type {Backend as Target} from '../../src/core/config.ts'
 import {type Certificate, certificateFor} from '../helpers/certificate.ts'
 import {Folder, inChild} from './child.ts'
 import {faultOf, TestLife} from './life.ts'
 
 process.env.LOG_LEVEL = 'silent'
-const {readConfig} = await import('../../src/config.ts')
+const {readConfig} = await import('../../src/core/config.ts')
 const {channelTo, closeChannels} = await import('../../src/clients/channels.ts')
 const {servingStatus} = await import('../../src/clients/health.ts')
 const {openCalls} = await import('../../src/clients/calls.ts')
@@ -45,9 +45,9 @@ test.serial('loading the clients opens nothing', async (t) => {
   const env = {BACKEND_URL: `http://${host}`, GCE_METADATA_HOST: host, STORAGE_EMULATOR_HOST: `http://${host}`}
   const {value} = await inChild({env, arg: undefined}, async () => {
     await import('../../src/clients/ping.ts')
-    await import('../../src/clients/repo.ts')
+    await import('../../src/clients/repo/create-repo.ts')
     await import('../../src/clients/health.ts')
-    await import('../../src/clients/storage.ts')
+    await import('../../src/clients/storage/objects.ts')
     // Its pipes are how it speaks to us.
     return process.getActiveResourcesInfo().filter((kind) => kind !== 'PipeWrap')
   })
@@ -165,13 +165,13 @@ async function callOverTls(url: string, cert?: string) {
     ...(cert && {NODE_EXTRA_CA_CERTS: folder.write('ca.pem', cert)}),
   }
   const {value} = await inChild({env, arg: undefined}, async () => {
-    const {config} = await import('../../src/config.ts')
+    const {config} = await import('../../src/core/config.ts')
     const {servingStatus} = await import('../../src/clients/health.ts')
     const {TestLife} = await import('./life.ts')
     try {
       return {status: await servingStatus(new TestLife(), config.backendOf('any'), 10_000)}
     } catch (error) {
-      const {code, http, message} = error as import('../../src/fault.ts').Fault
+      const {code, http, message} = error as import('../../src/core/fault.ts').Fault
       return {code, http, message}
     } finally {
       const {closeChannels} = await import('../../src/clients/channels.ts')

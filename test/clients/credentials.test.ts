@@ -1,7 +1,7 @@
 import {existsSync} from 'node:fs'
 import {join} from 'node:path'
 import test, {type ExecutionContext} from 'ava'
-import {startMetadataServer} from '../../local/metadata.ts'
+import {startMetadataServer} from '../../local/identity/metadata.ts'
 import {inChild} from './child.ts'
 import {type Google, startGoogle} from './google.ts'
 
@@ -20,7 +20,7 @@ async function tokenIn(env: Record<string, string>) {
       const {aud, email} = JSON.parse(claims.join())
       return {aud, email}
     } catch (error) {
-      const {code, http, message, hint} = error as import('../../src/fault.ts').Fault
+      const {code, http, message, hint} = error as import('../../src/core/fault.ts').Fault
       return {code, http, message, hint}
     }
   })

@@ -1,5 +1,5 @@
 import test from 'ava'
-import {startMetadataServer} from '../../local/metadata.ts'
+import {startMetadataServer} from '../../local/identity/metadata.ts'
 import {runningTimers} from '../helpers/timers.ts'
 import {advance} from './clock.ts'
 import {faultOf, reasonOf, TestLife} from './life.ts'

@@ -1,8 +1,8 @@
 import {create, type Message} from '@bufbuild/protobuf'
-import type {CallContext, Implementation, ImplementOptions} from '../../local/implement.ts'
-import {implement} from '../../local/implement.ts'
+import type {CallContext, Implementation, ImplementOptions} from '../../local/grpc/implement.ts'
+import {implement} from '../../local/grpc/implement.ts'
 import type {CallOptions, Stream} from '../../src/clients/service-client.ts'
-import type {Life} from '../../src/life.ts'
+import type {Life} from '../../src/core/life.ts'
 import {Kinds, type Numbered} from '../local/kinds.ts'
 
 type Init = Partial<Pick<Numbered, 'value' | 'filler'>>

@@ -1,8 +1,8 @@
 import {getEventListeners} from 'node:events'
 import type {ExecutionContext} from 'ava'
-import {Fault} from '../../src/fault.ts'
-import type {Life} from '../../src/life.ts'
-import type {Logger} from '../../src/log.ts'
+import {Fault} from '../../src/core/fault.ts'
+import type {Life} from '../../src/core/life.ts'
+import type {Logger} from '../../src/core/log.ts'
 
 /** What a test may say of a life; all else is as in a request with a minute to go. */
 export interface LifeOptions {

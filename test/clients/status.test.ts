@@ -10,9 +10,9 @@ import type {AddressInfo} from 'node:net'
 import {create} from '@bufbuild/protobuf'
 import {type Any, AnySchema, anyPack} from '@bufbuild/protobuf/wkt'
 import test, {type ExecutionContext} from 'ava'
-import {startBackend} from '../../local/backend.ts'
-import {startMetadataServer} from '../../local/metadata.ts'
-import {StatusError} from '../../local/status-error.ts'
+import {startBackend} from '../../local/grpc/backend.ts'
+import {StatusError} from '../../local/grpc/status-error.ts'
+import {startMetadataServer} from '../../local/identity/metadata.ts'
 import {ErrorInfoSchema, RetryInfoSchema} from '../../src/gen/google/rpc/error_details_pb.js'
 import {runningTimers} from '../helpers/timers.ts'
 import {Kinds, type Numbered} from '../local/kinds.ts'
@@ -23,8 +23,8 @@ const metadata = await startMetadataServer()
 const kinds = new KindsService()
 const backend = await startBackend({services: [kinds], iam: metadata})
 Object.assign(process.env, metadata.env, {LOG_LEVEL: 'silent'})
-const {readConfig} = await import('../../src/config.ts')
-const {codes, httpStatus} = await import('../../src/fault.ts')
+const {readConfig} = await import('../../src/core/config.ts')
+const {codes, httpStatus} = await import('../../src/core/fault.ts')
 const {callOf, onlyAnswer} = await import('../../src/clients/service-client.ts')
 const {openCalls} = await import('../../src/clients/calls.ts')
 const {closeChannels} = await import('../../src/clients/channels.ts')

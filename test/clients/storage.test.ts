@@ -3,15 +3,15 @@ import {randomBytes} from 'node:crypto'
 import {getEventListeners} from 'node:events'
 import {gzipSync} from 'node:zlib'
 import test from 'ava'
-import {startStorage} from '../../local/storage.ts'
+import {startStorage} from '../../local/storage/server.ts'
 import {runningTimers} from '../helpers/timers.ts'
 import {inChild} from './child.ts'
 import {faultOf, reasonOf} from './life.ts'
 
 const server = await startStorage()
 Object.assign(process.env, {STORAGE_EMULATOR_HOST: server.url, STORAGE_STALL_SECONDS: '1', LOG_LEVEL: 'silent'})
-const {readObject, versionOf} = await import('../../src/clients/storage.ts')
-const {Fault} = await import('../../src/fault.ts')
+const {readObject, versionOf} = await import('../../src/clients/storage/objects.ts')
+const {Fault} = await import('../../src/core/fault.ts')
 
 const bucket = 'b'
 const size = 1_000_003
@@ -423,9 +423,9 @@ test('a function that reads no object loads no Storage', async (t) => {
     })
     const storages = () => loaded.filter((url) => /@google-cloud\/storage|google-auth-library/.test(url)).length
     await import('../../src/functions/ping.ts')
-    await import('../../src/clients/storage.ts')
+    await import('../../src/clients/storage/objects.ts')
     const before = storages()
-    const {storage} = await import('../../src/clients/storage.ts')
+    const {storage} = await import('../../src/clients/storage/objects.ts')
     await storage()
     return {before, after: storages() > 0}
   })

@@ -2,8 +2,8 @@ import {create} from '@bufbuild/protobuf'
 import {type Any as AnyMessage, AnySchema, anyPack} from '@bufbuild/protobuf/wkt'
 import {Metadata, status} from '@grpc/grpc-js'
 import test from 'ava'
-import {StatusError} from '../../local/status-error.ts'
-import {httpStatus} from '../../src/fault.ts'
+import {StatusError} from '../../local/grpc/status-error.ts'
+import {httpStatus} from '../../src/core/fault.ts'
 import {
   BadRequestSchema,
   DebugInfoSchema,

@@ -1,6 +1,6 @@
 import {status} from '@grpc/grpc-js'
 import test from 'ava'
-import {StatusError} from '../../local/status-error.ts'
+import {StatusError} from '../../local/grpc/status-error.ts'
 import {streamTypes} from '../../src/transcoding/media.ts'
 import {textOf} from './gateway-formats.ts'
 import {type Served, startServed} from './gateway-services.ts'

@@ -23,7 +23,7 @@ test.serial('503 with the backend that fails, and why', async (t) => {
 })
 
 test.serial('503 when the ID token is not to be had', async (t) => {
-  const {log} = await import('../../src/log.ts')
+  const {log} = await import('../../src/core/log.ts')
   const {idTokensFor} = await import('../../src/clients/id-tokens.ts')
   const source = idTokensFor(app.backend.url)
   source.forget(await source.token({signal: AbortSignal.timeout(10_000), deadline: Date.now() + 10_000, log}))

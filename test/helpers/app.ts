@@ -3,10 +3,10 @@ import type {Server} from 'node:http'
 import type {AddressInfo} from 'node:net'
 import {getTestServer} from '@google-cloud/functions-framework/testing'
 import type {ExecutionContext} from 'ava'
-import type {Backend, BackendOptions} from '../../local/backend.ts'
-import type {MetadataServer} from '../../local/metadata.ts'
+import type {Backend, BackendOptions} from '../../local/grpc/backend.ts'
+import type {MetadataServer} from '../../local/identity/metadata.ts'
 import {startStack} from '../../local/stack.ts'
-import type {StorageServer} from '../../local/storage.ts'
+import type {StorageServer} from '../../local/storage/server.ts'
 import type {Handler} from '../../src/http/scope.ts'
 import {runningTimers} from './timers.ts'
 
@@ -49,11 +49,11 @@ export async function startApp({target = 'app', env = {}, backend: options = {}}
   Object.assign(process.env, stack.env, {LOG_LEVEL: 'silent', FUNCTION_TARGET: target}, env)
   await import('../../src/index.ts')
   const {serve} = await import('../../src/http/scope.ts')
-  const {requestsInFlight} = await import('../../src/http/shutdown.ts')
+  const {requestsInFlight} = await import('../../src/http/in-flight.ts')
   const {openCalls} = await import('../../src/clients/calls.ts')
   const {closeChannels} = await import('../../src/clients/channels.ts')
-  const {whose} = await import('../../src/http/uncaught.ts')
-  leaveToRequests(() => whose() !== undefined)
+  const {currentRequest} = await import('../../src/http/current-request.ts')
+  leaveToRequests(() => currentRequest() !== undefined)
   const {http} = await import('@google-cloud/functions-framework')
   const servers: Server[] = []
 

@@ -1,6 +1,6 @@
 import test from 'ava'
+import {pause} from '../../src/core/waiting.ts'
 import {json} from '../../src/http/reply.ts'
-import {pause} from '../../src/life.ts'
 import {type App, startApp} from '../helpers/app.ts'
 import {runningTimers} from '../helpers/timers.ts'
 import {isFault} from './answers.ts'

@@ -1,7 +1,7 @@
 import {subscribe, unsubscribe} from 'node:diagnostics_channel'
 import {once} from 'node:events'
 import type {Socket} from 'node:net'
-import type {Fault} from '../../src/fault.ts'
+import type {Fault} from '../../src/core/fault.ts'
 import type {Reply} from '../../src/http/reply.ts'
 import type {Handler, Scope} from '../../src/http/scope.ts'
 

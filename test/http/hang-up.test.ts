@@ -1,6 +1,6 @@
 import {once} from 'node:events'
 import test from 'ava'
-import type {Fault} from '../../src/fault.ts'
+import type {Fault} from '../../src/core/fault.ts'
 import {json} from '../../src/http/reply.ts'
 import type {Scope} from '../../src/http/scope.ts'
 import {type App, startApp} from '../helpers/app.ts'

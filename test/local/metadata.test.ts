@@ -3,7 +3,7 @@ import http from 'node:http'
 import test from 'ava'
 import {Compute} from 'google-auth-library'
 import {createRemoteJWKSet, decodeJwt, jwtVerify} from 'jose'
-import {startMetadataServer} from '../../local/metadata.ts'
+import {startMetadataServer} from '../../local/identity/metadata.ts'
 
 const account = '/computeMetadata/v1/instance/service-accounts/default'
 const headers = {'metadata-flavor': 'Google'}

@@ -5,7 +5,7 @@ import {FileDescriptorProtoSchema, FileDescriptorSetSchema} from '@bufbuild/prot
 import {credentials, makeClientConstructor, type ServiceDefinition} from '@grpc/grpc-js'
 import {loadSync} from '@grpc/proto-loader'
 import test from 'ava'
-import {startBackend} from '../../local/backend.ts'
+import {startBackend} from '../../local/grpc/backend.ts'
 import {http} from '../../src/gen/google/api/annotations_pb.js'
 import {PingService} from '../../src/gen/ping/ping_pb.js'
 

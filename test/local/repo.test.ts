@@ -4,7 +4,7 @@ import http2 from 'node:http2'
 import {type Client, status} from '@grpc/grpc-js'
 import {crc32c} from '@node-rs/crc32'
 import test, {type ExecutionContext} from 'ava'
-import {type BackendOptions, startBackend} from '../../local/backend.ts'
+import {type BackendOptions, startBackend} from '../../local/grpc/backend.ts'
 import {Repo} from '../../src/gen/repo_pb.js'
 import {ask, type BeginOptions, begin, clientOf} from './caller.ts'
 

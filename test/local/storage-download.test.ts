@@ -3,7 +3,7 @@ import {type IncomingHttpHeaders, type IncomingMessage, request} from 'node:http
 import {gzipSync} from 'node:zlib'
 import {Storage} from '@google-cloud/storage'
 import test from 'ava'
-import {type LoggedRequest, startStorage} from '../../local/storage.ts'
+import {type LoggedRequest, startStorage} from '../../local/storage/server.ts'
 
 const server = await startStorage()
 const client = new Storage({apiEndpoint: server.url, projectId: 'local'})

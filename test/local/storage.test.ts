@@ -12,7 +12,7 @@ import {promisify} from 'node:util'
 import {Storage} from '@google-cloud/storage'
 import {crc32c} from '@node-rs/crc32'
 import test from 'ava'
-import {startStorage} from '../../local/storage.ts'
+import {startStorage} from '../../local/storage/server.ts'
 
 const dir = await mkdtemp(join(tmpdir(), 'storage-test-'))
 const server = await startStorage({dir})
@@ -460,7 +460,7 @@ async function keys(): Promise<{client_email: string; private_key: string}> {
 
 /** A server in a process of its own with a 256 MiB object from a generator; prints its URL. */
 const lonelyServer = `
-  const {startStorage} = await import(${JSON.stringify(new URL('../../local/storage.ts', import.meta.url))})
+  const {startStorage} = await import(${JSON.stringify(new URL('../../local/storage/server.ts', import.meta.url))})
   const server = await startStorage()
   const chunk = Buffer.alloc(1024 * 1024, 'abc')
   await server.put('large', 'x', Array(256).values().map(() => chunk))

@@ -1,5 +1,5 @@
 import test from 'ava'
-import {exactInteger, parseJson} from '../../src/transcoding/json-text.ts'
+import {exactInteger, parseJson} from '../../src/transcoding/json/text.ts'
 import {caught, decode, decodeJson, fieldOf, refusal, transcode} from './schema.ts'
 
 const transcoder = transcode([

@@ -1,6 +1,6 @@
 import test from 'ava'
-import {openApi} from '../../src/transcoding/openapi.ts'
-import type {Operation, Schema} from '../../src/transcoding/openapi-document.ts'
+import type {Operation, Schema} from '../../src/transcoding/openapi/document.ts'
+import {openApi} from '../../src/transcoding/openapi/openapi.ts'
 import {operationsOf} from './sample-request.ts'
 import {type RuleInit, transcode} from './schema.ts'
 

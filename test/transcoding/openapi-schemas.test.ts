@@ -3,7 +3,7 @@ import {Ajv2020} from 'ajv/dist/2020.js'
 import formats from 'ajv-formats'
 import test from 'ava'
 import fc from 'fast-check'
-import {openApi} from '../../src/transcoding/openapi.ts'
+import {openApi} from '../../src/transcoding/openapi/openapi.ts'
 import {registry, transcode} from './schema.ts'
 
 const document = openApi({

@@ -1,6 +1,6 @@
 import test from 'ava'
-import {Fault} from '../../src/fault.ts'
-import {unroutedFault} from '../../src/transcoding/router.ts'
+import {Fault} from '../../src/core/fault.ts'
+import {unroutedFault} from '../../src/transcoding/rules/router.ts'
 import {transcode} from './schema.ts'
 
 const rules = [

@@ -6,7 +6,7 @@ import {
   type Parameter,
   pathMethods,
   type Schema,
-} from '../../src/transcoding/openapi-document.ts'
+} from '../../src/transcoding/openapi/document.ts'
 
 /** A request that an OpenAPI document says is valid. */
 export interface SampleRequest {

@@ -21,7 +21,7 @@ import {
   MethodDescriptorProtoSchema,
   MethodOptionsSchema,
 } from '@bufbuild/protobuf/wkt'
-import {Fault} from '../../src/fault.ts'
+import {Fault} from '../../src/core/fault.ts'
 import {http} from '../../src/gen/google/api/annotations_pb.js'
 import {HttpRuleSchema} from '../../src/gen/google/api/http_pb.js'
 import {createTranscoder, type Transcoder, type TranscoderOptions} from '../../src/transcoding/transcoder.ts'

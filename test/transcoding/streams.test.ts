@@ -1,6 +1,6 @@
 import test from 'ava'
-import {Fault} from '../../src/fault.ts'
-import {JsonSplitter} from '../../src/transcoding/json-splitter.ts'
+import {Fault} from '../../src/core/fault.ts'
+import {JsonSplitter} from '../../src/transcoding/json/splitter.ts'
 import type {StreamType} from '../../src/transcoding/media.ts'
 import {type ErrorShape, errorJson, streamEncoder} from '../../src/transcoding/streams.ts'
 import {caught, fieldOf} from './schema.ts'

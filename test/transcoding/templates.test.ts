@@ -1,5 +1,5 @@
 import test from 'ava'
-import {parseTemplate, shapeOf} from '../../src/transcoding/templates.ts'
+import {parseTemplate, shapeOf} from '../../src/transcoding/rules/templates.ts'
 import {transcode} from './schema.ts'
 
 /** "Grammar (H)": template, shape, variables with the segments that they span. */

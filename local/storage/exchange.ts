@@ -1,0 +1,96 @@
+import type {IncomingHttpHeaders, IncomingMessage, OutgoingHttpHeaders, ServerResponse} from 'node:http'
+import {StorageError} from './error.ts'
+import type {Faults, RequestKind} from './faults.ts'
+import type {Resumables} from './resumable.ts'
+import type {Route} from './route.ts'
+import type {Store} from './store.ts'
+
+/** What was asked and what was answered; filled in while the request goes on. */
+export interface LoggedRequest {
+  readonly method: string
+  /** The raw path and query. */
+  readonly url: string
+  readonly headers: IncomingHttpHeaders
+  /** Undefined for what no operation answers. */
+  readonly kind?: RequestKind
+  readonly bucket?: string
+  readonly object?: string
+  /** The Range header. */
+  readonly range?: string
+  /** 0 until the headers are sent. */
+  status: number
+  /** Bytes of the body handed to the socket. */
+  bytesSent: number
+  /** The connection ended before the answer did, by the client's doing or by a fault. */
+  aborted: boolean
+  /** Nothing more will happen. */
+  done: boolean
+}
+
+/** One request on its way to its answer, and what it may use. */
+export interface Exchange {
+  readonly request: IncomingMessage
+  readonly response: ServerResponse
+  readonly route: Route
+  readonly log: LoggedRequest
+  readonly store: Store
+  readonly faults: Faults
+  readonly resumables: Resumables
+  /** Aborted when the response is over, sent or not. */
+  readonly closed: AbortSignal
+  /** Where this server is, as the client called it: `http://127.0.0.1:40001`. */
+  readonly origin: string
+}
+
+/** Begins the answer. */
+export function sendHead(exchange: Exchange, status: number, headers: OutgoingHttpHeaders): void {
+  exchange.log.status = status
+  exchange.response.writeHead(status, headers)
+}
+
+/** The whole answer, `body` being short. */
+export function send(exchange: Exchange, status: number, headers: OutgoingHttpHeaders = {}, body = ''): void {
+  const bytes = Buffer.from(body)
+  // 204 and 304 have no body, and may not say how long it is.
+  const length = status === 204 || status === 304 ? {} : {'Content-Length': bytes.length}
+  sendHead(exchange, status, {...headers, ...length})
+  exchange.log.bytesSent += bytes.length
+  exchange.response.end(bytes)
+}
+
+export function sendJson(exchange: Exchange, value: object, status = 200): void {
+  const headers = {
+    'Content-Type': 'application/json; charset=UTF-8',
+    'Cache-Control': 'no-cache, no-store, max-age=0, must-revalidate',
+  }
+  send(exchange, status, headers, JSON.stringify(value))
+}
+
+/** The JSON object in the request's body; empty when there is no body. */
+export async function readJson(exchange: Exchange): Promise<Record<string, unknown>> {
+  const chunks: Buffer[] = []
+  for await (const chunk of exchange.request) chunks.push(chunk)
+  return parseJson(Buffer.concat(chunks).toString())
+}
+
+/** `text` as a JSON object; an empty text is an empty object. */
+export function parseJson(text: string): Record<string, unknown> {
+  if (text.trim() === '') return {}
+  try {
+    return Object(JSON.parse(text))
+  } catch (cause) {
+    throw Object.assign(new StorageError(400, 'Parse Error'), {cause})
+  }
+}
+
+/** A header that comes once. */
+export function headerOf(exchange: Exchange, name: string): string | undefined {
+  const value = exchange.request.headers[name]
+  return Array.isArray(value) ? value[0] : value
+}
+
+/** The bucket and object of a route that has both. */
+export function nameOf({route: {bucket, object}}: Exchange): {bucket: string; object: string} {
+  if (!bucket || !object) throw new StorageError(400, 'Required')
+  return {bucket, object}
+}

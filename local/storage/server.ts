@@ -1,0 +1,164 @@
+import {once} from 'node:events'
+import {createServer, type IncomingMessage, type Server} from 'node:http'
+import type {AddressInfo} from 'node:net'
+import {tmpdir} from 'node:os'
+import {Activity} from './activity.ts'
+import {answer, type RequestHook} from './answer.ts'
+import type {LoggedRequest} from './exchange.ts'
+import {type Fault, Faults} from './faults.ts'
+import {type Operation, operationOf} from './operations.ts'
+import {
+  type BucketMetadata,
+  type BucketOptions,
+  type ObjectMetadata,
+  type ObjectOptions,
+  writableOf,
+} from './resource.ts'
+import {Resumables} from './resumable.ts'
+import {type Route, routeOf} from './route.ts'
+import {Store} from './store.ts'
+import {receive} from './upload.ts'
+
+export type {RequestHook} from './answer.ts'
+export type {LoggedRequest} from './exchange.ts'
+export type {AnswerFault, BodyFault, Fault, FaultFilter, RequestKind} from './faults.ts'
+export type {BucketMetadata, BucketOptions, ObjectMetadata, ObjectOptions} from './resource.ts'
+
+/** Bytes of an object. A chunk of an iterable is its giver's again when the next one is asked for. */
+export type Content = string | Uint8Array | Iterable<Uint8Array> | AsyncIterable<Uint8Array>
+
+export interface StorageOptions {
+  /** Where to listen; a free port of 127.0.0.1 unless told. */
+  port?: number
+  host?: string
+  /** Where to make the folder for the objects' bytes, which `close` removes: the system's unless told, whose disk may be slow. */
+  dir?: string
+}
+
+/** A Cloud Storage of our own: as much of it as @google-cloud/storage needs, and failures to order. */
+export interface StorageServer extends AsyncDisposable {
+  /** `http://127.0.0.1:40001`: what STORAGE_EMULATOR_HOST, or a client's `apiEndpoint`, is set to. */
+  readonly url: string
+  /** Puts an object without HTTP, and makes the bucket when there is none. */
+  put(bucket: string, object: string, content: Content, options?: ObjectOptions): Promise<ObjectMetadata>
+  /** Makes a bucket; `{versioning: {enabled: true}}` keeps overwritten and deleted generations. */
+  createBucket(bucket: string, options?: BucketOptions): BucketMetadata
+  /** Answers every request about the bucket with 403 until the result is disposed of. */
+  forbid(bucket: string): Disposable
+  /** Orders a failure for requests to come; disposing of the result takes it back. Earlier orders are served first. */
+  fault(fault: Fault): Disposable
+  /** Calls `hook` with each request before it is looked at, until the result is disposed of. */
+  onRequest(hook: RequestHook): Disposable
+  /** Requests in order of arrival, those in progress included; the last 10,000. */
+  readonly requests: readonly LoggedRequest[]
+  /** How many requests are in progress: not answered to the end, or not cleaned up after. */
+  openRequests(): number
+  /** Resolves when no request is in progress. */
+  idle(): Promise<void>
+  /** Ends every connection and removes all bytes. */
+  close(): Promise<void>
+}
+
+/** Starts a Storage server. It listens when this resolves. */
+export async function startStorage({
+  port = 0,
+  host = '127.0.0.1',
+  dir = tmpdir(),
+}: StorageOptions = {}): Promise<StorageServer> {
+  const server = createServer()
+  const url = await listen(server, port, host)
+  const store = new Store(dir, url)
+  const faults = new Faults()
+  const resumables = new Resumables()
+  const activity = new Activity()
+  const hooks = new Set<RequestHook>()
+  const forbidden = new Set<string>()
+
+  server.on('request', (request, response) => {
+    const closed = new AbortController()
+    const {route, error} = tryRoute(request.url!)
+    const operation = operationOf(request.method!, route)
+    const log = logOf(request, route, operation)
+    const origin = `http://${request.headers.host ?? new URL(url).host}`
+    const exchange = {request, response, route, log, store, faults, resumables, closed: closed.signal, origin}
+    response.on('close', () => {
+      log.aborted = !response.writableFinished
+      closed.abort()
+    })
+    activity.begin(log, answer(exchange, operation, {hooks, forbidden, error}))
+  })
+
+  const close = async (): Promise<void> => {
+    server.close()
+    server.closeAllConnections()
+    await activity.idle()
+    await resumables.close()
+    await store.close()
+  }
+  return {
+    url,
+    async put(bucket, object, content, about = {}) {
+      if (!store.hasBucket(bucket)) store.createBucket(bucket)
+      const upload = {name: {bucket, object}, about: writableOf(about), conditions: {}, expected: {}}
+      return receive(store, upload, chunksOf(content))
+    },
+    createBucket: (bucket, options) => store.createBucket(bucket, options),
+    forbid: (bucket) => added(forbidden, bucket),
+    fault: (fault) => faults.order(fault),
+    onRequest: (hook) => added(hooks, hook),
+    requests: activity.requests,
+    openRequests: () => activity.open,
+    idle: () => activity.idle(),
+    close,
+    [Symbol.asyncDispose]: close,
+  }
+}
+
+/** Resolves with the URL. */
+async function listen(server: Server, port: number, host: string): Promise<string> {
+  // Like Google's: an idle connection outlives what tests and benchmarks do between two requests.
+  server.keepAliveTimeout = 240_000
+  server.requestTimeout = 0
+  server.listen(port, host)
+  await once(server, 'listening')
+  const {address, family, port: bound} = server.address() as AddressInfo
+  return `http://${family === 'IPv6' ? `[${address}]` : address}:${bound}`
+}
+
+function tryRoute(url: string): {route: Route; error?: unknown} {
+  try {
+    return {route: routeOf(url)}
+  } catch (error) {
+    return {route: {resource: 'nothing', query: new URLSearchParams(), form: 'json'}, error}
+  }
+}
+
+function logOf(
+  {method, url, headers}: IncomingMessage,
+  {bucket, object, query}: Route,
+  operation?: Operation,
+): LoggedRequest {
+  return {
+    method: method!,
+    url: url!,
+    headers,
+    kind: operation?.kind,
+    bucket,
+    object: object ?? query.get('name') ?? undefined,
+    range: headers.range,
+    status: 0,
+    bytesSent: 0,
+    aborted: false,
+    done: false,
+  }
+}
+
+function chunksOf(content: Content): Iterable<Uint8Array> | AsyncIterable<Uint8Array> {
+  if (typeof content === 'string') return [Buffer.from(content)]
+  return content instanceof Uint8Array ? [content] : content
+}
+
+function added<T>(set: Set<T>, item: T): Disposable {
+  set.add(item)
+  return {[Symbol.dispose]: () => void set.delete(item)}
+}

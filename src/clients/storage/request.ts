@@ -1,0 +1,148 @@
+import {Agent as HttpAgent, request as httpRequest, type IncomingMessage} from 'node:http'
+import {Agent as HttpsAgent, request as httpsRequest} from 'node:https'
+import type {Storage} from '@google-cloud/storage'
+import {config} from '../../core/config.ts'
+import {Fault} from '../../core/fault.ts'
+import {within} from '../../core/waiting.ts'
+import {Passing} from '../attempts.ts'
+import type {ObjectName} from './objects.ts'
+
+/** A GET of an object, or of what Storage says of it. */
+export interface ObjectRequest {
+  readonly storage: Storage
+  readonly name: ObjectName
+  readonly query: URLSearchParams
+  readonly headers?: Readonly<Record<string, string>>
+  /** Whether to use a new connection: the last one may be dead without anybody having said so. */
+  readonly fresh: boolean
+}
+
+const agents = {'http:': new HttpAgent({keepAlive: true}), 'https:': new HttpsAgent({keepAlive: true})}
+
+/**
+ * The response to `request`, its body yet to be read; its status is 200 or 206.
+ * @throws {Fault} what will not pass: NOT_FOUND, PERMISSION_DENIED, FAILED_PRECONDITION, …
+ * @throws {Error} what may pass
+ */
+export async function getObject(signal: AbortSignal, request: ObjectRequest): Promise<IncomingMessage> {
+  const {storage, name, query, fresh} = request
+  if (!name.bucket.isWellFormed() || !name.object.isWellFormed()) {
+    throw new Fault('INVALID_ARGUMENT', `${quoted(name)} is not named in Unicode`)
+  }
+  const base = new URL(storage.baseUrl)
+  const authorization = await within(signal, authorizationFor(storage))
+  const secure = base.protocol === 'https:'
+  const {promise, resolve, reject} = Promise.withResolvers<IncomingMessage>()
+  const sent = (secure ? httpsRequest : httpRequest)({
+    host: base.hostname.replace(/^\[|\]$/g, ''),
+    port: base.port || (secure ? 443 : 80),
+    // Put together as text: a URL would resolve an object named ".." away.
+    path: `${base.pathname.replace(/\/$/, '')}/b/${encodeURIComponent(name.bucket)}/o/${encodeURIComponent(name.object)}?${query}`,
+    // Stored gzip comes as it is stored.
+    headers: {'accept-encoding': 'gzip', ...authorization, ...request.headers},
+    agent: fresh ? false : agents[secure ? 'https:' : 'http:'],
+    signal,
+  })
+  const timer = setTimeout(
+    () => sent.destroy(new Passing(`No answer for ${config.storageStall} ms`)),
+    config.storageStall,
+  )
+  sent.on('response', resolve)
+  sent.on('error', reject)
+  sent.end()
+  try {
+    return await accepted(await promise, name)
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+async function accepted(response: IncomingMessage, name: ObjectName): Promise<IncomingMessage> {
+  const status = response.statusCode ?? 0
+  if (status === 200 || status === 206) return response
+  const text = await textOf(response)
+  if (status === 408 || status === 429 || status >= 500) {
+    throw new Passing(`Storage answered ${status}`, Number(response.headers['retry-after'] ?? 0) * 1000 || 0)
+  }
+  throw refusal(status, reasonOf(text), name)
+}
+
+/** What Storage will say again however often it is asked. */
+function refusal(status: number, cause: string, name: ObjectName): Fault {
+  const {bucket, object} = name
+  switch (status) {
+    case 404:
+      return /bucket/i.test(cause) && !/no such object/i.test(cause)
+        ? new Fault('NOT_FOUND', `There is no bucket "${bucket}"`, {cause, reason: 'BUCKET_NOT_FOUND'})
+        : new Fault('NOT_FOUND', `There is no object "${object}" in bucket "${bucket}"`, {
+            cause,
+            reason: 'OBJECT_NOT_FOUND',
+          })
+    case 400:
+      return Fault.invalid('object', `${quoted(name)} cannot be: ${cause}`, {cause})
+    case 401:
+    case 403:
+      return new Fault('PERMISSION_DENIED', `No permission to read object "${object}" in bucket "${bucket}"`, {
+        cause,
+        reason: 'STORAGE_PERMISSION_DENIED',
+        hint: `grant roles/storage.objectViewer on bucket "${bucket}" to this function's service account`,
+      })
+    case 412:
+      return new Fault('FAILED_PRECONDITION', `${quoted(name)} is not as it was asked for`, {cause, http: 412})
+    default:
+      return new Fault('INTERNAL', 'Internal error', {cause: `Storage answered ${status}: ${cause}`})
+  }
+}
+
+/** How messages name an object. */
+export function quoted({bucket, object}: ObjectName): string {
+  return `Object "${object}" in bucket "${bucket}"`
+}
+
+/** The message of Storage's JSON, or the text itself. */
+function reasonOf(text: string): string {
+  try {
+    return JSON.parse(text).error.message
+  } catch {
+    return text
+  }
+}
+
+async function authorizationFor(storage: Storage): Promise<Record<string, string>> {
+  if (needsNoToken(storage)) return {}
+  try {
+    return Object.fromEntries(await storage.authClient.getRequestHeaders(storage.baseUrl))
+  } catch (cause) {
+    throw new Fault('UNAVAILABLE', 'No access token to be had for Storage', {cause, reason: 'ACCESS_TOKEN_UNAVAILABLE'})
+  }
+}
+
+/** An emulator gets no token. */
+export function needsNoToken({customEndpoint, useAuthWithCustomEndpoint}: Storage): boolean {
+  return customEndpoint && !useAuthWithCustomEndpoint
+}
+
+/** What arrives of `response`, piece by piece, as long as no piece keeps us waiting for longer than the configuration allows. */
+export async function* piecesOf(response: IncomingMessage): AsyncGenerator<Buffer> {
+  // Only what we wait for can be late: while the receiver is slow, nothing is asked for.
+  let waiting = true
+  const timer = setTimeout(() => {
+    if (waiting) response.destroy(new Passing(`No bytes for ${config.storageStall} ms`))
+  }, config.storageStall)
+  try {
+    for await (const piece of response) {
+      waiting = false
+      yield piece
+      waiting = true
+      timer.refresh()
+    }
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+/** All of `response`, as text: for answers that are small. */
+export async function textOf(response: IncomingMessage): Promise<string> {
+  const pieces = await Array.fromAsync(piecesOf(response))
+  return Buffer.concat(pieces).toString()
+}

@@ -1,0 +1,170 @@
+import {
+  create,
+  createRegistry,
+  type DescMessage,
+  type JsonValue,
+  type MessageInitShape,
+  toJson,
+} from '@bufbuild/protobuf'
+import {type Any, anyPack, anyUnpack, durationMs} from '@bufbuild/protobuf/wkt'
+import {
+  BadRequestSchema,
+  DebugInfoSchema,
+  ErrorInfoSchema,
+  file_google_rpc_error_details,
+  RetryInfoSchema,
+} from '../gen/google/rpc/error_details_pb.js'
+
+/** The gRPC codes by name, as in google/rpc/code.proto. */
+export const codes = {
+  OK: 0,
+  CANCELLED: 1,
+  UNKNOWN: 2,
+  INVALID_ARGUMENT: 3,
+  DEADLINE_EXCEEDED: 4,
+  NOT_FOUND: 5,
+  ALREADY_EXISTS: 6,
+  PERMISSION_DENIED: 7,
+  RESOURCE_EXHAUSTED: 8,
+  FAILED_PRECONDITION: 9,
+  ABORTED: 10,
+  OUT_OF_RANGE: 11,
+  UNIMPLEMENTED: 12,
+  INTERNAL: 13,
+  UNAVAILABLE: 14,
+  DATA_LOSS: 15,
+  UNAUTHENTICATED: 16,
+} as const
+
+export type Code = keyof typeof codes
+
+/** The HTTP status that a caller sees for each gRPC code, as in google/rpc/code.proto. */
+export const httpStatus = {
+  OK: 200,
+  CANCELLED: 499,
+  UNKNOWN: 500,
+  INVALID_ARGUMENT: 400,
+  DEADLINE_EXCEEDED: 504,
+  NOT_FOUND: 404,
+  ALREADY_EXISTS: 409,
+  PERMISSION_DENIED: 403,
+  RESOURCE_EXHAUSTED: 429,
+  FAILED_PRECONDITION: 400,
+  ABORTED: 409,
+  OUT_OF_RANGE: 400,
+  UNIMPLEMENTED: 501,
+  INTERNAL: 500,
+  UNAVAILABLE: 503,
+  DATA_LOSS: 500,
+  UNAUTHENTICATED: 401,
+} as const satisfies Record<Code, number>
+
+const names = Object.keys(codes) as Code[]
+
+/** The name of the gRPC code `number`; UNKNOWN for a number that is none. */
+export function codeOf(number: number): Code {
+  return names[number] ?? 'UNKNOWN'
+}
+
+/** What a Fault may carry beside its code and message. */
+export interface FaultOptions {
+  /** For the log alone: the caller never sees it. */
+  cause?: unknown
+  /** Messages of google/rpc/error_details.proto, or any other: a type that we do not know is kept as it came. */
+  details?: Any[]
+  /** An ErrorInfo of ours: `reason` in UPPER_SNAKE_CASE. */
+  reason?: string
+  metadata?: Record<string, string>
+  /** The HTTP status, where it is not the one of the code: 405, 413, 502, … */
+  http?: number
+  /** Headers of the answer: Allow, … */
+  headers?: Record<string, string>
+  /** What the person who runs this has to do about it: for the log alone. */
+  hint?: string
+}
+
+/** The domain of every ErrorInfo that comes from here rather than from a backend. */
+const domain = 'grpc-functions'
+
+/** A failure with a gRPC code. Its message is written for the caller; its cause and hint are for the log. */
+export class Fault extends Error {
+  override readonly name = 'Fault'
+  readonly code: Code
+  readonly details: readonly Any[]
+  readonly http: number
+  readonly headers: Readonly<Record<string, string>>
+  readonly hint: string | undefined
+
+  constructor(code: Code, message: string, options: FaultOptions = {}) {
+    super(message, options.cause === undefined ? undefined : {cause: options.cause})
+    this.code = code
+    this.details = options.reason
+      ? [detail(ErrorInfoSchema, {reason: options.reason, domain, metadata: options.metadata ?? {}})].concat(
+          options.details ?? [],
+        )
+      : (options.details ?? [])
+    this.http = options.http ?? httpStatus[code]
+    this.headers = {...retryAfter(this.details), ...options.headers}
+    this.hint = options.hint
+  }
+
+  /** `error` as a Fault: itself, or INTERNAL with a text that gives nothing away and `error` as the cause. */
+  static from(error: unknown): Fault {
+    return error instanceof Fault ? error : new Fault('INTERNAL', 'Internal error', {cause: error})
+  }
+
+  /** INVALID_ARGUMENT whose BadRequest names `field`: a parameter, a path of fields, or a place such as `body`. */
+  static invalid(field: string, description: string, options: FaultOptions = {}): Fault {
+    const violations = detail(BadRequestSchema, {fieldViolations: [{field, description}]})
+    return new Fault('INVALID_ARGUMENT', description, {...options, details: [violations, ...(options.details ?? [])]})
+  }
+
+  /** The shape of AIP-193: what a caller sees. */
+  toJSON(): JsonValue {
+    return {error: {code: this.http, message: this.message, status: this.code, details: this.detailsJson()}}
+  }
+
+  /** The shape of google.rpc.Status. */
+  toStatusJson(): JsonValue {
+    return {code: codes[this.code], message: this.message, details: this.detailsJson()}
+  }
+
+  detailsJson(): JsonValue[] {
+    return this.details.filter((any) => !isDebugInfo(any)).map(detailJson)
+  }
+}
+
+/** One message of a Fault's details. */
+export function detail<Desc extends DescMessage>(schema: Desc, init: MessageInitShape<Desc>): Any {
+  return anyPack(schema, create(schema, init))
+}
+
+const registry = createRegistry(file_google_rpc_error_details)
+
+/** Stack traces of a backend are nobody's business outside, whatever host its type's URL names. */
+function isDebugInfo({typeUrl}: Any): boolean {
+  return typeUrl.slice(typeUrl.lastIndexOf('/') + 1) === DebugInfoSchema.typeName
+}
+
+function detailJson(any: Any): JsonValue {
+  try {
+    const message = anyUnpack(any, registry)
+    const schema = message && registry.getMessage(message.$typeName)
+    if (message && schema) return {'@type': any.typeUrl, ...(toJson(schema, message) as object)}
+  } catch {
+    // Not what its type says: kept as it came, rather than losing the error that it belongs to.
+  }
+  return {'@type': any.typeUrl, value: Buffer.from(any.value).toString('base64')}
+}
+
+function retryAfter(details: readonly Any[]): Record<string, string> {
+  for (const any of details) {
+    try {
+      const delay = anyUnpack(any, RetryInfoSchema)?.retryDelay
+      if (delay) return {'retry-after': String(Math.max(0, Math.ceil(durationMs(delay) / 1000)))}
+    } catch {
+      // Malformed: no header, and the detail stays as it came.
+    }
+  }
+  return {}
+}

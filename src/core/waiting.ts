@@ -1,0 +1,42 @@
+/** Waits for `work`, but no longer than `ms`; whether it has ended. Throws what it throws. */
+export async function atMost(ms: number, work: Promise<unknown>): Promise<boolean> {
+  const {promise, resolve} = Promise.withResolvers<boolean>()
+  const timer = setTimeout(resolve, ms, false)
+  try {
+    return await Promise.race([work.then(() => true), promise])
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+/**
+ * `work`, or the signal's reason as soon as it aborts: waiting ends, `work` itself does not.
+ * @throws {Fault} the signal's reason
+ */
+export function within<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
+  return new Promise<T>((resolve, reject) => {
+    const onAbort = () => reject(signal.reason)
+    if (signal.aborted) onAbort()
+    else signal.addEventListener('abort', onAbort, {once: true})
+    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort))
+  })
+}
+
+/**
+ * Waits `ms`.
+ * @throws {Fault} the signal's reason, as soon as it aborts
+ */
+export function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const onAbort = () => {
+      clearTimeout(timer)
+      reject(signal.reason)
+    }
+    const timer = setTimeout(() => {
+      signal.removeEventListener('abort', onAbort)
+      resolve()
+    }, ms)
+    if (signal.aborted) onAbort()
+    else signal.addEventListener('abort', onAbort, {once: true})
+  })
+}

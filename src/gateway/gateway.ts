@@ -1,0 +1,294 @@
+import {readFileSync} from 'node:fs'
+import {METHODS} from 'node:http'
+import {join} from 'node:path'
+import {fromBinary, type Message} from '@bufbuild/protobuf'
+import type {Metadata} from '@grpc/grpc-js'
+import type {Call, Requests} from '../clients/calls.ts'
+import {invoke} from '../clients/interceptors.ts'
+import {callOf, onlyAnswer} from '../clients/service-client.ts'
+import {ConfigError, config} from '../core/config.ts'
+import {Fault} from '../core/fault.ts'
+import {atMost} from '../core/waiting.ts'
+import {compressed} from '../http/compress.ts'
+import {allowCors, isPreflight} from '../http/cors.ts'
+import {partsOf} from '../http/multipart.ts'
+import {failure, json, type Reply} from '../http/reply.ts'
+import type {Handler, Scope} from '../http/scope.ts'
+import {findField} from '../transcoding/fields/fields.ts'
+import {JsonSplitter} from '../transcoding/json/splitter.ts'
+import {bodyForm, negotiate, streamTypes, unaryTypes} from '../transcoding/media.ts'
+import {type MetadataEntry, requestMetadata, responseHeaders, trailerHeaders} from '../transcoding/metadata.ts'
+import {bodyReaderOf, type RequestParts} from '../transcoding/requests.ts'
+import {answersRaw, rawOf} from '../transcoding/responses.ts'
+import {type Binding, placeOf} from '../transcoding/rules/bindings.ts'
+import {type Match, type Unrouted, unroutedFault} from '../transcoding/rules/router.ts'
+import {streamEncoder} from '../transcoding/streams.ts'
+import {createTranscoder} from '../transcoding/transcoder.ts'
+
+const {descriptors, services, defaultBindings, ignoreUnknown, errors, eventStreamPing, authorization} = config.gateway
+const transcoder = load()
+const backends = new Map(
+  transcoder.bindings.map(({method}) => [method.parent.typeName, config.backendOf(method.parent.typeName)]),
+)
+
+/** Any method of any proto, by its google.api.http rules: all four kinds. */
+export const gateway: Handler = async (scope) => {
+  const match = transcoder.route(scope.method, scope.path)
+  if (!('binding' in match)) return await unbound(scope, withDocument(scope, match))
+  if (match.binding.httpMethod !== 'OPTIONS' && isPreflight(scope)) return {status: 204}
+  const {methodKind} = match.binding.method
+  return await (methodKind === 'unary' || methodKind === 'client_streaming' ? whole : streamed)(scope, match)
+}
+
+gateway.before = (scope) => {
+  if (errors === 'status') scope.failure = (fault) => json(fault.toStatusJson(), failure(fault))
+  allowCors(scope, [])
+}
+
+/** @throws {ConfigError} with a line for each rule that cannot be served */
+function load() {
+  const path = descriptors ?? join(import.meta.dirname, '../gen/descriptors.binpb')
+  const made = (() => {
+    try {
+      return createTranscoder({schema: readFileSync(path), services, defaultBindings, ignoreUnknown})
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error)
+      throw new ConfigError(`GATEWAY_DESCRIPTORS="${path}": wanted a file with a FileDescriptorSet: ${why}`)
+    }
+  })()
+  const problems = [...made.problems, ...made.bindings.filter(({httpMethod}) => !isServed(httpMethod)).map(unservable)]
+  if (problems.length > 0) throw new ConfigError(problems.join('\n'))
+  if (made.bindings.length > 0) return made
+  const asked = services ? `GATEWAY_SERVICES="${services}"` : `GATEWAY_DESCRIPTORS="${path}"`
+  const wanted = defaultBindings ? 'a method' : 'a google.api.http rule, as GATEWAY_DEFAULT_BINDINGS is false'
+  throw new ConfigError(`${asked}: wanted a service with at least ${wanted}`)
+}
+
+/** Whether requests of this method reach us: Node reads no others, and keeps CONNECT from its request listeners. */
+function isServed(httpMethod: string): boolean {
+  return httpMethod === '*' || (httpMethod !== 'CONNECT' && METHODS.includes(httpMethod))
+}
+
+function unservable({method, rule, httpMethod}: Binding): string {
+  return `${placeOf(method)}: ${rule}: no request can have the method ${httpMethod}: wanted one that Node's HTTP server takes`
+}
+
+const documentPath = '/openapi.json'
+let document: Promise<string> | undefined
+
+/** What no rule takes: the description of all that they take, OPTIONS, 404 and 405. */
+async function unbound(scope: Scope, unrouted: Unrouted): Promise<Reply> {
+  if (scope.path === documentPath && ['GET', 'HEAD'].includes(scope.method)) {
+    document ??= describe()
+    return await compressed(scope, {headers: {'content-type': 'application/json'}, body: await document})
+  }
+  allowCors(scope, unrouted.allow)
+  if (unrouted.status === 204) return {status: 204, headers: {allow: unrouted.allow.join(', ')}}
+  throw unroutedFault(unrouted, scope.method, scope.path)
+}
+
+/** The document takes GET where no rule does, whatever else is bound to its path. */
+function withDocument({method, path}: Scope, unrouted: Unrouted): Unrouted {
+  if (path !== documentPath) return unrouted
+  const allow = [...new Set([...unrouted.allow, 'GET', 'HEAD', 'OPTIONS'])].sort()
+  return {status: method === 'OPTIONS' ? 204 : 405, allow}
+}
+
+/** OpenAPI 3.1, from the table that requests are routed by; made when first asked for. */
+async function describe(): Promise<string> {
+  const {openApi} = await import('../transcoding/openapi/openapi.ts')
+  return JSON.stringify(openApi({...transcoder, title: 'gRPC services over HTTP', version: '1', errors}))
+}
+
+/** One answer: of a unary call, or of a client stream. */
+async function whole(scope: Scope, match: Match<Binding>): Promise<Reply> {
+  const {binding} = match
+  if (!answersRaw(binding)) negotiate(scope.headers.accept, unaryTypes)
+  const call = await callFor(scope, match)
+  const answer = await scope.track(telling(scope, call, onlyAnswer(call)))
+  const {contentType, body} = transcoder.encodeResponse(binding, answer)
+  const headers = {...headersOf(call), ...trailersOf(call), 'content-type': contentType}
+  return await compressed(scope, {headers, body})
+}
+
+/** Answers as they come. What fails before the first of them has a status of its own. */
+async function streamed(scope: Scope, match: Match<Binding>): Promise<Reply> {
+  const {binding} = match
+  const encoder = answersRaw(binding) ? undefined : streamEncoder(negotiate(scope.headers.accept, streamTypes), errors)
+  const call = await callFor(scope, match)
+  const messages = invoke(call)[Symbol.asyncIterator]() as AsyncIterator<Message>
+  endWith(scope, messages)
+  if (!encoder) return await rawStream(scope, binding, call, messages)
+  const idle = encoder.idle()
+  const pieces = pausing(messages, idle ? eventStreamPing : Number.POSITIVE_INFINITY)
+  const first = await telling(scope, call, pieces.next())
+  async function* body() {
+    for (let piece = first; !piece.done; piece = await pieces.next()) {
+      const {value} = piece
+      yield value === nothing ? idle : encoder!.next(transcoder.encodeMessage(binding, value))
+    }
+    const last = encoder!.end()
+    if (last) yield last
+  }
+  return {
+    headers: {...headersOf(call), 'content-type': encoder.contentType, 'cache-control': 'no-store'},
+    body: body(),
+    failure: (fault) => encoder.fail(fault),
+  }
+}
+
+/** The bytes of one google.api.HttpBody after the other, in the type that the first one names. */
+async function rawStream(scope: Scope, binding: Binding, call: Call, messages: AsyncIterator<Message>): Promise<Reply> {
+  const first = await telling(scope, call, messages.next())
+  async function* body() {
+    for (let next = first; !next.done; next = await messages.next()) yield rawOf(binding, next.value).body
+  }
+  const contentType = first.done ? 'application/octet-stream' : rawOf(binding, first.value).contentType
+  return {headers: {...headersOf(call), 'content-type': contentType}, body: body()}
+}
+
+const nothing = Symbol('nothing came')
+
+/** `messages`, and `nothing` whenever none has come for `ms`. */
+async function* pausing(messages: AsyncIterator<Message>, ms: number): AsyncGenerator<Message | typeof nothing> {
+  for (;;) {
+    const pending = messages.next()
+    if (ms !== Number.POSITIVE_INFINITY) while (!(await atMost(ms, pending))) yield nothing
+    const next = await pending
+    if (next.done) return
+    yield next.value
+  }
+}
+
+/** Ends the call when its request is over, whether anybody has read all of its answers or not. */
+function endWith(scope: Scope, messages: AsyncIterator<Message>): void {
+  const end = () => void scope.track(Promise.try(() => messages.return?.()).catch(() => {}))
+  scope.signal.addEventListener('abort', end, {once: true})
+}
+
+/** These go with every call of ours; one that metadata cannot hold is no reason to fail. */
+const ours = {
+  'x-request-id': undefined,
+  traceparent: undefined,
+  tracestate: undefined,
+  'x-cloud-trace-context': undefined,
+} as const
+
+/** 100 levels of JSON are up to 300 of messages, in a google.protobuf.Struct: an echo of what is read can be answered. */
+const recursionLimit = 500
+
+async function callFor(scope: Scope, match: Match<Binding>): Promise<Call> {
+  const {method} = match.binding
+  const backend = backends.get(method.parent.typeName)!
+  const requests = await requestsOf(scope, match)
+  const timeout = method.methodKind === 'unary' ? undefined : Number.POSITIVE_INFINITY
+  const call = callOf(scope, backend, method, requests, {...(timeout && {timeout})})
+  call.deserialize = (bytes) => fromBinary(method.output, bytes, {recursionLimit})
+  for (const [key, value] of requestMetadata({...scope.headers, ...ours}, {authorization})) {
+    call.metadata.add(key, typeof value === 'string' ? value : Buffer.from(value))
+  }
+  return call
+}
+
+/** The messages of the request: one that is read whole, or those of a stream, which are read as they arrive. */
+async function requestsOf(scope: Scope, match: Match<Binding>): Promise<Requests> {
+  const {binding} = match
+  const {methodKind} = binding.method
+  const reader = bodyReaderOf(binding)
+  const parts: RequestParts = {query: scope.rawQuery, contentType: scope.contentType}
+  if (!reader) {
+    // Path and query first: what they have wrong is not to wait for the end of a body.
+    const message = transcoder.decodeRequest(match, parts)
+    await refuseBody(scope, binding)
+    return () => [message]
+  }
+  if (methodKind === 'unary' || methodKind === 'server_streaming') {
+    const multipart = reader === 'message' && bodyForm(scope.contentType, reader) === 'multipart'
+    const body = multipart ? await partsOf(scope) : await scope.bytes()
+    const message = transcoder.decodeRequest(match, {...parts, body})
+    return () => [message]
+  }
+  const messages = transcoder.readMessages(match, parts)
+  scope.refuseCompressed()
+  if (reader === 'raw') {
+    const empty = () => [messages.raw(new Uint8Array())]
+    return () => messagesOf(scope.body, (piece) => messages.raw(piece), empty)
+  }
+  bodyForm(scope.contentType, reader)
+  const bare = () => (bindsSomething(scope, binding) ? [messages.bare()] : [])
+  return () => messagesOf(valuesIn(scope.body), (text) => messages.json(text), bare)
+}
+
+/** @throws {Fault} 400 as soon as a byte of a body comes */
+async function refuseBody(scope: Scope, {rule}: Binding): Promise<void> {
+  try {
+    await scope.bytes(0)
+  } catch (error) {
+    if (!(error instanceof Fault) || error.http !== 413) throw error
+    throw Fault.invalid('body', `Cannot read a body: ${rule} takes none`)
+  }
+}
+
+/** Whether path or query, once read, have set a field: a parameter that is none was ignored. */
+function bindsSomething({query}: Scope, {method, variables}: Binding): boolean {
+  return variables.length > 0 || query.keys().some((name) => !('problem' in findField(method.input, name)))
+}
+
+async function* valuesIn(body: AsyncIterable<Uint8Array>): AsyncGenerator<string> {
+  const splitter = new JsonSplitter()
+  for await (const piece of body) yield* splitter.push(piece)
+  yield* splitter.end()
+}
+
+/** A message for each of `values`, or what `none` gives where there are none: what path and query bind is not lost. */
+async function* messagesOf<T>(
+  values: AsyncIterable<T>,
+  to: (value: T) => Message,
+  none: () => Message[],
+): AsyncGenerator<Message> {
+  let came = false
+  for await (const value of values) {
+    came = true
+    yield to(value)
+  }
+  if (!came) yield* none()
+}
+
+/** `work` for `call`; when it fails, the answer carries what the backend sent beside its status. */
+async function telling<T>(scope: Scope, call: Call, work: Promise<T>): Promise<T> {
+  try {
+    return await work
+  } catch (error) {
+    const sent = isGrpc(call) ? {...headersOf(call), ...trailersOf(call)} : {}
+    for (const [name, value] of Object.entries(sent)) scope.also[name] = [value].flat().join(', ')
+    throw error
+  }
+}
+
+/** Whether a gRPC server answered: the headers of another one, in front of it, are nobody's metadata. */
+function isGrpc({header, trailer}: Call): boolean {
+  return /^application\/grpc/.test(String((header ?? trailer)?.get('content-type')[0]))
+}
+
+function headersOf({header}: Call): Record<string, string | string[]> {
+  return merged(responseHeaders(entriesOf(header)))
+}
+
+function trailersOf({trailer}: Call): Record<string, string | string[]> {
+  return merged(trailerHeaders(entriesOf(trailer)))
+}
+
+/** Several values of one name, as Node wants them. */
+function merged(headers: readonly [name: string, value: string][]): Record<string, string | string[]> {
+  const byName: Record<string, string | string[]> = {}
+  for (const [name, value] of headers) {
+    const before = byName[name]
+    byName[name] = before === undefined ? value : [before, value].flat()
+  }
+  return byName
+}
+
+function* entriesOf(metadata: Metadata | undefined): Generator<MetadataEntry> {
+  if (!metadata) return
+  for (const key of Object.keys(metadata.getMap())) for (const value of metadata.get(key)) yield [key, value]
+}

@@ -1,0 +1,149 @@
+import {
+  create,
+  type DescField,
+  type DescMessage,
+  equals,
+  isFieldSet,
+  type Message,
+  ScalarType,
+} from '@bufbuild/protobuf'
+import {Fault} from '../../core/fault.ts'
+import type {FieldPath, MessageField} from './fields.ts'
+import {isLong, scalarTexts} from './scalars.ts'
+import {messageText, wrappedText} from './well-known.ts'
+
+/** A field, and how to set it from text: made once, used for each request. */
+export interface FieldPlan extends FieldPath {
+  /** What the text should be. */
+  wanted: string
+  /** The text as the local value of the field, or of an item of a list; undefined when it is none. */
+  read(text: string): unknown
+}
+
+/** How to set the field at `path` from text. Only for one that isTextual(). */
+export function planOf(path: FieldPath): FieldPlan {
+  return {...path, ...textOf(path.field)}
+}
+
+/** Where a value came from: its name, for the violation, and whether it must be the first. */
+export interface Origin {
+  name: string
+  /** Whether a body may have set the same value before: a path may repeat what the body says, and only that. */
+  mayRepeat: boolean
+}
+
+/**
+ * Sets a field of `message` from `text`, making the messages on the way: a zero value makes them present (J).
+ * @throws Fault 400 naming the origin: not such a value, another value there, another member of the oneof.
+ */
+export function assign(message: Message, plan: FieldPlan, text: string, origin: Origin): void {
+  const value = plan.read(text)
+  if (value === undefined) {
+    throw Fault.invalid(origin.name, `Cannot set "${origin.name}" to "${text}": expected ${plan.wanted}`)
+  }
+  put(message, plan, value, origin)
+}
+
+/** As assign(), for a value that is no text: the bytes of an uploaded file. */
+export function put(message: Message, path: FieldPath, value: unknown, origin: Origin): void {
+  let target = message
+  for (const parent of path.parents) target = descend(target, parent, origin)
+  const {field} = path
+  if (field.fieldKind === 'list') {
+    ;(local(target)[field.localName] as unknown[]).push(value)
+    return
+  }
+  refuseOther(target, field, origin)
+  if (origin.mayRepeat && isFieldSet(target, field)) refuseDifferent(target, field, value, origin)
+  set(target, field, value)
+}
+
+type Fields = Record<string, unknown>
+type Choice = {case: string | undefined; value?: unknown}
+
+function local(message: Message): Fields {
+  return message as unknown as Fields
+}
+
+function get(message: Message, field: DescField): unknown {
+  if (!field.oneof) return local(message)[field.localName]
+  const choice = local(message)[field.oneof.localName] as Choice
+  return choice.case === field.localName ? choice.value : undefined
+}
+
+function set(message: Message, field: DescField, value: unknown): void {
+  if (field.oneof) local(message)[field.oneof.localName] = {case: field.localName, value}
+  else local(message)[field.localName] = value
+}
+
+function descend(message: Message, field: MessageField, origin: Origin): Message {
+  const child = get(message, field) as Message | undefined
+  if (child) return child
+  refuseOther(message, field, origin)
+  const made = create(field.message)
+  set(message, field, made)
+  return made
+}
+
+function refuseOther(message: Message, field: DescField, {name}: Origin): void {
+  if (!field.oneof) return
+  const choice = local(message)[field.oneof.localName] as Choice
+  if (choice.case === undefined || choice.case === field.localName) return
+  const other = field.oneof.fields.find((member) => member.localName === choice.case)
+  throw Fault.invalid(
+    name,
+    `Cannot set "${name}": "${other?.name}" is set too, and oneof "${field.oneof.name}" takes one of them`,
+  )
+}
+
+function refuseDifferent(message: Message, field: DescField, value: unknown, {name}: Origin): void {
+  const there = get(message, field)
+  if (same(field, there, value)) return
+  throw Fault.invalid(name, `Cannot set "${name}" from the path: the body gives it another value`)
+}
+
+function same(field: DescField, left: unknown, right: unknown): boolean {
+  if (left instanceof Uint8Array && right instanceof Uint8Array) {
+    return left.length === right.length && left.every((byte, index) => byte === right[index])
+  }
+  const isMessage = typeof left === 'object' && field.message !== undefined
+  return isMessage ? equals(field.message, left as Message, right as Message) : Object.is(left, right)
+}
+
+type FieldText = Pick<FieldPlan, 'wanted' | 'read'>
+
+const texts = new WeakMap<DescField, FieldText>()
+
+function textOf(field: DescField): FieldText {
+  const text = texts.get(field) ?? makeText(field)
+  texts.set(field, text)
+  return text
+}
+
+function makeText(field: DescField): FieldText {
+  if (field.enum) return enumText(field.enum)
+  if (field.message) return wellKnownText(field, field.message)
+  const text = scalarTexts[field.scalar]
+  const asString = field.fieldKind !== 'map' && field.longAsString && isLong(field.scalar)
+  return asString ? {wanted: text.wanted, read: (value) => text.read(value)?.toString()} : text
+}
+
+/** Enums by name or number (J); a number that is unknown is kept where the enum is open. */
+function enumText(desc: NonNullable<DescField['enum']>): FieldText {
+  const numbers = new Map<string, number>()
+  for (const {jsonName, number} of desc.values) numbers.set(jsonName, number)
+  for (const {name, number} of desc.values) numbers.set(name, number)
+  const int32 = scalarTexts[ScalarType.INT32]
+  const read = (text: string) => {
+    const number = numbers.get(text) ?? int32.read(text)
+    return desc.open || desc.values.some((value) => value.number === number) ? number : undefined
+  }
+  return {wanted: `a name or number of ${desc.typeName}`, read}
+}
+
+function wellKnownText(field: DescField, desc: DescMessage): FieldText {
+  const text = messageText(desc)
+  if (!text) throw new Error(`${field} has no text form`)
+  // protobuf-es keeps the bare value of a wrapper, but for members of a oneof.
+  return (!field.oneof && wrappedText(desc)) || text
+}

@@ -1,0 +1,115 @@
+import type {DescField, DescMessage, Registry} from '@bufbuild/protobuf'
+import {maxNesting} from '../json/text.ts'
+import {messageText} from './well-known.ts'
+
+/** A field that holds one message. */
+export type MessageField = DescField & {fieldKind: 'message'}
+
+/** A field of a message or of one inside it. */
+export interface FieldPath {
+  /** The proto names from the outermost message to the field: `book.display_name`. */
+  name: string
+  parents: readonly MessageField[]
+  field: DescField
+}
+
+/** Why there is no such field: to be read after `"a.b": `. */
+export interface NoField {
+  problem: string
+  /** Whether one of the names is none of its message's fields. */
+  unknown: boolean
+}
+
+const named = new WeakMap<DescMessage, ReadonlyMap<string, DescField>>()
+
+/** The fields of `desc` by proto name and by JSON name. */
+export function fieldsOf(desc: DescMessage): ReadonlyMap<string, DescField> {
+  let fields = named.get(desc)
+  if (!fields) {
+    const byJson = desc.fields.map((field) => [field.jsonName, field] as const)
+    fields = new Map([...byJson, ...desc.fields.map((field) => [field.name, field] as const)])
+    named.set(desc, fields)
+  }
+  return fields
+}
+
+const checked = new WeakSet<Registry>()
+
+/**
+ * Refuses fields that protobuf-es, or a caller, would take for something else.
+ * @throws Error with a line for each of them.
+ */
+export function checkFields(registry: Registry): void {
+  if (checked.has(registry)) return
+  const problems: string[] = []
+  for (const desc of registry) if (desc.kind === 'message') problems.push(...problemsOf(desc))
+  if (problems.length > 0) throw new Error(problems.join('\n'))
+  checked.add(registry)
+}
+
+function problemsOf(desc: DescMessage): string[] {
+  const problems: string[] = []
+  const names = new Set(desc.fields.map(({name}) => name))
+  for (const field of desc.fields) {
+    const place = `${desc.file.name}.proto: ${desc.typeName}.${field.name}`
+    if (field.jsonName !== field.name && names.has(field.jsonName)) {
+      problems.push(`${place}: its JSON name "${field.jsonName}" is the name of another field`)
+    }
+    // Where it is not set protobuf-es would find the function that all objects share, and write to it.
+    if (field.fieldKind === 'message' && !field.oneof && field.localName in Object.prototype) {
+      problems.push(`${place}: "${field.localName}" is a property of every JavaScript object`)
+    }
+  }
+  return problems
+}
+
+/** The field that `path` names from `desc` on, by proto or JSON names, mixed as one likes. */
+export function findField(desc: DescMessage, path: string): FieldPath | NoField {
+  const parents: MessageField[] = []
+  const names = path.split('.', maxNesting + 1)
+  if (names.length > maxNesting) return {problem: `it nests deeper than ${maxNesting} levels`, unknown: false}
+  const last = names.pop()!
+  let message = desc
+  for (const name of names) {
+    const field = fieldsOf(message).get(name)
+    if (!field) return unknown(message, name)
+    if (!isPlainMessage(field)) return {problem: `"${name}" is ${kindOf(field)}, which has no fields`, unknown: false}
+    parents.push(field)
+    message = field.message
+  }
+  const field = fieldsOf(message).get(last)
+  if (!field) return unknown(message, last)
+  return {name: [...parents.map((parent) => parent.name), field.name].join('.'), parents, field}
+}
+
+/** Whether `field` holds one message whose fields can be set one by one: no well-known type with a form of its own. */
+export function isPlainMessage(field: DescField): field is MessageField {
+  return field.fieldKind === 'message' && !ownForms.has(field.message.typeName) && !messageText(field.message)
+}
+
+/** Whether one piece of text can be a value of `field`, or of an item of it when it is a list. */
+export function isTextual(field: DescField): boolean {
+  if (field.fieldKind === 'list') return field.listKind !== 'message'
+  if (field.fieldKind === 'message') return messageText(field.message) !== undefined
+  return field.fieldKind !== 'map'
+}
+
+/** What `field` is, as a caller would say it. */
+export function kindOf(field: DescField): string {
+  if (field.fieldKind === 'map') return 'a map'
+  if (field.fieldKind === 'list') return field.listKind === 'message' ? 'a repeated message' : 'a repeated field'
+  if (field.fieldKind === 'message') return messageText(field.message) ? `a ${field.message.typeName}` : 'a message'
+  return field.fieldKind === 'enum' ? 'an enum' : 'a scalar'
+}
+
+/** Well-known types whose JSON form is an object or an array, and not that of their fields. */
+const ownForms = new Set(['Any', 'Struct', 'Value', 'ListValue'].map((name) => `google.protobuf.${name}`))
+
+function unknown(message: DescMessage, name: string): NoField {
+  return {problem: `${message.typeName} has no field "${shortened(name)}"`, unknown: true}
+}
+
+/** A name as it goes into an answer: one that no field can have may be as long as the body that it came in. */
+export function shortened(name: string): string {
+  return name.length > 200 ? `${name.slice(0, 200)}…` : name
+}

@@ -1,0 +1,212 @@
+import {type DescEnum, type DescField, type DescMessage, type Registry, ScalarType} from '@bufbuild/protobuf'
+import {Fault} from '../../core/fault.ts'
+import {fieldsOf} from '../fields/fields.ts'
+import {isLong, scalarTexts} from '../fields/scalars.ts'
+import {messageText, wrappedText} from '../fields/well-known.ts'
+
+/** How JSON is read. */
+export interface JsonOptions {
+  /** For the types in an Any, and for extensions. */
+  registry: Registry
+  /** Whether unknown fields are dropped rather than refused. */
+  ignoreUnknown: boolean
+}
+
+type Json = Record<string, unknown>
+
+/**
+ * Makes a value of parseJson() one for protobuf-es to read as a message of `desc`, in place: a bigint becomes a string
+ * where the field is a 64-bit integer and a double anywhere else. Refuses what proto3 JSON does not allow, naming the
+ * field from `path` on; protobuf-es would name its type alone, and would take "0x10" for 16 and "1s or so" for 1s.
+ * @throws Fault 400.
+ */
+export function fitMessage(desc: DescMessage, value: unknown, path: string, options: JsonOptions): unknown {
+  const special = specials.get(desc.typeName)
+  if (special) return special(value, path, options)
+  const wrapped = desc.fields[0]
+  if (wrapped?.scalar && wrappedText(desc)) return fitScalar(wrapped.scalar, value, path)
+  const text = messageText(desc)
+  if (text) {
+    if (typeof value !== 'string' || text.read(value) === undefined) refuse(path, value, text.wanted)
+    return value
+  }
+  return fitFields(desc, expectObject(value, path, desc.typeName), path, options)
+}
+
+/** As fitMessage(), for the value of one field of any kind. `null` is unset (J) and fits all of them. */
+export function fitField(field: DescField, value: unknown, path: string, options: JsonOptions): unknown {
+  if (value === null) return value
+  if (field.fieldKind === 'map') {
+    const object = expectObject(value, path, `a map, as an object`)
+    for (const key of Object.keys(object)) {
+      const place = `${path}["${key}"]`
+      const wanted = scalarTexts[field.mapKey]
+      if (wanted.read(key) === undefined) refuse(place, key, `${wanted.wanted} as key`)
+      replace(object, key, fitItem(field, object[key], place, options))
+    }
+    return object
+  }
+  if (field.fieldKind !== 'list') return fitOne(field, value, path, options)
+  const items = expectArray(value, path)
+  for (let index = 0; index < items.length; index++) {
+    items[index] = fitItem(field, items[index], `${path}[${index}]`, options)
+  }
+  return items
+}
+
+function fitFields(desc: DescMessage, object: Json, path: string, options: JsonOptions): Json {
+  const fields = fieldsOf(desc)
+  const seen: DescField[] = []
+  for (const key in object) {
+    const place = path === '' ? key : `${path}.${key}`
+    const value = object[key]
+    const field = fields.get(key) ?? extensionOf(desc, key, options.registry)
+    if (!field) {
+      if (options.ignoreUnknown) continue
+      refuseUnknown(desc, place)
+    }
+    refuseTwice(field, seen, place)
+    // A null is unset (J), and so it does not take its oneof; protobuf-es would let a message do so.
+    if (field.oneof && value === null && !takesNull(field)) delete object[key]
+    else seen.push(field)
+    if (value !== null) replace(object, key, fitField(field, value, place, options))
+  }
+  return object
+}
+
+function refuseUnknown(desc: DescMessage, place: string): never {
+  throw Fault.invalid(place, `Cannot read "${place}": ${desc.typeName} has no such field`)
+}
+
+function refuseTwice(field: DescField, seen: readonly DescField[], path: string): void {
+  // Two keys of one field are told apart by its two names, if it has two; the same key twice was refused as text.
+  if (field.name === field.jsonName && !field.oneof) return
+  if (seen.includes(field)) {
+    throw Fault.invalid(path, `Cannot read "${path}": the field is there by its proto name and its JSON name`)
+  }
+  const other = field.oneof && seen.find(({oneof}) => oneof === field.oneof)
+  if (!other) return
+  throw Fault.invalid(
+    path,
+    `Cannot read "${path}": "${other.name}" is set too, and oneof "${field.oneof?.name}" takes one of them`,
+  )
+}
+
+function fitItem(field: DescField, value: unknown, path: string, options: JsonOptions): unknown {
+  if (value === null && !takesNull(field)) refuse(path, value, 'a value')
+  return fitOne(field, value, path, options)
+}
+
+function fitOne(field: DescField, value: unknown, path: string, options: JsonOptions): unknown {
+  if (field.message) return fitMessage(field.message, value, path, options)
+  return field.enum ? fitEnum(field.enum, value, path) : fitScalar(field.scalar, value, path)
+}
+
+function fitScalar(type: ScalarType, value: unknown, path: string): unknown {
+  if (typeof value === 'bigint' && !isLong(type)) return fitScalar(type, Number(value), path)
+  if (!fitsScalar(type, value)) refuse(path, value, scalarTexts[type].wanted)
+  return typeof value === 'bigint' ? value.toString() : value
+}
+
+function fitsScalar(type: ScalarType, value: unknown): boolean {
+  if (type === ScalarType.BOOL) return typeof value === 'boolean'
+  if (type === ScalarType.STRING) return typeof value === 'string' && value.isWellFormed()
+  if (typeof value === 'string') return scalarTexts[type].read(value) !== undefined || isIntegral(type, value)
+  if (type === ScalarType.BYTES) return false
+  if (typeof value === 'bigint') return scalarTexts[type].read(value.toString()) !== undefined
+  return typeof value === 'number' && fitsNumber(type, value)
+}
+
+function fitsNumber(type: ScalarType, value: number): boolean {
+  if (type === ScalarType.DOUBLE) return Number.isFinite(value)
+  if (type === ScalarType.FLOAT) return Number.isFinite(Math.fround(value))
+  if (value === (value | 0) && value >= 0) return true
+  return Number.isSafeInteger(value) && scalarTexts[type].read(`${value}`) !== undefined
+}
+
+/** Integers of 32 bits may be written "1e2" or "1.0" in a string too (J). */
+function isIntegral(type: ScalarType, value: string): boolean {
+  const number = scalarTexts[ScalarType.DOUBLE].read(value)
+  return !isLong(type) && Number.isSafeInteger(number) && scalarTexts[type].read(`${number}`) !== undefined
+}
+
+/** Unknown names are errors, numbers are kept where the enum is open (J), whether unknown fields are ignored or not. */
+function fitEnum(desc: DescEnum, value: unknown, path: string): unknown {
+  const known = desc.values.some(({name, jsonName, number}) => [name, jsonName, number].includes(value as string))
+  if (known || value === null || (desc.open && typeof value === 'number' && fitsScalar(ScalarType.INT32, value))) {
+    return value
+  }
+  return refuse(path, value, `a name or number of ${desc.typeName}`)
+}
+
+/** The well-known types whose JSON form is neither that of their fields nor one piece of text (J). */
+const specials = new Map<string, (value: unknown, path: string, options: JsonOptions) => unknown>([
+  ['google.protobuf.Any', fitAny],
+  ['google.protobuf.Value', fitValue],
+  ['google.protobuf.Struct', (value, path) => fitValue(expectObject(value, path, 'an object'), path)],
+  ['google.protobuf.ListValue', (value, path) => fitValue(expectArray(value, path), path)],
+])
+
+function fitAny(value: unknown, path: string, options: JsonOptions): unknown {
+  const object = expectObject(value, path, 'an object with "@type"')
+  const {'@type': type, ...rest} = object
+  if (type === undefined && Object.keys(rest).length === 0) return object
+  const desc = typeof type === 'string' ? options.registry.getMessage(type.slice(type.lastIndexOf('/') + 1)) : undefined
+  const below = (key: string) => (path === '' ? key : `${path}.${key}`)
+  if (!desc) return refuse(below('@type'), type, 'the URL of a type that is served here')
+  const isSpecial = specials.has(desc.typeName) || messageText(desc) !== undefined
+  if (!isSpecial) return {'@type': type, ...fitFields(desc, rest, path, options)}
+  const {value: inner, ...others} = rest
+  const [unknown] = Object.keys(others)
+  if (unknown !== undefined && !options.ignoreUnknown) refuseUnknown(desc, below(unknown))
+  return {'@type': type, value: fitMessage(desc, inner, below('value'), options)}
+}
+
+/** Numbers of a google.protobuf.Value are doubles. */
+function fitValue(value: unknown, path: string): unknown {
+  if (typeof value === 'bigint') return Number(value)
+  if (typeof value === 'number' && !Number.isFinite(value)) refuse(path, value, 'a finite number')
+  if (Array.isArray(value)) return value.map((item) => fitValue(item, path))
+  if (typeof value === 'object' && value !== null) {
+    for (const key of Object.keys(value)) replace(value as Json, key, fitValue((value as Json)[key], path))
+  }
+  return value
+}
+
+function takesNull(field: DescField): boolean {
+  return field.message?.typeName === 'google.protobuf.Value' || field.enum?.typeName === 'google.protobuf.NullValue'
+}
+
+function extensionOf(desc: DescMessage, key: string, registry: Registry): DescField | undefined {
+  if (!key.startsWith('[') || !key.endsWith(']')) return undefined
+  const extension = registry.getExtension(key.slice(1, -1))
+  // An extension is read as a field is: of the two it lacks what nobody asks for here.
+  return extension?.extendee.typeName === desc.typeName ? (extension as unknown as DescField) : undefined
+}
+
+function replace(object: Json, key: string, value: unknown): void {
+  // The key may be "__proto__", an own one by JSON.parse: not written to unless it has to be.
+  if (object[key] !== value)
+    Object.defineProperty(object, key, {value, enumerable: true, writable: true, configurable: true})
+}
+
+function expectObject(value: unknown, path: string, wanted: string): Json {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) refuse(path, value, wanted)
+  return value as Json
+}
+
+function expectArray(value: unknown, path: string): unknown[] {
+  return Array.isArray(value) ? value : refuse(path, value, 'an array')
+}
+
+function refuse(path: string, value: unknown, wanted: string): never {
+  const place = path === '' ? 'body' : path
+  throw Fault.invalid(place, `Cannot read "${place}": expected ${wanted}, got ${shown(value)}`)
+}
+
+function shown(value: unknown): string {
+  if (Array.isArray(value)) return 'an array'
+  if (typeof value === 'object' && value !== null) return 'an object'
+  const text = typeof value === 'string' ? JSON.stringify(value) : String(value)
+  return text.length > 60 ? `${text.slice(0, 60)}…` : text
+}

@@ -1,0 +1,44 @@
+import {create, createRegistry, type DescMessage, fromJson, type JsonValue, type MessageShape} from '@bufbuild/protobuf'
+import {Fault} from '../../core/fault.ts'
+import {fitMessage, type JsonOptions} from './fit.ts'
+import {decodeUtf8, parseJson} from './text.ts'
+
+/** JSON is held to 100 levels as text; of these protobuf-es counts some twice. */
+export const recursionLimit = 500
+
+const strict: JsonOptions = {registry: createRegistry(), ignoreUnknown: false}
+
+/**
+ * The message that a body is in proto3's JSON mapping; an empty body is the empty message.
+ * @throws {Fault} 400 that names the field which cannot be read, or `body`
+ */
+export function messageFromJson<Desc extends DescMessage>(
+  desc: Desc,
+  body: Uint8Array | string,
+  options: JsonOptions = strict,
+): MessageShape<Desc> {
+  if (body.length === 0) return create(desc)
+  const value = jsonValue(typeof body === 'string' ? body : decodeUtf8(body))
+  const {registry, ignoreUnknown} = options
+  return asRead(() => {
+    const fit = fitMessage(desc, value, '', options) as JsonValue
+    return fromJson(desc, fit, {registry, ignoreUnknownFields: ignoreUnknown, recursionLimit})
+  })
+}
+
+/** @throws {Fault} 400 for what is no JSON, and for null, which would say nothing (ours) */
+export function jsonValue(text: string): unknown {
+  const value = parseJson(text)
+  if (value === null) throw Fault.invalid('body', 'Cannot read the body: expected a value, got null')
+  return value
+}
+
+/** What `read` gives; what it throws is a Fault. */
+export function asRead<T>(read: () => T): T {
+  try {
+    return read()
+  } catch (error) {
+    if (error instanceof Fault) throw error
+    throw Fault.invalid('body', `Cannot read the body: ${(error as Error).message}`, {cause: error})
+  }
+}

@@ -1,0 +1,130 @@
+import {Fault} from '../../core/fault.ts'
+
+/** How deep arrays and objects may nest (ours). */
+export const maxNesting = 100
+
+/**
+ * What JSON.parse gives, but for integers that a double would round: these are bigints. Duplicate keys, more than 100
+ * levels of nesting, a byte order mark and anything after the value are refused.
+ * @throws Fault 400 naming `body`.
+ */
+export function parseJson(text: string): unknown {
+  if (text.startsWith('\ufeff')) refuse('a byte order mark stands before it')
+  let value: unknown
+  try {
+    value = JSON.parse(text)
+  } catch (cause) {
+    refuse((cause as Error).message)
+  }
+  return scan(text) ? JSON.parse(text, exact as (key: string, value: unknown) => unknown) : value
+}
+
+/** The text of a JSON body, or of whatever `fail` throws for. @throws Fault 400 for bytes that are not UTF-8. */
+export function decodeUtf8(bytes: Uint8Array, fail: (reason: string) => never = refuse): string {
+  try {
+    return utf8.decode(bytes)
+  } catch {
+    return fail('it is not UTF-8')
+  }
+}
+
+// A byte order mark is kept, so that it can be refused.
+const utf8 = new TextDecoder('utf-8', {fatal: true, ignoreBOM: true})
+
+function refuse(reason: string): never {
+  throw Fault.invalid('body', `Cannot read the body as JSON: ${reason}`)
+}
+
+/** A reviver that sees each number's text, and so its digits. */
+function exact(_key: string, value: unknown, {source}: {source?: string}): unknown {
+  return typeof value === 'number' && source && Math.abs(value) > Number.MAX_SAFE_INTEGER
+    ? (exactInteger(source) ?? value)
+    : value
+}
+
+/** The integer that a JSON number of at most 100 characters denotes, where it has at most 20 digits; `1.5e1` is 15. */
+export function exactInteger(source: string): bigint | undefined {
+  if (source.length > 100) return undefined
+  const [, sign, whole = '', fraction = '', exponent = '0'] =
+    /^(-?)([0-9]+)(?:\.([0-9]+))?(?:[eE]([+-]?[0-9]+))?$/.exec(source) ?? []
+  const significant = `${whole}${fraction}`.replace(/^0+/, '').replace(/0+$/, '')
+  const dropped = `${whole}${fraction}`.length - `${whole}${fraction}`.replace(/0+$/, '').length
+  const zeros = Number(exponent) - fraction.length + dropped
+  if (zeros < 0 || significant.length + zeros > 20) return undefined
+  return BigInt(`${sign}${significant}${'0'.repeat(zeros)}`)
+}
+
+const quote = 0x22
+const backslash = 0x5c
+
+/**
+ * Looks at what JSON.parse does not tell, in a text that it has accepted: nesting and duplicate keys. Returns whether
+ * there is a number that a double may round.
+ */
+function scan(text: string): boolean {
+  // The keys seen in each open object; undefined for an array.
+  const open: (Set<string> | undefined)[] = []
+  let keys: Set<string> | undefined
+  let long = false
+  for (let at = 0; at < text.length; at++) {
+    const char = text.charCodeAt(at)
+    if (char === quote) {
+      const end = endOfString(text, at)
+      if (keys && isKey(text, end)) remember(keys, text.slice(at, end + 1))
+      at = end
+    } else if (char === 0x7b || char === 0x5b) {
+      if (open.length === maxNesting) refuse(`it nests deeper than ${maxNesting} levels`)
+      keys = char === 0x7b ? new Set() : undefined
+      open.push(keys)
+    } else if (char === 0x7d || char === 0x5d) {
+      open.pop()
+      keys = open[open.length - 1]
+    } else if (char === 0x2d || (char >= 0x30 && char <= 0x39)) {
+      const end = endOfNumber(text, at)
+      long ||= mayRound(text, at, end)
+      at = end - 1
+    }
+  }
+  return long
+}
+
+function endOfString(text: string, start: number): number {
+  let at = start + 1
+  for (let char = text.charCodeAt(at); char !== quote; char = text.charCodeAt(at)) at += char === backslash ? 2 : 1
+  return at
+}
+
+function endOfNumber(text: string, start: number): number {
+  let at = start + 1
+  while (at < text.length && isNumeric(text.charCodeAt(at))) at++
+  return at
+}
+
+function isNumeric(char: number): boolean {
+  return (
+    (char >= 0x30 && char <= 0x39) || char === 0x2e || char === 0x65 || char === 0x45 || char === 0x2b || char === 0x2d
+  )
+}
+
+/** 15 digits always fit a double; with an exponent fewer may not. */
+function mayRound(text: string, start: number, end: number): boolean {
+  if (end - start < 16) return end - start > 2 && /[eE]/.test(text.slice(start, end))
+  const number = text.slice(start, end)
+  return /^-?[0-9]{16}|[eE]/.test(number)
+}
+
+/** Whether the string that ends at `end` is a key. In an object it is one when a colon follows. */
+function isKey(text: string, end: number): boolean {
+  for (let at = end + 1; at < text.length; at++) {
+    const char = text.charCodeAt(at)
+    if (char === 0x3a) return true
+    if (char !== 0x20 && char !== 0x0a && char !== 0x0d && char !== 0x09) return false
+  }
+  return false
+}
+
+function remember(keys: Set<string>, quoted: string): void {
+  const key = quoted.includes('\\') ? (JSON.parse(quoted) as string) : quoted.slice(1, -1)
+  if (keys.has(key)) refuse(`the key "${key}" is there twice in one object`)
+  keys.add(key)
+}

@@ -1,0 +1,152 @@
+import {type DescField, ScalarType} from '@bufbuild/protobuf'
+import {FeatureSet_FieldPresence} from '@bufbuild/protobuf/wkt'
+import {isPlainMessage, isTextual} from '../fields/fields.ts'
+import {type BodyReader, streamTypes, unaryTypes} from '../media.ts'
+import {bodyReaderOf} from '../requests.ts'
+import {answersRaw} from '../responses.ts'
+import type {Binding} from '../rules/bindings.ts'
+import {commentOf} from './comments.ts'
+import {type Content, type RequestBody, type Response, type Schema, spare} from './document.ts'
+import {closedBy, isFile, type TextField, textFields} from './fields.ts'
+import {choice, exclusion, isRequired} from './parameters.ts'
+import {nullable, type Schemas} from './schemas.ts'
+import {binarySchema} from './values.ts'
+
+/** The request body of an operation; undefined where there is to be none. */
+export function requestBodyOf(binding: Binding, schemas: Schemas): RequestBody | undefined {
+  const reader = bodyReaderOf(binding)
+  return reader && bodies[reader](binding, schemas)
+}
+
+/** The answer when all goes well. */
+export function responseOf(binding: Binding, schemas: Schemas): Response {
+  const isStream = binding.method.methodKind === 'server_streaming' || binding.method.methodKind === 'bidi_streaming'
+  const response = answersRaw(binding)
+    ? rawAnswer
+    : isStream
+      ? streamAnswer(binding, schemas)
+      : answer(binding, schemas)
+  // Nothing has a body that answers a HEAD.
+  return binding.httpMethod === 'HEAD' ? {description: response.description} : response
+}
+
+const bodies = {
+  raw: () => ({description: 'Any bytes: their Content-Type goes along.', content: {'*/*': {schema: binarySchema}}}),
+  message: (binding, schemas) => {
+    const schema = bodySchema(binding, schemas)
+    const content = {'application/json': {schema}, ...formsOf(binding, schemas)}
+    return spare({required: needsBody(binding), description: bodyComment(binding), content})
+  },
+  stream: (binding, schemas) => {
+    const schema = {type: 'array', items: bodySchema(binding, schemas)} as const
+    return {
+      description: lines(
+        'Messages, read as they arrive: one JSON value a line, or the items of one JSON array.',
+        bodyComment(binding),
+      ),
+      // As OpenAPI 3.2 models both: what is sent, as if it were an array.
+      content: {'application/x-ndjson': {schema}, 'application/json': {schema}},
+    }
+  },
+} as const satisfies Record<BodyReader, (binding: Binding, schemas: Schemas) => RequestBody>
+
+function bodySchema(binding: Binding, schemas: Schemas): Schema {
+  const {method, body} = binding
+  if (body === '*' || !body) return schemas.messageWithout(method.input, closedBy(binding), '')
+  return schemas.field(body, closedBy(binding), body.name)
+}
+
+/** No body at all is the empty message, or no field: good enough unless something in it is required. */
+function needsBody(binding: Binding): boolean {
+  const {method, body} = binding
+  if (body && body !== '*') return isRequired(body, body.name)
+  const closed = closedBy(binding)
+  return method.input.fields.some((field) => isRequired(field, field.name) && !closed.has(field.name))
+}
+
+function bodyComment({body}: Binding): string {
+  return body && body !== '*' ? commentOf(body) : ''
+}
+
+/** Forms map to fields by name, so they are for what has fields that text can set. */
+function formsOf(binding: Binding, schemas: Schemas): Content {
+  const form = formFields(binding, false)
+  const multipart = formFields(binding, true)
+  return {
+    ...(form.length > 0 && {
+      'application/x-www-form-urlencoded': {schema: formSchema(form, (field) => schemas.text(field))},
+    }),
+    ...(multipart.length > 0 && {
+      'multipart/form-data': {schema: formSchema(multipart, (field) => partSchema(field, schemas))},
+    }),
+  }
+}
+
+function formFields(binding: Binding, files: boolean): TextField[] {
+  const {method, body} = binding
+  const closed = closedBy(binding)
+  if (!body || body === '*') return textFields(method.input, {closed, prefix: '', files})
+  if (isPlainMessage(body)) return textFields(body.message, {closed, prefix: `${body.name}.`, files})
+  return isTextual(body) || (files && isFile(body)) ? [{name: body.jsonName, field: body, oneofs: {}}] : []
+}
+
+function formSchema(fields: readonly TextField[], schemaOf: (field: DescField) => Schema): Schema {
+  const properties = fields.map(({name, field, oneofs}): [string, Schema] => {
+    const schema = schemaOf(field)
+    const description = lines(commentOf(field) || (schema.description ?? ''), exclusion(oneofs))
+    return [name, spare({...schema, description, deprecated: field.deprecated, 'x-oneof': choice(oneofs)})]
+  })
+  return spare({
+    type: 'object',
+    properties: Object.fromEntries(properties),
+    required: fields.filter(({field, name}) => isRequired(field, name)).map(({name}) => name),
+  } satisfies Schema)
+}
+
+function partSchema(field: DescField, schemas: Schemas): Schema {
+  const isBytes = field.fieldKind !== 'map' && field.scalar === ScalarType.BYTES
+  if (!isBytes && !isFile(field)) return schemas.text(field)
+  return field.fieldKind === 'list' ? {type: 'array', items: binarySchema} : binarySchema
+}
+
+const rawAnswer: Response = {
+  description: 'Any bytes, of a Content-Type of their own.',
+  content: {'*/*': {schema: binarySchema}},
+}
+
+function answer(binding: Binding, schemas: Schemas): Response {
+  const schema = answerSchema(binding, schemas)
+  return {description: 'The answer.', content: Object.fromEntries(unaryTypes.map((type) => [type, {schema}]))}
+}
+
+function streamAnswer(binding: Binding, schemas: Schemas): Response {
+  const items = answerSchema(binding, schemas)
+  const schema = {type: 'array', items} as const
+  const data = {type: 'string', contentMediaType: 'application/json', contentSchema: items} as const
+  const event = {type: 'object', properties: {id: {type: 'string'}, event: {type: 'string'}, data}} as const
+  const all = {
+    'application/x-ndjson': {schema},
+    'application/json': {schema},
+    'text/event-stream': {schema: {type: 'array', items: event}},
+  } as const
+  return {
+    description: [
+      'Messages, sent as they are made: one JSON value a line, one JSON array, or one event each; `Accept` chooses.',
+      'A failure after the first of them ends the lines with `{"error": …}`, the events with one that is named `error`,',
+      'and leaves the array open; each way the connection is reset.',
+    ].join(' '),
+    content: Object.fromEntries(streamTypes.map((type) => [type, all[type]])),
+  }
+}
+
+function answerSchema({method, responseBody}: Binding, schemas: Schemas): Schema {
+  if (!responseBody) return schemas.message(method.output)
+  const schema = schemas.field(responseBody)
+  const isSingular = responseBody.fieldKind !== 'list' && responseBody.fieldKind !== 'map'
+  // Where absent is not the same as empty, an absent field is null.
+  return isSingular && responseBody.presence !== FeatureSet_FieldPresence.IMPLICIT ? nullable(schema) : schema
+}
+
+function lines(...texts: string[]): string {
+  return texts.filter(Boolean).join('\n\n')
+}

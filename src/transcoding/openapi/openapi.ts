@@ -1,0 +1,115 @@
+import type {DescService, FileRegistry} from '@bufbuild/protobuf'
+import type {Binding} from '../rules/bindings.ts'
+import type {ErrorShape} from '../streams.ts'
+import {requestBodyOf, responseOf} from './bodies.ts'
+import {commentOf, summaryOf} from './comments.ts'
+import {
+  type OpenApiDocument,
+  type Operation,
+  type PathItem,
+  pathMethods,
+  type Reference,
+  type Schema,
+  sorted,
+  spare,
+  type Tag,
+} from './document.ts'
+import {errorResponse, errorSchemas} from './errors.ts'
+import {operationNames} from './names.ts'
+import {headerParameters, literalsOf, parametersOf} from './parameters.ts'
+import {type Placement, placementsOf} from './paths.ts'
+import {Schemas} from './schemas.ts'
+
+export type {OpenApiDocument} from './document.ts'
+
+export interface OpenApiOptions {
+  /** As the router has them. */
+  bindings: readonly Binding[]
+  registry: FileRegistry
+  title: string
+  version: string
+  /** Before what is said of all operations. */
+  description?: string | undefined
+  /** The URLs of the API; where the document itself is unless given. */
+  servers?: readonly string[] | undefined
+  /** The shape of failures: AIP-193's unless given. */
+  errors?: ErrorShape | undefined
+}
+
+/** The OpenAPI 3.1 document of what `bindings` serve: the same for the same schema. Worth keeping, as it takes a while. */
+export function openApi(options: OpenApiOptions): OpenApiDocument {
+  const {bindings, registry, title, version, servers = [], errors = 'aip'} = options
+  const schemas = new Schemas(registry)
+  const paths = pathsOf(bindings, schemas)
+  // Those too that no operation has as a whole: a reader of the parameters may want to see what they are of.
+  for (const {method} of bindings) for (const desc of [method.input, method.output]) schemas.message(desc)
+  return {
+    openapi: '3.1.1',
+    info: {title, version, description: [options.description ?? '', conventions].filter(Boolean).join('\n\n')},
+    ...(servers.length > 0 && {servers: servers.map((url) => ({url}))}),
+    tags: tagsOf(bindings),
+    paths,
+    components: {
+      schemas: sorted<Schema>([...Object.entries(schemas.components()), ...Object.entries(errorSchemas(errors))]),
+      parameters: headerParameters,
+      responses: {error: errorResponse},
+    },
+  }
+}
+
+/** What schemas leave out, so as to say what is sent and not all that is taken. */
+const conventions = [
+  'JSON is the JSON mapping of Protocol Buffers. Requests may also name fields as the proto does, give 64-bit integers as',
+  'numbers, enums by number, bytes in base64url, and null for a field that is not set. An answer leaves out fields that',
+  'have their zero value, and has the number of an enum value that its schema does not list.',
+].join(' ')
+
+function pathsOf(bindings: readonly Binding[], schemas: Schemas): Record<string, PathItem> {
+  const names = operationNames(bindings)
+  const paths = new Map<string, Placement[]>()
+  for (const placement of placementsOf(bindings)) {
+    const {path} = placement
+    paths.set(path, [...(paths.get(path) ?? []), placement])
+  }
+  const operationOf = (placement: Placement): [string, Operation] => [
+    placement.method,
+    operation(placement, names(placement), schemas),
+  ]
+  return sorted([...paths].map(([path, placements]) => [path, pathItem(placements.map(operationOf))] as const))
+}
+
+function pathItem(operations: readonly [method: string, operation: Operation][]): PathItem {
+  const isKnown = (method: string) => pathMethods.some((known) => known === method)
+  const others = operations.filter(([method]) => !isKnown(method))
+  return {
+    parameters: commonParameters,
+    ...Object.fromEntries(pathMethods.flatMap((method) => operations.filter(([other]) => other === method))),
+    ...(others.length > 0 && {'x-additional-operations': sorted(others)}),
+  }
+}
+
+const commonParameters: Reference[] = Object.keys(headerParameters).map((name) => ({
+  $ref: `#/components/parameters/${name}`,
+}))
+
+function operation(placement: Placement, operationId: string, schemas: Schemas): Operation {
+  const {binding} = placement
+  const {method} = binding
+  const {summary, description} = summaryOf(commentOf(method))
+  return spare({
+    tags: [method.parent.typeName],
+    summary,
+    description: [description, literalsOf(placement)].filter(Boolean).join('\n\n'),
+    operationId,
+    deprecated: method.deprecated || method.parent.deprecated,
+    parameters: parametersOf(placement, schemas),
+    requestBody: requestBodyOf(binding, schemas),
+    responses: {200: responseOf(binding, schemas), default: {$ref: '#/components/responses/error'}},
+    'x-grpc-method': `${method.parent.typeName}.${method.name}`,
+  })
+}
+
+function tagsOf(bindings: readonly Binding[]): Tag[] {
+  const services = new Map<string, DescService>(bindings.map(({method: {parent}}) => [parent.typeName, parent]))
+  return Object.entries(sorted(services)).map(([name, service]) => spare({name, description: commentOf(service)}))
+}

@@ -1,0 +1,118 @@
+import type {DescField} from '@bufbuild/protobuf'
+import {FeatureSet_FieldPresence} from '@bufbuild/protobuf/wkt'
+import {commentOf} from './comments.ts'
+import {type OneofChoice, type Parameter, type Schema, spare} from './document.ts'
+import {closedBy, textFields} from './fields.ts'
+import type {PathParameter, Placement} from './paths.ts'
+import type {Schemas} from './schemas.ts'
+
+/** The request headers that mean something to every operation. */
+export const headerParameters = {
+  'x-request-id': {
+    name: 'x-request-id',
+    in: 'header',
+    description: 'Names the request in the logs; made up when it is not given. The answer has it too.',
+    schema: {type: 'string'},
+  },
+  'x-server-timeout': {
+    name: 'x-server-timeout',
+    in: 'header',
+    description:
+      'After how many seconds to give up and answer 504: sooner than the server would of its own, never later.',
+    schema: {type: 'number', minimum: 0, examples: [2.5]},
+  },
+} as const satisfies Record<string, Parameter>
+
+/** What an operation takes from its path and query. */
+export function parametersOf(placement: Placement, schemas: Schemas): Parameter[] {
+  return [
+    ...placement.parameters.map((parameter) => pathParameter(placement, parameter, schemas)),
+    ...queryParameters(placement, schemas),
+  ]
+}
+
+/** What the path sets by its literals alone: `{name=qm}` says no more than its URL does. */
+export function literalsOf({binding: {template, variables}}: Placement): string {
+  return template.variables
+    .map(({start, end}, index) => ({segments: template.segments.slice(start, end), name: variables[index]!.name}))
+    .filter(({segments}) => segments.every(({kind}) => kind === 'literal'))
+    .map(({segments, name}) => {
+      const value = segments.map((segment) => (segment.kind === 'literal' ? segment.text : segment.kind)).join('/')
+      return `The path sets \`${name}\` to "${value}".`
+    })
+    .join(' ')
+}
+
+function pathParameter(placement: Placement, parameter: PathParameter, schemas: Schemas): Parameter {
+  const {binding} = placement
+  const {name, variable, whole, multi} = parameter
+  const many = multi && 'Any number of segments: its slashes are sent as they are, not as "%2F".'
+  const base = {name, in: 'path', required: true} as const
+  if (variable === undefined) {
+    const description = lines('No part of the request message: anything may be there.', many)
+    return spare({...base, description, schema: segmentSchema, 'x-multi-segment': multi})
+  }
+  const {field, name: fieldName} = binding.variables[variable]!
+  const part = !whole && `A segment of \`${fieldName}\`, which is \`${spanOf(placement, variable)}\`.`
+  return spare({
+    ...base,
+    description: lines(part, commentOf(field), many),
+    deprecated: field.deprecated,
+    schema: whole ? filled(schemas.text(field)) : segmentSchema,
+    'x-multi-segment': multi,
+  })
+}
+
+/** What a variable spans of the path as it is rendered, where a `**` may be more than one segment. */
+function spanOf({binding: {template}, path}: Placement, variable: number): string {
+  const {start, end} = template.variables[variable]!
+  const segments = path.slice(1, template.verb ? path.lastIndexOf(':') : undefined).split('/')
+  const stretch = segments.length - template.segments.length
+  const isAfter = (index: number) => template.rest >= 0 && template.rest < index
+  return segments.slice(start + (isAfter(start) ? stretch : 0), end + (isAfter(end) ? stretch : 0)).join('/')
+}
+
+function queryParameters({binding}: Placement, schemas: Schemas): Parameter[] {
+  const {method, body} = binding
+  if (body === '*') return []
+  const closed = new Set(closedBy(binding))
+  if (body) closed.add(body.name)
+  return textFields(method.input, {closed, prefix: '', files: false}).map(({name, field, oneofs}) =>
+    spare({
+      name,
+      in: 'query',
+      description: lines(commentOf(field), exclusion(oneofs)),
+      required: isRequired(field, name),
+      deprecated: field.deprecated,
+      schema: schemas.text(field),
+      'x-oneof': choice(oneofs),
+    } satisfies Parameter),
+  )
+}
+
+/** Whether a field must be there, whatever else is: one of proto2, of the outermost message. */
+export function isRequired(field: DescField, name: string): boolean {
+  return field.presence === FeatureSet_FieldPresence.LEGACY_REQUIRED && !name.includes('.')
+}
+
+export function choice(oneofs: OneofChoice): OneofChoice | undefined {
+  return Object.keys(oneofs).length > 0 ? oneofs : undefined
+}
+
+/** What no keyword of OpenAPI says of parameters. */
+export function exclusion(oneofs: OneofChoice): string {
+  return Object.keys(oneofs)
+    .map((oneof) => `At most one member of \`${oneof}\` may be set.`)
+    .join(' ')
+}
+
+/** An empty segment matches nothing. */
+const segmentSchema: Schema = {type: 'string', minLength: 1}
+
+function filled(schema: Schema): Schema {
+  return schema.type === 'string' && !schema.enum ? {...schema, minLength: 1} : schema
+}
+
+function lines(...texts: (string | false)[]): string {
+  return texts.filter(Boolean).join('\n\n')
+}

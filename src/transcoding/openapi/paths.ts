@@ -1,0 +1,134 @@
+import type {Binding} from '../rules/bindings.ts'
+import type {Variable} from '../rules/templates.ts'
+import {pathMethods} from './document.ts'
+
+/** A parameter of a path: one wildcard of a template. */
+export interface PathParameter {
+  name: string
+  /** The index in the binding's variables; undefined for a wildcard that no variable holds. */
+  variable: number | undefined
+  /** Whether it is all that the variable spans, and not one segment of several. */
+  whole: boolean
+  /** Whether it may span any number of segments. */
+  multi: boolean
+}
+
+/** Where an operation is in a document. */
+export interface Placement {
+  binding: Binding
+  /** In lower case where OpenAPI has a place for it. */
+  method: string
+  path: string
+  parameters: readonly PathParameter[]
+}
+
+/**
+ * The places of `bindings`. OpenAPI knows one segment a parameter, so a variable of several segments is written out:
+ * `{name=shelves/*}` is `shelves/{shelvesId}`, as Google's own discovery documents have it in `flatPath`. Paths that
+ * differ in the names of their parameters alone are one path to OpenAPI: the first of them names the parameters.
+ */
+export function placementsOf(bindings: readonly Binding[]): Placement[] {
+  const paths = new Map<string, Taken>()
+  // A later one yields to those before it, and so in this order to the ones that a request would rather reach.
+  return [0, 1, 2, 3].flatMap((rank) =>
+    bindings.filter((binding) => rankOf(binding) === rank).flatMap((binding) => placeAll(binding, paths)),
+  )
+}
+
+/** What is taken of the paths of one shape: who named its parameters, and by which HTTP methods. */
+interface Taken {
+  path: string
+  names: readonly string[]
+  methods: Set<string>
+}
+
+function rankOf({httpMethod, template}: Binding): number {
+  return (httpMethod === '*' ? 2 : 0) + (template.rest < 0 ? 0 : 1)
+}
+
+function placeAll(binding: Binding, paths: Map<string, Taken>): Placement[] {
+  return methodsOf(binding)
+    .map((method) => place(binding, method, paths))
+    .filter((placement) => placement !== undefined)
+}
+
+/** `*` is every method that has a use for the body, or for the lack of it (R). */
+function methodsOf({httpMethod, body}: Binding): readonly string[] {
+  if (httpMethod === '*') return body ? ['put', 'post', 'patch'] : ['get', 'put', 'post', 'delete', 'patch']
+  const method = httpMethod.toLowerCase()
+  return [pathMethods.some((known) => known === method) ? method : httpMethod]
+}
+
+function place(binding: Binding, method: string, paths: Map<string, Taken>): Placement | undefined {
+  // Of `/{name}` and `/{name=**}`, the latter gets all but one segment: two of them are the shortest that it is sure of.
+  for (let stretch = 1; ; stretch++) {
+    const {shape, path, parameters} = render(binding, stretch)
+    const taken = paths.get(shape)
+    if (!taken) {
+      paths.set(shape, {path, names: parameters.map(({name}) => name), methods: new Set([method])})
+      return {binding, method, path, parameters}
+    }
+    if (!taken.methods.has(method)) {
+      taken.methods.add(method)
+      const renamed = parameters.map((parameter, index) => ({...parameter, name: taken.names[index]!}))
+      return {binding, method, path: taken.path, parameters: renamed}
+    }
+    // Only a `custom {kind: "*"}` can be hidden by another of its very shape.
+    if (binding.template.rest < 0) return undefined
+  }
+}
+
+interface Rendered {
+  /** The path less the names of its parameters. */
+  shape: string
+  path: string
+  parameters: readonly PathParameter[]
+}
+
+function render({template}: Binding, stretch: number): Rendered {
+  const parameters: PathParameter[] = []
+  const segments: string[] = []
+  for (const [index, segment] of template.segments.entries()) {
+    if (segment.kind === 'literal') {
+      segments.push(escapeSegment(segment.text))
+      continue
+    }
+    const variable = template.variables.findIndex(({start, end}) => index >= start && index < end)
+    const name = nameOf(template.segments[index - 1], index, template.variables[variable])
+    const count = segment.kind === '**' ? stretch : 1
+    for (let nth = 1; nth <= count; nth++) {
+      const parameter = {
+        name: unique(name, parameters),
+        variable: variable < 0 ? undefined : variable,
+        whole: count === 1 && isAlone(template.variables[variable]),
+        multi: segment.kind === '**' && nth === count,
+      }
+      parameters.push(parameter)
+      segments.push(`{${parameter.name}}`)
+    }
+  }
+  const path = `/${segments.join('/')}${template.verb && `:${escapeSegment(template.verb)}`}`
+  return {shape: path.replace(/\{[^}]*\}/g, '{}'), path, parameters}
+}
+
+function nameOf(before: {kind: string; text?: string} | undefined, index: number, variable: Variable | undefined) {
+  if (!variable) return 'segment'
+  if (isAlone(variable) || index === variable.start || !before?.text) return variable.path
+  return `${before.text.replace(/[^A-Za-z0-9_.-]/g, '_')}Id`
+}
+
+function isAlone(variable: Variable | undefined): boolean {
+  return variable !== undefined && variable.end - variable.start === 1
+}
+
+function unique(name: string, parameters: readonly PathParameter[]): string {
+  const isFree = (candidate: string) => parameters.every((parameter) => parameter.name !== candidate)
+  let candidate = name
+  for (let nth = 2; !isFree(candidate); nth++) candidate = `${name}_${nth}`
+  return candidate
+}
+
+/** A literal as a URL has it; a colon stays escaped, as it would begin a verb. */
+function escapeSegment(text: string): string {
+  return encodeURIComponent(text).replace(/%(?:24|26|2B|2C|3B|3D|40)/g, decodeURIComponent)
+}

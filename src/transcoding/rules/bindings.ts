@@ -1,0 +1,145 @@
+import type {DescField, DescFile, DescMessage, DescMethod, DescService, FileRegistry} from '@bufbuild/protobuf'
+import {type FieldPlan, planOf} from '../fields/assign.ts'
+import {type FieldPath, findField, isTextual, kindOf} from '../fields/fields.ts'
+import {Router} from './router.ts'
+import {type Rule, rulesOf} from './rules.ts'
+import {parseTemplate, type Template} from './templates.ts'
+
+/** One HTTP rule of a method, checked and compiled. */
+export interface Binding {
+  method: DescMethod
+  /** An HTTP method in capitals, or `*` for any. */
+  httpMethod: string
+  template: Template
+  /** The field of each variable of the template, in their order. */
+  variables: readonly FieldPlan[]
+  /** What the body is: nothing, the whole message less what the path binds, or one field of it. */
+  body: undefined | '*' | DescField
+  /** The field that is the whole response; undefined for the message itself. */
+  responseBody: DescField | undefined
+  /** As a reader of the proto knows it: `get: "/v1/{name}"`. */
+  rule: string
+}
+
+export interface BindingOptions {
+  /** Full names; all of them unless given. */
+  services?: readonly string[] | undefined
+  /** Whether a method without a rule is served at `POST /<package.Service>/<Method>`: true unless given. */
+  defaultBindings?: boolean | undefined
+}
+
+export interface Bindings {
+  bindings: readonly Binding[]
+  router: Router<Binding>
+  /** What keeps this schema from being served, a line each: proto file, method, rule and what is wrong with it. */
+  problems: readonly string[]
+}
+
+/** The bindings of every method in `registry`. */
+export function readBindings(registry: FileRegistry, options: BindingOptions = {}): Bindings {
+  const bindings: Binding[] = []
+  const router = new Router<Binding>()
+  const problems = unknownServices(registry, options.services)
+  for (const method of methodsOf(registry, options.services)) {
+    const report = (text: string) => problems.push(`${placeOf(method)}: ${text}`)
+    for (const rule of attempt(() => rulesOf(method, options.defaultBindings ?? true), report) ?? []) {
+      const binding = attempt(
+        () => bind(method, rule),
+        (text) => report(`${rule.text}: ${text}`),
+      )
+      if (!binding) continue
+      const taken = router.add(binding)
+      if (taken) report(`${rule.text}: takes the same requests as ${taken.rule} of ${placeOf(taken.method)}`)
+      else bindings.push(binding)
+    }
+  }
+  return {bindings, router, problems}
+}
+
+function unknownServices(registry: FileRegistry, services: readonly string[] = []): string[] {
+  return services
+    .filter((name) => !registry.getService(name))
+    .map((name) => `Cannot serve "${name}": no proto file has a service of this full name`)
+}
+
+function* methodsOf(registry: FileRegistry, services?: readonly string[]): Iterable<DescMethod> {
+  for (const file of filesOf(registry)) {
+    for (const service of file.services as DescService[]) {
+      if (!services || services.includes(service.typeName)) yield* service.methods
+    }
+  }
+}
+
+function filesOf(registry: FileRegistry): DescFile[] {
+  // By name: what is bound first, and so what a problem blames, is the same whatever the order of the set.
+  return [...registry.files].sort((left, right) => (left.name < right.name ? -1 : 1))
+}
+
+/** Where a reader finds `method`: its proto file and full name. */
+export function placeOf(method: DescMethod): string {
+  return `${method.parent.file.name}.proto: ${method.parent.typeName}.${method.name}`
+}
+
+function attempt<T>(make: () => T, report: (text: string) => void): T | undefined {
+  try {
+    return make()
+  } catch (error) {
+    report((error as Error).message)
+    return undefined
+  }
+}
+
+function bind(method: DescMethod, rule: Rule): Binding {
+  const template = parseTemplate(rule.path)
+  const variables = template.variables.map(({path}) => planOf(variableField(method.input, path)))
+  const body = rule.body === '*' ? '*' : topLevel(method.input, rule.body, 'body')
+  refuseOverlaps(variables, body)
+  return {
+    method,
+    httpMethod: rule.httpMethod,
+    template,
+    variables,
+    body,
+    responseBody: topLevel(method.output, rule.responseBody, 'response_body'),
+    rule: rule.text,
+  }
+}
+
+function variableField(input: DescMessage, path: string): FieldPath {
+  const found = findField(input, path)
+  if ('problem' in found) throw new Error(`"{${path}}": ${found.problem}`)
+  const {field} = found
+  if (field.fieldKind === 'list' || !isTextual(field)) {
+    throw new Error(`"{${path}}" is ${kindOf(field)}: expected a scalar, an enum or a type whose JSON is a string`)
+  }
+  return found
+}
+
+function topLevel(message: DescMessage, name: string, option: string): DescField | undefined {
+  if (name === '') return undefined
+  const field = message.fields.find((candidate) => candidate.name === name)
+  if (!field) throw new Error(`${option}: "${name}": ${message.typeName} has no field "${name}"`)
+  return field
+}
+
+/** Fields that no request can set together: one of them would always be refused. */
+function refuseOverlaps(variables: readonly FieldPlan[], body: Binding['body']): void {
+  for (const [index, variable] of variables.entries()) {
+    const first = variable.parents[0] ?? variable.field
+    if (body === variable.field) throw new Error(`"{${variable.name}}" is the body as well`)
+    if (body && body !== '*' && body !== first && body.oneof && body.oneof === first.oneof) {
+      throw new Error(`"{${variable.name}}" and body "${body.name}" are of one oneof, "${body.oneof.name}"`)
+    }
+    const other = variables.slice(0, index).find((earlier) => overlaps(earlier, variable))
+    if (other) throw new Error(`"{${other.name}}" and "{${variable.name}}" exclude each other`)
+  }
+}
+
+function overlaps(left: FieldPath, right: FieldPath): boolean {
+  const one = [...left.parents, left.field]
+  const two = [...right.parents, right.field]
+  const fork = one.findIndex((field, index) => field !== two[index])
+  if (fork < 0) return true
+  const oneof = one[fork]?.oneof
+  return oneof !== undefined && oneof === two[fork]?.oneof
+}

@@ -1,0 +1,65 @@
+import {type DescMethod, getOption, hasOption} from '@bufbuild/protobuf'
+import {BinaryReader} from '@bufbuild/protobuf/wire'
+import {http} from '../../gen/google/api/annotations_pb.js'
+import type {HttpRule} from '../../gen/google/api/http_pb.js'
+
+/** One HTTP rule of a method, as it is written: nothing of it is checked yet. */
+export interface Rule {
+  /** An HTTP method in capitals, or `*` for any. */
+  httpMethod: string
+  path: string
+  /** Empty for none, `*`, or a field. */
+  body: string
+  /** Empty for the whole message, or a field. */
+  responseBody: string
+  /** As a reader of the proto knows it: `get: "/v1/{name}"`. */
+  text: string
+}
+
+/**
+ * The rules of `method`: its google.api.http option and the additional_bindings, which go one level deep (H). Without
+ * the option: none, or `POST /<package.Service>/<Method>` (ours) when `defaults`.
+ * @throws Error for an option that is no rule.
+ */
+export function rulesOf(method: DescMethod, defaults: boolean): Rule[] {
+  if (!hasOption(method, http)) return defaults ? [defaultRule(method)] : []
+  const rule = getOption(method, http)
+  for (const additional of rule.additionalBindings) {
+    if (additional.additionalBindings.length > 0) {
+      throw new Error('additional_bindings inside additional_bindings: they go one level deep')
+    }
+  }
+  return [rule, ...rule.additionalBindings].map(readRule)
+}
+
+function readRule(rule: HttpRule): Rule {
+  const {pattern, body} = rule
+  const responseBody = responseBodyOf(rule)
+  if (pattern.case === undefined) {
+    throw new Error('google.api.http has no pattern: expected get, put, post, delete, patch or custom')
+  }
+  if (pattern.case === 'custom') {
+    const {kind, path} = pattern.value
+    if (!/^(?:\*|[A-Za-z][A-Za-z-]*)$/.test(kind)) {
+      throw new Error(`custom kind "${kind}" is no HTTP method: expected a name such as "HEAD", or "*"`)
+    }
+    const text = `custom: {kind: "${kind}", path: "${path}"}`
+    return {httpMethod: kind.toUpperCase(), path, body, responseBody, text}
+  }
+  const text = `${pattern.case}: "${pattern.value}"`
+  return {httpMethod: pattern.case.toUpperCase(), path: pattern.value, body, responseBody, text}
+}
+
+function defaultRule(method: DescMethod): Rule {
+  const path = `/${method.parent.typeName}/${method.name}`
+  return {httpMethod: 'POST', path, body: '*', responseBody: '', text: `post: "${path}" (by default)`}
+}
+
+/** An http.proto from before response_body, as some packages still carry it, leaves the field among the unknown. */
+function responseBodyOf(rule: HttpRule & {responseBody?: string}): string {
+  if (rule.responseBody !== undefined) return rule.responseBody
+  const field = rule.$unknown?.findLast(({no}) => no === responseBodyNumber)
+  return field ? new BinaryReader(field.data).string() : ''
+}
+
+const responseBodyNumber = 12
