@@ -19,7 +19,7 @@ import {startStack} from '../local/stack.ts'
 
 const root = join(import.meta.dirname, '..')
 const {packages} = JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8')) as {
-  packages: Record<string, {dev?: boolean}>
+  packages: Record<string, {dev?: boolean; link?: boolean}>
 }
 
 /** What gcloud would send, with the dependencies that are left after the buildpack has pruned. */
@@ -35,8 +35,8 @@ function deployed(): string {
       cpSync(join(root, name), join(folder, name), {recursive: true, filter: sent})
     }
   }
-  for (const [path, {dev}] of Object.entries(packages)) {
-    if (!/^node_modules\/(@[^/]+\/)?[^/]+$/.test(path) || dev || !existsSync(join(root, path))) continue
+  for (const [path, {dev, link}] of Object.entries(packages)) {
+    if (!/^node_modules\/(@[^/]+\/)?[^/]+$/.test(path) || dev || link || !existsSync(join(root, path))) continue
     mkdirSync(dirname(join(folder, path)), {recursive: true})
     symlinkSync(join(root, path), join(folder, path))
   }
