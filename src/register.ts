@@ -21,7 +21,7 @@ const functions: Readonly<Record<string, () => Promise<Handler>>> = {
 export async function register(): Promise<void> {
   const load = Object.hasOwn(functions, config.target) ? functions[config.target] : undefined
   if (!load) {
-    throw new ConfigError(`FUNCTION_TARGET="${config.target}": wanted one of ${Object.keys(functions).join(', ')}`)
+    throw new ConfigError(`FUNCTION_TARGET="${config.target}": expected one of ${Object.keys(functions).join(', ')}`)
   }
   leaveRequestsUntouched()
   endWell(closeChannels)

@@ -4,70 +4,71 @@ import {text} from 'node:stream/consumers'
 import test from 'ava'
 import {frameworkMain} from '../local/functions.ts'
 import {ConfigError, readConfig, upperSnake} from '../src/core/config.ts'
+import {isNamedBy, read, type SettingName, settings} from '../src/core/settings.ts'
 
 const url = '"https://" (or "http://" for plaintext) and a host, such as "https://ping-xyz.a.run.app"'
 const https = {BACKEND_URL: 'https://ping-xyz.a.run.app'}
 
 for (const [env, message] of [
-  [{BACKEND_URL: 'ping-xyz.a.run.app'}, `BACKEND_URL="ping-xyz.a.run.app": wanted ${url}`],
-  [{BACKEND_URL: 'localhost:9090'}, `BACKEND_URL="localhost:9090": wanted ${url}`],
-  [{BACKEND_URL: 'grpc://there'}, `BACKEND_URL="grpc://there": wanted ${url}`],
-  [{BACKEND_URL: 'https:there'}, `BACKEND_URL="https:there": wanted ${url}`],
-  [{BACKEND_URL: 'https://'}, `BACKEND_URL="https://": wanted ${url}`],
-  [{BACKEND_URL: 'https://there/path'}, `BACKEND_URL="https://there/path": wanted ${url}`],
-  [{BACKEND_URL: 'https://there?a=b'}, `BACKEND_URL="https://there?a=b": wanted ${url}`],
-  [{BACKEND_URL: 'https://there#a'}, `BACKEND_URL="https://there#a": wanted ${url}`],
-  [{BACKEND_URL: 'https://me@there'}, `BACKEND_URL="https://me@there": wanted ${url}`],
-  [{BACKEND_URL: 'https://there:0'}, `BACKEND_URL="https://there:0": wanted ${url}`],
-  [{BACKEND_URL: 'https://there:65536'}, `BACKEND_URL="https://there:65536": wanted ${url}`],
+  [{BACKEND_URL: 'ping-xyz.a.run.app'}, `BACKEND_URL="ping-xyz.a.run.app": expected ${url}`],
+  [{BACKEND_URL: 'localhost:9090'}, `BACKEND_URL="localhost:9090": expected ${url}`],
+  [{BACKEND_URL: 'grpc://there'}, `BACKEND_URL="grpc://there": expected ${url}`],
+  [{BACKEND_URL: 'https:there'}, `BACKEND_URL="https:there": expected ${url}`],
+  [{BACKEND_URL: 'https://'}, `BACKEND_URL="https://": expected ${url}`],
+  [{BACKEND_URL: 'https://there/path'}, `BACKEND_URL="https://there/path": expected ${url}`],
+  [{BACKEND_URL: 'https://there?a=b'}, `BACKEND_URL="https://there?a=b": expected ${url}`],
+  [{BACKEND_URL: 'https://there#a'}, `BACKEND_URL="https://there#a": expected ${url}`],
+  [{BACKEND_URL: 'https://me@there'}, `BACKEND_URL="https://me@there": expected ${url}`],
+  [{BACKEND_URL: 'https://there:0'}, `BACKEND_URL="https://there:0": expected ${url}`],
+  [{BACKEND_URL: 'https://there:65536'}, `BACKEND_URL="https://there:65536": expected ${url}`],
   [
     {BACKEND_URL: 'https://10.0.0.1'},
-    'BACKEND_URL="https://10.0.0.1": wanted a host name after "https://", not an address',
+    'BACKEND_URL="https://10.0.0.1": expected a host name after "https://", not an address',
   ],
   [
     {BACKEND_URL_REPO: 'https://[::1]:8443'},
-    'BACKEND_URL_REPO="https://[::1]:8443": wanted a host name after "https://", not an address',
+    'BACKEND_URL_REPO="https://[::1]:8443": expected a host name after "https://", not an address',
   ],
-  [{BACKEND_URL: 'two\nlines'}, `BACKEND_URL="two\\nlines": wanted ${url}`],
-  [{BACKEND_URL_PING_SERVICE: 'nonsense'}, `BACKEND_URL_PING_SERVICE="nonsense": wanted ${url}`],
+  [{BACKEND_URL: 'two\nlines'}, `BACKEND_URL="two\\nlines": expected ${url}`],
+  [{BACKEND_URL_PING_SERVICE: 'nonsense'}, `BACKEND_URL_PING_SERVICE="nonsense": expected ${url}`],
   [
     {BACKEND_URL: 'http://there', BACKEND_AUDIENCE: 'https://there'},
-    'BACKEND_AUDIENCE="https://there": wanted "none", or https in BACKEND_URL="http://there": an ID token never travels in the clear',
+    'BACKEND_AUDIENCE="https://there": expected "none", or https in BACKEND_URL="http://there": an ID token never travels in the clear',
   ],
   [
     {BACKEND_URL: 'http://127.0.0.1.evil.com', BACKEND_AUDIENCE: 'a'},
-    'BACKEND_AUDIENCE="a": wanted "none", or https in BACKEND_URL="http://127.0.0.1.evil.com": an ID token never travels in the clear',
+    'BACKEND_AUDIENCE="a": expected "none", or https in BACKEND_URL="http://127.0.0.1.evil.com": an ID token never travels in the clear',
   ],
   [
     {BACKEND_URL_REPO: 'http://10.0.0.1', BACKEND_AUDIENCE_REPO: 'a'},
-    'BACKEND_AUDIENCE_REPO="a": wanted "none", or https in BACKEND_URL_REPO="http://10.0.0.1": an ID token never travels in the clear',
+    'BACKEND_AUDIENCE_REPO="a": expected "none", or https in BACKEND_URL_REPO="http://10.0.0.1": an ID token never travels in the clear',
   ],
   [
     {BACKEND_AUDIENCE: 'https://there'},
-    'BACKEND_AUDIENCE="https://there": wanted BACKEND_URL beside it, the URL that it is the audience of',
+    'BACKEND_AUDIENCE="https://there": expected BACKEND_URL beside it, the URL that it is the audience of',
   ],
   [
     {...https, BACKEND_AUDIENCE_REPO: 'https://there'},
-    'BACKEND_AUDIENCE_REPO="https://there": wanted BACKEND_URL_REPO beside it, the URL that it is the audience of',
+    'BACKEND_AUDIENCE_REPO="https://there": expected BACKEND_URL_REPO beside it, the URL that it is the audience of',
   ],
-  [{...https, BACKEND_AUDIENCE: 'a b'}, 'BACKEND_AUDIENCE="a b": wanted an audience without spaces, or "none"'],
-  [{...https, BACKEND_AUDIENCE: 'a\nb'}, 'BACKEND_AUDIENCE="a\\nb": wanted an audience without spaces, or "none"'],
-  [{CLOUD_RUN_TIMEOUT_SECONDS: 'soon'}, 'CLOUD_RUN_TIMEOUT_SECONDS="soon": wanted seconds, from 2 to 3600'],
-  [{CLOUD_RUN_TIMEOUT_SECONDS: '1'}, 'CLOUD_RUN_TIMEOUT_SECONDS="1": wanted seconds, from 2 to 3600'],
-  [{CLOUD_RUN_TIMEOUT_SECONDS: '3601'}, 'CLOUD_RUN_TIMEOUT_SECONDS="3601": wanted seconds, from 2 to 3600'],
-  [{CLOUD_RUN_TIMEOUT_SECONDS: '-5'}, 'CLOUD_RUN_TIMEOUT_SECONDS="-5": wanted seconds, from 2 to 3600'],
-  [{CLOUD_RUN_TIMEOUT_SECONDS: 'NaN'}, 'CLOUD_RUN_TIMEOUT_SECONDS="NaN": wanted seconds, from 2 to 3600'],
-  [{CLOUD_RUN_TIMEOUT_SECONDS: 'Infinity'}, 'CLOUD_RUN_TIMEOUT_SECONDS="Infinity": wanted seconds, from 2 to 3600'],
-  [{STORAGE_STALL_SECONDS: '0'}, 'STORAGE_STALL_SECONDS="0": wanted seconds, from 0.001 to 3600'],
-  [{PORT: 'http'}, 'PORT="http": wanted a port, from 0 to 65535'],
-  [{PORT: '65536'}, 'PORT="65536": wanted a port, from 0 to 65535'],
-  [{PORT: '-1'}, 'PORT="-1": wanted a port, from 0 to 65535'],
-  [{PORT: '80.5'}, 'PORT="80.5": wanted a port, from 0 to 65535'],
-  [{LOG_LEVEL: 'loud'}, 'LOG_LEVEL="loud": wanted one of trace, debug, info, warn, error, fatal, silent'],
-  [{GCE_METADATA_HOST: 'http://there'}, 'GCE_METADATA_HOST="http://there": wanted a host or host:port'],
-  [{GCE_METADATA_HOST: 'there/path'}, 'GCE_METADATA_HOST="there/path": wanted a host or host:port'],
+  [{...https, BACKEND_AUDIENCE: 'a b'}, 'BACKEND_AUDIENCE="a b": expected an audience without spaces, or "none"'],
+  [{...https, BACKEND_AUDIENCE: 'a\nb'}, 'BACKEND_AUDIENCE="a\\nb": expected an audience without spaces, or "none"'],
+  [{CLOUD_RUN_TIMEOUT_SECONDS: 'soon'}, 'CLOUD_RUN_TIMEOUT_SECONDS="soon": expected seconds, from 2 to 3600'],
+  [{CLOUD_RUN_TIMEOUT_SECONDS: '1'}, 'CLOUD_RUN_TIMEOUT_SECONDS="1": expected seconds, from 2 to 3600'],
+  [{CLOUD_RUN_TIMEOUT_SECONDS: '3601'}, 'CLOUD_RUN_TIMEOUT_SECONDS="3601": expected seconds, from 2 to 3600'],
+  [{CLOUD_RUN_TIMEOUT_SECONDS: '-5'}, 'CLOUD_RUN_TIMEOUT_SECONDS="-5": expected seconds, from 2 to 3600'],
+  [{CLOUD_RUN_TIMEOUT_SECONDS: 'NaN'}, 'CLOUD_RUN_TIMEOUT_SECONDS="NaN": expected seconds, from 2 to 3600'],
+  [{CLOUD_RUN_TIMEOUT_SECONDS: 'Infinity'}, 'CLOUD_RUN_TIMEOUT_SECONDS="Infinity": expected seconds, from 2 to 3600'],
+  [{STORAGE_STALL_SECONDS: '0'}, 'STORAGE_STALL_SECONDS="0": expected seconds, from 0.001 to 3600'],
+  [{PORT: 'http'}, 'PORT="http": expected a port, from 0 to 65535'],
+  [{PORT: '65536'}, 'PORT="65536": expected a port, from 0 to 65535'],
+  [{PORT: '-1'}, 'PORT="-1": expected a port, from 0 to 65535'],
+  [{PORT: '80.5'}, 'PORT="80.5": expected a port, from 0 to 65535'],
+  [{LOG_LEVEL: 'loud'}, 'LOG_LEVEL="loud": expected one of trace, debug, info, warn, error, fatal, silent'],
+  [{GCE_METADATA_HOST: 'http://there'}, 'GCE_METADATA_HOST="http://there": expected a host or host:port'],
+  [{GCE_METADATA_HOST: 'there/path'}, 'GCE_METADATA_HOST="there/path": expected a host or host:port'],
 ] as const) {
-  test(`${JSON.stringify(env)} is refused in one line that says what was wanted`, (t) => {
+  test(`${JSON.stringify(env)} is refused in one line that says what was expected`, (t) => {
     const error = t.throws(() => readConfig(env), {instanceOf: ConfigError})
     t.is(error?.message, message)
     t.false(error?.message.includes('\n'))
@@ -78,7 +79,7 @@ test('a service without a URL is refused by the names of the variables that it c
   const config = readConfig({BACKEND_URL_REPO: 'https://repo'})
   t.throws(() => config.backendOf('ping.PingService'), {
     instanceOf: ConfigError,
-    message: `BACKEND_URL_PING_SERVICE and BACKEND_URL are not set: wanted the URL of ping.PingService, ${url}`,
+    message: `BACKEND_URL_PING_SERVICE and BACKEND_URL are not set: expected the URL of ping.PingService, ${url}`,
   })
 })
 
@@ -224,6 +225,25 @@ test('on Cloud Run the metadata server is asked, unless there is a key file', (t
   t.is(readConfig({K_SERVICE: 'x', GOOGLE_APPLICATION_CREDENTIALS: '/key.json'}).metadataHost, undefined)
 })
 
+test('the configuration reads no variable that has no row in the table', (t) => {
+  const seen = new Set<string>()
+  const env = new Proxy<Record<string, string>>(
+    {BACKEND_URL_REPO: 'https://repo', BACKEND_AUDIENCE_REPO: 'for-repo', K_SERVICE: 'x'},
+    {get: (given, name: string) => seen.add(name) && given[name]},
+  )
+  readConfig(env)
+  const rows = Object.keys(settings)
+  t.true(seen.size > 10)
+  t.deepEqual(
+    [...seen].filter((name) => !rows.some((row) => isNamedBy(row, name))),
+    [],
+  )
+})
+
+test('every default is one that its own parser reads', (t) => {
+  for (const name of Object.keys(settings)) t.notThrows(() => read({}, name as SettingName))
+})
+
 test('the configuration cannot be changed', (t) => {
   const config = readConfig(https)
   t.true(Object.isFrozen(config))
@@ -235,11 +255,11 @@ for (const [title, target, env, line] of [
     'no BACKEND_URL',
     'ping',
     {},
-    `BACKEND_URL_PING_SERVICE and BACKEND_URL are not set: wanted the URL of ping.PingService, ${url}`,
+    `BACKEND_URL_PING_SERVICE and BACKEND_URL are not set: expected the URL of ping.PingService, ${url}`,
   ],
-  ['a malformed BACKEND_URL', 'ping', {BACKEND_URL: 'there'}, `BACKEND_URL="there": wanted ${url}`],
-  ['a function that there is not', 'pong', https, /^FUNCTION_TARGET="pong": wanted one of app, .*ping/],
-  ['a malformed PORT', 'ping', {...https, PORT: 'web'}, 'PORT="web": wanted a port, from 0 to 65535'],
+  ['a malformed BACKEND_URL', 'ping', {BACKEND_URL: 'there'}, `BACKEND_URL="there": expected ${url}`],
+  ['a function that there is not', 'pong', https, /^FUNCTION_TARGET="pong": expected one of app, .*ping/],
+  ['a malformed PORT', 'ping', {...https, PORT: 'web'}, 'PORT="web": expected a port, from 0 to 65535'],
 ] as const) {
   test(`the start with ${title} stops with one line that says so`, async (t) => {
     const child = spawn(process.execPath, [frameworkMain(), '--port=0'], {

@@ -1,9 +1,7 @@
 import {isIP} from 'node:net'
+import {assignment, backendUrl, ConfigError, type Env, type LogLevel, read, readAll, wrong} from './settings.ts'
 
-/** A variable that is set to what we cannot use: stops the start, with one line for the person who set it. */
-export class ConfigError extends Error {
-  override readonly name = 'ConfigError'
-}
+export {ConfigError, type LogLevel}
 
 /** A gRPC service that functions call. */
 export interface Backend {
@@ -64,119 +62,90 @@ export interface GatewayConfig {
   readonly eventStreamPing: number
 }
 
-const logLevels = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const
-export type LogLevel = (typeof logLevels)[number]
-
-type Env = Readonly<Record<string, string | undefined>>
-
 /**
- * Reads and checks the whole configuration.
- * @throws {ConfigError} naming the variable, its value and what was wanted
+ * Reads and checks the whole configuration, through the table in settings.ts.
+ * @throws {ConfigError} naming the variable, its value and what was expected
  */
 export function readConfig(env: Env): Config {
-  const onCloudRun = env.K_SERVICE !== undefined
   // The framework reads it, and would listen on a file of that name.
-  setting(
-    env,
-    'PORT',
-    'a port, from 0 to 65535',
-    (text) => (/^\d{1,5}$/.test(text) && Number(text) < 65536) || undefined,
-  )
+  read(env, 'PORT')
+  const onCloudRun = read(env, 'K_SERVICE') !== undefined
   const backends = readBackends(env)
   return Object.freeze({
     backendOf: (name) => {
-      const variable = `BACKEND_URL_${upperSnake(name)}`
-      const backend = backends.get(variable) ?? backends.get('BACKEND_URL')
+      const service = upperSnake(name)
+      const backend = backends.get(service) ?? backends.get('')
       if (backend) return backend
-      throw new ConfigError(`${variable} and BACKEND_URL are not set: wanted the URL of ${name}, ${urlWanted}`)
+      throw new ConfigError(
+        `BACKEND_URL_${service} and BACKEND_URL are not set: expected the URL of ${name}, ${backendUrl.expected}`,
+      )
     },
     backends: [...new Map([...backends.values()].map((backend) => [backend.url, backend])).values()],
-    uploadBuckets: new Set(list(env.UPLOAD_BUCKETS)),
-    requestTimeout: 1000 * seconds(env, 'CLOUD_RUN_TIMEOUT_SECONDS', {least: 2, most: 3600, otherwise: 300}),
-    storageStall: 1000 * seconds(env, 'STORAGE_STALL_SECONDS', {least: 0.001, most: 3600, otherwise: 10}),
+    uploadBuckets: new Set(read(env, 'UPLOAD_BUCKETS')),
+    requestTimeout: read(env, 'CLOUD_RUN_TIMEOUT_SECONDS'),
+    storageStall: read(env, 'STORAGE_STALL_SECONDS'),
     metadataHost: metadataHost(env, onCloudRun),
-    projectId: env.GOOGLE_CLOUD_PROJECT || undefined,
-    logLevel:
-      setting(env, 'LOG_LEVEL', `one of ${logLevels.join(', ')}`, (text) =>
-        logLevels.find((level) => level === text),
-      ) ?? 'info',
+    projectId: read(env, 'GOOGLE_CLOUD_PROJECT'),
+    logLevel: read(env, 'LOG_LEVEL'),
     logPretty: !onCloudRun && process.stdout.isTTY === true,
-    gateway: readGateway(env),
-    corsOrigins: new Set(list(env.CORS_ORIGINS)),
+    gateway: {
+      descriptors: read(env, 'GATEWAY_DESCRIPTORS'),
+      services: read(env, 'GATEWAY_SERVICES'),
+      defaultBindings: read(env, 'GATEWAY_DEFAULT_BINDINGS'),
+      ignoreUnknown: read(env, 'GATEWAY_IGNORE_UNKNOWN'),
+      errors: read(env, 'GATEWAY_ERRORS'),
+      authorization: read(env, 'GATEWAY_FORWARD_AUTHORIZATION'),
+      eventStreamPing: read(env, 'EVENT_STREAM_PING_SECONDS'),
+    },
+    corsOrigins: new Set(read(env, 'CORS_ORIGINS')),
     target: targetOf(env),
   } satisfies Config)
-}
-
-const urlWanted = '"https://" (or "http://" for plaintext) and a host, such as "https://ping-xyz.a.run.app"'
-
-function readGateway(env: Env): GatewayConfig {
-  const services = list(env.GATEWAY_SERVICES)
-  return {
-    descriptors: env.GATEWAY_DESCRIPTORS || undefined,
-    services: services.length > 0 ? services : undefined,
-    defaultBindings: flag(env, 'GATEWAY_DEFAULT_BINDINGS', true),
-    ignoreUnknown: flag(env, 'GATEWAY_IGNORE_UNKNOWN', false),
-    errors: setting(env, 'GATEWAY_ERRORS', '"aip" or "status"', (text) => errorShapes.find((s) => s === text)) ?? 'aip',
-    authorization: flag(env, 'GATEWAY_FORWARD_AUTHORIZATION', false),
-    eventStreamPing: 1000 * seconds(env, 'EVENT_STREAM_PING_SECONDS', {least: 0.001, most: 3600, otherwise: 15}),
-  }
-}
-
-const errorShapes = ['aip', 'status'] as const
-
-function flag(env: Env, name: string, otherwise: boolean): boolean {
-  const value = setting(env, name, '"true" or "false"', (text) =>
-    text === 'true' || text === 'false' ? text : undefined,
-  )
-  return value === undefined ? otherwise : value === 'true'
 }
 
 /** As the framework finds it: its command line wins. */
 function targetOf(env: Env): string {
   const flag = process.argv.find((argument) => argument.startsWith('--target='))
-  return flag?.slice('--target='.length) || env.FUNCTION_TARGET || 'app'
+  return flag?.slice('--target='.length) || read(env, 'FUNCTION_TARGET')
 }
 
-/** One entry a variable: BACKEND_URL and each BACKEND_URL_<SERVICE>. */
+/** By service in upper snake case; BACKEND_URL's has the empty name. */
 function readBackends(env: Env): Map<string, Backend> {
-  const backends = new Map<string, Backend>()
-  for (const variable of Object.keys(env)) {
-    if (!/^BACKEND_URL(_[A-Z0-9_]+)?$/.test(variable)) continue
-    const url = setting(env, variable, urlWanted, parseUrl)
-    if (url) backends.set(variable, toBackend(env, variable, url))
+  const urls = readAll(env, 'BACKEND_URL_<SERVICE>')
+  const audiences = readAll(env, 'BACKEND_AUDIENCE_<SERVICE>')
+  const url = read(env, 'BACKEND_URL')
+  const audience = read(env, 'BACKEND_AUDIENCE')
+  const all = new Map(url ? [['', url], ...urls] : urls)
+  for (const [service, given] of audience ? [['', audience] as const, ...audiences] : audiences) {
+    if (all.has(service)) continue
+    const name = variable('BACKEND_URL', service)
+    throw wrong(variable('BACKEND_AUDIENCE', service), given, `${name} beside it, the URL that it is the audience of`)
   }
-  for (const variable of Object.keys(env)) {
-    if (!/^BACKEND_AUDIENCE(_[A-Z0-9_]+)?$/.test(variable) || !env[variable]) continue
-    const owner = variable.replace('AUDIENCE', 'URL')
-    if (!backends.has(owner)) {
-      throw new ConfigError(
-        `${as(variable, env[variable])}: wanted ${owner} beside it, the URL that it is the audience of`,
-      )
-    }
-  }
-  return backends
+  const audienceOf = (service: string) => (service ? audiences.get(service) : audience)
+  return new Map([...all].map(([service, url]) => [service, toBackend(env, service, url, audienceOf(service))]))
+}
+
+function variable(start: string, service: string): string {
+  return service ? `${start}_${service}` : start
 }
 
 /**
  * An audience belongs to the URL beside it: BACKEND_AUDIENCE is not sent to a service with a URL of its own, because
  * whoever receives a token can use it wherever its audience is accepted.
  */
-function toBackend(env: Env, variable: string, url: URL): Backend {
+function toBackend(env: Env, service: string, url: URL, given: string | undefined): Backend {
   const tls = url.protocol === 'https:'
+  const name = variable('BACKEND_URL', service)
   if (tls && isIP(url.hostname.replace(/^\[|\]$/g, ''))) {
     // grpc-js checks the certificate of an address against the name "localhost".
-    throw new ConfigError(`${as(variable, env[variable])}: wanted a host name after "https://", not an address`)
+    throw wrong(name, env[name], 'a host name after "https://", not an address')
   }
-  const named = variable.replace('URL', 'AUDIENCE')
-  const given = env[named] || undefined
   const audience = given === 'none' ? undefined : (given ?? (tls ? `https://${url.hostname}` : undefined))
   if (audience && !tls && !isLoopback(url.hostname)) {
-    throw new ConfigError(
-      `${as(named, audience)}: wanted "none", or https in ${as(variable, env[variable])}: an ID token never travels in the clear`,
+    throw wrong(
+      variable('BACKEND_AUDIENCE', service),
+      audience,
+      `"none", or https in ${assignment(name, env[name])}: an ID token never travels in the clear`,
     )
-  }
-  if (audience && /[\s\p{Cc}]/u.test(audience)) {
-    throw new ConfigError(`${as(named, audience)}: wanted an audience without spaces, or "none"`)
   }
   const host = url.hostname
   return Object.freeze({
@@ -188,27 +157,15 @@ function toBackend(env: Env, variable: string, url: URL): Backend {
   })
 }
 
-function parseUrl(text: string): URL | undefined {
-  const url = URL.parse(text)
-  if (!url || !/^https?:$/.test(url.protocol) || !/^https?:\/\//i.test(text)) return undefined
-  const bare = url.pathname === '/' && !url.search && !url.hash && !url.username && !url.password
-  return bare && url.port !== '0' ? url : undefined
-}
-
 function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '[::1]' || /^127(\.\d+){3}$/.test(host)
 }
 
 /** On Cloud Run, and wherever it is named, the metadata server is asked directly: nothing has to be found out first. */
 function metadataHost(env: Env, onCloudRun: boolean): string | undefined {
-  if (env.GOOGLE_APPLICATION_CREDENTIALS) return undefined
-  const named = env.GCE_METADATA_IP || env.GCE_METADATA_HOST
-  if (named) return setting({GCE_METADATA_HOST: named}, 'GCE_METADATA_HOST', 'a host or host:port', parseHost)
-  return onCloudRun ? 'metadata.google.internal' : undefined
-}
-
-function parseHost(text: string): string | undefined {
-  return /^[\w.-]+(:\d+)?$|^\[[\da-f:]+\](:\d+)?$/i.test(text) ? text : undefined
+  if (read(env, 'GOOGLE_APPLICATION_CREDENTIALS')) return undefined
+  const named = read(env, 'GCE_METADATA_IP') ?? read(env, 'GCE_METADATA_HOST')
+  return named ?? (onCloudRun ? 'metadata.google.internal' : undefined)
 }
 
 /** `ping.PingService` as PING_SERVICE: the name without its package, in upper snake case. */
@@ -218,35 +175,6 @@ export function upperSnake(service: string): string {
     .replace(/([a-z0-9])([A-Z])/g, '$1_$2')
     .replace(/([A-Z])([A-Z][a-z])/g, '$1_$2')
     .toUpperCase()
-}
-
-function list(text = ''): string[] {
-  return text
-    .split(',')
-    .map((item) => item.trim())
-    .filter(Boolean)
-}
-
-function seconds(env: Env, name: string, {least, most, otherwise}: {least: number; most: number; otherwise: number}) {
-  const parsed = setting(env, name, `seconds, from ${least} to ${most}`, (text) => {
-    const value = Number(text)
-    return value >= least && value <= most ? value : undefined
-  })
-  return parsed ?? otherwise
-}
-
-/** The variable `name` as `parse` reads it; undefined when it is not set, or set to nothing. */
-function setting<T>(env: Env, name: string, wanted: string, parse: (text: string) => T | undefined): T | undefined {
-  const text = env[name]
-  if (!text) return undefined
-  const value = parse(text)
-  if (value === undefined) throw new ConfigError(`${as(name, text)}: wanted ${wanted}`)
-  return value
-}
-
-/** A variable as it is set, in one line whatever its value. */
-function as(name: string, value: string | undefined): string {
-  return `${name}=${JSON.stringify(value)}`
 }
 
 /** The configuration of this instance. */

@@ -5,7 +5,7 @@ import {only} from '../http/methods.ts'
 import {json} from '../http/reply.ts'
 import type {Handler, Scope} from '../http/scope.ts'
 
-if (config.backends.length === 0) throw new ConfigError('BACKEND_URL is not set: wanted the URL of a backend to ask')
+if (config.backends.length === 0) throw new ConfigError('BACKEND_URL is not set: expected the URL of a backend to ask')
 
 /** How long a backend has to say how it is, in ms: all are asked at once. */
 const patience = 4500

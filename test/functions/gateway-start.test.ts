@@ -204,7 +204,7 @@ for (const [name, value] of [
     const {code, lines} = await refusal({[name]: value})
     t.is(code, 1)
     t.is(lines.length, 1)
-    t.true(lines[0]?.startsWith(`${name}="${value}": wanted `), lines[0])
+    t.true(lines[0]?.startsWith(`${name}="${value}": expected `), lines[0])
   })
 }
 

@@ -1,0 +1,267 @@
+/** A variable whose value we cannot use: stops the start, with one line for the operator. */
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError'
+}
+
+/** Reads the text of a variable. */
+export interface Parser<T> {
+  /** Completes the error "NAME="value": expected …". */
+  readonly expected: string
+  /** The value of `text`, which is never empty; undefined when it is not what is expected. */
+  parse(text: string): T | undefined
+}
+
+/** One variable of the environment: a row of the configuration table. */
+export interface Setting<T = unknown> {
+  readonly parser: Parser<T>
+  /** One sentence in Markdown: README's table has it. */
+  readonly meaning: string
+  /** What holds when the variable is not set or empty, as text that `parser` reads; left out: the value is undefined then. */
+  readonly default?: string
+  /** What README says about an unset variable in place of `default`. */
+  readonly unset?: string
+}
+
+export const logLevels = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const
+export type LogLevel = (typeof logLevels)[number]
+
+/** Anything: a library of Google's reads it and judges it. */
+const text: Parser<string> = {expected: 'text', parse: (text) => text}
+
+const flag: Parser<boolean> = {
+  expected: '"true" or "false"',
+  parse: (text) => (text === 'true' ? true : text === 'false' ? false : undefined),
+}
+
+const port: Parser<number> = {
+  expected: 'a port, from 0 to 65535',
+  parse: (text) => (/^\d{1,5}$/.test(text) && Number(text) < 65536 ? Number(text) : undefined),
+}
+
+const host: Parser<string> = {
+  expected: 'a host or host:port',
+  parse: (text) => (/^[\w.-]+(:\d+)?$|^\[[\da-f:]+\](:\d+)?$/i.test(text) ? text : undefined),
+}
+
+const audience: Parser<string> = {
+  expected: 'an audience without spaces, or "none"',
+  parse: (text) => (/[\s\p{Cc}]/u.test(text) ? undefined : text),
+}
+
+/** The URL of a backend. */
+export const backendUrl: Parser<URL> = {
+  expected: '"https://" (or "http://" for plaintext) and a host, such as "https://ping-xyz.a.run.app"',
+  parse: (text) => {
+    const url = URL.parse(text)
+    if (!url || !/^https?:$/.test(url.protocol) || !/^https?:\/\//i.test(text)) return undefined
+    const bare = url.pathname === '/' && !url.search && !url.hash && !url.username && !url.password
+    return bare && url.port !== '0' ? url : undefined
+  },
+}
+
+const names: Parser<readonly string[]> = {
+  expected: 'names, separated by commas',
+  parse: (text) => {
+    const items = text
+      .split(',')
+      .map((item) => item.trim())
+      .filter(Boolean)
+    return items.length > 0 ? items : undefined
+  },
+}
+
+function oneOf<const T extends string>(...values: readonly T[]): Parser<T> {
+  const quoted = values.map((value) => `"${value}"`)
+  return {
+    expected: quoted.length === 2 ? quoted.join(' or ') : `one of ${values.join(', ')}`,
+    parse: (text) => values.find((value) => value === text),
+  }
+}
+
+/** A duration that is written in seconds and read in ms. */
+function seconds(min: number, max: number): Parser<number> {
+  return {
+    expected: `seconds, from ${min} to ${max}`,
+    parse: (text) => (Number(text) >= min && Number(text) <= max ? 1000 * Number(text) : undefined),
+  }
+}
+
+/**
+ * Every variable that is read, one row each, in the order of README's table: `npm run docs` writes that table from here.
+ * A name with `<SERVICE>` stands for one variable a service, by its name in upper snake case.
+ */
+export const settings = {
+  BACKEND_URL: {
+    parser: backendUrl,
+    meaning:
+      'the backend of every service: `https://ping-xyz.a.run.app` (TLS, port 443 unless the URL has one) or `http://localhost:9090` (plaintext HTTP/2)',
+    unset: 'must be set',
+  },
+  'BACKEND_URL_<SERVICE>': {
+    parser: backendUrl,
+    meaning: 'the same for one service, its name in upper snake case: `BACKEND_URL_PING_SERVICE`, `BACKEND_URL_REPO`',
+    unset: '`BACKEND_URL`',
+  },
+  BACKEND_AUDIENCE: {
+    parser: audience,
+    meaning:
+      'the audience of the ID tokens for `BACKEND_URL`; `none`: send no token. Refused for plaintext that is not loopback',
+    unset: "https: the URL's origin without its port; http: none",
+  },
+  'BACKEND_AUDIENCE_<SERVICE>': {
+    parser: audience,
+    meaning: 'the same for `BACKEND_URL_<SERVICE>`; a token is never sent to another URL than its own',
+    unset: 'as above',
+  },
+  UPLOAD_BUCKETS: {
+    parser: names,
+    meaning: 'the buckets that `upload` may read from, comma separated',
+    unset: 'none',
+  },
+  GATEWAY_DESCRIPTORS: {
+    parser: text,
+    meaning: 'a file with the FileDescriptorSet that the gateway serves',
+    unset: 'the one built from `proto/`',
+  },
+  GATEWAY_SERVICES: {
+    parser: names,
+    meaning: 'full names of the services that the gateway serves, comma separated',
+    unset: 'all',
+  },
+  GATEWAY_DEFAULT_BINDINGS: {
+    parser: flag,
+    meaning: '`false`: methods without a rule are not served',
+    default: 'true',
+  },
+  GATEWAY_IGNORE_UNKNOWN: {
+    parser: flag,
+    meaning: '`true`: unknown JSON fields and query parameters are ignored rather than refused',
+    default: 'false',
+  },
+  GATEWAY_ERRORS: {
+    parser: oneOf('aip', 'status'),
+    meaning: '`status`: failures in the shape of google.rpc.Status',
+    default: 'aip',
+  },
+  GATEWAY_FORWARD_AUTHORIZATION: {
+    parser: flag,
+    meaning:
+      "`true`: the caller's own `authorization` goes to the backend, our ID token beside it in `x-serverless-authorization`",
+    default: 'false',
+  },
+  CORS_ORIGINS: {
+    parser: names,
+    meaning: 'origins whose pages may call the gateway, comma separated, or `*`',
+    unset: 'none',
+  },
+  EVENT_STREAM_PING_SECONDS: {
+    parser: seconds(0.001, 3600),
+    meaning: 'after how many seconds without an event an event stream sends a comment',
+    default: '15',
+  },
+  STORAGE_STALL_SECONDS: {
+    parser: seconds(0.001, 3600),
+    meaning: 'after how many seconds without a byte a Storage read is broken off and resumed',
+    default: '10',
+  },
+  LOG_LEVEL: {
+    parser: oneOf(...logLevels),
+    meaning: '`debug` logs each gRPC call too; `trace`, `info`, `warn`, `error`, `fatal`, `silent`',
+    default: 'info',
+  },
+  PORT: {
+    parser: port,
+    meaning: 'the port that the functions listen on',
+    default: '8080',
+  },
+  FUNCTION_TARGET: {
+    parser: text,
+    meaning: 'the function that is served here; Cloud Run sets it to `--entry-point`',
+    default: 'app',
+  },
+  K_SERVICE: {
+    parser: text,
+    meaning: "set by Cloud Run: where it is set, ID tokens come from the platform's metadata server",
+  },
+  CLOUD_RUN_TIMEOUT_SECONDS: {
+    parser: seconds(2, 3600),
+    meaning: "the function's own timeout, as Cloud Run sets it; 504 is answered a second before",
+    default: '300',
+  },
+  GOOGLE_CLOUD_PROJECT: {
+    parser: text,
+    meaning: 'puts log lines under their traces',
+  },
+  GOOGLE_APPLICATION_CREDENTIALS: {
+    parser: text,
+    meaning: "a service account's key file, impersonation, or another kind that google-auth-library knows",
+    unset: 'the metadata server, or your own login',
+  },
+  GCE_METADATA_HOST: {
+    parser: host,
+    meaning: "a metadata server other than Google's, `host` or `host:port`",
+  },
+  GCE_METADATA_IP: {
+    parser: host,
+    meaning: 'the same by address; it wins over `GCE_METADATA_HOST`',
+  },
+  STORAGE_EMULATOR_HOST: {
+    parser: text,
+    meaning: "a Storage server other than Google's",
+  },
+} as const satisfies Readonly<Record<string, Setting>>
+
+export type Env = Readonly<Record<string, string | undefined>>
+type Settings = typeof settings
+export type SettingName = keyof Settings
+
+type Parsed<N extends SettingName> = Settings[N]['parser'] extends Parser<infer T> ? T : never
+type Value<N extends SettingName> = Settings[N] extends {readonly default: string} ? Parsed<N> : Parsed<N> | undefined
+
+/**
+ * The value of the variable `name` in `env`, or its default.
+ * @throws {ConfigError} naming the variable, its value and what was expected
+ */
+export function read<N extends SettingName>(env: Env, name: N): Value<N> {
+  const setting: Setting = settings[name]
+  const given = env[name] || setting.default
+  return (given === undefined ? undefined : parsed(setting, name, given)) as Value<N>
+}
+
+/**
+ * The values of all variables in `env` that the row `pattern` stands for, by the text in place of `<SERVICE>`.
+ * @throws {ConfigError} naming the variable, its value and what was expected
+ */
+export function readAll<N extends SettingName & `${string}<SERVICE>`>(env: Env, pattern: N): Map<string, Parsed<N>> {
+  const prefix = pattern.replace('<SERVICE>', '')
+  const found = new Map<string, Parsed<N>>()
+  for (const [name, given] of Object.entries(env)) {
+    if (!given || !isNamedBy(pattern, name)) continue
+    found.set(name.slice(prefix.length), parsed(settings[pattern], name, given) as Parsed<N>)
+  }
+  return found
+}
+
+/** Whether the row `pattern` is about the variable `name`. */
+export function isNamedBy(pattern: string, name: string): boolean {
+  const [prefix = '', rest] = pattern.split('<SERVICE>')
+  return rest === undefined
+    ? name === pattern
+    : name.startsWith(prefix) && /^[A-Z0-9_]+$/.test(name.slice(prefix.length))
+}
+
+function parsed(setting: Setting, name: string, given: string): unknown {
+  const value = setting.parser.parse(given)
+  if (value === undefined) throw wrong(name, given, setting.parser.expected)
+  return value
+}
+
+/** The error about a variable, in one line whatever its value is. */
+export function wrong(name: string, given: string | undefined, expected: string): ConfigError {
+  return new ConfigError(`${assignment(name, given)}: expected ${expected}`)
+}
+
+/** A variable with its value: `NAME="value"`. */
+export function assignment(name: string, given: string | undefined): string {
+  return `${name}=${JSON.stringify(given)}`
+}
