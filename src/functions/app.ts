@@ -1,5 +1,5 @@
 import type {Handler, Scope} from '../http/scope.ts'
-import {gateway} from './gateway.ts'
+import {gateway, leavePaths} from './gateway.ts'
 import {health} from './health.ts'
 import {ping} from './ping.ts'
 import {upload} from './upload.ts'
@@ -9,6 +9,8 @@ const routes: Readonly<Record<string, Handler>> = {
   '/upload': upload,
   '/health': health,
 }
+
+leavePaths(Object.keys(routes))
 
 /** All functions behind one entry point: the gateway has every path that no other one has. */
 export const app: Handler = (scope) => functionAt(scope)(scope)

@@ -1,1 +1,1 @@
-export {gateway} from '../gateway/gateway.ts'
+export {gateway, leavePaths} from '../gateway/gateway.ts'

@@ -1,12 +1,9 @@
-import {readFileSync} from 'node:fs'
-import {METHODS} from 'node:http'
-import {join} from 'node:path'
 import {fromBinary, type Message} from '@bufbuild/protobuf'
 import type {Metadata} from '@grpc/grpc-js'
 import type {Call, Requests} from '../clients/calls.ts'
 import {invoke} from '../clients/interceptors.ts'
 import {callOf, onlyAnswer} from '../clients/service-client.ts'
-import {ConfigError, config} from '../core/config.ts'
+import {config} from '../core/config.ts'
 import {Fault} from '../core/fault.ts'
 import {atMost} from '../core/waiting.ts'
 import {compressed} from '../http/compress.ts'
@@ -20,24 +17,33 @@ import {bodyForm, negotiate, streamTypes, unaryTypes} from '../transcoding/media
 import {type MetadataEntry, requestMetadata, responseHeaders, trailerHeaders} from '../transcoding/metadata.ts'
 import {bodyReaderOf, type RequestParts} from '../transcoding/requests.ts'
 import {answersRaw, rawOf} from '../transcoding/responses.ts'
-import {type Binding, placeOf} from '../transcoding/rules/bindings.ts'
+import type {Binding} from '../transcoding/rules/bindings.ts'
 import {type Match, type Unrouted, unroutedFault} from '../transcoding/rules/router.ts'
 import {streamEncoder} from '../transcoding/streams.ts'
-import {createTranscoder} from '../transcoding/transcoder.ts'
+import {documentPath, loadTranscoder, refuseRulesAt} from './schema.ts'
 
-const {descriptors, services, defaultBindings, ignoreUnknown, errors, eventStreamPing, authorization} = config.gateway
-const transcoder = load()
+const {errors, eventStreamPing, authorization} = config.gateway
+const transcoder = loadTranscoder(config.gateway)
 const backends = new Map(
   transcoder.bindings.map(({method}) => [method.parent.typeName, config.backendOf(method.parent.typeName)]),
 )
 
 /** Any method of any proto, by its google.api.http rules: all four kinds. */
 export const gateway: Handler = async (scope) => {
+  if (scope.path === documentPath && ['GET', 'HEAD'].includes(scope.method)) return await description(scope)
   const match = transcoder.route(scope.method, scope.path)
-  if (!('binding' in match)) return await unbound(scope, withDocument(scope, match))
+  if (!('binding' in match)) return unbound(scope, withDocument(scope, match))
   if (match.binding.httpMethod !== 'OPTIONS' && isPreflight(scope)) return {status: 204}
   const {methodKind} = match.binding.method
   return await (methodKind === 'unary' || methodKind === 'client_streaming' ? whole : streamed)(scope, match)
+}
+
+/**
+ * Says that requests for `paths` never get here: another function of this instance takes them.
+ * @throws {ConfigError} with a line for each rule that is for one of them
+ */
+export function leavePaths(paths: readonly string[]): void {
+  refuseRulesAt(transcoder, paths)
 }
 
 gateway.before = (scope) => {
@@ -45,49 +51,22 @@ gateway.before = (scope) => {
   allowCors(scope, [])
 }
 
-/** @throws {ConfigError} with a line for each rule that cannot be served */
-function load() {
-  const path = descriptors ?? join(import.meta.dirname, '../gen/descriptors.binpb')
-  const made = (() => {
-    try {
-      return createTranscoder({schema: readFileSync(path), services, defaultBindings, ignoreUnknown})
-    } catch (error) {
-      const why = error instanceof Error ? error.message : String(error)
-      throw new ConfigError(`GATEWAY_DESCRIPTORS="${path}": wanted a file with a FileDescriptorSet: ${why}`)
-    }
-  })()
-  const problems = [...made.problems, ...made.bindings.filter(({httpMethod}) => !isServed(httpMethod)).map(unservable)]
-  if (problems.length > 0) throw new ConfigError(problems.join('\n'))
-  if (made.bindings.length > 0) return made
-  const asked = services ? `GATEWAY_SERVICES="${services}"` : `GATEWAY_DESCRIPTORS="${path}"`
-  const wanted = defaultBindings ? 'a method' : 'a google.api.http rule, as GATEWAY_DEFAULT_BINDINGS is false'
-  throw new ConfigError(`${asked}: wanted a service with at least ${wanted}`)
-}
-
-/** Whether requests of this method reach us: Node reads no others, and keeps CONNECT from its request listeners. */
-function isServed(httpMethod: string): boolean {
-  return httpMethod === '*' || (httpMethod !== 'CONNECT' && METHODS.includes(httpMethod))
-}
-
-function unservable({method, rule, httpMethod}: Binding): string {
-  return `${placeOf(method)}: ${rule}: no request can have the method ${httpMethod}: wanted one that Node's HTTP server takes`
-}
-
-const documentPath = '/openapi.json'
 let document: Promise<string> | undefined
 
-/** What no rule takes: the description of all that they take, OPTIONS, 404 and 405. */
-async function unbound(scope: Scope, unrouted: Unrouted): Promise<Reply> {
-  if (scope.path === documentPath && ['GET', 'HEAD'].includes(scope.method)) {
-    document ??= describe()
-    return await compressed(scope, {headers: {'content-type': 'application/json'}, body: await document})
-  }
+/** The description of all that is served. */
+async function description(scope: Scope): Promise<Reply> {
+  document ??= describe()
+  return await compressed(scope, {headers: {'content-type': 'application/json'}, body: await document})
+}
+
+/** What no rule takes: OPTIONS, 404 and 405. */
+function unbound(scope: Scope, unrouted: Unrouted): Reply {
   allowCors(scope, unrouted.allow)
   if (unrouted.status === 204) return {status: 204, headers: {allow: unrouted.allow.join(', ')}}
   throw unroutedFault(unrouted, scope.method, scope.path)
 }
 
-/** The document takes GET where no rule does, whatever else is bound to its path. */
+/** The document takes GET, whatever else rules with a wildcard take at its path. */
 function withDocument({method, path}: Scope, unrouted: Unrouted): Unrouted {
   if (path !== documentPath) return unrouted
   const allow = [...new Set([...unrouted.allow, 'GET', 'HEAD', 'OPTIONS'])].sort()

@@ -9,6 +9,7 @@ import {bodyOf, discard, refuseCompressed, wholeBody} from './body.ts'
 import {runInContextOf} from './current-request.ts'
 import {callerTimeout} from './deadline.ts'
 import {inFlight, isStopping} from './in-flight.ts'
+import {normalPath} from './normal-path.ts'
 import {contentTypeOf, urlOf} from './original.ts'
 import {requestRecord} from './record.ts'
 import {failure, headersOf, isStream, piece, type Reply, sendable} from './reply.ts'
@@ -17,7 +18,10 @@ import {passedOn, traceFields} from './trace.ts'
 /** The life of one HTTP request, and what it asks. */
 export interface Scope extends Life {
   readonly method: string
-  /** The path as it stood in the request's first line, still percent-encoded; `/` at least. */
+  /**
+   * The path as it stood in the request's first line, still percent-encoded but for what never needs to be (RFC 3986
+   * 6.2.2.2), so that `/heal%74h` is `/health` to all that look at it; `/` at least.
+   */
   readonly path: string
   /** What followed the first `?`, as it stood; empty when nothing did. */
   readonly rawQuery: string
@@ -93,7 +97,7 @@ class RequestScope implements Scope {
     this.#request = request
     this.#response = response
     this.method = request.method ?? 'GET'
-    this.path = (mark < 0 ? url : url.slice(0, mark)) || '/'
+    this.path = normalPath(mark < 0 ? url : url.slice(0, mark)) || '/'
     this.rawQuery = mark < 0 ? '' : url.slice(mark + 1)
     this.headers = request.headers
     this.contentType = contentTypeOf(request)

@@ -17,7 +17,30 @@ test.serial('all functions are behind one entry point', async (t) => {
   t.is((await app.ask(t, '/upload', {method: 'POST', headers, body})).json.size, 5)
 })
 
-for (const path of ['/', '/pin', '/ping/', '/pings', '/%70ing', '/constructor', '/favicon.ico', '//ping']) {
+for (const [escaped, path] of [
+  ['/heal%74h', '/health'],
+  ['/%70%69%6e%67', '/ping'],
+  ['/openapi%2Ejson', '/openapi.json'],
+  ['/%61pi/person/Ada/36/hello', '/api/person/Ada/36/hello'],
+] as const) {
+  test.serial(`${escaped} is ${path}`, async (t) => {
+    const [one, other] = [await app.ask(t, escaped), await app.ask(t, path)]
+    t.is(one.status, 200)
+    t.deepEqual(Object.keys(one.json), Object.keys(other.json))
+  })
+}
+
+for (const path of [
+  '/',
+  '/pin',
+  '/ping/',
+  '/pings',
+  '/ping%2F',
+  '/%2570ing',
+  '/constructor',
+  '/favicon.ico',
+  '//ping',
+]) {
   test.serial(`${path} is 404 in the shape of every failure`, async (t) => {
     const answer = await app.ask(t, path)
     t.is(answer.status, 404)

@@ -9,7 +9,14 @@ package posted;
 import "every/every.proto";
 import "google/api/annotations.proto";
 service Posted {
-  rpc One(every.Every) returns (every.Every) { option (google.api.http) = {post: "/openapi.json" body: "*"}; }
+  rpc One(every.Every) returns (every.Every) { 
+    option (google.api.http) = {
+      get: "/{name}"
+      additional_bindings {post: "/{name}" body: "*"}
+      additional_bindings {get: "/health/{name}"}
+      additional_bindings {post: "/upload:now" body: "*"}
+    };
+  }
 }
 `
 
@@ -43,18 +50,34 @@ test.serial('app serves what GATEWAY_DESCRIPTORS describes, beside its own funct
   t.is((await app.send('GET /api/ping?message=hi')).status, 404)
 })
 
-test.serial('GET /openapi.json describes all, also where a rule takes another method of this path', async (t) => {
-  const {status, json} = await app.send('GET /openapi.json')
-  t.is(status, 200)
-  t.truthy(json.paths['/openapi.json'].post)
-  t.is((await app.send('HEAD /openapi.json')).status, 200)
-  t.deepEqual((await app.send('POST /openapi.json', {body: '{"name":"a"}'})).json, {name: 'a'})
-  for (const [method, status] of [
-    ['OPTIONS', 204],
-    ['PUT', 405],
-  ] as const) {
-    const answer = await app.send(`${method} /openapi.json`)
-    t.is(answer.status, status)
-    t.is(answer.headers.get('allow'), 'GET, HEAD, OPTIONS, POST')
-  }
-})
+test.serial(
+  'a path of the functions is theirs, and not that of a rule with a wildcard, which has all others',
+  async (t) => {
+    t.deepEqual((await app.send('GET /healthy')).json, {name: 'healthy'})
+    t.deepEqual((await app.send('GET /health/a')).json, {name: 'a'})
+    t.deepEqual((await app.send('POST /upload:now', {body: '{"name":"a"}'})).json, {name: 'a'})
+    for (const path of ['/health', '/%68ealth']) t.truthy((await app.send(`GET ${path}`)).json.backends, path)
+    t.is((await app.send('POST /health', {body: '{}'})).headers.get('allow'), 'GET, HEAD')
+  },
+)
+
+test.serial(
+  'GET /openapi.json describes all, and a rule with a wildcard has the other methods of this path',
+  async (t) => {
+    for (const path of ['/openapi.json', '/openapi%2ejson']) {
+      const {status, json} = await app.send(`GET ${path}`)
+      t.is(status, 200)
+      t.truthy(json.paths['/{name}'].post)
+      t.is((await app.send(`HEAD ${path}`)).status, 200)
+      t.deepEqual((await app.send(`POST ${path}`, {body: '{}'})).json, {name: 'openapi.json'})
+    }
+    for (const [method, status] of [
+      ['OPTIONS', 204],
+      ['PUT', 405],
+    ] as const) {
+      const answer = await app.send(`${method} /openapi.json`)
+      t.is(answer.status, status)
+      t.is(answer.headers.get('allow'), 'GET, HEAD, OPTIONS, POST')
+    }
+  },
+)

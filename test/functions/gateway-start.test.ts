@@ -11,8 +11,11 @@ import {buildSchema, servedSchema} from './gateway-schema.ts'
 const root = join(import.meta.dirname, '../..')
 
 /** How the gateway ends that cannot start. */
-async function refusal(env: Record<string, string>): Promise<{code: number | null; lines: string[]}> {
-  const child: ChildProcess = spawn(process.execPath, [frameworkMain(), '--target=gateway', '--port=0'], {
+async function refusal(
+  env: Record<string, string>,
+  target = 'gateway',
+): Promise<{code: number | null; lines: string[]}> {
+  const child: ChildProcess = spawn(process.execPath, [frameworkMain(), `--target=${target}`, '--port=0'], {
     cwd: root,
     env: {PATH: process.env.PATH, NODE_ENV: 'production', BACKEND_URL: 'http://localhost:1', PORT: '0', ...env},
     stdio: ['ignore', 'ignore', 'pipe'],
@@ -164,6 +167,49 @@ test('two bindings with the same verb, shape and custom verb are refused with bo
   ])
   t.is((await refusal({GATEWAY_DESCRIPTORS: schema.path, GATEWAY_SERVICES: 'bad.Three'})).lines.length, 1)
 })
+
+/** Rules for paths that a function takes itself, or that are close to it: refused where there is a path. */
+const reserved: readonly [target: string, rules: readonly [rule: string, path?: string][]][] = [
+  [
+    'gateway',
+    [
+      ['get: "/openapi.json"', '/openapi.json'],
+      ['post: "/openapi%2Ejson" body: "*"', '/openapi.json'],
+      ['get: "/{name}"'],
+      ['get: "/ping"'],
+    ],
+  ],
+  [
+    'app',
+    [
+      ['get: "/health"', '/health'],
+      ['custom: {kind: "*" path: "/%68ealth"}', '/health'],
+      ['post: "/upload" body: "*"', '/upload'],
+      ['get: "/{name=ping}"', '/ping'],
+      ['get: "/ping:verb"'],
+      ['get: "/ping/more"'],
+      ['get: "/{name}"'],
+      ['get: "/{name=health/**}"'],
+    ],
+  ],
+]
+
+for (const [target, rules] of reserved) {
+  test(`${target} refuses rules at its own paths, rather than shadow them`, async (t) => {
+    const methods = rules.map(
+      ([rule], index) => `rpc M${index}(every.Every) returns (every.Every) { option (google.api.http) = {${rule}}; }`,
+    )
+    using schema = buildSchema({'bad.proto': `${head}service Bad {\n${methods.join('\n')}\n}\n`})
+    const {code, lines} = await refusal({GATEWAY_DESCRIPTORS: schema.path}, target)
+    const refused = rules.filter(([, path]) => path !== undefined)
+    t.is(code, 1)
+    t.is(lines.length, refused.length, lines.join('\n'))
+    for (const [index, [, path]] of refused.entries()) {
+      t.true(lines[index]?.startsWith(`bad.proto: bad.Bad.M${index}: `), lines[index])
+      t.true(lines[index]?.includes(`"${path}" is a path of the functions themselves`), lines[index])
+    }
+  })
+}
 
 test('a service that nobody declares is refused by its name', async (t) => {
   const {code, lines} = await refusal({GATEWAY_SERVICES: 'ping.PingService,ping.Pong,no.Such'})
