@@ -8,6 +8,7 @@ import {Open} from '../open.ts'
 import {chat} from '../services/chat.ts'
 import {Ping} from '../services/ping.ts'
 import {Repo} from '../services/repo.ts'
+import {routeGuide} from '../services/routeguide/route-guide.ts'
 import {search} from '../services/search.ts'
 import {users} from '../services/users.ts'
 import {Health} from './health.ts'
@@ -97,7 +98,15 @@ export class Backend {
     this.#upstream = new UpstreamClient(() => options.upstream ?? this.#itself(options.tls?.cert))
     this.ping = new Ping(this.#upstream.ask)
     this.repo = new Repo({sha256: options.sha256 ?? false})
-    this.health = this.#addServices([this.ping, this.repo, search, users, chat, ...(options.services ?? [])])
+    this.health = this.#addServices([
+      this.ping,
+      this.repo,
+      search,
+      users,
+      chat,
+      routeGuide,
+      ...(options.services ?? []),
+    ])
     this.#http2 = this.#createHttp2(options)
   }
 

@@ -1,4 +1,4 @@
-import type {Server} from '@grpc/grpc-js'
+import {type Server, type ServiceError, status} from '@grpc/grpc-js'
 import {HealthImplementation, type ServingStatus, type service} from 'grpc-health-check'
 
 export type {ServingStatus}
@@ -27,8 +27,11 @@ export class Health {
 
   addTo(server: Server): void {
     const addService: AddService = (definition: typeof service, {check, ...others}) => {
-      const unlessSilent = ((...call: Parameters<typeof check & object>) => {
-        if (!this.#silent) (check as (...call: unknown[]) => void)(...call)
+      const unlessSilent = ((call: unknown, answer: (error: ServiceError | null, ...rest: unknown[]) => void) => {
+        // The package's own text for a service that it does not know is not the one that other servers send.
+        const named: typeof answer = (error, ...rest) =>
+          answer(error?.code === status.NOT_FOUND ? {...error, details: 'unknown service'} : error, ...rest)
+        if (!this.#silent) (check as (...call: unknown[]) => void)(call, named)
       }) as Check
       server.addService(definition, {...others, check: unlessSilent} as Parameters<Server['addService']>[1])
     }

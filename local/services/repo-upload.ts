@@ -74,14 +74,19 @@ async function next(
 
 function contextIn(request: RepoCreateRequest | undefined): RepoContext {
   if (request?.body.case === 'context') return request.body.value
-  const came = request ? (request.body.case ?? 'neither context nor data') : 'nothing'
+  if (request && !request.body.case) throw empty()
+  const came = request ? request.body.case : 'nothing'
   throw new StatusError(status.INVALID_ARGUMENT, `The first message is ${came}, and should be the context`)
 }
 
 function dataIn({body}: RepoCreateRequest): Uint8Array {
   if (body.case === 'data') return body.value
-  const came = body.case ?? 'neither context nor data'
-  throw new StatusError(status.INVALID_ARGUMENT, `A later message is ${came}, and should be data`)
+  if (!body.case) throw empty()
+  throw new StatusError(status.INVALID_ARGUMENT, `A later message is ${body.case}, and should be data`)
+}
+
+function empty(): StatusError {
+  return new StatusError(status.INVALID_ARGUMENT, "Message doesn't contain context or data")
 }
 
 function checkRoom(size: number, announced: number | undefined): void {

@@ -82,7 +82,7 @@ export class Repo {
     const kept = {
       ...digest,
       id,
-      url: `https://repo.example/${id}`,
+      url: `https://git.example.com/${digest.creatorId}/${digest.name}`,
       generation: metadata['x-object-generation']?.toString(),
       metadata,
     }

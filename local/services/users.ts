@@ -6,15 +6,15 @@ import {Users} from '../../src/gen/users_pb.js'
 import {type Implementation, type ImplementOptions, implement} from '../grpc/implement.ts'
 import {StatusError} from '../grpc/status-error.ts'
 
-/** The Users service: everybody is Ada. */
+/** The Users service: the name of a user comes from the email address. Without one, everybody is Ada. */
 export const users = {
   implement: (options: ImplementOptions): Implementation =>
     implement(
       Users,
       {
         getUser({id, email}) {
-          if (email) checkEmail(email)
-          return {user: {id: id || email.split('@')[0] || 'ada', firstName: 'Ada', lastName: 'Lovelace', age: 36}}
+          const [firstName, lastName] = email ? partsOf(email) : ['Ada', 'Lovelace']
+          return {user: {id: id || (email ? firstName : 'ada'), firstName, lastName, age: 36}}
         },
         async *getHelp(requests) {
           for await (const {user, request} of requests) {
@@ -26,8 +26,10 @@ export const users = {
     ),
 }
 
-function checkEmail(email: string): void {
-  if (/^[^@\s]+@[^@\s]+$/.test(email)) return
+/** What stands before and after the `@`. */
+function partsOf(email: string): [before: string, after: string] {
+  const [, before, after] = /^([^@\s]+)@([^@\s]+)$/.exec(email) ?? []
+  if (before && after) return [before, after]
   const description = `"${email}" is not an email address`
   const detail = create(BadRequestSchema, {fieldViolations: [{field: 'email', description}]})
   throw new StatusError(status.INVALID_ARGUMENT, description, [anyPack(BadRequestSchema, detail)])

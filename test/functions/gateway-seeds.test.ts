@@ -18,9 +18,18 @@ for (const [line, sent, message] of [
   ['POST /api/person', body, {name: 'Ada', age: 36, body: {name: 'b'}}],
   ['GET /api/person?name=Ada&body.name=b', undefined, {name: 'Ada', body: {name: 'b'}}],
   ['GET /api/people/qm/36', undefined, {name: 'qm', age: 36}],
-  ['POST /api/person:in', `${body}\n{"name":"Bob","age":1}`, {name: 'Ada, Bob', age: 37}],
+  ['POST /api/person:in', `${body}\n{"name":"Bob","age":1}`, {name: 'success'}],
   ['GET /api/users/ada', undefined, {user: {id: 'ada', firstName: 'Ada', lastName: 'Lovelace', age: 36}}],
-  ['GET /api/users?email=ada@x.y', undefined, {user: {id: 'ada', firstName: 'Ada', lastName: 'Lovelace', age: 36}}],
+  [
+    'GET /api/users?email=jane@doe.com',
+    undefined,
+    {user: {id: 'jane', firstName: 'jane', lastName: 'doe.com', age: 36}},
+  ],
+  [
+    'GET /api/users?id=7&email=jane%40doe.com',
+    undefined,
+    {user: {id: '7', firstName: 'jane', lastName: 'doe.com', age: 36}},
+  ],
 ] as const) {
   test.serial(`${line} of ${sent}`, async (t) => {
     const [method = '', path = ''] = line.split(' ')
@@ -30,16 +39,9 @@ for (const [line, sent, message] of [
 }
 
 for (const [path, sent, answers] of [
-  [
-    '/api/person/Ada:out?age=2',
-    undefined,
-    [
-      {name: 'Ada', age: 1},
-      {name: 'Ada', age: 2},
-    ],
-  ],
-  ['/api/person:out', '{"name":"Ada","age":1}', [{name: 'Ada', age: 1}]],
-  ['/api/person:io', '{"name":"Ada"}{"name":"Bob"}', [{name: 'Ada'}, {name: 'Bob'}]],
+  ['/api/person/Ada:out?age=2', undefined, Array(11).fill({name: 'I got itAda'})],
+  ['/api/person:out', '{"name":"Ada","age":1}', Array(11).fill({name: 'I got itAda'})],
+  ['/api/person:io', '{"name":"Ada"}{"name":"Bob"}', [{name: 'I got itAda'}, {name: 'I got itBob'}]],
   ['/api/chat', '{"content":"Hi"}', [{reply: 'You said: Hi'}]],
   [
     '/api/users:help',
@@ -70,8 +72,16 @@ test.serial('ping has bindings too, behind the same IAM check as the function', 
 test.serial('Repo.CreateRepo is a client stream of JSON, beside the upload function', async (t) => {
   const lines = ['{"context":{"creatorId":"me","name":"it"}}', '{"data":"aGVsbG8="}', '{"data":"IQ=="}']
   const response = await exchange(app.url(''), {method: 'POST', path: '/api/repos', body: lines.join('\n')})
-  t.is(response.json.size, 6)
-  t.is(app.backend.repo.repos.at(-1)?.name, 'it')
+  const {id} = app.backend.repo.repos.at(-1) ?? {}
+  t.deepEqual(response.json, {repo: {id, name: 'it', url: 'https://git.example.com/me/it'}, size: 6})
+})
+
+test.serial("a message with neither context nor data is Repo's own INVALID_ARGUMENT", async (t) => {
+  for (const lines of ['{}', '{"context":{"creatorId":"me","name":"it"}}\n{}']) {
+    const {status, json} = await exchange(app.url(''), {method: 'POST', path: '/api/repos', body: lines})
+    t.is(status, 400)
+    t.like(json.error, {status: 'INVALID_ARGUMENT', message: "Message doesn't contain context or data"})
+  }
 })
 
 test.serial('a caller that hangs up in the middle of a client stream commits nothing', async (t) => {
@@ -87,16 +97,18 @@ test.serial('a caller that hangs up in the middle of a client stream commits not
   t.is(app.backend.repo.repos.length, repos)
 })
 
-test.serial('an invalid email is INVALID_ARGUMENT with a BadRequest of the service', async (t) => {
-  const {status, json} = await app.ask(t, '/api/users?email=nobody')
-  t.is(status, 400)
-  t.deepEqual(json.error.details, [
-    {
-      '@type': 'type.googleapis.com/google.rpc.BadRequest',
-      fieldViolations: [{field: 'email', description: '"nobody" is not an email address'}],
-    },
-  ])
-})
+for (const email of ['nobody', 'jane@', '@doe.com', 'jane@doe@com']) {
+  test.serial(`the email ${email} is INVALID_ARGUMENT with a BadRequest of the service`, async (t) => {
+    const {status, json} = await app.ask(t, `/api/users?email=${email}`)
+    t.is(status, 400)
+    t.deepEqual(json.error.details, [
+      {
+        '@type': 'type.googleapis.com/google.rpc.BadRequest',
+        fieldViolations: [{field: 'email', description: `"${email}" is not an email address`}],
+      },
+    ])
+  })
+}
 
 test.serial('the request id is seen in the log of Users', async (t) => {
   await app.ask(t, '/api/users/ada', {headers: {'x-request-id': 'get-1'}})
@@ -122,6 +134,16 @@ withCurl('curl -sN -X POST -T . /api/chat: a reply comes while curl still reads 
   }
   curl.stdin.end()
   t.true((await replies.next()).done)
+})
+
+test.serial('SearchIO answers each person until the caller ends', async (t) => {
+  await using request = await open(app.url(''), {method: 'POST', path: '/api/person:io'})
+  for (const name of ['Ada', 'Bob']) {
+    request.write(`{"name":"${name}"}\n`)
+    await request.connection.until(new RegExp(`I got it${name}`))
+  }
+  request.end()
+  t.true((await request.response()).whole)
 })
 
 test.serial('a chat: each reply comes while the request is open', async (t) => {

@@ -205,7 +205,7 @@ test('health is told for each service, watched, and silent when told', async (t)
   for (const service of ['', PingService.typeName, Repo.typeName]) {
     t.like((await ask(client, check, [{service}])).replies, [{status: Serving.SERVING}], service)
   }
-  t.is((await ask(client, check, [{service: 'none'}])).status.code, status.NOT_FOUND)
+  t.like((await ask(client, check, [{service: 'none'}])).status, {code: status.NOT_FOUND, details: 'unknown service'})
 
   const {call, status: end} = begin(client, watch, {deaf: true})
   call.end({service: PingService.typeName})

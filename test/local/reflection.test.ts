@@ -55,6 +55,7 @@ for (const version of ['v1', 'v1alpha'] as const) {
       'grpc.health.v1.Health',
       'person.SearchService',
       'ping.PingService',
+      'routeguide.RouteGuide',
     ])
     const file = (ping?.fileDescriptorResponse?.fileDescriptorProto ?? []).map((bytes) =>
       fromBinary(FileDescriptorProtoSchema, bytes),

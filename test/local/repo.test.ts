@@ -98,7 +98,9 @@ test('the context comes first, and once', async (t) => {
     [[], /first message is nothing/],
     [[one], /first message is data/],
     [[context, one, context], /later message is context/],
-    [[context, {}], /later message is neither/],
+    [[{}], /^Message doesn't contain context or data$/],
+    [[context, {}], /^Message doesn't contain context or data$/],
+    [[context, one, {}], /^Message doesn't contain context or data$/],
   ] as const
   for (const [requests, wanted] of cases) {
     const {status: end} = await ask(client, createRepo, [...requests])

@@ -97,7 +97,7 @@ export declare const SearchService: GenService<{
     output: typeof PersonResSchema;
   },
   /**
-   * Takes persons as they come, and answers with all their names and the sum of their ages.
+   * Takes persons as they come, and answers when the last one has come.
    *
    * @generated from rpc person.SearchService.SearchIn
    */
@@ -107,7 +107,7 @@ export declare const SearchService: GenService<{
     output: typeof PersonResSchema;
   },
   /**
-   * Answers with one person for each year of the age that was asked for.
+   * Answers with eleven persons, one after the other.
    *
    * @generated from rpc person.SearchService.SearchOut
    */
