@@ -15,8 +15,8 @@ const aim = 1.15
 const agent = new Agent({keepAlive: true, maxSockets: concurrency})
 const stack = await stackProcess({size: 0})
 const env = {...stack.env, K_SERVICE: 'bench'}
-const ping = {...(await functionProcess('src/index.ts', 'ping', env)), path: '/?message=hello'}
-const gateway = {...(await functionProcess('src/index.ts', 'gateway', env)), path: '/api/ping?message=hello'}
+const ping = {...(await functionProcess('src/main.js', 'ping', env)), path: '/?message=hello'}
+const gateway = {...(await functionProcess('src/main.js', 'gateway', env)), path: '/api/ping?message=hello'}
 type Target = typeof ping
 
 const cost: {ping: number[]; gateway: number[]} = {ping: [], gateway: []}

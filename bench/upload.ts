@@ -21,7 +21,7 @@ interface Figures {
 for (const window of [65_535, 4 * MiB]) {
   const stack = await stackProcess({window, size})
   const env = {...stack.env, K_SERVICE: 'bench'}
-  const ours = await functionProcess('src/index.ts', 'upload', env)
+  const ours = await functionProcess('src/main.js', 'upload', env)
   const obvious = await functionProcess('bench/peers/obvious-upload.ts', 'obvious', env)
   const figures: {ours: Figures[]; obvious: Figures[]} = {ours: [], obvious: []}
   // The first of each is warming up, and the two take turns, so that what else the machine does meets both.

@@ -88,6 +88,18 @@ for (const [target, path] of [
   })
 }
 
+test('where there is a build, that is what is served', async (t) => {
+  const folder = deployed()
+  mkdirSync(join(folder, 'dist'))
+  const framework = `import {http} from '@google-cloud/functions-framework'`
+  writeFileSync(
+    join(folder, 'dist/index.js'),
+    `${framework}\nhttp('built', (req, res) => res.send('from the build'))\n`,
+  )
+  const url = await started(t, folder, 'built')
+  t.is(await (await fetch(url)).text(), 'from the build')
+})
+
 test("README's function of one's own runs as it stands there", async (t) => {
   const folder = deployed()
   const readme = readFileSync(join(root, 'README.md'), 'utf8')
@@ -95,7 +107,7 @@ test("README's function of one's own runs as it stands there", async (t) => {
   const [, row = ''] = /one row, by which it is deployed: `([^`]+)`/.exec(readme) ?? []
   const register = join(folder, 'src/register.ts')
   writeFileSync(join(folder, 'src/functions/greet.ts'), source)
-  writeFileSync(register, readFileSync(register, 'utf8').replace('  app: async', `  ${row},\n  app: async`))
+  writeFileSync(register, readFileSync(register, 'utf8').replace('  app: ()', `  ${row},\n  app: ()`))
   const url = await started(t, folder, 'greet')
   const response = await fetch(`${url}/?name=Ada`)
   t.deepEqual(await response.json(), {greeting: 'Hello Ada'})

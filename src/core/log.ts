@@ -1,3 +1,4 @@
+import {createRequire} from 'node:module'
 import {type Logger, type LoggerOptions, pino} from 'pino'
 import {config} from './config.ts'
 
@@ -23,18 +24,18 @@ const options: LoggerOptions = {
 }
 
 /** One JSON line a record, in Cloud Logging's names; lines for a person in a terminal. */
-export const log: Logger = await open()
+export const log: Logger = open()
 
-async function open(): Promise<Logger> {
+function open(): Logger {
   // Written before the call returns: on Cloud Run what waits in memory may wait until the next request.
   const plain = () => pino(options, pino.destination({fd: 1, sync: true}))
   if (!config.logPretty) return plain()
   // A tool of development: where only what a deploy has is installed, a terminal gets the lines as they are.
-  const found = await import('pino-pretty').catch(() => undefined)
-  if (!found) return plain()
+  const pretty = pinoPretty()
+  if (!pretty) return plain()
   return pino(
     {...options, timestamp: true, formatters: {}},
-    found.default({
+    pretty({
       sync: true,
       messageKey: 'message',
       translateTime: 'HH:MM:ss.l',
@@ -43,4 +44,12 @@ async function open(): Promise<Logger> {
         'httpRequest,logging\\.googleapis\\.com/trace,logging\\.googleapis\\.com/spanId,logging\\.googleapis\\.com/trace_sampled,requestId',
     }),
   )
+}
+
+function pinoPretty(): typeof import('pino-pretty') | undefined {
+  try {
+    return createRequire(import.meta.url)('pino-pretty')
+  } catch {
+    return undefined
+  }
 }

@@ -1,0 +1,11 @@
+/**
+ * The deployed entry point. JavaScript, because a Node that is too old fails on TypeScript before any of our code runs, and
+ * without a top-level await: the functions-framework looks into its registry as soon as this file is loaded.
+ */
+import './node-version.js'
+import {existsSync} from 'node:fs'
+import {createRequire} from 'node:module'
+
+const build = '../dist/index.js'
+
+createRequire(import.meta.url)(existsSync(new URL(build, import.meta.url)) ? build : './index.ts')
