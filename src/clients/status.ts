@@ -1,15 +1,29 @@
 import {fromBinary} from '@bufbuild/protobuf'
 import type {Any} from '@bufbuild/protobuf/wkt'
-import type {Metadata, StatusObject} from '@grpc/grpc-js'
+import {type Metadata, type StatusObject, status} from '@grpc/grpc-js'
 import {codeOf, Fault} from '../core/fault.ts'
 import {StatusSchema} from '../gen/google/rpc/status_pb.js'
 import type {Call} from './calls.ts'
 import {mostReceived} from './channels.ts'
 import {idTokensFor} from './id-tokens.ts'
 
-/** What grpc-js says when a call that a server had begun to answer breaks: nothing else tells it from the server's words. */
-const ours =
-  /^(Deadline exceeded after |Connection dropped$|Stream refused by server$|Call cancelled$|Received RST_STREAM with code |(read|write) E[A-Z]+$)/
+/** How a call ended that no status of the service ended. */
+type Ending = 'late' | 'reset' | 'broken' | 'too large' | 'unreadable'
+
+/** Status details that grpc-js 1.14 makes up when a started call ends: only the text tells them from the service's own. */
+const endings: readonly (readonly [details: RegExp, ending: Ending])[] = [
+  [/^Deadline exceeded after /, 'late'],
+  [/^(Call cancelled$|Received RST_STREAM with code )/, 'reset'],
+  [/^(Connection dropped|Stream refused by server|(read|write) E[A-Z]+)$/, 'broken'],
+  [/^(Bandwidth exhausted or memory limit exceeded|Protocol not secure enough)$/, 'broken'],
+  [/^(Write error: |Write failed with error |Failed to start HTTP\/2 stream with error )/, 'broken'],
+  [new RegExp(`^Received message larger than max \\(\\d+ vs ${mostReceived}\\)$`), 'too large'],
+  [new RegExp(`^Received message that decompresses to a size larger than ${mostReceived}$`), 'too large'],
+  [/^Failed to decompress (gzip|deflate)-encoded message$/, 'unreadable'],
+]
+
+/** A call that is reset this long before its deadline, in ms, is taken to have met the backend's clock rather than ours. */
+const clockSkew = 50
 
 /** A call's end as a Fault: what the service said, or why it could not say anything. */
 export function faultOf(end: StatusObject, call: Call): Fault {
@@ -17,15 +31,71 @@ export function faultOf(end: StatusObject, call: Call): Fault {
   const http = /^Received HTTP status code (\d+)/.exec(end.details)
   const answered = Object.keys(header.getMap()).length > 0
   if ((http || answered) && !isGrpc(header)) return notGrpc(Number(http?.[1] ?? 200), end, call)
-  if (/^Received message larger than max/.test(end.details)) return tooLarge(end, call)
-  if (!answered || ours.test(end.details)) return unanswered(end, call)
-  return new Fault(codeOf(end.code), end.details || `${nameOf(call)} failed`, {details: detailsOf(end)})
+  const ending = endingOf(end)
+  if (metDeadline(end, call, ending)) return late(end, call)
+  if (answered && !ending) return said(end, call)
+  return ending ? ended[ending](end, call) : unanswered(end, call)
 }
 
-/** Not the service's word for a quota of its own, though grpc-js gives it the same code. */
-function tooLarge(end: StatusObject, call: Call): Fault {
-  const message = `${nameOf(call)} answered with a message of more than ${mostReceived} bytes`
-  return new Fault('RESOURCE_EXHAUSTED', message, {http: 502, reason: 'ANSWER_TOO_LARGE', cause: end.details})
+function endingOf({details}: StatusObject): Ending | undefined {
+  // A message in an encoding that grpc-js does not know ends the call without code and details.
+  if (details === undefined) return 'unreadable'
+  return endings.find(([pattern]) => pattern.test(details))?.[1]
+}
+
+/**
+ * Whether the deadline ended the call. A server that keeps the deadline itself resets the call, or says CANCELLED or
+ * INTERNAL, a moment before our own timer fires (grpc-go's client looks at the clock in the same way).
+ */
+function metDeadline({code}: StatusObject, {deadline}: Call, ending: Ending | undefined): boolean {
+  if (ending === 'too large' || ending === 'unreadable' || Date.now() < deadline - clockSkew) return false
+  return ending !== undefined || code === status.CANCELLED || code === status.INTERNAL
+}
+
+/** What the service itself said. */
+function said(end: StatusObject, call: Call): Fault {
+  const code = codeOf(end.code)
+  return new Fault(code, end.details || `${nameOf(call)} failed`, {
+    details: detailsOf(end),
+    // 499 says that the caller hung up, and this one is still there.
+    ...(code === 'CANCELLED' && {http: badGateway}),
+    headers: challengeOf(end, call),
+  })
+}
+
+/** HTTP's word for a backend that gave no valid answer: unlike 503 it does not invite the caller to repeat what may have been done. */
+const badGateway = 502
+
+const ended = {
+  late,
+  reset: (end, call) =>
+    new Fault(codeOf(end.code), `The backend of ${nameOf(call)} reset the call`, {
+      http: badGateway,
+      reason: 'BACKEND_RESET',
+      cause: end.details,
+    }),
+  broken: (end, call) =>
+    new Fault('UNAVAILABLE', `The backend of ${nameOf(call)} broke off`, {
+      reason: 'BACKEND_UNAVAILABLE',
+      cause: end.details,
+    }),
+  // Not the service's word for a quota of its own, though grpc-js gives it the same code.
+  'too large': (end, call) =>
+    new Fault('RESOURCE_EXHAUSTED', `${nameOf(call)} answered with a message of more than ${mostReceived} bytes`, {
+      http: badGateway,
+      reason: 'ANSWER_TOO_LARGE',
+      cause: end.details,
+    }),
+  unreadable: (end, call) =>
+    new Fault('INTERNAL', `${nameOf(call)} answered with a message that cannot be decompressed`, {
+      http: badGateway,
+      reason: 'ANSWER_UNREADABLE',
+      cause: end.details ?? `grpc-encoding: ${call.header?.get('grpc-encoding').join() || 'unknown'}`,
+    }),
+} satisfies Record<Ending, (end: StatusObject, call: Call) => Fault>
+
+function late(end: StatusObject, call: Call): Fault {
+  return new Fault('DEADLINE_EXCEEDED', `${nameOf(call)} did not answer in time`, {cause: end.details})
 }
 
 /** What an HTTP server in front of the service answered in its place. */
@@ -53,12 +123,14 @@ function notGrpc(http: number, end: StatusObject, call: Call): Fault {
 function unanswered(end: StatusObject, call: Call): Fault {
   const code = codeOf(end.code)
   const cause = end.details
-  if (code === 'UNAVAILABLE') {
-    const what = call.header ? 'broke off' : 'cannot be reached'
-    return new Fault(code, `The backend of ${nameOf(call)} ${what}`, {cause, reason: 'BACKEND_UNAVAILABLE'})
-  }
-  if (code === 'DEADLINE_EXCEEDED') return new Fault(code, `${nameOf(call)} did not answer in time`, {cause})
-  return new Fault(code, `${nameOf(call)} failed`, {cause})
+  if (code !== 'UNAVAILABLE') return new Fault(code, `${nameOf(call)} failed`, {cause})
+  return new Fault(code, `The backend of ${nameOf(call)} cannot be reached`, {cause, reason: 'BACKEND_UNAVAILABLE'})
+}
+
+/** How the service wants its callers to log in, where it says so. */
+function challengeOf(end: StatusObject, {header}: Call): Record<string, string> {
+  const [challenge] = [end.metadata, header].flatMap((metadata) => metadata?.get('www-authenticate') ?? [])
+  return end.code === status.UNAUTHENTICATED && challenge ? {'www-authenticate': String(challenge)} : {}
 }
 
 function tokenOf({metadata}: Call): string {

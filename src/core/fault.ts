@@ -86,6 +86,9 @@ export interface FaultOptions {
 /** The domain of every ErrorInfo that comes from here rather than from a backend. */
 const domain = 'grpc-functions'
 
+/** A 401 says how to log in (RFC 9110 11.6.1), with a parameter at least (RFC 6750 3). */
+const challenge = {'www-authenticate': `Bearer realm="${domain}"`}
+
 /** A failure with a gRPC code. Its message is written for the caller; its cause and hint are for the log. */
 export class Fault extends Error {
   override readonly name = 'Fault'
@@ -104,7 +107,7 @@ export class Fault extends Error {
         )
       : (options.details ?? [])
     this.http = options.http ?? httpStatus[code]
-    this.headers = {...retryAfter(this.details), ...options.headers}
+    this.headers = {...retryAfter(this.details), ...(this.http === 401 && challenge), ...options.headers}
     this.hint = options.hint
   }
 

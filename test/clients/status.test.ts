@@ -7,8 +7,11 @@ import {
   type ServerHttp2Stream,
 } from 'node:http2'
 import type {AddressInfo} from 'node:net'
+import {addAbortSignal} from 'node:stream'
+import {deflateSync, gzipSync} from 'node:zlib'
 import {create} from '@bufbuild/protobuf'
 import {type Any, AnySchema, anyPack} from '@bufbuild/protobuf/wkt'
+import {Metadata} from '@grpc/grpc-js'
 import test, {type ExecutionContext} from 'ava'
 import {startBackend} from '../../local/grpc/backend.ts'
 import {StatusError} from '../../local/grpc/status-error.ts'
@@ -29,6 +32,7 @@ const {callOf, onlyAnswer} = await import('../../src/clients/service-client.ts')
 const {openCalls} = await import('../../src/clients/calls.ts')
 const {closeChannels} = await import('../../src/clients/channels.ts')
 const {invoke} = await import('../../src/clients/interceptors.ts')
+const {faultOf: endOf} = await import('../../src/clients/status.ts')
 const {one, down, up} = Kinds.method
 
 let life: TestLife
@@ -181,8 +185,11 @@ test.serial('waiting for the token counts towards the deadline of the call', asy
   t.is(fault.http, 504)
 })
 
+/** A caller who gets an answer has not hung up, which is what 499 says. */
+const seen = {...httpStatus, CANCELLED: 502}
+
 for (const code of Object.keys(codes).filter((code) => code !== 'OK') as (keyof typeof codes)[]) {
-  test.serial(`${code} of a service is ${httpStatus[code]}, with its own words`, async (t) => {
+  test.serial(`${code} of a service is ${seen[code]}, with its own words`, async (t) => {
     const message = `Die Straße – ${code} – 100% "of it"`
     kinds.handle({
       one: () => {
@@ -191,8 +198,24 @@ for (const code of Object.keys(codes).filter((code) => code !== 'OK') as (keyof 
     })
     const fault = await faultOf(t, ask())
     t.is(fault.code, code)
-    t.is(fault.http, httpStatus[code])
+    t.is(fault.http, seen[code])
     t.is(fault.message, message)
+    t.is(fault.headers['www-authenticate'], code === 'UNAUTHENTICATED' ? 'Bearer realm="grpc-functions"' : undefined)
+  })
+}
+
+for (const place of ['header', 'trailer'] as const) {
+  test.serial(`a service that says in its ${place} how to log in is passed on`, async (t) => {
+    const challenge = 'Bearer realm="shop", error="invalid_token"'
+    kinds.handle({
+      one: (_request, context) => {
+        const metadata = place === 'trailer' ? context.trailer : context.metadata.clone()
+        metadata.set('www-authenticate', challenge)
+        if (place === 'header') context.sendHeader(metadata)
+        throw new StatusError(codes.UNAUTHENTICATED, 'Log in')
+      },
+    })
+    t.is((await faultOf(t, ask())).headers['www-authenticate'], challenge)
   })
 }
 
@@ -245,6 +268,117 @@ test.serial('a failure without a word gets one', async (t) => {
     },
   })
   t.is((await faultOf(t, ask())).message, 'test.Kinds.One failed')
+})
+
+const grpc = {':status': 200, 'content-type': 'application/grpc'}
+
+/** How a server can give a call up, by the name of what it sends, and the code that a caller then gets. */
+const resets = {
+  CANCEL: {code: 'CANCELLED', reset: (stream) => void addAbortSignal(AbortSignal.abort(), stream)},
+  INTERNAL_ERROR: {code: 'INTERNAL', reset: (stream) => void stream.destroy(new Error('Broken'))},
+  PROTOCOL_ERROR: {code: 'INTERNAL', reset: (stream) => stream.close(1)},
+  NO_ERROR: {code: 'INTERNAL', reset: (stream) => stream.close(0)},
+} satisfies Record<string, {code: string; reset: (stream: ServerHttp2Stream) => void}>
+
+for (const [name, {code, reset}] of Object.entries(resets)) {
+  for (const header of [false, true]) {
+    const title = `${name} by the backend ${header ? 'after' : 'before'} its header`
+    const respond = (stream: ServerHttp2Stream) => {
+      if (header) stream.respond(grpc)
+      // The header is on its way by then.
+      if (header) setImmediate(reset, stream)
+      else reset(stream)
+    }
+
+    test.serial(`a reset with ${title} is 504 when the deadline has as good as passed`, async (t) => {
+      const url = await serving(t, respond)
+      // It comes long before our own timer fires, and less than the 50 ms before it that count as its time.
+      const fault = await faultOf(t, ask(url, {timeout: 49}))
+      t.is(fault.code, 'DEADLINE_EXCEEDED')
+      t.is(fault.http, 504)
+      t.is(fault.message, 'test.Kinds.One did not answer in time')
+    })
+
+    test.serial(`a reset with ${title} is 502 when there was time left, and never "hung up"`, async (t) => {
+      const url = await serving(t, respond)
+      const fault = await faultOf(t, ask(url))
+      t.is(fault.code as string, code)
+      t.is(fault.http, 502)
+      t.is(reasonOf(fault), 'BACKEND_RESET')
+      t.is(fault.message, 'The backend of test.Kinds.One reset the call')
+      t.truthy(fault.cause)
+    })
+  }
+}
+
+for (const [code, number] of [
+  ['CANCELLED', 1],
+  ['INTERNAL', 13],
+] as const) {
+  test.serial(`${code} that a service says as the deadline passes is 504, and its words are for the log`, async (t) => {
+    const url = await serving(t, (stream) =>
+      stream.respond({...grpc, 'grpc-status': number, 'grpc-message': 'Context ended'}, {endStream: true}),
+    )
+    const fault = await faultOf(t, ask(url, {timeout: 49}))
+    t.is(fault.code, 'DEADLINE_EXCEEDED')
+    t.is(fault.http, 504)
+    t.is(fault.message, 'test.Kinds.One did not answer in time')
+  })
+}
+
+test('what a service says of something else as the deadline passes is what its caller gets', (t) => {
+  const to = readConfig({BACKEND_URL: 'http://127.0.0.1:1'}).backendOf('test.Kinds')
+  const call = callOf(new TestLife(), to, one!, () => [], {timeout: -1})
+  const header = new Metadata()
+  header.set('content-type', 'application/grpc')
+  for (const code of ['NOT_FOUND', 'UNKNOWN', 'UNAVAILABLE', 'RESOURCE_EXHAUSTED'] as const) {
+    t.is(endOf({code: codes[code], details: 'In its words', metadata: header}, call).message, 'In its words')
+  }
+})
+
+/** A message of gRPC in `encoding`. */
+function compressed(bytes: Buffer): Buffer {
+  const head = Buffer.alloc(5, 1)
+  head.writeUInt32BE(bytes.length, 1)
+  return Buffer.concat([head, bytes])
+}
+
+const large = Buffer.alloc(33 * 1024 * 1024)
+for (const {title, encoding, message, reason} of [
+  {title: 'a gzip bomb', encoding: 'gzip', message: gzipSync(large), reason: 'ANSWER_TOO_LARGE'},
+  {title: 'a bomb of deflate', encoding: 'deflate', message: deflateSync(large), reason: 'ANSWER_TOO_LARGE'},
+  {title: 'no gzip', encoding: 'gzip', message: Buffer.from('no gzip'), reason: 'ANSWER_UNREADABLE'},
+  {title: 'an encoding that we do not know', encoding: 'br', message: Buffer.from('x'), reason: 'ANSWER_UNREADABLE'},
+  {
+    title: 'an encoding that it does not name',
+    encoding: 'identity',
+    message: Buffer.from('x'),
+    reason: 'ANSWER_UNREADABLE',
+  },
+]) {
+  test.serial(`an answer that is ${title} is 502 ${reason}`, async (t) => {
+    const url = await serving(t, (stream) => {
+      stream.respond({...grpc, 'grpc-encoding': encoding}, {waitForTrailers: true})
+      stream.on('wantTrailers', () => stream.sendTrailers({'grpc-status': 0}))
+      stream.end(compressed(message))
+    })
+    const fault = await faultOf(t, ask(url))
+    t.is(fault.http, 502)
+    t.is(reasonOf(fault), reason)
+    t.is(fault.code, reason === 'ANSWER_TOO_LARGE' ? 'RESOURCE_EXHAUSTED' : 'INTERNAL')
+    t.true(fault.message.startsWith('test.Kinds.One answered with a message '), fault.message)
+    t.truthy(fault.cause)
+  })
+}
+
+test.serial("a service's own word for a message that is too large for it stays its own", async (t) => {
+  const message = 'Received message larger than max (5000000 vs 4194304)'
+  kinds.handle({
+    one: () => {
+      throw new StatusError(codes.RESOURCE_EXHAUSTED, message)
+    },
+  })
+  t.is((await faultOf(t, ask())).message, message)
 })
 
 const html = {'content-type': 'text/html; charset=UTF-8'}

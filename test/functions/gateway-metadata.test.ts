@@ -215,7 +215,8 @@ test.serial('several values of one key are several headers', async (t) => {
 
 // Errors
 
-for (const [name, http] of Object.entries(httpStatus).filter(([name]) => name !== 'OK')) {
+// Its caller has not hung up, which is what 499 says.
+for (const [name, http] of Object.entries({...httpStatus, CANCELLED: 502}).filter(([name]) => name !== 'OK')) {
   test.serial(`${name} of the service is ${http} in the shape of AIP-193`, async (t) => {
     const fail = () => {
       throw new StatusError(status[name as keyof typeof status], 'As the service says')
@@ -224,6 +225,7 @@ for (const [name, http] of Object.entries(httpStatus).filter(([name]) => name !=
     const response = await app.send('GET /whole')
     t.is(response.status, http)
     t.deepEqual(response.json, {error: {code: http, message: 'As the service says', status: name, details: []}})
+    t.is(response.headers.get('www-authenticate'), http === 401 ? 'Bearer realm="grpc-functions"' : undefined)
   })
 }
 
