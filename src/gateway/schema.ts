@@ -19,7 +19,7 @@ export function loadTranscoder({descriptors, services, defaultBindings, ignoreUn
       return createTranscoder({schema: readFileSync(path), services, defaultBindings, ignoreUnknown})
     } catch (error) {
       const why = error instanceof Error ? error.message : String(error)
-      throw new ConfigError(`GATEWAY_DESCRIPTORS="${path}": wanted a file with a FileDescriptorSet: ${why}`)
+      throw new ConfigError(`GATEWAY_DESCRIPTORS="${path}": expected a FileDescriptorSet: ${why}`)
     }
   })()
   const unserved = made.bindings.filter(({httpMethod}) => !isServed(httpMethod)).map(unservable)

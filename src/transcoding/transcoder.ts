@@ -1,9 +1,9 @@
-import {createFileRegistry, type FileRegistry, fromBinary, type Message} from '@bufbuild/protobuf'
-import {FileDescriptorSetSchema} from '@bufbuild/protobuf/wkt'
+import type {FileRegistry, Message} from '@bufbuild/protobuf'
 import {type MessageReader, RequestDecoder, type RequestParts} from './requests.ts'
 import {type Encoded, encodeResponse, responseJson} from './responses.ts'
 import {type Binding, type BindingOptions, readBindings} from './rules/bindings.ts'
 import type {Match, Unrouted} from './rules/router.ts'
+import {readSchema} from './schema/schema.ts'
 
 export interface TranscoderOptions extends BindingOptions {
   /** The bytes of a google.protobuf.FileDescriptorSet with all imports, or what protobuf-es made of it. */
@@ -30,10 +30,9 @@ export interface Transcoder {
   encodeMessage(binding: Binding, message: Message): string
 }
 
-/** A transcoder for a schema, compiled here, once. @throws Error for bytes that are no FileDescriptorSet. */
+/** A transcoder for a schema, compiled here, once. @throws {Error} for bytes that are no complete FileDescriptorSet */
 export function createTranscoder({schema, ignoreUnknown = false, ...options}: TranscoderOptions): Transcoder {
-  const registry =
-    schema instanceof Uint8Array ? createFileRegistry(fromBinary(FileDescriptorSetSchema, schema)) : schema
+  const registry = schema instanceof Uint8Array ? readSchema(schema) : schema
   const {bindings, router, problems} = readBindings(registry, options)
   const decoders = new Map(bindings.map((binding) => [binding, new RequestDecoder(binding, {registry, ignoreUnknown})]))
   return {

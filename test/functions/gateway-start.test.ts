@@ -1,8 +1,10 @@
 import {type ChildProcess, spawn} from 'node:child_process'
 import {once} from 'node:events'
-import {mkdtempSync, rmSync, writeFileSync} from 'node:fs'
+import {mkdtempSync, readFileSync, rmSync, writeFileSync} from 'node:fs'
 import {tmpdir} from 'node:os'
 import {join} from 'node:path'
+import {create, fromBinary, toBinary} from '@bufbuild/protobuf'
+import {FileDescriptorSetSchema} from '@bufbuild/protobuf/wkt'
 import test from 'ava'
 import {frameworkMain, startFunctions} from '../../local/functions.ts'
 import {startStack} from '../../local/stack.ts'
@@ -220,16 +222,28 @@ test('a service that nobody declares is refused by its name', async (t) => {
   )
 })
 
-test('descriptors that cannot be read are refused by their path', async (t) => {
+test('descriptors that cannot be read are refused by their path, with what they are and what to do', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'gateway-start-'))
   t.teardown(() => rmSync(folder, {recursive: true}))
-  writeFileSync(join(folder, 'text'), '{"file": []}\n')
-  for (const name of ['missing', 'text', '']) {
+  using schema = servedSchema()
+  const {file} = fromBinary(FileDescriptorSetSchema, readFileSync(schema.path))
+  const alone = create(FileDescriptorSetSchema, {file: file.filter(({name}) => name === 'served.proto')})
+  writeFileSync(join(folder, 'json'), '{"file": []}\n')
+  writeFileSync(join(folder, 'served.proto'), `${head}message Bad {}\n`)
+  writeFileSync(join(folder, 'alone.binpb'), toBinary(FileDescriptorSetSchema, alone))
+  for (const [name, line] of [
+    ['missing', /no such file/],
+    ['', /directory/],
+    ['json', /it is JSON, not binary: .*--include_imports/],
+    ['served.proto', /it is the source of a \.proto, not compiled: .*--include_imports/],
+    ['alone.binpb', /it lacks "every\/every\.proto" \(imported by "served\.proto"\).*--include_imports/],
+  ] as const) {
     const path = join(folder, name)
     const {code, lines} = await refusal({GATEWAY_DESCRIPTORS: path})
     t.is(code, 1)
     t.is(lines.length, 1, lines.join('\n'))
-    t.true(lines[0]?.startsWith(`GATEWAY_DESCRIPTORS="${path}": wanted a file with a FileDescriptorSet`), lines[0])
+    t.true(lines[0]?.startsWith(`GATEWAY_DESCRIPTORS="${path}": expected a FileDescriptorSet: `), lines[0])
+    t.regex(lines[0] ?? '', line)
   }
 })
 

@@ -52,6 +52,7 @@ function problemsOf(desc: DescMessage): string[] {
   const names = new Set(desc.fields.map(({name}) => name))
   for (const field of desc.fields) {
     const place = `${desc.file.name}.proto: ${desc.typeName}.${field.name}`
+    if (field.jsonName === '') problems.push(`${place}: it has no JSON name: expected a registry of readSchema()`)
     if (field.jsonName !== field.name && names.has(field.jsonName)) {
       problems.push(`${place}: its JSON name "${field.jsonName}" is the name of another field`)
     }

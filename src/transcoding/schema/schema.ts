@@ -1,0 +1,101 @@
+import {
+  clearField,
+  clone,
+  createFileRegistry,
+  createRegistry,
+  equals,
+  type FileRegistry,
+  fromBinary,
+} from '@bufbuild/protobuf'
+import {protoCamelCase} from '@bufbuild/protobuf/reflect'
+import {
+  type DescriptorProto,
+  type FileDescriptorProto,
+  FileDescriptorProtoSchema,
+  type FileDescriptorSet,
+  FileDescriptorSetSchema,
+} from '@bufbuild/protobuf/wkt'
+import {link} from './link.ts'
+
+/**
+ * The types of a google.protobuf.FileDescriptorSet, whoever made it: a compiler, server reflection, or `cat` of two sets.
+ * JSON names and field types may be left out, type names may be relative, and files may come in any order and more than
+ * once (descriptor.proto); protobuf-es alone expects the form that a compiler writes.
+ * @throws {Error} one line for the operator: what the bytes are instead, or what the set lacks, and what to do
+ */
+export function readSchema(bytes: Uint8Array): FileRegistry {
+  const set = parse(bytes)
+  for (const file of set.file) file.messageType.forEach(addJsonNames)
+  const files = distinct(set.file)
+  refuseMissingImports(files)
+  set.file = link(files, (name, file) => fail(`it lacks the type "${name}" (used in "${file.name}")`))
+  return createFileRegistry(set)
+}
+
+function fail(what: string, cause?: unknown): never {
+  const remedy = 'build the set with "buf build --as-file-descriptor-set -o all.binpb" or "protoc --include_imports"'
+  throw new Error(`${what}: ${remedy}`, {cause})
+}
+
+function parse(bytes: Uint8Array): FileDescriptorSet {
+  let set: FileDescriptorSet
+  try {
+    set = fromBinary(FileDescriptorSetSchema, bytes)
+  } catch (cause) {
+    return fail(formatOf(bytes) ?? `it is none (${(cause as Error).message})`, cause)
+  }
+  // Another file can happen to be protobuf as well, of fields that no set has.
+  const isSet = set.file.length > 0 ? set.file.every(({name}) => name !== '') : !set.$unknown?.length
+  return isSet ? set : fail(formatOf(bytes) ?? 'it is none (it has no files with names)')
+}
+
+const commentsAndSpace = /^(?:\s+|\/\/[^\n]*(?:\n|$)|\/\*[\s\S]*?\*\/)+/
+const declaration = /^(?:syntax|edition|package|import|option|message|enum|service|extend)\b/
+
+/** Another format that is easily taken for a set. */
+function formatOf(bytes: Uint8Array): string | undefined {
+  if (bytes[0] === 0x1f && bytes[1] === 0x8b) return 'it is compressed with gzip'
+  const text = new TextDecoder().decode(bytes)
+  if (/^\s*\{/.test(text)) return 'it is JSON, not binary'
+  if (declaration.test(text.replace(commentsAndSpace, ''))) return 'it is the source of a .proto, not compiled'
+  return undefined
+}
+
+/** The default of json_name, for sets of servers in Python, C++ and Java, and of protoc without it. */
+function addJsonNames(message: DescriptorProto): void {
+  for (const field of message.field) field.jsonName ||= protoCamelCase(field.name)
+  message.nestedType.forEach(addJsonNames)
+}
+
+function distinct(files: readonly FileDescriptorProto[]): Map<string, FileDescriptorProto> {
+  const byName = new Map<string, FileDescriptorProto>()
+  for (const file of files) {
+    const first = byName.get(file.name)
+    if (!first) byName.set(file.name, file)
+    else if (!isSame(first, file)) fail(`it has two different files "${file.name}"`)
+  }
+  return byName
+}
+
+function isSame(left: FileDescriptorProto, right: FileDescriptorProto): boolean {
+  return equals(FileDescriptorProtoSchema, bare(left), bare(right), {unknown: true, registry: createRegistry()})
+}
+
+/** Without comments, and without buf's note whether the file is an import. */
+function bare(file: FileDescriptorProto): FileDescriptorProto {
+  const copy = clone(FileDescriptorProtoSchema, file)
+  clearField(copy, FileDescriptorProtoSchema.field.sourceCodeInfo)
+  delete copy.$unknown
+  return copy
+}
+
+function refuseMissingImports(files: ReadonlyMap<string, FileDescriptorProto>): void {
+  const missing = new Map<string, string>()
+  for (const {name, dependency} of files.values()) {
+    for (const imported of dependency) if (!files.has(imported) && !missing.has(imported)) missing.set(imported, name)
+  }
+  if (missing.size === 0) return
+  const named = [...missing].slice(0, 3).map(([imported, by]) => `"${imported}" (imported by "${by}")`)
+  const more = missing.size > named.length ? ` and ${missing.size - named.length} more` : ''
+  fail(`it lacks ${named.join(', ')}${more}`)
+}
