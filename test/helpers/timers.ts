@@ -12,7 +12,7 @@ const counted = (callback: (...args: unknown[]) => void, ms?: number, ...args: u
     callback(...args)
   }, ms)
   const [, , caller = ''] = from.split('\n')
-  if (/\/src\/(clients|http|functions|transcoding)\/|\/src\/life\.ts/.test(caller)) running.set(timer, from)
+  if (/\/src\/(?!gen\/)/.test(caller)) running.set(timer, from)
   return timer
 }
 

@@ -1,0 +1,289 @@
+import {once} from 'node:events'
+import http2, {
+  type Http2Server,
+  type IncomingHttpHeaders,
+  type ServerHttp2Session,
+  type ServerHttp2Stream,
+} from 'node:http2'
+import type {AddressInfo} from 'node:net'
+import {create, fromBinary, toBinary} from '@bufbuild/protobuf'
+import {RequestSchema, ResponseSchema} from '../../src/gen/ping/ping_pb.js'
+import {Open} from '../open.ts'
+
+const {NGHTTP2_REFUSED_STREAM, NGHTTP2_NO_ERROR, NGHTTP2_INTERNAL_ERROR} = http2.constants
+
+/**
+ * What a call meets. The handler runs in all cases but `refuse` and `http`, and its run is recorded.
+ * `answer`: its answer, after `ms`. `status`: a gRPC status in its place. `refuse`: RST_STREAM with REFUSED_STREAM.
+ * `reset`: RST_STREAM with `code` once the request has been read, after as many messages as said. `stall`: nothing
+ * more, after the headers where `headers` says so. `http`: an answer without gRPC, as of a proxy in front.
+ */
+export type Treatment =
+  | {readonly kind: 'answer'; readonly ms?: number}
+  | {
+      readonly kind: 'status'
+      readonly code: number
+      readonly message?: string
+      readonly metadata?: Record<string, string>
+    }
+  | {readonly kind: 'refuse'}
+  | {readonly kind: 'reset'; readonly code?: number; readonly messages?: number}
+  | {readonly kind: 'stall'; readonly headers?: boolean}
+  | {readonly kind: 'http'; readonly status: number; readonly headers?: Record<string, string>; readonly body?: string}
+
+/** A method: the messages of the request in, those of the answer out. */
+export type Method = (requests: readonly Uint8Array[]) => readonly Uint8Array[]
+
+export interface FaultServerOptions {
+  /** 0: any free port. */
+  readonly port?: number
+  /** SETTINGS_MAX_CONCURRENT_STREAMS of each connection: 100 unless set, as at Google's front ends. */
+  readonly maxStreams?: number
+  /** After as many calls a connection gets a GOAWAY. */
+  readonly closeAfter?: number
+  /** By path; `/ping.PingService/Send` is there unless given. */
+  readonly methods?: Readonly<Record<string, Method>>
+}
+
+/** One run of a handler. */
+export interface Execution {
+  readonly path: string
+  /** The call's `x-request-id`; empty when it has none. */
+  readonly requestId: string
+  /** `grpc-previous-rpc-attempts`, as the client counts them. */
+  readonly previousAttempts: number
+}
+
+const ping: Method = ([request]) => {
+  const {message} = fromBinary(RequestSchema, request ?? new Uint8Array())
+  return [toBinary(ResponseSchema, create(ResponseSchema, {pong: {message}}))]
+}
+
+/**
+ * A gRPC server straight on node:http2, for faults that a gRPC library keeps its user from making. It keeps each
+ * execution of a handler, so that a call that was executed twice is seen.
+ */
+export class FaultServer {
+  readonly executions: Execution[] = []
+  /** What calls meet for which next() has nothing. */
+  treatment: Treatment = {kind: 'answer'}
+  readonly #options: FaultServerOptions
+  readonly #next: Treatment[] = []
+  readonly #sessions = new Open<ServerHttp2Session>()
+  readonly #streams = new Open<ServerHttp2Stream>()
+  readonly #callsOf = new WeakMap<ServerHttp2Session, number>()
+  readonly #timers = new Set<NodeJS.Timeout>()
+  #accepted = 0
+  #most = 0
+  #maxStreams: number
+  #server: Http2Server | undefined
+  #port: number
+
+  /** Use startFaultServer(). */
+  constructor(options: FaultServerOptions) {
+    this.#options = options
+    this.#maxStreams = options.maxStreams ?? 100
+    this.#port = options.port ?? 0
+  }
+
+  get port(): number {
+    return this.#port
+  }
+
+  /** `http://127.0.0.1:PORT` */
+  get url(): string {
+    return `http://127.0.0.1:${this.#port}`
+  }
+
+  /** Connections that are open now, and that have been accepted since the start. */
+  get connections(): {readonly open: number; readonly accepted: number} {
+    return {open: this.#sessions.size, accepted: this.#accepted}
+  }
+
+  /** Calls that are open now, and the most that there were at once. */
+  get calls(): {readonly open: number; readonly most: number} {
+    return {open: this.#streams.size, most: this.#most}
+  }
+
+  /** The `x-request-id`s that more than one run of a handler had. */
+  get doubles(): string[] {
+    const seen = new Set<string>()
+    return this.executions.map(({requestId}) => requestId).filter((id) => id !== '' && seen.size === seen.add(id).size)
+  }
+
+  /** What the next calls meet, one each. */
+  next(...treatments: readonly Treatment[]): void {
+    this.#next.push(...treatments)
+  }
+
+  /** Tells every connection, and those to come, another limit of concurrent streams. */
+  set maxStreams(maxConcurrentStreams: number) {
+    this.#maxStreams = maxConcurrentStreams
+    for (const session of this.#sessions) session.settings({maxConcurrentStreams})
+  }
+
+  /**
+   * GOAWAY on every open connection.
+   * @param options.lastStream `all`: every stream that was begun is still answered; `none`: none was processed;
+   * `unknown`: 2^31-1, as a server sends that will tell later
+   * @param options.code an HTTP/2 error code; NO_ERROR unless set: a server that shuts down in good order
+   */
+  goaway({
+    lastStream = 'all',
+    code = NGHTTP2_NO_ERROR,
+  }: {
+    lastStream?: 'all' | 'none' | 'unknown'
+    code?: number
+  } = {}): void {
+    for (const session of this.#sessions) {
+      const last = {all: session.state.lastProcStreamID ?? 0, none: 0, unknown: 2 ** 31 - 1}[lastStream]
+      session.goaway(code, last)
+    }
+  }
+
+  /** Ends every connection and its calls, without a GOAWAY. */
+  dropConnections(): void {
+    for (const session of this.#sessions) {
+      session.socket?.destroy()
+      session.destroy()
+    }
+  }
+
+  /** As a container that is replaced: by GOAWAY, waiting for the calls in flight, or hard; then listens on the same port. */
+  async restart({hard = false}: {hard?: boolean} = {}): Promise<void> {
+    await this.stop({hard})
+    await this.listen()
+  }
+
+  /** Stops listening and ends the connections; listen() begins again. */
+  async stop({hard = true}: {hard?: boolean} = {}): Promise<void> {
+    const server = this.#server
+    this.#server = undefined
+    if (!server) return
+    const closed = once(server, 'close')
+    server.close()
+    if (hard) this.dropConnections()
+    else for (const session of this.#sessions) session.close()
+    await Promise.all([this.#sessions.idle(), closed])
+  }
+
+  async listen(): Promise<void> {
+    const server = http2.createServer({settings: {maxConcurrentStreams: this.#maxStreams}})
+    server.on('session', (session) => this.#accept(session))
+    server.on('stream', (stream, headers) => this.#serve(stream, headers))
+    server.listen(this.#port, '127.0.0.1')
+    await once(server, 'listening')
+    this.#port = (server.address() as AddressInfo).port
+    this.#server = server
+  }
+
+  async close(): Promise<void> {
+    await this.stop({hard: true})
+    for (const timer of this.#timers) clearTimeout(timer)
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  #accept(session: ServerHttp2Session): void {
+    this.#accepted++
+    this.#sessions.add(session)
+    session.on('close', () => this.#sessions.delete(session))
+    session.on('error', () => {})
+    session.settings({maxConcurrentStreams: this.#maxStreams})
+  }
+
+  #serve(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): void {
+    stream.on('error', () => {})
+    this.#streams.add(stream)
+    this.#most = Math.max(this.#most, this.#streams.size)
+    stream.on('close', () => this.#streams.delete(stream))
+    this.#count(stream.session as ServerHttp2Session)
+    const treatment = this.#next.shift() ?? this.treatment
+    if (treatment.kind === 'refuse') return void stream.close(NGHTTP2_REFUSED_STREAM)
+    if (treatment.kind === 'http') {
+      stream.respond({':status': treatment.status, 'content-type': 'text/html', ...treatment.headers})
+      return void stream.end(treatment.body ?? '')
+    }
+    const chunks: Buffer[] = []
+    stream.on('data', (chunk: Buffer) => chunks.push(chunk))
+    stream.on('end', () => !stream.aborted && this.#run(stream, headers, Buffer.concat(chunks), treatment))
+  }
+
+  #count(session: ServerHttp2Session): void {
+    const calls = (this.#callsOf.get(session) ?? 0) + 1
+    this.#callsOf.set(session, calls)
+    if (calls === this.#options.closeAfter) session.close()
+  }
+
+  #run(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, body: Buffer, treatment: Treatment): void {
+    const path = String(headers[':path'])
+    const method = {'/ping.PingService/Send': ping, ...this.#options.methods}[path]
+    if (!method) return void trailersOnly(stream, 12, `unknown method ${path}`)
+    this.executions.push({
+      path,
+      requestId: String(headers['x-request-id'] ?? ''),
+      previousAttempts: Number(headers['grpc-previous-rpc-attempts'] ?? 0),
+    })
+    const answers = method(unframed(body))
+    if (treatment.kind === 'answer') this.#later(treatment.ms ?? 0, () => answer(stream, answers))
+    else if (treatment.kind === 'status') {
+      trailersOnly(stream, treatment.code, treatment.message ?? '', treatment.metadata)
+    } else if (treatment.kind === 'reset') {
+      reset(stream, answers.slice(0, treatment.messages ?? 0), treatment.code ?? NGHTTP2_INTERNAL_ERROR)
+    } else if (treatment.kind === 'stall' && treatment.headers) stream.respond(responseHead)
+  }
+
+  #later(ms: number, work: () => void): void {
+    if (ms === 0) return void work()
+    const timer = setTimeout(() => {
+      this.#timers.delete(timer)
+      work()
+    }, ms)
+    this.#timers.add(timer)
+  }
+}
+
+const responseHead = {':status': 200, 'content-type': 'application/grpc+proto'} as const
+
+function answer(stream: ServerHttp2Stream, messages: readonly Uint8Array[]): void {
+  if (stream.destroyed) return
+  stream.respond(responseHead, {waitForTrailers: true})
+  stream.on('wantTrailers', () => stream.sendTrailers({'grpc-status': '0'}))
+  stream.end(Buffer.concat(messages.map(framed)))
+}
+
+function reset(stream: ServerHttp2Stream, messages: readonly Uint8Array[], code: number): void {
+  if (messages.length === 0) return void stream.close(code)
+  stream.respond(responseHead)
+  stream.write(Buffer.concat(messages.map(framed)), () => stream.close(code))
+}
+
+function trailersOnly(stream: ServerHttp2Stream, code: number, message: string, metadata = {}): void {
+  if (stream.destroyed) return
+  const status = {'grpc-status': String(code), 'grpc-message': encodeURI(message)}
+  stream.respond({...responseHead, ...status, ...metadata}, {endStream: true})
+}
+
+/** gRPC's Length-Prefixed-Message, uncompressed. */
+function framed(message: Uint8Array): Buffer {
+  const head = Buffer.alloc(5)
+  head.writeUInt32BE(message.length, 1)
+  return Buffer.concat([head, message])
+}
+
+function unframed(body: Buffer): Buffer[] {
+  const messages: Buffer[] = []
+  for (let at = 0; at + 5 <= body.length; at += 5 + body.readUInt32BE(at + 1)) {
+    messages.push(body.subarray(at + 5, at + 5 + body.readUInt32BE(at + 1)))
+  }
+  return messages
+}
+
+/** Starts such a server on a free port of 127.0.0.1. */
+export async function startFaultServer(options: FaultServerOptions = {}): Promise<FaultServer> {
+  const server = new FaultServer(options)
+  await server.listen()
+  return server
+}
