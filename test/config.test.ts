@@ -75,6 +75,66 @@ for (const [env, message] of [
   })
 }
 
+for (const [name, known] of [
+  ['CORS_ORIGIN', 'CORS_ORIGINS'],
+  ['GATEWAY_SERVICE', 'GATEWAY_SERVICES'],
+  ['GATEWAY_DESCRIPTOR_SET', 'GATEWAY_DESCRIPTORS'],
+  ['UPLOAD_BUCKET', 'UPLOAD_BUCKETS'],
+  ['UPLOAD_buckets', 'UPLOAD_BUCKETS'],
+  ['BACKEND_', 'BACKEND_URL'],
+  ['BACKEND_URI', 'BACKEND_URL'],
+  ['BACKEND_URLS', 'BACKEND_URL'],
+  ['BACKEND_URI_REPO', 'BACKEND_URL_REPO'],
+  ['BACKEND_URL_ping_service', 'BACKEND_URL_PING_SERVICE'],
+  ['BACKEND_URL_PING-SERVICE', 'BACKEND_URL_PING_SERVICE'],
+  ['BACKEND_AUDIENCES_REPO', 'BACKEND_AUDIENCE_REPO'],
+] as const) {
+  test(`${name} is refused: ${known} is meant`, (t) => {
+    const error = t.throws(() => readConfig({...https, [name]: 'x'}), {instanceOf: ConfigError})
+    t.is(error?.message, `${name} is not a known variable: did you mean ${known}?`)
+  })
+}
+
+test('every unknown variable has a line, and other programs have theirs', (t) => {
+  const others = {
+    CORS: 'x',
+    PATH: '/bin',
+    STORAGE_CLASS: 'x',
+    EVENT_ID: 'x',
+    AUTH_TOKEN: 'x',
+    GATEWAY: 'x',
+    CORS_ORIGIN: '',
+  }
+  t.notThrows(() => readConfig({...https, ...others}))
+  const error = t.throws(() => readConfig({...https, ...others, CORS_ORIGIN: 'x', GATEWAY_ERROR: 'x'}))
+  t.deepEqual(error?.message.split('\n'), [
+    'CORS_ORIGIN is not a known variable: did you mean CORS_ORIGINS?',
+    'GATEWAY_ERROR is not a known variable: did you mean GATEWAY_ERRORS?',
+  ])
+})
+
+test('a list takes every separator that gcloud passes on', (t) => {
+  for (const text of ['a,b', 'a, b', 'a b', ' a\tb ', 'a;b', 'a|b', 'a\nb', ',a,,b,']) {
+    const {uploadBuckets, corsOrigins, gateway} = readConfig({
+      UPLOAD_BUCKETS: text,
+      CORS_ORIGINS: text,
+      GATEWAY_SERVICES: text,
+    })
+    t.deepEqual(
+      [[...uploadBuckets], [...corsOrigins], gateway.services],
+      [
+        ['a', 'b'],
+        ['a', 'b'],
+        ['a', 'b'],
+      ],
+      text,
+    )
+  }
+  t.throws(() => readConfig({UPLOAD_BUCKETS: ' , '}), {
+    message: 'UPLOAD_BUCKETS=" , ": expected names, separated by commas, semicolons, bars or spaces',
+  })
+})
+
 test('a service without a URL is refused by the names of the variables that it could have', (t) => {
   const config = readConfig({BACKEND_URL_REPO: 'https://repo'})
   t.throws(() => config.backendOf('ping.PingService'), {

@@ -64,6 +64,24 @@ test("README's table of variables is the one that npm run docs writes", (t) => {
   t.is(readme, withConfiguration(readme))
 })
 
+/** What `gcloud topic escaping` says of a dictionary: `^DELIM^` before it replaces the comma. */
+function envVarsOf(command: string): Record<string, string> {
+  const flag = (parse(command) as string[]).find((word) => word.startsWith('--set-env-vars='))
+  const [, delimiter = ',', items = ''] = /^--set-env-vars=(?:\^([^^]+)\^)?(.*)$/.exec(flag ?? '') ?? []
+  return Object.fromEntries(items.split(delimiter).map((item) => item.split(/=(.*)/, 2)))
+}
+
+test.serial('the variables of every deploy are ones that the configuration takes', async (t) => {
+  const {readConfig} = await import('../src/core/config.ts')
+  const commands = [...readme.matchAll(/^gcloud functions deploy (?:.*\\\n)*.*$/gm)].map(([command]) =>
+    envVarsOf(command),
+  )
+  t.true(commands.length >= 3)
+  for (const env of commands) t.notThrows(() => readConfig(env).backendOf('ping.PingService'), JSON.stringify(env))
+  const [lists] = commands.filter((env) => env.GATEWAY_SERVICES)
+  t.deepEqual(readConfig(lists ?? {}).gateway.services, ['ping.PingService', 'Users'])
+})
+
 test.serial('the chat answers each line before the next one is typed', async (t) => {
   const command = requests.find((text) => text.includes('-T .')) ?? ''
   const words = parse(command) as string[]

@@ -1,5 +1,15 @@
 import {isIP} from 'node:net'
-import {assignment, backendUrl, ConfigError, type Env, type LogLevel, read, readAll, wrong} from './settings.ts'
+import {
+  assignment,
+  backendUrl,
+  ConfigError,
+  type Env,
+  type LogLevel,
+  read,
+  readAll,
+  refuseUnknown,
+  wrong,
+} from './settings.ts'
 
 export {ConfigError, type LogLevel}
 
@@ -25,6 +35,8 @@ export interface Config {
   backendOf(name: string): Backend
   /** Every backend that is configured, once each, by its URL. */
   readonly backends: readonly Backend[]
+  /** The services with a URL of their own, each by its name in upper snake case. */
+  readonly ownBackends: readonly string[]
   /** The buckets that upload may read from. */
   readonly uploadBuckets: ReadonlySet<string>
   /** How long the platform gives a request, in ms. */
@@ -67,6 +79,7 @@ export interface GatewayConfig {
  * @throws {ConfigError} naming the variable, its value and what was expected
  */
 export function readConfig(env: Env): Config {
+  refuseUnknown(env)
   // The framework reads it, and would listen on a file of that name.
   read(env, 'PORT')
   const onCloudRun = read(env, 'K_SERVICE') !== undefined
@@ -81,6 +94,7 @@ export function readConfig(env: Env): Config {
       )
     },
     backends: [...new Map([...backends.values()].map((backend) => [backend.url, backend])).values()],
+    ownBackends: [...backends.keys()].filter((service) => service !== ''),
     uploadBuckets: new Set(read(env, 'UPLOAD_BUCKETS')),
     requestTimeout: read(env, 'CLOUD_RUN_TIMEOUT_SECONDS'),
     storageStall: read(env, 'STORAGE_STALL_SECONDS'),

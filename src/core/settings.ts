@@ -1,3 +1,5 @@
+import {closestMatch} from 'leven'
+
 /** A variable whose value we cannot use: stops the start, with one line for the operator. */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError'
@@ -59,13 +61,11 @@ export const backendUrl: Parser<URL> = {
   },
 }
 
+/** Any of the separators, because gcloud's `--set-env-vars` keeps one of them, mostly the comma, for itself. */
 const names: Parser<readonly string[]> = {
-  expected: 'names, separated by commas',
+  expected: 'names, separated by commas, semicolons, bars or spaces',
   parse: (text) => {
-    const items = text
-      .split(',')
-      .map((item) => item.trim())
-      .filter(Boolean)
+    const items = text.split(/[\s,;|]+/).filter(Boolean)
     return items.length > 0 ? items : undefined
   },
 }
@@ -115,7 +115,7 @@ export const settings = {
   },
   UPLOAD_BUCKETS: {
     parser: names,
-    meaning: 'the buckets that `upload` may read from, comma separated',
+    meaning: 'a [list](#lists) of the buckets that `upload` may read from',
     unset: 'none',
   },
   GATEWAY_DESCRIPTORS: {
@@ -125,7 +125,7 @@ export const settings = {
   },
   GATEWAY_SERVICES: {
     parser: names,
-    meaning: 'full names of the services that the gateway serves, comma separated',
+    meaning: 'a [list](#lists) of the full names of the services that the gateway serves',
     unset: 'all',
   },
   GATEWAY_DEFAULT_BINDINGS: {
@@ -151,7 +151,7 @@ export const settings = {
   },
   CORS_ORIGINS: {
     parser: names,
-    meaning: 'origins whose pages may call the gateway, comma separated, or `*`',
+    meaning: 'a [list](#lists) of the origins whose pages may call the gateway, or `*`',
     unset: 'none',
   },
   EVENT_STREAM_PING_SECONDS: {
@@ -240,6 +240,40 @@ export function readAll<N extends SettingName & `${string}<SERVICE>`>(env: Env, 
     found.set(name.slice(prefix.length), parsed(settings[pattern], name, given) as Parsed<N>)
   }
   return found
+}
+
+/** How the names begin that no other program uses: a variable with such a name and without a row is a mistake. */
+const prefixes = ['BACKEND_', 'GATEWAY_', 'UPLOAD_', 'CORS_', 'OPENAPI_', 'RATE_LIMIT']
+
+/**
+ * Refuses variables that look like ours and have no row in the table, because a misspelt one would silently do nothing.
+ * @throws {ConfigError} with a line for each of them that names the nearest known one
+ */
+export function refuseUnknown(env: Env): void {
+  const rows = Object.keys(settings)
+  const unknown = Object.keys(env).filter(
+    (name) =>
+      env[name] && prefixes.some((prefix) => name.startsWith(prefix)) && !rows.some((row) => isNamedBy(row, name)),
+  )
+  if (unknown.length === 0) return
+  const lines = unknown.map((name) => {
+    const known = rows.map((row) => row.replace('<SERVICE>', serviceIn(name, row)))
+    return `${name} is not a known variable: did you mean ${nearest(name, known)}?`
+  })
+  throw new ConfigError(lines.join('\n'))
+}
+
+/** The service that `name` seems to be about, if the row `pattern` is meant: REPO in BACKEND_URI_REPO for BACKEND_URL_<SERVICE>. */
+function serviceIn(name: string, pattern: string): string {
+  const words = name.toUpperCase().split(/[^A-Z0-9]+/)
+  return words.slice(pattern.split('_').length - 1).join('_') || '<SERVICE>'
+}
+
+/** The one of `known` that is spelt most like `name`. */
+export function nearest(name: string, known: readonly string[]): string {
+  const [first = ''] = known
+  const lowerCase = new Map(known.map((each) => [each.toLowerCase(), each]))
+  return lowerCase.get(closestMatch(name.toLowerCase(), [...lowerCase.keys()]) ?? '') ?? first
 }
 
 /** Whether the row `pattern` is about the variable `name`. */

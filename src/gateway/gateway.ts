@@ -20,10 +20,11 @@ import {answersRaw, rawOf} from '../transcoding/responses.ts'
 import type {Binding} from '../transcoding/rules/bindings.ts'
 import {type Match, type Unrouted, unroutedFault} from '../transcoding/rules/router.ts'
 import {streamEncoder} from '../transcoding/streams.ts'
-import {documentPath, loadTranscoder, refuseRulesAt} from './schema.ts'
+import {documentPath, loadTranscoder, refuseRulesAt, refuseUnknownBackends} from './schema.ts'
 
 const {errors, eventStreamPing, authorization} = config.gateway
 const transcoder = loadTranscoder(config.gateway)
+refuseUnknownBackends(transcoder, config)
 const backends = new Map(
   transcoder.bindings.map(({method}) => [method.parent.typeName, config.backendOf(method.parent.typeName)]),
 )

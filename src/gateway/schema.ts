@@ -1,19 +1,25 @@
 import {readFileSync} from 'node:fs'
 import {METHODS} from 'node:http'
 import {join} from 'node:path'
-import {ConfigError, type GatewayConfig} from '../core/config.ts'
+import type {FileRegistry} from '@bufbuild/protobuf'
+import {type Config, ConfigError, type GatewayConfig, upperSnake} from '../core/config.ts'
+import {nearest} from '../core/settings.ts'
 import {type Binding, placeOf} from '../transcoding/rules/bindings.ts'
+import {readSchema} from '../transcoding/schema/schema.ts'
 import {createTranscoder, type Transcoder} from '../transcoding/transcoder.ts'
 
 /** Where the gateway describes what it serves. */
 export const documentPath = '/openapi.json'
+
+/** The schema that is built from proto/. */
+const ownDescriptors = join(import.meta.dirname, '../gen/descriptors.binpb')
 
 /**
  * The transcoder for the schema that is configured.
  * @throws {ConfigError} with a line for each rule that cannot be served
  */
 export function loadTranscoder({descriptors, services, defaultBindings, ignoreUnknown}: GatewayConfig): Transcoder {
-  const path = descriptors ?? join(import.meta.dirname, '../gen/descriptors.binpb')
+  const path = descriptors ?? ownDescriptors
   const made = (() => {
     try {
       return createTranscoder({schema: readFileSync(path), services, defaultBindings, ignoreUnknown})
@@ -22,6 +28,7 @@ export function loadTranscoder({descriptors, services, defaultBindings, ignoreUn
       throw new ConfigError(`GATEWAY_DESCRIPTORS="${path}": expected a FileDescriptorSet: ${why}`)
     }
   })()
+  refuseUnknownServices(made.registry, services ?? [])
   const unserved = made.bindings.filter(({httpMethod}) => !isServed(httpMethod)).map(unservable)
   const problems = [...made.problems, ...unserved, ...problemsAt(made, [documentPath])]
   if (problems.length > 0) throw new ConfigError(problems.join('\n'))
@@ -29,6 +36,49 @@ export function loadTranscoder({descriptors, services, defaultBindings, ignoreUn
   const asked = services ? `GATEWAY_SERVICES="${services}"` : `GATEWAY_DESCRIPTORS="${path}"`
   const wanted = defaultBindings ? 'a method' : 'a google.api.http rule, as GATEWAY_DEFAULT_BINDINGS is false'
   throw new ConfigError(`${asked}: wanted a service with at least ${wanted}`)
+}
+
+/** @throws {ConfigError} with a line for each of `services` that the schema does not have */
+function refuseUnknownServices(registry: FileRegistry, services: readonly string[]): void {
+  const known = servicesOf(registry)
+  const lines = services
+    .filter((name) => !known.includes(name))
+    .map((name) => `GATEWAY_SERVICES: there is no service "${name}": ${suggestion(name, known)} ${listed(known)}`)
+  if (lines.length > 0) throw new ConfigError(lines.join('\n'))
+}
+
+/**
+ * Refuses the URL of a service that neither the served schema nor, for the other functions' sake, proto/ has.
+ * @throws {ConfigError} with a line for each BACKEND_URL_<SERVICE> that is for none
+ */
+export function refuseUnknownBackends({registry}: Transcoder, {ownBackends}: Config): void {
+  const known = servicesOf(registry)
+  const hasNone = (services: readonly string[]) => {
+    const named = new Set(services.map(upperSnake))
+    return (name: string) => !named.has(name)
+  }
+  let unknown = ownBackends.filter(hasNone(known))
+  // Not read before there is a need: it is a large file.
+  if (unknown.length > 0) unknown = unknown.filter(hasNone(servicesOf(readSchema(readFileSync(ownDescriptors)))))
+  const variables = known.map((service) => `BACKEND_URL_${upperSnake(service)}`)
+  const lines = unknown
+    .map((service) => `BACKEND_URL_${service}`)
+    .map((name) => `${name} is for no service of the schema: ${suggestion(name, variables)} ${listed(known)}`)
+  if (lines.length > 0) throw new ConfigError(lines.join('\n'))
+}
+
+function servicesOf(registry: FileRegistry): string[] {
+  return [...registry.files].flatMap(({services}) => services.map(({typeName}) => typeName)).sort()
+}
+
+function suggestion(name: string, known: readonly string[]): string {
+  return known.length > 0 ? `did you mean ${nearest(name, known)}?` : ''
+}
+
+/** As many as a reader reads. */
+function listed(services: readonly string[], most = 50): string {
+  const more = services.length > most ? ` and ${services.length - most} more` : ''
+  return `The schema has ${services.slice(0, most).join(', ') || 'no service'}${more}`
 }
 
 /**

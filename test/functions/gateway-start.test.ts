@@ -213,13 +213,33 @@ for (const [target, rules] of reserved) {
   })
 }
 
-test('a service that nobody declares is refused by its name', async (t) => {
-  const {code, lines} = await refusal({GATEWAY_SERVICES: 'ping.PingService,ping.Pong,no.Such'})
+test('a service that nobody declares is refused by its name, beside the names that there are', async (t) => {
+  using schema = buildSchema({
+    'shop.proto': `${head}
+      service BookstoreService { rpc A(every.Every) returns (every.Every); }
+      service Users { rpc B(every.Every) returns (every.Every); }
+    `,
+  })
+  const env = {GATEWAY_DESCRIPTORS: schema.path, GATEWAY_SERVICES: 'bad.Users, BookstoreService no.Such'}
+  const {code, lines} = await refusal(env)
+  const all = 'The schema has bad.BookstoreService, bad.Users, every.EveryService'
   t.is(code, 1)
-  t.deepEqual(
-    lines.map((line) => /"([^"]+)"/.exec(line)?.[1]),
-    ['ping.Pong', 'no.Such'],
-  )
+  t.deepEqual(lines, [
+    `GATEWAY_SERVICES: there is no service "BookstoreService": did you mean bad.BookstoreService? ${all}`,
+    `GATEWAY_SERVICES: there is no service "no.Such": did you mean bad.Users? ${all}`,
+  ])
+})
+
+test('a URL for a service that the schema does not have is refused, beside the services that it has', async (t) => {
+  using schema = buildSchema({
+    'shop.proto': `${head}service BookstoreService { rpc A(every.Every) returns (every.Every); }`,
+  })
+  const env = {GATEWAY_DESCRIPTORS: schema.path, BACKEND_URL_BOOKSTOR_SERVICE: 'http://localhost:2'}
+  const {code, lines} = await refusal(env)
+  t.is(code, 1)
+  t.deepEqual(lines, [
+    'BACKEND_URL_BOOKSTOR_SERVICE is for no service of the schema: did you mean BACKEND_URL_BOOKSTORE_SERVICE? The schema has bad.BookstoreService, every.EveryService',
+  ])
 })
 
 test('descriptors that cannot be read are refused by their path, with what they are and what to do', async (t) => {
@@ -274,7 +294,14 @@ test('a process of its own serves any descriptors that it is handed', async (t) 
   const functions = await startFunctions({
     target: 'gateway',
     port: 0,
-    env: {PATH: process.env.PATH, ...stack.env, LOG_LEVEL: 'silent', GATEWAY_DESCRIPTORS: schema.path},
+    env: {
+      PATH: process.env.PATH,
+      ...stack.env,
+      LOG_LEVEL: 'silent',
+      GATEWAY_DESCRIPTORS: schema.path,
+      // Not in the schema: other functions that share these variables call it.
+      BACKEND_URL_REPO: 'http://localhost:1',
+    },
     output: 'pipe',
   })
   // The backend has no such service; that it says so is enough to know that it was asked.
