@@ -170,6 +170,15 @@ test('a caller that hung up before a long answer had left is told apart as well'
   t.deepEqual([httpRequest.status, severity, code], [200, 'WARNING', 'CANCELLED'])
 })
 
+test('an answer that its caller did not read in time is recorded as that', async (t) => {
+  await using connection = await connectTo(child.url)
+  connection.socket.pause()
+  connection.get('/long', 'x-request-id: unread', 'x-server-timeout: 0.1')
+  const {severity, message, code, httpRequest} = await recordOf('unread')
+  t.deepEqual([severity, code, httpRequest.status], ['WARNING', 'DEADLINE_EXCEEDED', 200])
+  t.regex(message, /^GET \/long 200 in \d+ ms: The caller had not read the answer by its deadline$/)
+})
+
 test('what a function notes is in its record, and what it logs carries the request’s id and trace', async (t) => {
   const {record} = await ask('/notes', {'x-request-id': 'noted', traceparent: `00-${trace}-00f067aa0ba902b7-01`})
   t.is(record.colour, 'green')

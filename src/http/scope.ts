@@ -13,6 +13,7 @@ import {normalPath} from './normal-path.ts'
 import {contentTypeOf, urlOf} from './original.ts'
 import {requestRecord} from './record.ts'
 import {failure, headersOf, isStream, piece, type Reply, sendable} from './reply.ts'
+import {Responder} from './responder.ts'
 import {passedOn, traceFields} from './trace.ts'
 
 /** The life of one HTTP request, and what it asks. */
@@ -54,6 +55,9 @@ export interface Handler {
 /** What is kept of the function's own timeout, to answer 504 before the platform does, in ms. */
 const toAnswer = 1000
 
+/** How long a request may last, in ms. */
+const longest = config.requestTimeout - toAnswer
+
 /** How long work that was told to end has to end before the answer goes out without it, in ms. */
 const grace = 500
 
@@ -77,11 +81,12 @@ class RequestScope implements Scope {
   readonly id: string
   readonly trace: Readonly<Record<string, string>>
   readonly also: Record<string, string> = {}
-  deadline = Number.POSITIVE_INFINITY
+  deadline = Date.now() + longest
   failure = failure
 
   readonly #request: IncomingMessage
   readonly #response: ServerResponse
+  readonly #responder: Responder
   readonly #began = performance.now()
   readonly #end = new AbortController()
   readonly #begun = new Set<Promise<unknown>>()
@@ -89,13 +94,13 @@ class RequestScope implements Scope {
   #log: Logger | undefined
   #query: URLSearchParams | undefined
   #timer: NodeJS.Timeout | undefined
-  #sent = 0
 
   constructor(request: IncomingMessage, response: ServerResponse) {
     const url = urlOf(request).replace(/^https?:\/\/[^/?]*/i, '')
     const mark = url.indexOf('?')
     this.#request = request
     this.#response = response
+    this.#responder = new Responder(request, response)
     this.method = request.method ?? 'GET'
     this.path = normalPath(mark < 0 ? url : url.slice(0, mark)) || '/'
     this.rawQuery = mark < 0 ? '' : url.slice(mark + 1)
@@ -164,7 +169,7 @@ class RequestScope implements Scope {
       clearTimeout(this.#timer)
       discard(this.#request)
       done.resolve()
-      this.#report(fault ?? (this.#response.writableFinished ? undefined : hungUp()))
+      this.#report(fault ?? (this.#responder.done ? undefined : hungUp()))
     }
   }
 
@@ -181,7 +186,7 @@ class RequestScope implements Scope {
   #startClock(): void {
     this.signal.throwIfAborted()
     if (isStopping()) throw new Fault('UNAVAILABLE', 'The instance is stopping: try again')
-    const timeout = Math.min(callerTimeout(this.headers), config.requestTimeout - toAnswer)
+    const timeout = Math.min(callerTimeout(this.headers), longest)
     this.deadline = Date.now() + timeout
     this.#timer = setTimeout(() => {
       this.#end.abort(new Fault('DEADLINE_EXCEEDED', `No answer within ${timeout / 1000} s`))
@@ -201,26 +206,28 @@ class RequestScope implements Scope {
   /** All that was begun has ended, and then the answer leaves. */
   async #finish(reply: Reply, body: Uint8Array): Promise<void> {
     await this.#close(over)
-    if (this.#response.destroyed) return
+    if (this.#responder.gone) return
     this.#head(reply, isBodiless(reply) ? {} : {'content-length': String(body.byteLength)})
-    this.#sent = this.#sendsBody(reply) ? body.byteLength : 0
-    await this.#flush((sent) => this.#response.end(body, sent))
+    await this.#responder.end(this.deadline, this.#sendsBody(reply) ? body : undefined)
   }
 
   /** The head goes out with the first piece, so that what fails before it is still answered with a status of its own. */
   async #stream(reply: Reply, pieces: AsyncIterator<string | Uint8Array>): Promise<void> {
+    const responder = this.#responder
     try {
       let next = await this.#next(pieces)
       this.#head(reply)
-      for (; !next.done && this.#sendsBody(reply); next = await this.#next(pieces)) await this.#write(next.value)
+      for (; !next.done && this.#sendsBody(reply); next = await this.#next(pieces)) {
+        await responder.write(next.value, this.signal)
+      }
       if (!next.done) this.#leave(pieces)
       await this.#close(over)
-      if (!this.#response.destroyed) await this.#flush((sent) => this.#response.end(sent))
+      await responder.end(this.deadline)
     } catch (error) {
       const fault = Fault.from(error)
       this.#leave(pieces)
       await this.#close(fault)
-      if (this.#response.headersSent) await this.#sayLast(reply.failure?.(fault) ?? '')
+      if (responder.begun) await responder.sayLast(reply.failure?.(fault) ?? '')
       throw fault
     }
   }
@@ -243,7 +250,7 @@ class RequestScope implements Scope {
   #head(reply: Reply, framing: Record<string, string> = {}): void {
     const headers = headersOf(reply)
     const vary = [this.also.vary, headers.vary].flat().filter((name) => name !== undefined)
-    this.#response.writeHead(reply.status ?? 200, {
+    this.#responder.head(reply.status ?? 200, {
       ...this.also,
       ...headers,
       ...(vary.length > 0 && {vary: vary.join(', ')}),
@@ -254,38 +261,15 @@ class RequestScope implements Scope {
     })
   }
 
-  /** Resolves when more may be written. */
-  async #write(bytes: string | Uint8Array): Promise<void> {
-    this.#sent += Buffer.byteLength(bytes)
-    if (this.#response.write(bytes)) return
-    const {promise, resolve} = Promise.withResolvers<void>()
-    this.#response.once('drain', resolve)
-    await within(this.signal, promise).finally(() => this.#response.off('drain', resolve))
-  }
-
-  /** What was written before goes out as well; a caller that has stopped reading is not waited for. */
-  async #sayLast(words: string): Promise<void> {
-    if (this.#response.destroyed) return
-    await atMost(
-      grace,
-      this.#flush((sent) => this.#response.write(words, sent)),
-    )
-  }
-
   /** Answers with `fault` where there is no answer yet, and cuts the one that there is; gives `fault` back. */
   async #fail(fault: Fault): Promise<Fault> {
     await this.#close(fault)
-    if (this.#response.headersSent) this.#cut()
-    const {body, ...head} = this.failure(fault)
-    if (!this.#response.destroyed) await this.#finish(head, Buffer.from(body as string))
+    if (this.#responder.begun) this.#responder.cut()
+    else {
+      const {body, ...head} = this.failure(fault)
+      await this.#finish(head, Buffer.from(body as string))
+    }
     return fault
-  }
-
-  /** What has arrived can not pass for all of it. */
-  #cut(): void {
-    // In HTTP/1.0 a body lasts until the connection closes: only a reset tells that it was cut.
-    if (this.#request.httpVersion === '1.0') this.#request.socket.resetAndDestroy()
-    this.#response.destroy()
   }
 
   /** Tells all that was begun to end, and waits until it has. */
@@ -301,21 +285,13 @@ class RequestScope implements Scope {
     while (this.#begun.size > 0) await Promise.allSettled(this.#begun)
   }
 
-  async #flush(send: (sent: () => void) => void): Promise<void> {
-    const {promise, resolve} = Promise.withResolvers<void>()
-    this.#response.once('close', resolve)
-    send(resolve)
-    await promise
-    this.#response.off('close', resolve)
-  }
-
   #report(fault: Fault | undefined): void {
     const {level, ...record} = requestRecord(this.#request, {
-      status: this.#response.headersSent ? this.#response.statusCode : 499,
+      status: this.#responder.begun ? this.#response.statusCode : 499,
       fault,
       path: this.path,
       url: urlOf(this.#request),
-      bytes: this.#sent,
+      bytes: this.#responder.bytes,
       latency: performance.now() - this.#began,
     })
     this.log[level]({...record.fields, ...this.#notes}, record.message)

@@ -1,11 +1,16 @@
+import {once} from 'node:events'
+import type {Socket} from 'node:net'
 import test from 'ava'
+import {Fault} from '../../src/core/fault.ts'
 import {pause} from '../../src/core/waiting.ts'
+import {requestsInFlight} from '../../src/http/in-flight.ts'
 import {json} from '../../src/http/reply.ts'
+import type {Scope} from '../../src/http/scope.ts'
 import {type App, startApp} from '../helpers/app.ts'
 import {runningTimers} from '../helpers/timers.ts'
 import {isFault} from './answers.ts'
 import {connectTo} from './connection.ts'
-import {aborted, held, never} from './handlers.ts'
+import {aborted, held, never, serverSocket} from './handlers.ts'
 
 let app: App
 test.before(async () => {
@@ -124,4 +129,102 @@ test.serial('an answer that was there before the deadline is sent, though what w
   await using connection = await connectTo(url)
   connection.get('/', 'x-server-timeout: 0.05')
   t.is((await connection.response()).text, '{"all":"well"}')
+})
+
+const large = 64 * 1024 * 1024
+
+/** Pieces until the caller has stopped reading them, and then no more. */
+async function* untilStalled(socket: Promise<Socket>): AsyncGenerator<Buffer> {
+  const {writableLength} = await socket
+  while ((await socket).writableLength <= writableLength) {
+    yield Buffer.alloc(16 * 1024)
+    await new Promise(setImmediate)
+  }
+}
+
+for (const [title, body] of [
+  ['a whole answer', () => Buffer.alloc(large)],
+  [
+    'a stream',
+    async function* () {
+      for (;;) yield Buffer.alloc(64 * 1024)
+    },
+  ],
+  [
+    'a stream of one large piece',
+    async function* () {
+      yield Buffer.alloc(large)
+    },
+  ],
+  ['the end of a stream', untilStalled],
+] as const) {
+  test.serial(`${title} that nobody reads is dropped at the deadline`, async (t) => {
+    const accepted = serverSocket()
+    const {url} = await app.serve(() => ({body: body(accepted)}))
+    await using connection = await connectTo(url)
+    connection.socket.pause()
+    connection.get('/', 'x-server-timeout: 0.3')
+    const socket = await accepted
+    await once(socket, 'close')
+    t.is(socket.writableLength, 0)
+    connection.socket.resume()
+    const {status, whole} = await connection.response()
+    t.deepEqual({status, whole}, {status: 200, whole: false})
+  })
+}
+
+test.serial('a failure that nobody reads is dropped as well', async (t) => {
+  const {url} = await app.serve(() => {
+    throw new Fault('NOT_FOUND', 'x'.repeat(large))
+  })
+  const accepted = serverSocket()
+  await using connection = await connectTo(url)
+  connection.socket.pause()
+  connection.get('/', 'x-server-timeout: 0.1')
+  await once(await accepted, 'close')
+  connection.socket.resume()
+  t.false((await connection.response()).whole)
+})
+
+test.serial('an answer that waits in line behind another has its time from when its turn comes', async (t) => {
+  const {handler, scope, reply} = held()
+  const second = Promise.withResolvers<Scope>()
+  const {url} = await app.serve((one) => {
+    if (one.path === '/1') return handler(one)
+    second.resolve(one)
+    return json({all: 'well'})
+  })
+  await using connection = await connectTo(url)
+  connection.get('/1')
+  connection.get('/2', 'x-server-timeout: 0.05')
+  await scope
+  const {deadline} = await second.promise
+  while (Date.now() < deadline + 1000) await new Promise((resolve) => setTimeout(resolve, 20))
+  reply(json({first: true}))
+  t.is((await connection.response()).text, '{"first":true}')
+  t.is((await connection.response()).text, '{"all":"well"}')
+})
+
+test.serial('a stream that breaks while it waits in line behind another answer is cut in its turn', async (t) => {
+  const {handler, scope, reply} = held()
+  const {url} = await app.serve((one) => {
+    if (one.path === '/1') return handler(one)
+    return {
+      body: (async function* () {
+        yield 'first'
+        throw new Fault('DATA_LOSS', 'Lost it')
+      })(),
+    }
+  })
+  await using connection = await connectTo(url)
+  connection.get('/1')
+  connection.get('/2')
+  await scope
+  while (requestsInFlight() < 2) await new Promise(setImmediate)
+  while (requestsInFlight() > 1) await new Promise(setImmediate)
+  reply(json({first: true}))
+  t.is((await connection.response()).text, '{"first":true}')
+  const {text, whole} = await connection.response()
+  t.deepEqual({text, whole}, {text: 'first', whole: false})
+  await connection.closed
 })

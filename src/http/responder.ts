@@ -1,0 +1,108 @@
+import type {IncomingMessage, ServerResponse} from 'node:http'
+import {Fault} from '../core/fault.ts'
+import {atMost, within} from '../core/waiting.ts'
+
+/** How long a caller has to take an answer that is written after its deadline, a failure's above all, in ms. */
+const leastToTake = 500
+
+/** The only writer of a response. Nothing that it holds outlives the deadline: what the caller does not take by then is dropped. */
+export class Responder {
+  /** Bytes of the body that were written. */
+  bytes = 0
+  readonly #request: IncomingMessage
+  readonly #response: ServerResponse
+
+  constructor(request: IncomingMessage, response: ServerResponse) {
+    this.#request = request
+    this.#response = response
+  }
+
+  /** Whether an answer has begun. */
+  get begun(): boolean {
+    return this.#response.headersSent
+  }
+
+  /** Whether there is nobody to answer any more. */
+  get gone(): boolean {
+    return this.#response.destroyed
+  }
+
+  /** Whether all of the answer has left. */
+  get done(): boolean {
+    return this.#response.writableFinished
+  }
+
+  head(status: number, headers: Record<string, string | string[]>): void {
+    this.#response.writeHead(status, headers)
+  }
+
+  /**
+   * Resolves when more may be written.
+   * @throws {Fault} `signal`'s reason; one that says so when it was the deadline, and the caller was not reading
+   */
+  async write(bytes: string | Uint8Array, signal: AbortSignal): Promise<void> {
+    this.bytes += Buffer.byteLength(bytes)
+    const {promise, resolve} = Promise.withResolvers<void>()
+    if (this.#response.write(bytes, () => resolve())) return
+    await within(signal, promise).catch((fault: Fault) => {
+      throw fault.code === 'DEADLINE_EXCEEDED' ? unread() : fault
+    })
+  }
+
+  /**
+   * Ends the response, with `body` as the last of it, and resolves when all of it has left or the caller has gone.
+   * @throws {Fault} when it has not left by `deadline`, in ms since the epoch: the connection has been cut then
+   */
+  async end(deadline: number, body?: Uint8Array): Promise<void> {
+    if (this.gone) return
+    this.bytes += body?.byteLength ?? 0
+    const left = this.#left((left) => this.#response.end(body, left))
+    // Mostly the kernel takes all of it at once. One that waits in line behind another answer has yet to be asked for.
+    if (this.#response.writableLength > 0) await this.#turn()
+    if (this.#response.writableLength === 0) return await left
+    if (await atMost(Math.max(deadline - Date.now(), leastToTake), left)) return
+    this.cut()
+    throw unread()
+  }
+
+  /** `words` as the last of an answer that will be cut. */
+  async sayLast(words: string): Promise<void> {
+    if (this.gone) return
+    await atMost(
+      leastToTake,
+      this.#left((left) => this.#response.write(words, left)),
+    )
+  }
+
+  /** Cuts the connection, when all answers before this one have left: what arrived of this one cannot pass for all of it. */
+  cut(): void {
+    const {socket} = this.#response
+    // Node gives a response that waits in line the connection in the end, also when it is destroyed: nobody would end it then.
+    if (!socket) this.#response.once('socket', () => setImmediate(() => this.cut()))
+    // In HTTP/1.0 a body lasts until the connection closes: only a reset tells that it was cut. And the kernel keeps what
+    // the caller does not read, unless it is told to drop it.
+    else if (this.#request.httpVersion === '1.0' || socket.writableLength > 0) socket.resetAndDestroy()
+    else socket.destroy()
+  }
+
+  /** Resolves when this response is the one that is being sent, or is over. */
+  async #turn(): Promise<void> {
+    if (this.#response.socket || this.gone) return
+    const {promise, resolve} = Promise.withResolvers<void>()
+    this.#response.once('socket', () => setImmediate(resolve)).once('close', resolve)
+    await promise
+  }
+
+  /** Resolves when what `send` writes has left, or can not any more. */
+  async #left(send: (left: () => void) => void): Promise<void> {
+    const {promise, resolve} = Promise.withResolvers<void>()
+    this.#response.once('close', resolve)
+    send(resolve)
+    await promise
+    this.#response.off('close', resolve)
+  }
+}
+
+function unread(): Fault {
+  return new Fault('DEADLINE_EXCEEDED', 'The caller had not read the answer by its deadline', {http: 499})
+}
