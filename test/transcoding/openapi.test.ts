@@ -168,6 +168,7 @@ const places: [key: string, rules: RuleInit[], places: string[]][] = [
   ['a variable', [{get: '/v1/{name}'}], ['GET /v1/{name}']],
   ['a nested variable', [{get: '/v1/{child.name}/x'}], ['GET /v1/{child.name}/x']],
   ['a verb', [{post: '/v1/{name}:archive', body: '*'}], ['POST /v1/{name}:archive']],
+  ['several verbs', [{post: '/v1/{name}:undo:a%3Ab', body: '*'}], ['POST /v1/{name}:undo:a%3Ab']],
   ['a variable of segments', [{get: '/v1/{name=shelves/*}'}], ['GET /v1/shelves/{shelvesId}']],
   [
     'a variable of many segments',

@@ -1,6 +1,8 @@
 import test from 'ava'
+import fc from 'fast-check'
 import {Fault} from '../../src/core/fault.ts'
-import {unroutedFault} from '../../src/transcoding/rules/router.ts'
+import {type Route, Router, unroutedFault} from '../../src/transcoding/rules/router.ts'
+import {parseTemplate} from '../../src/transcoding/rules/templates.ts'
 import {transcode} from './schema.ts'
 
 const rules = [
@@ -16,6 +18,11 @@ const rules = [
   {get: '/lit/a%2Fb'},
   {get: '/lit/%C3%A9'},
   {get: '/all/**'},
+  {get: '/v8/{name}:undo'},
+  {get: '/v8/{name}:undo:now'},
+  {get: '/v8/{name}:a%3Ab'},
+  {get: '/v9/{name=**}'},
+  {get: '/v9/{name=**}:try:again'},
 ]
 
 /** "Matching happens on the raw path": path, rule (null for 404), name, renamed. */
@@ -63,6 +70,24 @@ const matches: [key: string, path: string, rule: string | null, name?: string, r
   ['verb', '/v1/a:b:archive', '/v1/{name}:archive', 'a:b'],
   ['verb: colon included', '/v1/a:other', '/v1/{name}', 'a:other'],
   ['verb: colon included', '/v1/a:archive:x', '/v1/{name}', 'a:archive:x'],
+  ['several verbs', '/v8/a:undo:now', '/v8/{name}:undo:now', 'a'],
+  ['several verbs', '/v8/a:undo', '/v8/{name}:undo', 'a'],
+  ['several verbs: the longest that is bound', '/v8/a:b:undo:now', '/v8/{name}:undo:now', 'a:b'],
+  ['several verbs: all of them', '/v8/a:now', null],
+  ['several verbs: in their order', '/v8/a:now:undo', '/v8/{name}:undo', 'a:now'],
+  ['several verbs: %3A is none', '/v8/a:undo%3Anow', null],
+  ['several verbs: %3A is none', '/v8/a:a%3ab', '/v8/{name}:a%3Ab', 'a'],
+  ['several verbs: %3A is none', '/v8/a:a:b', null],
+  ['several verbs: escaped', '/v8/a:%75ndo:n%6Fw', '/v8/{name}:undo:now', 'a'],
+  ['several verbs: after `**`', '/v9/a/b:try:again', '/v9/{name=**}:try:again', 'a/b'],
+  ['several verbs: after `**`', '/v9:try:again', '/v9/{name=**}:try:again', ''],
+  ['several verbs: an empty segment', '/v8/:undo:now', null],
+  ['a verb of other paths claims nothing', '/v1/a:cancel', '/v1/{name}', 'a:cancel'],
+  ['a verb of other paths claims nothing', '/v1/a:undo:now', '/v1/{name}', 'a:undo:now'],
+  ['a verb of other paths claims nothing', '/v1/:cancel', '/v1/{name}', ':cancel'],
+  ['a verb of other paths claims nothing', '/v1/a:cancel:archive', '/v1/{name}:archive', 'a:cancel'],
+  ['a verb of other paths claims nothing', '/v9/a:archive', '/v9/{name=**}', 'a:archive'],
+  ['a verb of other paths claims nothing', '/v3/o/a:purge', '/v3/{name=o/**}', 'o/a:purge'],
   ['verb: last segment only', '/c/a:archive/d', '/c/{name}/d', 'a:archive'],
   ['verb: a registered one is claimed', '/c/x/d:archive', null],
   ['no such path', '/', null],
@@ -148,12 +173,16 @@ const methods = transcode([
   {delete: '/any'},
   {get: '/any'},
   {patch: '/only/{name}:verb'},
+  {get: '/both/{name}'},
+  {post: '/both/{name}:verb', body: '*'},
 ])
 
 /** HTTP method, path, and the rule or the status with its Allow. */
 const byMethod: [key: string, method: string, path: string, outcome: string][] = [
   ['405 with Allow', 'POST', '/a', '405 GET, HEAD, OPTIONS, PURGE, PUT'],
   ['405 with Allow', 'GET', '/only/x:verb', '405 OPTIONS, PATCH'],
+  ['405: a verb is one whatever the method', 'GET', '/both/x:verb', '405 OPTIONS, POST'],
+  ['405: a colon that is none', 'PUT', '/both/x:other', '405 GET, HEAD, OPTIONS'],
   ['404', 'GET', '/only/x', '404 '],
   ['404', 'OPTIONS', '/b', '404 '],
   ['HEAD answers as GET', 'HEAD', '/a', 'get: "/a" head'],
@@ -181,4 +210,49 @@ test('a 405 as a fault has the Allow header, a 404 names the path', (t) => {
   t.like(known, {http: 405, message: 'Cannot POST "/a": it takes GET, HEAD', headers: {allow: 'GET, HEAD'}})
   const unknown = unroutedFault({status: 404, allow: []}, 'GET', '/b')
   t.like(unknown, {http: 404, code: 'NOT_FOUND', message: 'Cannot find "/b": no method is bound to this path'})
+})
+
+const segments = fc.array(fc.constantFrom('a', 'b', '*', '*'), {minLength: 1, maxLength: 3})
+const verbs = fc.constantFrom('', '', ':x', ':y', ':x:y', ':y:x', ':x:x:y')
+const template = fc
+  .record({segments, rest: fc.constantFrom('', '', '/**', '/**/a'), verb: verbs})
+  .map(({segments, rest, verb}) => `/${segments.join('/')}${rest}${verb}`)
+const routes = fc.array(fc.record({httpMethod: fc.constantFrom('GET', 'POST'), template}), {maxLength: 8})
+const path = fc
+  .array(fc.constantFrom('a', 'b', 'c', '', 'a:x', ':y'), {minLength: 1, maxLength: 4})
+  .chain((parts) =>
+    fc.constantFrom('', ':x', ':y', ':x:y', ':z', ':x:x:y', ':').map((verb) => `/${parts.join('/')}${verb}`),
+  )
+
+/** Whether `template` takes `path`, by a regular expression: an own reading of the grammar. */
+function takes(template: string, path: string): boolean {
+  const [, segments = '', verb = ''] = /^([^:]*)(.*)$/.exec(template)!
+  const pattern = segments.replaceAll('/**', '(?:/REST)?').replaceAll('*', '[^/]+').replaceAll('REST', '.*')
+  return new RegExp(`^${pattern}${verb}$`).test(path)
+}
+
+test('a verb is the longest that a template has which takes the path: random templates and paths', (t) => {
+  fc.assert(
+    fc.property(routes, fc.array(path, {maxLength: 8}), (routes, paths) => {
+      const router = new Router<Route>()
+      const added: Route[] = routes
+        .map(({httpMethod, template}) => ({httpMethod, template: parseTemplate(template)}))
+        .filter((route) => router.add(route) === undefined)
+      for (const path of paths) {
+        const taking = added.filter(({template}) => takes(template.source, path))
+        const longest = Math.max(...taking.map(({template}) => template.verb.length))
+        const bound = taking.filter(({template}) => template.verb.length === longest)
+        const match = router.route('GET', path)
+        const expected = bound.filter(({httpMethod}) => httpMethod === 'GET')
+        if ('status' in match) {
+          // An empty name before a verb is 404, though without the verb a name with a colon would take the path.
+          if (match.status === 404 && /\/:[^/]*$/.test(path)) continue
+          t.deepEqual([match.status, expected.length], [bound.length > 0 ? 405 : 404, 0], path)
+        } else {
+          t.true(expected.includes(match.binding), `${path} by ${match.binding.template.source}`)
+        }
+      }
+    }),
+    {numRuns: 500},
+  )
 })

@@ -66,7 +66,7 @@ function pathParameter(placement: Placement, parameter: PathParameter, schemas: 
 /** What a variable spans of the path as it is rendered, where a `**` may be more than one segment. */
 function spanOf({binding: {template}, path}: Placement, variable: number): string {
   const {start, end} = template.variables[variable]!
-  const segments = path.slice(1, template.verb ? path.lastIndexOf(':') : undefined).split('/')
+  const segments = path.slice(1, template.verb ? path.indexOf(':', path.lastIndexOf('/')) : undefined).split('/')
   const stretch = segments.length - template.segments.length
   const isAfter = (index: number) => template.rest >= 0 && template.rest < index
   return segments.slice(start + (isAfter(start) ? stretch : 0), end + (isAfter(end) ? stretch : 0)).join('/')

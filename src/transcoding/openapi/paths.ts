@@ -1,5 +1,5 @@
 import type {Binding} from '../rules/bindings.ts'
-import type {Variable} from '../rules/templates.ts'
+import type {Template, Variable} from '../rules/templates.ts'
 import {pathMethods} from './document.ts'
 
 /** A parameter of a path: one wildcard of a template. */
@@ -107,8 +107,12 @@ function render({template}: Binding, stretch: number): Rendered {
       segments.push(`{${parameter.name}}`)
     }
   }
-  const path = `/${segments.join('/')}${template.verb && `:${escapeSegment(template.verb)}`}`
+  const path = `/${segments.join('/')}${template.verb && `:${verbPath(template)}`}`
   return {shape: path.replace(/\{[^}]*\}/g, '{}'), path, parameters}
+}
+
+function verbPath({verb}: Template): string {
+  return verb.split(':').map(decodeURIComponent).map(escapeSegment).join(':')
 }
 
 function nameOf(before: {kind: string; text?: string} | undefined, index: number, variable: Variable | undefined) {

@@ -1,6 +1,6 @@
 import {Fault} from '../../core/fault.ts'
 import {decodePercent, decodeSegments} from './percent.ts'
-import type {Segment, Template, Variable} from './templates.ts'
+import {type Segment, type Template, type Variable, verbKey} from './templates.ts'
 
 /** What a route needs to be found by. */
 export interface Route {
@@ -30,8 +30,10 @@ export interface Unrouted {
  */
 export class Router<R extends Route> {
   readonly #roots = new Map<string, Node<R>>()
-  /** Only these begin a verb: any other colon belongs to its segment (ours). */
+  /** Only these can be verbs: any other colon belongs to its segment (ours). */
   readonly #verbs = new Set<string>()
+  /** The most colons that one of them has, its first one included. */
+  #mostColons = 0
   /** Templates of one layout share one, so that a lookup touches little memory however many routes there are. */
   readonly #layouts = new Map<string, Layout>()
 
@@ -46,7 +48,10 @@ export class Router<R extends Route> {
     }))
     const end = getOrMake(this.#roots, httpMethod, () => new Node<R>()).place(template.segments)
     const taken = end.put(verb, {route, layout})
-    if (!taken && verb) this.#verbs.add(verb)
+    if (!taken && verb) {
+      this.#verbs.add(verb)
+      this.#mostColons = Math.max(this.#mostColons, verb.split(':').length)
+    }
     return taken?.route
   }
 
@@ -55,8 +60,29 @@ export class Router<R extends Route> {
    * @throws Fault 400 for a path that is not percent-encoded UTF-8.
    */
   route(httpMethod: string, path: string): Match<R> | Unrouted {
-    if (path[0] !== '/') return {status: 404, allow: []}
-    const target = this.#target(path)
+    if (path[0] !== '/') return unknown
+    const raw = path.slice(1).split('/')
+    const whole = {raw, texts: raw.map(plain), verb: ''}
+    return this.#routeVerb(httpMethod, whole) ?? this.#routeTarget(httpMethod, whole) ?? unknown
+  }
+
+  /** By the longest verb that is bound to this very path, by whatever HTTP method: of others the colon claims nothing. */
+  #routeVerb(httpMethod: string, {raw, texts}: Target): Match<R> | Unrouted | undefined {
+    const last = raw[raw.length - 1]!
+    for (const colon of lastColons(last, this.#mostColons)) {
+      const verb = writtenVerb(last.slice(colon + 1))
+      if (!this.#verbs.has(verb)) continue
+      const segment = last.slice(0, colon)
+      const target = {raw: raw.with(-1, segment), texts: texts.with(-1, plain(segment)), verb}
+      const found = this.#routeTarget(httpMethod, target)
+      if (found) return found
+      // An empty segment is no name, with a verb after it neither.
+      if (segment === '' && this.#allow({...target, mayBeEmpty: true}).length > 0) return unknown
+    }
+    return undefined
+  }
+
+  #routeTarget(httpMethod: string, target: Target): Match<R> | Unrouted | undefined {
     const own = this.#find(httpMethod, target)
     if (own) return matched(own, target, false)
     const got = httpMethod === 'HEAD' && this.#find('GET', target)
@@ -64,18 +90,8 @@ export class Router<R extends Route> {
     const any = this.#find('*', target)
     if (any) return matched(any, target, false)
     const allow = this.#allow(target)
-    if (allow.length === 0) return {status: 404, allow}
+    if (allow.length === 0) return undefined
     return {status: httpMethod === 'OPTIONS' ? 204 : 405, allow}
-  }
-
-  #target(path: string): Target {
-    const raw = path.slice(1).split('/')
-    const last = raw[raw.length - 1]!
-    const colon = last.lastIndexOf(':')
-    const verb = colon < 0 ? '' : plain(last.slice(colon + 1))
-    if (!verb || !this.#verbs.has(verb)) return {raw, texts: raw.map(plain), verb: ''}
-    raw[raw.length - 1] = last.slice(0, colon)
-    return {raw, texts: raw.map(plain), verb}
   }
 
   #find(httpMethod: string, target: Target): Leaf<R> | undefined {
@@ -101,11 +117,30 @@ export function unroutedFault({status, allow}: Unrouted, httpMethod: string, pat
   })
 }
 
+const unknown: Unrouted = {status: 404, allow: []}
+
 /** A path taken apart: the raw segments for captures, the decoded ones for literals. */
 interface Target {
   raw: readonly string[]
   texts: readonly string[]
   verb: string
+  /** Whether `*` takes an empty segment as well: never, but to see what a path would be with a name in its place. */
+  mayBeEmpty?: boolean
+}
+
+/** Where the last `count` colons of `text` are, from the left. */
+function lastColons(text: string, count: number): number[] {
+  const colons: number[] = []
+  for (let at = text.lastIndexOf(':'); at >= 0 && colons.length < count; at = text.lastIndexOf(':', at - 1)) {
+    colons.unshift(at)
+    if (at === 0) break
+  }
+  return colons
+}
+
+/** What follows a colon, as a verb of a template: `%3A` is none that begins another verb. */
+function writtenVerb(raw: string): string {
+  return /^[\w.:-]*$/.test(raw) ? raw : verbKey(raw.split(':').map(plain))
 }
 
 /** Where the variables of a template are: all that a capture needs of it. */
@@ -172,7 +207,7 @@ class Node<R> extends End<R> {
   }
 
   #findStar(text: string, target: Target, index: number): Leaf<R> | undefined {
-    const star = text === '' ? undefined : this.#star
+    const star = text === '' && !target.mayBeEmpty ? undefined : this.#star
     return star?.find(target, index + 1) ?? this.#findRest(target, index)
   }
 

@@ -16,14 +16,18 @@ export interface Template {
   source: string
   segments: readonly Segment[]
   variables: readonly Variable[]
-  /** The custom verb after the last `:`, decoded; empty when there is none. */
+  /**
+   * What follows the first `:` of the last segment, as verbKey() has it: `cancel`, or `cancel:now` where several verbs are
+   * written. Empty when there is none.
+   */
   verb: string
   /** The index of the `**` in `segments`, or -1. */
   rest: number
 }
 
 /**
- * Parses by the grammar of google/api/http.proto; beyond it, literals may follow a `**` (ours).
+ * Parses by the grammar of google/api/http.proto. Beyond it, literals may follow a `**`, and several verbs may stand one
+ * after the other, as in APIs of Google (ours).
  * @throws Error whose message says where it stopped and what was wanted there.
  */
 export function parseTemplate(source: string): Template {
@@ -35,10 +39,15 @@ export function parseTemplate(source: string): Template {
   return {source, segments, variables, verb, rest}
 }
 
+/** A verb, or several with `:` between them, in the one spelling in which two of them can be compared. */
+export function verbKey(verbs: readonly string[]): string {
+  return verbs.map(encodeURIComponent).join(':')
+}
+
 /** A template's shape: two bindings of one shape cannot both be reached. */
 export function shapeOf({segments, verb}: Template): string {
   const path = segments.map((segment) => (segment.kind === 'literal' ? encodeURIComponent(segment.text) : segment.kind))
-  return `/${path.join('/')}${verb && `:${encodeURIComponent(verb)}`}`
+  return `/${path.join('/')}${verb && `:${verb}`}`
 }
 
 /** What RFC 3986 allows in a segment, less `*` and `:`, which mean something here, and what lies outside ASCII. */
@@ -58,9 +67,10 @@ class Parser {
   template() {
     if (!this.#take('/')) this.#fail('"/"')
     this.#list(false)
-    const verb = this.#take(':') ? this.#literal('a verb') : ''
-    if (this.#at < this.#source.length) this.#fail(verb ? 'the end' : '"/", ":" or the end')
-    return {segments: this.#segments, variables: this.#variables, verb}
+    const verbs: string[] = []
+    while (this.#take(':')) verbs.push(this.#literal('a verb'))
+    if (this.#at < this.#source.length) this.#fail(verbs.length > 0 ? 'the end' : '"/", ":" or the end')
+    return {segments: this.#segments, variables: this.#variables, verb: verbKey(verbs)}
   }
 
   #list(inVariable: boolean) {
