@@ -215,10 +215,16 @@ for (const [env, backend] of [
 ] as const) {
   test(`${JSON.stringify(env)} is a backend`, (t) => {
     const config = readConfig(env)
-    t.deepEqual(config.backendOf('ping.PingService'), backend)
-    t.deepEqual(config.backends, [backend])
+    const whole = {...backend, tokenHeader: 'authorization'}
+    t.deepEqual(config.backendOf('ping.PingService'), whole)
+    t.deepEqual(config.backends, [whole])
   })
 }
+
+test('where authorization of callers is forwarded, our ID token has a header of its own', (t) => {
+  const {backendOf} = readConfig({...https, GATEWAY_FORWARD_AUTHORIZATION: 'true'})
+  t.is(backendOf('any').tokenHeader, 'x-serverless-authorization')
+})
 
 test('a service with a URL of its own has that, and an audience of its own', (t) => {
   const config = readConfig({

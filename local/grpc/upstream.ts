@@ -80,7 +80,7 @@ export class UpstreamClient {
 
 function passedOn(metadata: Metadata): Metadata {
   const passed = new Metadata()
-  for (const name of ['authorization', 'x-request-id', 'traceparent']) {
+  for (const name of ['authorization', 'x-serverless-authorization', 'x-request-id', 'traceparent']) {
     for (const value of metadata.get(name)) passed.add(name, value)
   }
   return passed

@@ -21,6 +21,8 @@ export interface Call {
   /** What is sent; sent on only as fast as the backend takes it. */
   requests: Requests
   readonly metadata: Metadata
+  /** Our ID token that it carries. */
+  idToken?: string
   /** In ms since the epoch. */
   deadline: number
   serialize: (message: Message) => Uint8Array

@@ -1,5 +1,6 @@
 import {Fault} from '../core/fault.ts'
 import {type Life, over} from '../core/life.ts'
+import {explainLateness} from '../core/waiting.ts'
 import {credentials} from './credentials.ts'
 
 interface Token {
@@ -12,7 +13,7 @@ interface Token {
 
 /** A token is refreshed this long before it expires, in ms, or halfway there when it has less to live. */
 const refreshBefore = 5 * 60_000
-/** How long a request that holds a token which still serves waits for a better one, in ms. */
+/** How long a request that holds a token which still serves waits for a better one, in ms, or half of what it has left. */
 const patience = 2000
 /** How long after a failed refresh the next one is tried, in ms. */
 const pauseAfterFailure = 10_000
@@ -43,7 +44,8 @@ export class IdTokenSource {
     if (!token || now >= token.expires) return (await this.#wait(waiter, waiter.deadline)).value
     if (now < this.#notBefore) return token.value
     try {
-      return (await this.#wait(waiter, Math.min(waiter.deadline, now + patience))).value
+      const until = now + Math.min(patience, (waiter.deadline - now) / 2)
+      return (await this.#wait(waiter, until)).value
     } catch (error) {
       if (waiter.signal.aborted || Date.now() >= token.expires) throw error
       this.#notBefore = Date.now() + pauseAfterFailure
@@ -69,6 +71,7 @@ export class IdTokenSource {
     const timer = setTimeout(() => giveUp.reject(this.#late()), Math.max(0, Math.min(until - Date.now(), 2 ** 31 - 1)))
     if (signal.aborted) onAbort()
     signal.addEventListener('abort', onAbort, {once: true})
+    using _ = explainLateness(signal, () => this.#late())
     try {
       return await Promise.race([fetch.promise, giveUp.promise])
     } finally {

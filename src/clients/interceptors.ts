@@ -37,15 +37,17 @@ const deadline: Interceptor = (call, next) => {
   return next(call)
 }
 
-/** The call carries an ID token for the backend's audience. */
+/**
+ * The call carries an ID token for the backend's audience. What a function sends as `authorization` of its own keeps its
+ * place.
+ */
 const idToken: Interceptor = async function* (call, next) {
-  const {audience} = call.backend
+  const {audience, tokenHeader} = call.backend
   if (audience) {
     const {signal, log} = call.life
-    const token = await idTokensFor(audience).token({signal, log, deadline: call.deadline})
-    // Where the caller's own has its place, Cloud Run takes ours from a header that it does not hand on.
-    const key = call.metadata.get('authorization').length > 0 ? 'x-serverless-authorization' : 'authorization'
-    call.metadata.set(key, `Bearer ${token}`)
+    call.idToken = await idTokensFor(audience).token({signal, log, deadline: call.deadline})
+    const taken = call.metadata.get('authorization').length > 0
+    call.metadata.set(taken ? 'x-serverless-authorization' : tokenHeader, `Bearer ${call.idToken}`)
   }
   yield* next(call)
 }

@@ -43,13 +43,16 @@ function endingOf({details}: StatusObject): Ending | undefined {
   return endings.find(([pattern]) => pattern.test(details))?.[1]
 }
 
+/** What a server says whose own clock ended the call. */
+const ofDeadline: ReadonlySet<number> = new Set([status.CANCELLED, status.DEADLINE_EXCEEDED, status.INTERNAL])
+
 /**
  * Whether the deadline ended the call. A server that keeps the deadline itself resets the call, or says CANCELLED or
  * INTERNAL, a moment before our own timer fires (grpc-go's client looks at the clock in the same way).
  */
 function metDeadline({code}: StatusObject, {deadline}: Call, ending: Ending | undefined): boolean {
   if (ending === 'too large' || ending === 'unreadable' || Date.now() < deadline - clockSkew) return false
-  return ending !== undefined || code === status.CANCELLED || code === status.INTERNAL
+  return ending !== undefined || ofDeadline.has(code)
 }
 
 /** What the service itself said. */
@@ -102,7 +105,7 @@ function late(end: StatusObject, call: Call): Fault {
 function notGrpc(http: number, end: StatusObject, call: Call): Fault {
   const {url, audience} = call.backend
   if (http === 401 || http === 403) {
-    if (audience) idTokensFor(audience).forget(tokenOf(call))
+    if (audience && call.idToken) idTokensFor(audience).forget(call.idToken)
     return new Fault('UNAVAILABLE', `The backend of ${nameOf(call)} turned this function away`, {
       http: 502,
       reason: http === 401 ? 'BACKEND_UNAUTHENTICATED' : 'BACKEND_PERMISSION_DENIED',
@@ -131,10 +134,6 @@ function unanswered(end: StatusObject, call: Call): Fault {
 function challengeOf(end: StatusObject, {header}: Call): Record<string, string> {
   const [challenge] = [end.metadata, header].flatMap((metadata) => metadata?.get('www-authenticate') ?? [])
   return end.code === status.UNAUTHENTICATED && challenge ? {'www-authenticate': String(challenge)} : {}
-}
-
-function tokenOf({metadata}: Call): string {
-  return String(metadata.get('authorization')[0] ?? '').replace(/^Bearer /, '')
 }
 
 function nameOf({method}: Call): string {

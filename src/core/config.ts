@@ -24,6 +24,11 @@ export interface Backend {
   readonly tls: boolean
   /** The audience of the ID token that each call carries; undefined: none is sent. */
   readonly audience: string | undefined
+  /**
+   * The header that carries it. Where callers' own `authorization` goes to the backend, ours never has its place, so that
+   * a caller who sends none is not taken for us: Cloud Run takes ours from a header that it does not hand on.
+   */
+  readonly tokenHeader: 'authorization' | 'x-serverless-authorization'
 }
 
 /** All that the environment says, checked. */
@@ -168,6 +173,7 @@ function toBackend(env: Env, service: string, url: URL, given: string | undefine
     host: url.host,
     tls,
     audience,
+    tokenHeader: read(env, 'GATEWAY_FORWARD_AUTHORIZATION') ? 'x-serverless-authorization' : 'authorization',
   })
 }
 

@@ -146,7 +146,7 @@ export const settings = {
   GATEWAY_FORWARD_AUTHORIZATION: {
     parser: flag,
     meaning:
-      "`true`: the caller's own `authorization` goes to the backend, our ID token beside it in `x-serverless-authorization`",
+      "`true`: the caller's own `authorization` goes to the backend, our ID token is always in `x-serverless-authorization` then",
     default: 'false',
   },
   CORS_ORIGINS: {

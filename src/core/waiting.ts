@@ -1,3 +1,5 @@
+import type {Fault} from './fault.ts'
+
 /** Waits for `work`, but no longer than `ms`; whether it has ended. Throws what it throws. */
 export async function atMost(ms: number, work: Promise<unknown>): Promise<boolean> {
   const {promise, resolve} = Promise.withResolvers<boolean>()
@@ -20,6 +22,26 @@ export function within<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
     else signal.addEventListener('abort', onAbort, {once: true})
     work.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort))
   })
+}
+
+const awaited = new WeakMap<AbortSignal, Set<() => Fault>>()
+
+/**
+ * Until it is disposed of, a request whose deadline passes ends with `late()`, which names what did not come, rather
+ * than with a text that names nothing. `signal` is the request's own.
+ * @example
+ * using _ = explainLateness(signal, () => new Fault('DEADLINE_EXCEEDED', 'No ID token in time'))
+ */
+export function explainLateness(signal: AbortSignal, late: () => Fault): Disposable {
+  const all = awaited.get(signal) ?? new Set()
+  awaited.set(signal, all.add(late))
+  return {[Symbol.dispose]: () => void all.delete(late)}
+}
+
+/** What the request of `signal` has waited for longest, as explainLateness() has it. */
+export function latenessOf(signal: AbortSignal): Fault | undefined {
+  const [late] = awaited.get(signal) ?? []
+  return late?.()
 }
 
 /**

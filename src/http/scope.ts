@@ -4,7 +4,7 @@ import {config} from '../core/config.ts'
 import {Fault} from '../core/fault.ts'
 import {type Life, over} from '../core/life.ts'
 import {type Logger, log} from '../core/log.ts'
-import {atMost, within} from '../core/waiting.ts'
+import {atMost, latenessOf, within} from '../core/waiting.ts'
 import {bodyOf, discard, refuseCompressed, wholeBody} from './body.ts'
 import {runInContextOf} from './current-request.ts'
 import {callerTimeout} from './deadline.ts'
@@ -189,7 +189,7 @@ class RequestScope implements Scope {
     const timeout = Math.min(callerTimeout(this.headers), longest)
     this.deadline = Date.now() + timeout
     this.#timer = setTimeout(() => {
-      this.#end.abort(new Fault('DEADLINE_EXCEEDED', `No answer within ${timeout / 1000} s`))
+      this.#end.abort(latenessOf(this.signal) ?? new Fault('DEADLINE_EXCEEDED', `No answer within ${timeout / 1000} s`))
     }, timeout)
   }
 

@@ -18,6 +18,7 @@ AbortSignal.timeout = (ms) => timeout.call(AbortSignal, ms / 10)
 const {credentials} = await import('../../src/clients/credentials.ts')
 const {getObject, textOf} = await import('../../src/clients/storage/request.ts')
 const {Fault} = await import('../../src/core/fault.ts')
+const {latenessOf} = await import('../../src/core/waiting.ts')
 
 /** The library as it is on Cloud Run, but for where Storage is. */
 const storage = new Storage({
@@ -61,6 +62,7 @@ test.serial('a metadata server that fails is UNAVAILABLE, and the next request t
   // Leaves no token behind that could be used.
   metadata.lifetimeSeconds = 1
   t.is(await read(end.signal), 'content')
+  t.is(latenessOf(end.signal), undefined)
 })
 
 test.serial('a caller who hangs up while a token is awaited is let go at once, and Storage is not asked', async (t) => {
@@ -69,6 +71,10 @@ test.serial('a caller who hangs up while a token is awaited is let go at once, a
   const reason = new Fault('CANCELLED', 'The caller hung up')
   const answer = read(end.signal)
   await hanging()
+  const late = latenessOf(end.signal)
+  t.is(late?.http, 504)
+  t.is(late?.message, 'No access token for Storage in time')
+  t.is(reasonOf(late!), 'ACCESS_TOKEN_UNAVAILABLE')
   end.abort(reason)
   t.is(await faultOf(t, answer), reason)
   t.is(server.requests.length, requests)

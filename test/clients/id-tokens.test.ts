@@ -124,6 +124,16 @@ test.serial('a refresh that hangs keeps a request no longer than a moment, and t
   t.not(await source.token(life), old)
 })
 
+test.serial('a refresh that hangs leaves a request with little time half of it, with the old token', async (t) => {
+  const {source, old} = await stale('refresh-short')
+  metadata.hang()
+  const short = new TestLife({timeout: 200})
+  const end = setTimeout(() => short.hangUp(), 190)
+  t.is(await source.token(short), old)
+  clearTimeout(end)
+  await metadata.idle()
+})
+
 test.serial('a caller who hangs up while a refresh hangs is let go at once', async (t) => {
   const {source, old} = await stale('refresh-hung-up')
   metadata.hang()

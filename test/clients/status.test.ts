@@ -313,6 +313,7 @@ for (const [name, {code, reset}] of Object.entries(resets)) {
 
 for (const [code, number] of [
   ['CANCELLED', 1],
+  ['DEADLINE_EXCEEDED', 4],
   ['INTERNAL', 13],
 ] as const) {
   test.serial(`${code} that a service says as the deadline passes is 504, and its words are for the log`, async (t) => {

@@ -27,11 +27,29 @@ test.serial('authorization with the prefix of metadata is no second credential',
   await answer
 })
 
-test.serial('a request without one carries our ID token where it always is', async (t) => {
+test.serial('a caller without one is not taken for us', async (t) => {
   const next = app.backend.ping.next()
   const answer = app.ask(t, '/api/ping?message=hi')
   const call = await next
-  t.regex(String(call.metadata.get('authorization')), /^Bearer ey/)
+  t.deepEqual(call.metadata.get('authorization'), [])
+  t.regex(String(call.metadata.get('x-serverless-authorization')), /^Bearer ey/)
   call.answer()
-  await answer
+  t.is((await answer).status, 200, 'the IAM check took the ID token')
 })
+
+for (const [title, headers] of [
+  ['with authorization of its own', {authorization: 'Bearer mine'}],
+  ['without', {}],
+] as const) {
+  test.serial(`after a request ${title} whose ID token was turned away, the next one brings a new token`, async (t) => {
+    await app.ask(t, '/api/ping?message=hi', {headers})
+    const tokens = app.metadata.identityRequests.length
+    const iam = app.backend.iam!
+    // The front end remembers no token that has expired for it.
+    iam.now = () => Date.now() + 3_600_000
+    t.is((await app.ask(t, '/api/ping?message=hi', {headers})).json.error.details[0].reason, 'BACKEND_UNAUTHENTICATED')
+    iam.now = Date.now
+    t.is((await app.ask(t, '/api/ping?message=hi', {headers})).status, 200)
+    t.is(app.metadata.identityRequests.length, tokens + 1)
+  })
+}

@@ -3,7 +3,7 @@ import {Agent as HttpsAgent, request as httpsRequest} from 'node:https'
 import type {Storage} from '@google-cloud/storage'
 import {config} from '../../core/config.ts'
 import {Fault} from '../../core/fault.ts'
-import {within} from '../../core/waiting.ts'
+import {explainLateness, within} from '../../core/waiting.ts'
 import {Passing} from '../attempts.ts'
 import type {ObjectName} from './objects.ts'
 
@@ -30,7 +30,7 @@ export async function getObject(signal: AbortSignal, request: ObjectRequest): Pr
     throw new Fault('INVALID_ARGUMENT', `${quoted(name)} is not named in Unicode`)
   }
   const base = new URL(storage.baseUrl)
-  const authorization = await within(signal, authorizationFor(storage))
+  const authorization = await within(signal, authorizationFor(signal, storage))
   const secure = base.protocol === 'https:'
   const {promise, resolve, reject} = Promise.withResolvers<IncomingMessage>()
   const sent = (secure ? httpsRequest : httpRequest)({
@@ -108,12 +108,17 @@ function reasonOf(text: string): string {
   }
 }
 
-async function authorizationFor(storage: Storage): Promise<Record<string, string>> {
+async function authorizationFor(signal: AbortSignal, storage: Storage): Promise<Record<string, string>> {
   if (needsNoToken(storage)) return {}
+  const reason = 'ACCESS_TOKEN_UNAVAILABLE'
+  using _ = explainLateness(
+    signal,
+    () => new Fault('DEADLINE_EXCEEDED', 'No access token for Storage in time', {reason}),
+  )
   try {
     return Object.fromEntries(await storage.authClient.getRequestHeaders(storage.baseUrl))
   } catch (cause) {
-    throw new Fault('UNAVAILABLE', 'No access token to be had for Storage', {cause, reason: 'ACCESS_TOKEN_UNAVAILABLE'})
+    throw new Fault('UNAVAILABLE', 'No access token to be had for Storage', {cause, reason})
   }
 }
 

@@ -1,0 +1,38 @@
+import test from 'ava'
+import {startStack} from '../../local/stack.ts'
+import {startChild} from '../http/child.ts'
+
+const stack = await startStack()
+await stack.storage!.put('samples', 'hello.txt', 'Hello')
+stack.metadata!.hang()
+const child = await startChild('app', stack.env)
+const upload = {bucket: 'samples', object: 'hello.txt', context: {creatorId: 'me', name: 'hello'}}
+
+test.after.always(async () => {
+  await child[Symbol.asyncDispose]()
+  await stack.close()
+})
+
+for (const [title, path, body] of [
+  ['ping', '/ping?message=hi', undefined],
+  ['a unary method of the gateway', '/api/ping?message=hi', undefined],
+  ['a server stream of the gateway', '/api/person/Ada:out?age=3', undefined],
+  ['a client stream of the gateway', '/api/person:in', '{"name": "Ada", "age": 36}'],
+  ['upload', '/upload', JSON.stringify(upload)],
+] as const) {
+  test(`${title}: an ID token that does not come before the deadline of a cold request is named`, async (t) => {
+    const answer = await fetch(`${child.url}${path}`, {
+      method: body ? 'POST' : 'GET',
+      headers: {'content-type': 'application/json', 'grpc-timeout': '300m', 'x-request-id': title.replaceAll(' ', '-')},
+      ...(body && {body}),
+    })
+    const {error} = (await answer.json()) as {error: {message: string; details: {reason: string}[]}}
+    t.is(answer.status, 504)
+    t.is(error.message, 'No ID token for the backend in time')
+    t.is(error.details[0]?.reason, 'ID_TOKEN_UNAVAILABLE')
+    const id = answer.headers.get('x-request-id')
+    const record = JSON.parse(await child.out.match(new RegExp(`^(?=.*httpRequest).*"${id}"`)))
+    t.is(record.code, 'DEADLINE_EXCEEDED')
+    t.true(record.message.endsWith(`(the audience is "${stack.backend!.url}")`), record.message)
+  })
+}
