@@ -12,7 +12,7 @@ const counted = (callback: (...args: unknown[]) => void, ms?: number, ...args: u
     callback(...args)
   }, ms)
   const [, , caller = ''] = from.split('\n')
-  if (/\/src\/(?!gen\/)/.test(caller)) running.set(timer, from)
+  if (/^(?!.*\/node_modules\/).*\/src\/(?!gen\/)/.test(caller)) running.set(timer, from)
   return timer
 }
 
