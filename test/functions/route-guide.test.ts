@@ -22,6 +22,13 @@ const lines = (text: string) =>
 for (const [path, feature] of [
   ['/api/route/features/-338567844/1512152967', operaHouse],
   ['/api/route/feature?latitude=515054564&longitude=-753565', towerBridge],
+  [
+    '/api/route/features/409146138/-746188906',
+    {
+      name: 'Berkshire Valley Management Area Trail, Jefferson, NJ',
+      location: {latitude: 409146138, longitude: -746188906},
+    },
+  ],
   ['/api/route/features/1/-1', {location: {latitude: 1, longitude: -1}}],
   ['/api/route/features/0/0', {location: {}}],
 ] as const) {

@@ -13,6 +13,8 @@ const places: readonly (readonly [name: string, north: number, east: number])[] 
   ['Colosseum, Rome', 41.8902102, 12.4922309],
   ['Parthenon, Athens', 37.9715323, 23.7267166],
   ['Golden Gate Bridge, San Francisco', 37.8199286, -122.4782551],
+  // The point that the tutorial's own clients ask for.
+  ['Berkshire Valley Management Area Trail, Jefferson, NJ', 40.9146138, -74.6188906],
   ['Brooklyn Bridge, New York', 40.7060855, -73.9968643],
   ['Christ the Redeemer, Rio de Janeiro', -22.951916, -43.2104872],
   ['Opera House, Sydney', -33.8567844, 151.2152967],
