@@ -4,7 +4,7 @@ import type {Backend} from '../core/config.ts'
 import {Fault} from '../core/fault.ts'
 import {type Life, over} from '../core/life.ts'
 import {within} from '../core/waiting.ts'
-import {channelTo} from './channels.ts'
+import {connect, connectedChannel} from './connecting.ts'
 import {faultOf} from './status.ts'
 
 /**
@@ -68,7 +68,8 @@ export function openCalls(): number {
 export async function* send(call: Call): AsyncGenerator<Message> {
   const {signal} = call.life
   if (signal.aborted) throw signal.reason
-  const wire = channelTo(call.backend).createCall(pathOf(call.method), call.deadline, null, null, null)
+  const channel = connectedChannel(call.backend) ?? (await connect(call))
+  const wire = channel.createCall(pathOf(call.method), call.deadline, null, null, null)
   const sourceEnd = new AbortController()
   const received: Buffer[] = []
   const done = Promise.withResolvers<void>()

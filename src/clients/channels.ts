@@ -1,7 +1,11 @@
+import type {Socket} from 'node:net'
 import {Channel, type ChannelOptions, credentials} from '@grpc/grpc-js'
 import type {Backend} from '../core/config.ts'
+import {watchSockets} from './grpc-internals.ts'
 
 const channels = new Map<string, Channel>()
+/** The sockets of each open channel; one that is not here has been given up. */
+const sockets = new WeakMap<Channel, Set<Socket>>()
 
 /** The channel to `backend`: opened when first asked for, then shared by every request of this instance. */
 export function channelTo(backend: Backend): Channel {
@@ -17,6 +21,14 @@ export function channelTo(backend: Backend): Channel {
 export function closeChannels(): void {
   for (const channel of channels.values()) channel.close()
   channels.clear()
+}
+
+/** Closes a channel that does not get connected, with its sockets; what is called afterwards opens a new one. */
+export function giveUp(backend: Backend, channel: Channel): void {
+  if (channels.get(backend.url) === channel) channels.delete(backend.url)
+  channel.close()
+  for (const socket of sockets.get(channel) ?? []) socket.destroy()
+  sockets.delete(channel)
 }
 
 /** The most bytes of one message of a backend. */
@@ -36,10 +48,22 @@ const options: ChannelOptions = {
 }
 
 function open({address, host, tls}: Backend): Channel {
-  return new Channel(`dns:${address}`, tls ? credentials.createSsl() : credentials.createInsecure(), {
+  const watched = watchSockets(tls ? credentials.createSsl() : credentials.createInsecure(), keep)
+  const channel = new Channel(`dns:${address}`, watched, {
     ...options,
     'grpc.default_authority': host,
     // What is in the clear goes to the backend and to nobody on the way.
     ...(!tls && {'grpc.enable_http_proxy': 0}),
   })
+  sockets.set(channel, new Set())
+
+  function keep(socket: Socket): void {
+    const open = sockets.get(channel)
+    // The address answered after all, when its channel had been given up.
+    if (!open) return void socket.destroy()
+    open.add(socket)
+    socket.once('close', () => open.delete(socket))
+  }
+
+  return channel
 }

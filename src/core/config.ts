@@ -42,6 +42,8 @@ export interface Config {
   readonly backends: readonly Backend[]
   /** The services with a URL of their own, each by its name in upper snake case. */
   readonly ownBackends: readonly string[]
+  /** How long a call waits for a connection to its backend, in ms. */
+  readonly connectTimeout: number
   /** The buckets that upload may read from. */
   readonly uploadBuckets: ReadonlySet<string>
   /** How long the platform gives a request, in ms. */
@@ -100,6 +102,7 @@ export function readConfig(env: Env): Config {
     },
     backends: [...new Map([...backends.values()].map((backend) => [backend.url, backend])).values()],
     ownBackends: [...backends.keys()].filter((service) => service !== ''),
+    connectTimeout: read(env, 'BACKEND_CONNECT_TIMEOUT_SECONDS'),
     uploadBuckets: new Set(read(env, 'UPLOAD_BUCKETS')),
     requestTimeout: read(env, 'CLOUD_RUN_TIMEOUT_SECONDS'),
     storageStall: read(env, 'STORAGE_STALL_SECONDS'),

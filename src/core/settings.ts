@@ -113,6 +113,11 @@ export const settings = {
     meaning: 'the same for `BACKEND_URL_<SERVICE>`; a token is never sent to another URL than its own',
     unset: 'as above',
   },
+  BACKEND_CONNECT_TIMEOUT_SECONDS: {
+    parser: seconds(0.001, 3600),
+    meaning: 'after how many seconds without a connection to its backend a call fails',
+    default: '10',
+  },
   UPLOAD_BUCKETS: {
     parser: names,
     meaning: 'a [list](#lists) of the buckets that `upload` may read from',

@@ -10,10 +10,11 @@ import type {Backend as Target} from '../../src/core/config.ts'
 import {type Certificate, certificateFor} from '../helpers/certificate.ts'
 import {Folder, inChild} from './child.ts'
 import {faultOf, TestLife} from './life.ts'
+import {SilentServer} from './silent-server.ts'
 
 process.env.LOG_LEVEL = 'silent'
 const {readConfig} = await import('../../src/core/config.ts')
-const {channelTo, closeChannels} = await import('../../src/clients/channels.ts')
+const {channelTo, closeChannels, giveUp} = await import('../../src/clients/channels.ts')
 const {servingStatus} = await import('../../src/clients/health.ts')
 const {openCalls} = await import('../../src/clients/calls.ts')
 
@@ -123,6 +124,19 @@ test.serial('a backend that was away is found again, though calls have failed me
   await started(t, {port})
   await changed(url, connectivityState.TRANSIENT_FAILURE)
   t.is(await check(url), 'SERVING')
+})
+
+test.serial('a call that waits for a channel that is given up goes on with the new one', async (t) => {
+  await using server = await SilentServer.start()
+  const backend = await started(t)
+  const url = `http://127.0.0.1:${server.port}`
+  const connected = server.next()
+  const answer = check(url)
+  const closed = once(await connected, 'close')
+  server.passTo(backend.port)
+  giveUp(target(url), channelTo(target(url)))
+  t.is(await answer, 'SERVING')
+  await closed
 })
 
 /** Resolves when the channel is no longer in `state`. */

@@ -49,7 +49,11 @@ export class TestLife implements Life {
 
   /** The caller hangs up. Gives the reason. */
   hangUp(): Fault {
-    const reason = new Fault('CANCELLED', 'The caller hung up')
+    return this.end(new Fault('CANCELLED', 'The caller hung up'))
+  }
+
+  /** The request ends for `reason`, which is given back. */
+  end(reason: Fault): Fault {
     this.#end.abort(reason)
     return reason
   }

@@ -1,0 +1,118 @@
+import {once} from 'node:events'
+import test from 'ava'
+import {startBackend} from '../../local/grpc/backend.ts'
+import {Fault} from '../../src/core/fault.ts'
+import {runningTimers} from '../helpers/timers.ts'
+import {FullServer} from './full-server.ts'
+import {faultOf, reasonOf, TestLife} from './life.ts'
+import {SilentServer} from './silent-server.ts'
+
+Object.assign(process.env, {LOG_LEVEL: 'silent', BACKEND_CONNECT_TIMEOUT_SECONDS: '0.2'})
+const {readConfig} = await import('../../src/core/config.ts')
+const {closeChannels} = await import('../../src/clients/channels.ts')
+const {servingStatus} = await import('../../src/clients/health.ts')
+const {openCalls} = await import('../../src/clients/calls.ts')
+
+let life: TestLife
+let server: SilentServer
+test.beforeEach(async () => {
+  life = new TestLife()
+  server = await SilentServer.start()
+})
+test.afterEach.always(async (t) => {
+  await life.quiet(t)
+  t.deepEqual({calls: openCalls(), timers: runningTimers()}, {calls: 0, timers: []})
+  closeChannels()
+  await server[Symbol.asyncDispose]()
+})
+
+function check(url: string, timeout = Number.POSITIVE_INFINITY): Promise<string> {
+  const backend = readConfig({BACKEND_URL: url, BACKEND_AUDIENCE: 'none'}).backendOf('any')
+  return servingStatus(life, backend, timeout)
+}
+
+for (const [title, urlOf] of [
+  ['accepts the connection and never speaks HTTP/2', (port: number) => `http://127.0.0.1:${port}`],
+  ['accepts the connection and never speaks TLS', (port: number) => `https://localhost:${port}`],
+] as const) {
+  test.serial(`a server that ${title} is UNAVAILABLE at the connect deadline`, async (t) => {
+    const url = urlOf(server.port)
+    const connected = server.next()
+    const failed = faultOf(t, check(url))
+    const closed = once(await connected, 'close')
+    const fault = await failed
+    t.like(fault, {
+      code: 'UNAVAILABLE',
+      http: 503,
+      message: 'The backend of grpc.health.v1.Health.Check cannot be reached: no connection within 0.2 s',
+    })
+    t.is(reasonOf(fault), 'BACKEND_CONNECT_TIMEOUT')
+    t.true(fault.hint?.startsWith(`no connection to ${url} within the connect deadline of 0.2 s`))
+    await closed
+  })
+}
+
+test.serial('after the connect deadline the next call connects anew', async (t) => {
+  const backend = await startBackend()
+  t.teardown(() => backend.close())
+  const url = `http://127.0.0.1:${server.port}`
+  t.is(reasonOf(await faultOf(t, check(url))), 'BACKEND_CONNECT_TIMEOUT')
+  server.passTo(backend.port)
+  // On a busy machine it may be late again: what counts is that it does not stay so.
+  let answer = ''
+  while (!answer) {
+    answer = await check(url).catch((error) => {
+      t.is(reasonOf(error), 'BACKEND_CONNECT_TIMEOUT')
+      return ''
+    })
+  }
+  t.is(answer, 'SERVING')
+})
+
+test.serial('calls that wait together all fail, and leave one connection behind that is closed', async (t) => {
+  const url = `http://127.0.0.1:${server.port}`
+  const connected = server.next()
+  const failed = Promise.all(Array.from({length: 20}, () => faultOf(t, check(url))))
+  const closed = once(await connected, 'close')
+  t.deepEqual(new Set((await failed).map(reasonOf)), new Set(['BACKEND_CONNECT_TIMEOUT']))
+  await closed
+  while (server.open > 0) await new Promise(setImmediate)
+  t.pass()
+})
+
+const onLinux = process.platform === 'linux' ? test.serial : test.serial.skip
+
+onLinux('an address that drops packets is UNAVAILABLE at the connect deadline', async (t) => {
+  await using full = await FullServer.start()
+  const fault = await faultOf(t, check(`http://127.0.0.1:${full.port}`))
+  t.is(reasonOf(fault), 'BACKEND_CONNECT_TIMEOUT')
+})
+
+test.serial(
+  'a call whose own deadline comes first is DEADLINE_EXCEEDED, and says that it was not connected',
+  async (t) => {
+    const url = `http://127.0.0.1:${server.port}`
+    const fault = await faultOf(t, check(url, 20))
+    t.like(fault, {code: 'DEADLINE_EXCEEDED', http: 504})
+    t.regex(fault.hint ?? '', new RegExp(`^Still not connected to ${url} after `))
+  },
+)
+
+test.serial('a request that is over waits for no connection', async (t) => {
+  const connected = server.next()
+  const failed = faultOf(t, check(`http://127.0.0.1:${server.port}`))
+  await connected
+  const reason = life.hangUp()
+  t.is(await failed, reason)
+  t.deepEqual(life.warnings, [])
+})
+
+test.serial("when the request's deadline passes meanwhile, the log names the connection", async (t) => {
+  const url = `http://127.0.0.1:${server.port}`
+  const connected = server.next()
+  const failed = faultOf(t, check(url))
+  await connected
+  const reason = life.end(new Fault('DEADLINE_EXCEEDED', 'No answer within 2 s'))
+  t.is(await failed, reason)
+  t.regex(life.warnings.join(), new RegExp(`^Still not connected to ${url} after `))
+})

@@ -1,0 +1,58 @@
+import {once} from 'node:events'
+import {type AddressInfo, connect, createServer, type Socket} from 'node:net'
+
+/** A server that accepts connections and says nothing on them, as long as it is not told otherwise. */
+export class SilentServer implements AsyncDisposable {
+  readonly port: number
+  readonly #server
+  readonly #sockets = new Set<Socket>()
+  #to: number | undefined
+  #takers: ((socket: Socket) => void)[] = []
+
+  private constructor(server: ReturnType<typeof createServer>) {
+    this.#server = server
+    this.port = (server.address() as AddressInfo).port
+    server.on('connection', (socket) => this.#take(socket))
+  }
+
+  static async start(): Promise<SilentServer> {
+    const server = createServer().listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    return new SilentServer(server)
+  }
+
+  /** From now on each new connection goes on to `port`, or is silent. */
+  passTo(port: number | undefined): void {
+    this.#to = port
+  }
+
+  /** The next connection that comes. */
+  next(): Promise<Socket> {
+    return new Promise((resolve) => this.#takers.push(resolve))
+  }
+
+  /** How many connections are open. */
+  get open(): number {
+    return this.#sockets.size
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const socket of this.#sockets) socket.destroy()
+    this.#server.close()
+    await once(this.#server, 'close')
+  }
+
+  #take(socket: Socket): void {
+    this.#sockets.add(socket)
+    socket.on('error', () => {})
+    socket.once('close', () => this.#sockets.delete(socket))
+    if (this.#to === undefined) socket.resume()
+    else {
+      const there = connect(this.#to, '127.0.0.1').on('error', () => socket.destroy())
+      socket.pipe(there).pipe(socket)
+      socket.once('close', () => there.destroy())
+      there.once('close', () => socket.destroy())
+    }
+    this.#takers.shift()?.(socket)
+  }
+}
