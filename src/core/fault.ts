@@ -14,6 +14,7 @@ import {
   file_google_rpc_error_details,
   RetryInfoSchema,
 } from '../gen/google/rpc/error_details_pb.js'
+import {fitting, shortened} from './shortened.ts'
 
 /** The gRPC codes by name, as in google/rpc/code.proto. */
 export const codes = {
@@ -81,7 +82,14 @@ export interface FaultOptions {
   headers?: Record<string, string>
   /** What the person who runs this has to do about it: for the log alone. */
   hint?: string
+  /** Follows the message, for the caller alone: it quotes a value of the request, which the log must not hold. */
+  callerOnly?: string
 }
+
+/** The longest message, in characters: callers and backends have a say in it. */
+const mostMessage = 4096
+/** The most JSON of all details together, in characters. */
+const mostDetails = 32 * 1024
 
 /** The domain of every ErrorInfo that comes from here rather than from a backend. */
 const domain = 'grpc-functions'
@@ -97,10 +105,16 @@ export class Fault extends Error {
   readonly http: number
   readonly headers: Readonly<Record<string, string>>
   readonly hint: string | undefined
+  /** The message without what is for the caller alone. */
+  readonly logMessage: string
 
   constructor(code: Code, message: string, options: FaultOptions = {}) {
-    super(message, options.cause === undefined ? undefined : {cause: options.cause})
+    super(
+      shortened(`${message}${options.callerOnly ?? ''}`, mostMessage),
+      options.cause === undefined ? undefined : {cause: options.cause},
+    )
     this.code = code
+    this.logMessage = shortened(message, mostMessage)
     this.details = options.reason
       ? [detail(ErrorInfoSchema, {reason: options.reason, domain, metadata: options.metadata ?? {}})].concat(
           options.details ?? [],
@@ -118,7 +132,8 @@ export class Fault extends Error {
 
   /** INVALID_ARGUMENT whose BadRequest names `field`: a parameter, a path of fields, or a place such as `body`. */
   static invalid(field: string, description: string, options: FaultOptions = {}): Fault {
-    const violations = detail(BadRequestSchema, {fieldViolations: [{field, description}]})
+    const told = shortened(`${description}${options.callerOnly ?? ''}`, mostMessage)
+    const violations = detail(BadRequestSchema, {fieldViolations: [{field: shortened(field), description: told}]})
     return new Fault('INVALID_ARGUMENT', description, {...options, details: [violations, ...(options.details ?? [])]})
   }
 
@@ -132,8 +147,10 @@ export class Fault extends Error {
     return {code: codes[this.code], message: this.message, details: this.detailsJson()}
   }
 
+  /** As JSON, in their order: a detail that would make them too long is left out. */
   detailsJson(): JsonValue[] {
-    return this.details.filter((any) => !isDebugInfo(any)).map(detailJson)
+    const told = this.details.filter((any) => !isDebugInfo(any)).map(detailJson)
+    return fitting(told, mostDetails, (json) => JSON.stringify(json).length)
   }
 }
 

@@ -1,6 +1,7 @@
 import {createRequire} from 'node:module'
 import {type Logger, type LoggerOptions, pino} from 'pino'
 import {config} from './config.ts'
+import {boundedLine} from './log-line.ts'
 
 export type {Logger} from 'pino'
 
@@ -20,6 +21,7 @@ const options: LoggerOptions = {
   messageKey: 'message',
   base: null,
   timestamp: () => `,"timestamp":"${new Date().toISOString()}"`,
+  hooks: {streamWrite: boundedLine},
   formatters: {level: (label) => ({severity: severity[label as keyof typeof severity] ?? 'DEFAULT'})},
 }
 

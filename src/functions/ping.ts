@@ -1,5 +1,6 @@
 import {pingService} from '../clients/ping.ts'
 import {Fault} from '../core/fault.ts'
+import {shortened} from '../core/shortened.ts'
 import {type Request, RequestSchema, ResponseSchema} from '../gen/ping/ping_pb.js'
 import {only} from '../http/methods.ts'
 import {message} from '../http/reply.ts'
@@ -21,6 +22,10 @@ async function requestFrom(scope: Scope): Promise<Pick<Request, 'message'>> {
 
 function flag({query}: Scope, name: string): boolean {
   const value = query.get(name) ?? 'false'
-  if (value !== 'true' && value !== 'false') throw Fault.invalid(name, `${name} is "${value}": wanted true or false`)
+  if (value !== 'true' && value !== 'false') {
+    throw Fault.invalid(name, `Cannot read "${name}": expected true or false`, {
+      callerOnly: `, got "${shortened(value)}"`,
+    })
+  }
   return value === 'true'
 }

@@ -4,6 +4,7 @@ import {type Content, createRepo, mostBytes, type Progress} from '../clients/rep
 import {readObject, versionOf} from '../clients/storage/objects.ts'
 import {config} from '../core/config.ts'
 import {Fault} from '../core/fault.ts'
+import {shortened} from '../core/shortened.ts'
 import {atMost} from '../core/waiting.ts'
 import {type UploadRequest, UploadRequestSchema} from '../gen/functions/upload_pb.js'
 import {type RepoCreateReply, RepoCreateReplySchema} from '../gen/repo_pb.js'
@@ -79,9 +80,13 @@ async function fromStorage(scope: Scope): Promise<Upload> {
   const version = await versionOf(scope.signal, {bucket, object, generation: generation?.toString()})
   const {size, crc32c} = version
   if (size > mostBytes) {
-    throw new Fault('OUT_OF_RANGE', `Object "${object}" has ${size} bytes: a Repo holds ${mostBytes} at most`, {
-      reason: 'TOO_LARGE',
-    })
+    throw new Fault(
+      'OUT_OF_RANGE',
+      `Object "${shortened(object)}" has ${size} bytes: a Repo holds ${mostBytes} at most`,
+      {
+        reason: 'TOO_LARGE',
+      },
+    )
   }
   const pieces = (signal: AbortSignal) => readObject(signal, version)
   return {context, content: {size, crc32c, generation: version.generation, pieces}}
@@ -89,7 +94,7 @@ async function fromStorage(scope: Scope): Promise<Upload> {
 
 function allow({bucket}: UploadRequest): void {
   if (config.uploadBuckets.has(bucket)) return
-  throw new Fault('PERMISSION_DENIED', `Bucket "${bucket}" is not one that upload reads from`, {
+  throw new Fault('PERMISSION_DENIED', `Bucket "${shortened(bucket)}" is not one that upload reads from`, {
     reason: 'BUCKET_NOT_ALLOWED',
     hint: `add it to UPLOAD_BUCKETS, which has ${[...config.uploadBuckets].join(', ') || 'none'}`,
   })

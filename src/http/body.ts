@@ -1,5 +1,6 @@
 import type {IncomingHttpHeaders, IncomingMessage} from 'node:http'
 import {Fault} from '../core/fault.ts'
+import {shortened} from '../core/shortened.ts'
 import {within} from '../core/waiting.ts'
 
 /** What is read whole is at most this long unless a function says otherwise, in bytes. */
@@ -47,7 +48,11 @@ export function discard(request: IncomingMessage): void {
 export function refuseCompressed(headers: IncomingHttpHeaders): void {
   const encoding = headers['content-encoding']
   if (!encoding || encoding.toLowerCase() === 'identity') return
-  throw Fault.invalid('content-encoding', `The body is encoded with "${encoding}": wanted it as it is`, {http: 415})
+  throw Fault.invalid(
+    'content-encoding',
+    `The body is encoded with "${shortened(encoding)}": expected no content coding`,
+    {http: 415},
+  )
 }
 
 function tooLong(limit: number): Fault {

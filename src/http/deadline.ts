@@ -1,5 +1,6 @@
 import type {IncomingHttpHeaders} from 'node:http'
 import {Fault} from '../core/fault.ts'
+import {shortened} from '../core/shortened.ts'
 
 /** What each unit of gRPC's TimeoutUnit takes, in ms: PROTOCOL-HTTP2 of gRPC. */
 const units = {H: 3_600_000, M: 60_000, S: 1000, m: 1, u: 0.001, n: 0.000_001} as const
@@ -19,7 +20,7 @@ function grpcTimeout(header: string | string[] | undefined): number {
   if (!match) {
     throw Fault.invalid(
       'grpc-timeout',
-      `Header grpc-timeout is "${header}": wanted up to 8 digits and one of H, M, S, m, u, n`,
+      `Header grpc-timeout is "${shortened(String(header))}": expected up to 8 digits and one of H, M, S, m, u, n`,
     )
   }
   return Number(match[1]) * units[match[2] as keyof typeof units]
@@ -28,7 +29,10 @@ function grpcTimeout(header: string | string[] | undefined): number {
 function serverTimeout(header: string | string[] | undefined): number {
   if (header === undefined) return Number.POSITIVE_INFINITY
   if (!/^\d{1,9}(\.\d{1,9})?$/.test(String(header))) {
-    throw Fault.invalid('x-server-timeout', `Header x-server-timeout is "${header}": wanted seconds, such as "2.5"`)
+    throw Fault.invalid(
+      'x-server-timeout',
+      `Header x-server-timeout is "${shortened(String(header))}": expected seconds, such as "2.5"`,
+    )
   }
   return Number(header) * 1000
 }

@@ -1,4 +1,5 @@
 import {Fault} from '../core/fault.ts'
+import {shortened} from '../core/shortened.ts'
 
 /** How the body of a request is written. `raw` is a google.api.HttpBody: any type, taken as it is. */
 export type BodyForm = 'json' | 'form' | 'multipart' | 'raw'
@@ -30,10 +31,11 @@ export function bodyForm(contentType: string | undefined, reader: BodyReader): B
   const found = taken[reader].find((candidate) => candidate.type === type)
   if (found && parameters.every(isUtf8)) return found.form
   const wanted = taken[reader].map((candidate) => candidate.type).join(', ')
-  throw Fault.invalid('content-type', `Cannot read a body of type "${contentType}": expected ${wanted}, in UTF-8`, {
-    http: 415,
-    headers: {accept: wanted},
-  })
+  throw Fault.invalid(
+    'content-type',
+    `Cannot read a body of type "${shortened(contentType)}": expected ${wanted}, in UTF-8`,
+    {http: 415, headers: {accept: wanted}},
+  )
 }
 
 function isUtf8(parameter: string): boolean {
@@ -67,7 +69,9 @@ export function negotiate<Type extends string>(accept: string | undefined, offer
     if (q > 0 && (!best || q > best.q || (q === best.q && rank > best.rank))) best = {type, q, rank}
   }
   if (best) return best.type
-  throw Fault.invalid('accept', `Cannot answer as "${accept}": it can be ${offered.join(', ')}`, {http: 406})
+  throw Fault.invalid('accept', `Cannot answer as "${shortened(accept!)}": it can be ${offered.join(', ')}`, {
+    http: 406,
+  })
 }
 
 interface Range {

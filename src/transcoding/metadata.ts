@@ -1,5 +1,6 @@
 import {base64Encode} from '@bufbuild/protobuf/wire'
 import {Fault} from '../core/fault.ts'
+import {shortened} from '../core/shortened.ts'
 import {readBase64} from './fields/scalars.ts'
 
 /** One entry of gRPC metadata: a key in lower case, and bytes where the key ends in `-bin`. */
@@ -93,7 +94,7 @@ function entriesOf(name: string, key: string, text: string): MetadataEntry[] {
   }
   return text.split(',').map((part) => {
     const bytes = readBase64(part.trim())
-    if (!bytes) throw refused(name, `"${part.trim()}" is not base64`)
+    if (!bytes) throw refused(name, 'a value is not base64', `: "${shortened(part.trim())}"`)
     return [key, bytes]
   })
 }
@@ -108,6 +109,6 @@ function prefixed(before: string, metadata: Iterable<MetadataEntry>): [string, s
   return headers
 }
 
-function refused(name: string, problem: string): Fault {
-  return Fault.invalid(name, `Cannot pass on header "${name}": ${problem}`)
+function refused(name: string, problem: string, callerOnly = ''): Fault {
+  return Fault.invalid(name, `Cannot pass on header "${shortened(name)}": ${problem}`, {callerOnly})
 }

@@ -8,17 +8,9 @@ import {
   ScalarType,
 } from '@bufbuild/protobuf'
 import {Fault} from '../core/fault.ts'
+import {shortened} from '../core/shortened.ts'
 import {assign, type FieldPlan, type Origin, planOf, put} from './fields/assign.ts'
-import {
-  checkFields,
-  type FieldPath,
-  fieldsOf,
-  findField,
-  isPlainMessage,
-  isTextual,
-  kindOf,
-  shortened,
-} from './fields/fields.ts'
+import {checkFields, type FieldPath, fieldsOf, findField, isPlainMessage, isTextual, kindOf} from './fields/fields.ts'
 import {refuseMissing} from './fields/required.ts'
 import {fitField, type JsonOptions} from './json/fit.ts'
 import {asRead, jsonValue, messageFromJson, recursionLimit} from './json/message.ts'
@@ -233,8 +225,7 @@ function once(seen: Set<string>, {name, field}: FieldPath, given: string): void 
 }
 
 function refused(name: string, problem: string): Fault {
-  const place = shortened(name)
-  return Fault.invalid(place, `Cannot set "${place}": ${problem}`)
+  return Fault.invalid(name, `Cannot set "${shortened(name)}": ${problem}`)
 }
 
 function refuseForm(reason: string): never {

@@ -96,7 +96,7 @@ test.serial('a compressed body reaches the function as it was sent, and is not r
   t.is(whole.status, 415)
   t.deepEqual(
     ((await whole.json()) as {error: {details: {fieldViolations: unknown}[]}}).error.details[0]?.fieldViolations,
-    [{field: 'content-encoding', description: 'The body is encoded with "gzip": wanted it as it is'}],
+    [{field: 'content-encoding', description: 'The body is encoded with "gzip": expected no content coding'}],
   )
 })
 

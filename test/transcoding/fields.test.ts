@@ -139,7 +139,7 @@ const refused: [key: string, query: string, field: string, text: string][] = [
     'integers with range',
     'int32_value=2147483648',
     'int32_value',
-    'to "2147483648": expected an integer from -2147483648',
+    'expected an integer from -2147483648 to 2147483647, got "2147483648"',
   ],
   ['integers with range', 'uint32_value=-1', 'uint32_value', 'expected an integer from 0'],
   ['integers with range', 'int64_value=9223372036854775808', 'int64_value', 'expected an integer of 64 bits'],
@@ -196,7 +196,7 @@ const bound: [url: string, field: string, text: string][] = [
   ['POST /child?child.name=b', 'child.name', 'the body sets it'],
   ['POST /whole?name=b', 'name', 'the body sets it'],
   ['POST /whole?nope=b', 'nope', 'every.Every has no field "nope"'],
-  ['GET /times/noon', 'time', 'Cannot set "time" to "noon": expected a time'],
+  ['GET /times/noon', 'time', 'Cannot set "time": expected a time'],
 ]
 
 for (const [request, field, text] of bound) {

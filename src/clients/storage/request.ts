@@ -3,6 +3,7 @@ import {Agent as HttpsAgent, request as httpsRequest} from 'node:https'
 import type {Storage} from '@google-cloud/storage'
 import {config} from '../../core/config.ts'
 import {Fault} from '../../core/fault.ts'
+import {shortened} from '../../core/shortened.ts'
 import {explainLateness, within} from '../../core/waiting.ts'
 import {Passing} from '../attempts.ts'
 import type {ObjectName} from './objects.ts'
@@ -17,6 +18,9 @@ export interface ObjectRequest {
   readonly fresh: boolean
 }
 
+/** The longest name of an object, in bytes: https://cloud.google.com/storage/docs/objects#naming */
+const mostName = 1024
+
 const agents = {'http:': new HttpAgent({keepAlive: true}), 'https:': new HttpsAgent({keepAlive: true})}
 
 /**
@@ -28,6 +32,9 @@ export async function getObject(signal: AbortSignal, request: ObjectRequest): Pr
   const {storage, name, query, fresh} = request
   if (!name.bucket.isWellFormed() || !name.object.isWellFormed()) {
     throw new Fault('INVALID_ARGUMENT', `${quoted(name)} is not named in Unicode`)
+  }
+  if (Buffer.byteLength(name.object) > mostName) {
+    throw Fault.invalid('object', `${quoted(name)} cannot be: a name has at most ${mostName} bytes of UTF-8`)
   }
   const base = new URL(storage.baseUrl)
   const authorization = await within(signal, authorizationFor(signal, storage))
@@ -69,7 +76,8 @@ async function accepted(response: IncomingMessage, name: ObjectName): Promise<In
 
 /** What Storage will say again however often it is asked. */
 function refusal(status: number, cause: string, name: ObjectName): Fault {
-  const {bucket, object} = name
+  const bucket = shortened(name.bucket)
+  const object = shortened(name.object)
   switch (status) {
     case 404:
       return /bucket/i.test(cause) && !/no such object/i.test(cause)
@@ -96,7 +104,7 @@ function refusal(status: number, cause: string, name: ObjectName): Fault {
 
 /** How messages name an object. */
 export function quoted({bucket, object}: ObjectName): string {
-  return `Object "${object}" in bucket "${bucket}"`
+  return `Object "${shortened(object)}" in bucket "${shortened(bucket)}"`
 }
 
 /** The message of Storage's JSON, or the text itself. */

@@ -8,6 +8,7 @@ import {
   ScalarType,
 } from '@bufbuild/protobuf'
 import {Fault} from '../../core/fault.ts'
+import {shortened} from '../../core/shortened.ts'
 import type {FieldPath, MessageField} from './fields.ts'
 import {isLong, scalarTexts} from './scalars.ts'
 import {messageText, wrappedText} from './well-known.ts'
@@ -39,7 +40,9 @@ export interface Origin {
 export function assign(message: Message, plan: FieldPlan, text: string, origin: Origin): void {
   const value = plan.read(text)
   if (value === undefined) {
-    throw Fault.invalid(origin.name, `Cannot set "${origin.name}" to "${text}": expected ${plan.wanted}`)
+    throw Fault.invalid(origin.name, `Cannot set "${shortened(origin.name)}": expected ${plan.wanted}`, {
+      callerOnly: `, got "${shortened(text)}"`,
+    })
   }
   put(message, plan, value, origin)
 }
@@ -92,14 +95,14 @@ function refuseOther(message: Message, field: DescField, {name}: Origin): void {
   const other = field.oneof.fields.find((member) => member.localName === choice.case)
   throw Fault.invalid(
     name,
-    `Cannot set "${name}": "${other?.name}" is set too, and oneof "${field.oneof.name}" takes one of them`,
+    `Cannot set "${shortened(name)}": "${other?.name}" is set too, and oneof "${field.oneof.name}" takes one of them`,
   )
 }
 
 function refuseDifferent(message: Message, field: DescField, value: unknown, {name}: Origin): void {
   const there = get(message, field)
   if (same(field, there, value)) return
-  throw Fault.invalid(name, `Cannot set "${name}" from the path: the body gives it another value`)
+  throw Fault.invalid(name, `Cannot set "${shortened(name)}" from the path: the body gives it another value`)
 }
 
 function same(field: DescField, left: unknown, right: unknown): boolean {

@@ -1,4 +1,5 @@
 import type {DescField, DescMessage, Registry} from '@bufbuild/protobuf'
+import {shortened} from '../../core/shortened.ts'
 import {maxNesting} from '../json/text.ts'
 import {messageText} from './well-known.ts'
 
@@ -108,9 +109,4 @@ const ownForms = new Set(['Any', 'Struct', 'Value', 'ListValue'].map((name) => `
 
 function unknown(message: DescMessage, name: string): NoField {
   return {problem: `${message.typeName} has no field "${shortened(name)}"`, unknown: true}
-}
-
-/** A name as it goes into an answer: one that no field can have may be as long as the body that it came in. */
-export function shortened(name: string): string {
-  return name.length > 200 ? `${name.slice(0, 200)}…` : name
 }

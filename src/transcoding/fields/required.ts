@@ -1,6 +1,7 @@
 import {type DescMessage, isFieldSet, type Message} from '@bufbuild/protobuf'
 import {FeatureSet_FieldPresence} from '@bufbuild/protobuf/wkt'
 import {Fault} from '../../core/fault.ts'
+import {shortened} from '../../core/shortened.ts'
 
 /**
  * Refuses a message that cannot be sent because a required field of proto2 is not set.
@@ -12,7 +13,7 @@ export function refuseMissing(desc: DescMessage, message: Message, path = ''): v
     const place = `${path}${field.name}`
     const set = isFieldSet(message, field)
     if (field.presence === FeatureSet_FieldPresence.LEGACY_REQUIRED && !set) {
-      throw Fault.invalid(place, `Cannot do without "${place}": the field is required`)
+      throw Fault.invalid(place, `Cannot do without "${shortened(place)}": the field is required`)
     }
     if (!set || !field.message) continue
     for (const [key, child] of children(message, field)) refuseMissing(field.message, child, `${place}${key}.`)

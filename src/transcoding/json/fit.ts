@@ -1,5 +1,6 @@
 import {type DescEnum, type DescField, type DescMessage, type Registry, ScalarType} from '@bufbuild/protobuf'
 import {Fault} from '../../core/fault.ts'
+import {shortened} from '../../core/shortened.ts'
 import {fieldsOf} from '../fields/fields.ts'
 import {isLong, scalarTexts} from '../fields/scalars.ts'
 import {messageText, wrappedText} from '../fields/well-known.ts'
@@ -75,20 +76,23 @@ function fitFields(desc: DescMessage, object: Json, path: string, options: JsonO
 }
 
 function refuseUnknown(desc: DescMessage, place: string): never {
-  throw Fault.invalid(place, `Cannot read "${place}": ${desc.typeName} has no such field`)
+  throw Fault.invalid(place, `Cannot read "${shortened(place)}": ${desc.typeName} has no such field`)
 }
 
 function refuseTwice(field: DescField, seen: readonly DescField[], path: string): void {
   // Two keys of one field are told apart by its two names, if it has two; the same key twice was refused as text.
   if (field.name === field.jsonName && !field.oneof) return
   if (seen.includes(field)) {
-    throw Fault.invalid(path, `Cannot read "${path}": the field is there by its proto name and its JSON name`)
+    throw Fault.invalid(
+      path,
+      `Cannot read "${shortened(path)}": the field is there by its proto name and its JSON name`,
+    )
   }
   const other = field.oneof && seen.find(({oneof}) => oneof === field.oneof)
   if (!other) return
   throw Fault.invalid(
     path,
-    `Cannot read "${path}": "${other.name}" is set too, and oneof "${field.oneof?.name}" takes one of them`,
+    `Cannot read "${shortened(path)}": "${other.name}" is set too, and oneof "${field.oneof?.name}" takes one of them`,
   )
 }
 
@@ -201,12 +205,13 @@ function expectArray(value: unknown, path: string): unknown[] {
 
 function refuse(path: string, value: unknown, wanted: string): never {
   const place = path === '' ? 'body' : path
-  throw Fault.invalid(place, `Cannot read "${place}": expected ${wanted}, got ${shown(value)}`)
+  throw Fault.invalid(place, `Cannot read "${shortened(place)}": expected ${wanted}`, {
+    callerOnly: `, got ${shown(value)}`,
+  })
 }
 
 function shown(value: unknown): string {
   if (Array.isArray(value)) return 'an array'
   if (typeof value === 'object' && value !== null) return 'an object'
-  const text = typeof value === 'string' ? JSON.stringify(value) : String(value)
-  return text.length > 60 ? `${text.slice(0, 60)}…` : text
+  return typeof value === 'string' ? JSON.stringify(shortened(value, 60)) : shortened(String(value), 60)
 }

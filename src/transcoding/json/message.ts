@@ -39,6 +39,7 @@ export function asRead<T>(read: () => T): T {
     return read()
   } catch (error) {
     if (error instanceof Fault) throw error
-    throw Fault.invalid('body', `Cannot read the body: ${(error as Error).message}`, {cause: error})
+    // protobuf-es quotes the value.
+    throw Fault.invalid('body', 'Cannot read the body', {callerOnly: `: ${(error as Error).message}`})
   }
 }

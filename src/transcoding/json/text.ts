@@ -1,4 +1,5 @@
 import {Fault} from '../../core/fault.ts'
+import {shortened} from '../../core/shortened.ts'
 
 /** How deep arrays and objects may nest (ours). */
 export const maxNesting = 100
@@ -14,7 +15,8 @@ export function parseJson(text: string): unknown {
   try {
     value = JSON.parse(text)
   } catch (cause) {
-    refuse((cause as Error).message)
+    // It quotes the text around the place.
+    throw Fault.invalid('body', 'Cannot read the body as JSON', {callerOnly: `: ${(cause as Error).message}`})
   }
   return scan(text) ? JSON.parse(text, exact as (key: string, value: unknown) => unknown) : value
 }
@@ -125,6 +127,6 @@ function isKey(text: string, end: number): boolean {
 
 function remember(keys: Set<string>, quoted: string): void {
   const key = quoted.includes('\\') ? (JSON.parse(quoted) as string) : quoted.slice(1, -1)
-  if (keys.has(key)) refuse(`the key "${key}" is there twice in one object`)
+  if (keys.has(key)) refuse(`the key "${shortened(key)}" is there twice in one object`)
   keys.add(key)
 }

@@ -1,4 +1,5 @@
 import {Fault} from '../../core/fault.ts'
+import {shortened} from '../../core/shortened.ts'
 
 /** A `%2F` of a multi-segment capture stays as it is (H); split() keeps what a group has matched. */
 const slash = /(%2f)/i
@@ -13,7 +14,9 @@ export function decodePercent(raw: string, place: string): string {
   try {
     return decodeURIComponent(raw.replace(outsideAscii, escapeByte))
   } catch {
-    throw Fault.invalid(place, `Cannot decode "${raw}": "%" and two hex digits a byte of UTF-8 were wanted`)
+    throw Fault.invalid(place, `Cannot decode "${shortened(place)}": expected "%" and two hex digits a byte of UTF-8`, {
+      callerOnly: `, got "${shortened(raw)}"`,
+    })
   }
 }
 

@@ -1,4 +1,5 @@
 import {Fault} from '../../core/fault.ts'
+import {shortened} from '../../core/shortened.ts'
 import {decodePercent, decodeSegments} from './percent.ts'
 import {type Segment, type Template, type Variable, verbKey} from './templates.ts'
 
@@ -108,9 +109,10 @@ export class Router<R extends Route> {
 
 /** The fault that a 404 or 405 of route() is. */
 export function unroutedFault({status, allow}: Unrouted, httpMethod: string, path: string): Fault {
+  const place = shortened(path)
   if (status === 404)
-    return new Fault('NOT_FOUND', `Cannot find "${path}": no method is bound to this path`, {reason: 'NO_SUCH_PATH'})
-  return new Fault('UNIMPLEMENTED', `Cannot ${httpMethod} "${path}": it takes ${allow.join(', ')}`, {
+    return new Fault('NOT_FOUND', `Cannot find "${place}": no method is bound to this path`, {reason: 'NO_SUCH_PATH'})
+  return new Fault('UNIMPLEMENTED', `Cannot ${httpMethod} "${place}": it takes ${allow.join(', ')}`, {
     http: 405,
     reason: 'METHOD_NOT_ALLOWED',
     headers: {allow: allow.join(', ')},
