@@ -4,10 +4,13 @@ import {type Child, startChild, startFixture} from './http/child.ts'
 import {connectTo} from './http/connection.ts'
 
 let child: Child
+const behind: Record<string, Child> = {}
 test.before(async () => {
   child = await startFixture({GOOGLE_CLOUD_PROJECT: 'demo'})
+  behind['0'] = child
+  for (const hops of ['1', '2']) behind[hops] = await startFixture({TRUSTED_HOPS: hops})
 })
-test.after.always(() => child[Symbol.asyncDispose]())
+test.after.always(() => Promise.all(Object.values(behind).map((one) => one[Symbol.asyncDispose]())))
 
 /** The one record of the request `id`, when it has come. */
 async function recordOf(id: string, from = child) {
@@ -26,7 +29,7 @@ test('a request is one line of JSON, in the names of Cloud Logging', async (t) =
   const {record} = await ask('/well?a=b', {
     'x-request-id': 'one-line',
     'user-agent': 'tester',
-    referer: 'http://here/',
+    referer: 'http://here/page?session=abc#top',
     'x-forwarded-for': '203.0.113.9, 10.0.0.1',
     traceparent: '00-0123456789abcdef0123456789abcdef-fedcba9876543210-01',
   })
@@ -38,12 +41,12 @@ test('a request is one line of JSON, in the names of Cloud Logging', async (t) =
     {...httpRequest, latency: ''},
     {
       requestMethod: 'GET',
-      requestUrl: '/well?a=b',
+      requestUrl: '/well?a=…',
       status: 200,
       responseSize: '14',
       userAgent: 'tester',
-      remoteIp: '203.0.113.9',
-      referer: 'http://here/',
+      remoteIp: '10.0.0.1',
+      referer: 'http://here/page?session=…',
       latency: '',
       protocol: 'HTTP/1.1',
     },
@@ -56,6 +59,24 @@ test('a request is one line of JSON, in the names of Cloud Logging', async (t) =
     'logging.googleapis.com/trace_sampled': true,
   })
 })
+
+for (const [hops, forwarded, remoteIp] of [
+  ['0', '198.51.100.1, 203.0.113.9', '203.0.113.9'],
+  ['0', '203.0.113.9', '203.0.113.9'],
+  ['0', '198.51.100.1,2001:db8::9', '2001:db8::9'],
+  ['0', '198.51.100.1, [2001:db8::9]:443', '2001:db8::9'],
+  ['0', '198.51.100.1, 203.0.113.9:443', '203.0.113.9'],
+  ['0', '198.51.100.1, <b>me</b>', '127.0.0.1'],
+  ['0', '', '127.0.0.1'],
+  ['1', '198.51.100.1, 203.0.113.9, 10.0.0.1', '203.0.113.9'],
+  ['1', '203.0.113.9', '203.0.113.9'],
+  ['2', '198.51.100.1, 203.0.113.9, 10.0.0.2, 10.0.0.1', '203.0.113.9'],
+] as const) {
+  test(`with TRUSTED_HOPS=${hops} the address of "${forwarded}" is ${remoteIp}`, async (t) => {
+    const {record} = await ask('/well', {'x-forwarded-for': forwarded}, behind[hops])
+    t.is(record.httpRequest.remoteIp.replace('::1', '127.0.0.1').replace('::ffff:', ''), remoteIp)
+  })
+}
 
 const trace = '0123456789abcdef0123456789abcdef'
 
@@ -188,6 +209,20 @@ test('what a function notes is in its record, and what it logs carries the reque
   t.is(said['logging.googleapis.com/spanId'], '00f067aa0ba902b7')
 })
 
+for (const kind of ['string', 'strings', 'numbers', 'error']) {
+  test(`a record of too much, ${kind}, is shortened to a line that Cloud Logging takes, and says the rest`, async (t) => {
+    const response = await fetch(`${child.url}/notes-much?kind=${kind}`)
+    await response.text()
+    const id = response.headers.get('x-request-id') ?? ''
+    const line = await child.out.match(new RegExp(`"requestId":"${id}"`))
+    t.true(Buffer.byteLength(line) < 100 * 1024, `${line.length}`)
+    const record = JSON.parse(line)
+    t.deepEqual([record.colour, record.httpRequest.status], ['green', response.status])
+    t.regex(record.message, /^GET \/notes-much \d{3} in /)
+    if (kind === 'error') t.regex(record.err.stack, /^Error: €+…$/)
+  })
+}
+
 test('every request has one record, and every line is JSON', async (t) => {
   await using one = await startFixture({LOG_LEVEL: 'info'})
   const paths = ['/well', '/nothing', '/fails', '/faults?http=404', '/breaks', '/throws-in-a-timer', '/well']
@@ -197,7 +232,7 @@ test('every request has one record, and every line is JSON', async (t) => {
   const records = one.out.all.map((line) => JSON.parse(line)).filter(({httpRequest}) => httpRequest)
   t.deepEqual(
     records.map(({httpRequest}) => httpRequest.requestUrl),
-    paths,
+    paths.map((path) => path.replace('404', '…')),
   )
   t.is(new Set(records.map(({requestId}) => requestId)).size, paths.length)
 })
@@ -238,4 +273,55 @@ test('when the backend turns the function away, the record says what to grant, a
   t.true(record.message.includes(stack.backend!.url))
   t.is(JSON.parse(text).error.details[0].reason, 'BACKEND_PERMISSION_DENIED')
   t.notRegex(text, /run\.invoker|127\.0\.0\.1/)
+})
+
+test('no value of a query reaches the log, whatever became of the request', async (t) => {
+  await using stack = await startStack()
+  await using app = await startChild('app', stack.env)
+  const secret = 'hunter2-hunter2-hunter2'
+  const held = stack.backend!.ping.next()
+  const failing = ask(`/ping?message=${secret}`, {}, app)
+  ;(await held).fail(5, `No ping "${secret}" here`)
+  const asked = [
+    await failing,
+    await ask(`/ping?message=hi&upstream=${secret}`, {}, app),
+    await ask(`/ping?message=hi&access_token=${secret}`, {referer: `http://here/?token=${secret}`}, app),
+    await ask(`/api/person/Ada:out?age=${secret}`, {}, app),
+    await ask(`/api/users?email=%zz${secret}`, {}, app),
+    await ask(`/api/users?${secret}`, {}, app),
+    await ask(`/api/users?${secret}=`, {}, app),
+    await ask(`/openapi.json?key=${secret}`, {}, app),
+    await ask(`/nowhere?key=${secret}#access_token=${secret}`, {}, app),
+  ]
+  t.deepEqual(
+    asked.map(({record}) => record.httpRequest.status),
+    [404, 400, 200, 400, 400, 400, 400, 200, 404],
+  )
+  for (const {record} of asked) t.notRegex(JSON.stringify(record), /hunter2/)
+  t.notRegex(app.out.all.join(), /hunter2/)
+  t.regex(asked[0]!.record.message, /: No ping "…" here$/)
+  t.true(asked[0]!.text.includes(secret))
+  t.is(asked[2]!.record.httpRequest.requestUrl, '/ping?message=…&access_token=…')
+  t.regex(asked[3]!.record.message, /Cannot set "age"/)
+  t.regex(asked[3]!.text, /hunter2/)
+})
+
+test('no value of a body reaches the log', async (t) => {
+  await using stack = await startStack()
+  await using app = await startChild('app', stack.env)
+  const headers = {'content-type': 'application/json', 'grpc-metadata-key-bin': 'hunter2!'}
+  for (const body of [
+    '{"message": hunter2}',
+    '{"message": ["hunter2"]}',
+    '{"message": 1, "message": "hunter2"}',
+    '"hunter2"',
+  ]) {
+    const response = await fetch(`${app.url}/ping`, {method: 'POST', headers, body})
+    t.is(response.status, 400)
+    await recordOf(response.headers.get('x-request-id') ?? '', app)
+  }
+  const response = await fetch(`${app.url}/api/users?email=a@b`, {headers})
+  t.is(response.status, 400)
+  await recordOf(response.headers.get('x-request-id') ?? '', app)
+  t.notRegex(app.out.all.join(), /hunter2/)
 })

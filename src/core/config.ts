@@ -54,6 +54,8 @@ export interface Config {
   readonly metadataHost: string | undefined
   readonly projectId: string | undefined
   readonly logLevel: LogLevel
+  /** How many entries of X-Forwarded-For, from the right, are those of proxies in front of the platform's own. */
+  readonly trustedHops: number
   /** Lines for a person rather than for Cloud Logging. */
   readonly logPretty: boolean
   readonly gateway: GatewayConfig
@@ -109,6 +111,7 @@ export function readConfig(env: Env): Config {
     metadataHost: metadataHost(env, onCloudRun),
     projectId: read(env, 'GOOGLE_CLOUD_PROJECT'),
     logLevel: read(env, 'LOG_LEVEL'),
+    trustedHops: read(env, 'TRUSTED_HOPS'),
     logPretty: !onCloudRun && process.stdout.isTTY === true,
     gateway: {
       descriptors: read(env, 'GATEWAY_DESCRIPTORS'),

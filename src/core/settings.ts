@@ -40,6 +40,11 @@ const port: Parser<number> = {
   parse: (text) => (/^\d{1,5}$/.test(text) && Number(text) < 65536 ? Number(text) : undefined),
 }
 
+const hops: Parser<number> = {
+  expected: 'a number of hops, from 0 to 10',
+  parse: (text) => (/^\d{1,2}$/.test(text) && Number(text) <= 10 ? Number(text) : undefined),
+}
+
 const host: Parser<string> = {
   expected: 'a host or host:port',
   parse: (text) => (/^[\w.-]+(:\d+)?$|^\[[\da-f:]+\](:\d+)?$/i.test(text) ? text : undefined),
@@ -173,6 +178,12 @@ export const settings = {
     parser: oneOf(...logLevels),
     meaning: '`debug` logs each gRPC call too; `trace`, `info`, `warn`, `error`, `fatal`, `silent`',
     default: 'info',
+  },
+  TRUSTED_HOPS: {
+    parser: hops,
+    meaning:
+      "how many entries of `X-Forwarded-For` are skipped, from the right, to find the caller's address for the log: 0 behind Cloud Run alone, 1 more for each load balancer or proxy of yours in front",
+    default: '0',
   },
   PORT: {
     parser: port,

@@ -1,13 +1,21 @@
 import type {IncomingMessage} from 'node:http'
 import {inspect} from 'node:util'
 import type {Fault} from '../core/fault.ts'
+import {shortened} from '../core/shortened.ts'
+import {loggedPath, loggedUrl, withoutValues, withQuery} from './logged-url.ts'
+import {remoteIp} from './remote-ip.ts'
+
+/** The longest text in a record that is not the message, in characters. */
+const mostText = 1024
 
 /** What came of a request. */
 export interface Outcome {
   readonly status: number
   readonly fault: Fault | undefined
+  /** As in the request's first line, still percent-encoded. */
   readonly path: string
-  readonly url: string
+  /** What followed the first `?`, as it stood. */
+  readonly query: string
   /** Of the response's body. */
   readonly bytes: number
   /** In ms. */
@@ -15,45 +23,45 @@ export interface Outcome {
 }
 
 /**
- * The one record of a request, in Cloud Logging's names.
+ * The one record of a request, in Cloud Logging's names. Values of the request are not in it: neither those of its query
+ * nor those that a message quotes.
  * @see https://cloud.google.com/logging/docs/reference/v2/rest/v2/LogEntry#HttpRequest
  */
-export function requestRecord(request: IncomingMessage, {status, fault, path, url, bytes, latency}: Outcome) {
+export function requestRecord(request: IncomingMessage, outcome: Outcome) {
+  const {status, fault, query, bytes, latency} = outcome
+  const path = loggedPath(outcome.path)
   // What fails after the head has gone out has left with a status that says all is well.
   const worst = Math.max(status, fault?.http ?? 0)
   const level = worst >= 500 ? 'error' : worst >= 400 ? 'warn' : 'info'
-  const why = fault ? `: ${fault.message}${fault.hint ? ` (${fault.hint})` : ''}` : ''
+  const why = fault ? `: ${withoutValues(fault.logMessage, query)}${fault.hint ? ` (${fault.hint})` : ''}` : ''
   return {
     level,
     message: `${request.method} ${path} ${status} in ${Math.round(latency)} ms${why}`,
     fields: {
       httpRequest: {
         requestMethod: request.method,
-        requestUrl: url,
+        requestUrl: withQuery(path, query),
         requestSize: request.headers['content-length'],
         status,
         responseSize: String(bytes),
-        userAgent: request.headers['user-agent'],
+        userAgent: shortened(request.headers['user-agent'] ?? '', mostText) || undefined,
         remoteIp: remoteIp(request),
-        referer: request.headers.referer,
+        referer: loggedUrl(request.headers.referer ?? ''),
         latency: `${(latency / 1000).toFixed(6)}s`,
         protocol: `HTTP/${request.httpVersion}`,
       },
       ...(fault && {code: fault.code}),
-      ...(fault?.cause !== undefined && (level === 'error' ? {err: fault.cause} : {cause: inLine(fault.cause)})),
+      ...(fault?.cause !== undefined && causeFields(fault.cause, level === 'error', query)),
     },
   } as const
 }
 
-function inLine(cause: unknown): string {
-  return cause instanceof Error || typeof cause === 'string' ? String(cause) : inspect(cause, {breakLength: Infinity})
+/** With its stack when we are to blame. */
+function causeFields(cause: unknown, isOurs: boolean, query: string) {
+  if (isOurs) return {err: typeof cause === 'string' ? withoutValues(cause, query) : cause}
+  return {cause: shortened(withoutValues(inLine(cause), query), mostText)}
 }
 
-/** The first address of X-Forwarded-For: the caller's, unless it has set the header itself. */
-function remoteIp(request: IncomingMessage): string | undefined {
-  return (
-    String(request.headers['x-forwarded-for'] ?? '')
-      .split(',')[0]
-      ?.trim() || request.socket.remoteAddress
-  )
+function inLine(cause: unknown): string {
+  return cause instanceof Error || typeof cause === 'string' ? String(cause) : inspect(cause, {breakLength: Infinity})
 }

@@ -290,7 +290,7 @@ class RequestScope implements Scope {
       status: this.#responder.begun ? this.#response.statusCode : 499,
       fault,
       path: this.path,
-      url: urlOf(this.#request),
+      query: this.rawQuery,
       bytes: this.#responder.bytes,
       latency: performance.now() - this.#began,
     })

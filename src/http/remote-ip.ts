@@ -1,0 +1,20 @@
+import type {IncomingMessage} from 'node:http'
+import {isIP} from 'node:net'
+import {config} from '../core/config.ts'
+
+/**
+ * The address that `request` came from, as the platform vouches for it. Each hop adds the address that it was called
+ * from to X-Forwarded-For, on the right; what stands left of the platform's own entries is whatever the caller wrote.
+ */
+export function remoteIp({headers, socket}: IncomingMessage): string | undefined {
+  const entries = String(headers['x-forwarded-for'] ?? '').split(',')
+  const entry = entries[Math.max(0, entries.length - 1 - config.trustedHops)] ?? ''
+  return addressIn(entry.trim()) ?? socket.remoteAddress
+}
+
+/** The address of an entry, which some proxies write with the port. */
+function addressIn(entry: string): string | undefined {
+  const [, v6, v4] = /^\[(.+)\](?::\d+)?$|^([\d.]+)(?::\d+)?$/.exec(entry) ?? []
+  const address = v6 ?? v4 ?? entry
+  return isIP(address) ? address : undefined
+}
