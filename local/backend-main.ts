@@ -4,6 +4,7 @@ import {type Logger, pino} from 'pino'
 import {type BackendOptions, startBackend} from './grpc/backend.ts'
 import type {CallRecord} from './grpc/interceptors.ts'
 import {upstreamAt} from './grpc/upstream.ts'
+import {endWithNpm} from './parent.ts'
 
 // The gRPC services alone: `npm run backend`, or a container on Cloud Run. The environment:
 //
@@ -24,6 +25,7 @@ const backend = await startBackend(optionsFrom(process.env))
 log.info(`ready ${backend.url}`)
 
 for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => end(signal))
+endWithNpm(() => end('SIGTERM'))
 
 async function end(signal: NodeJS.Signals): Promise<void> {
   log.info(`${signal}: ending, with ${backend.openCalls()} calls in flight`)

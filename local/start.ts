@@ -1,9 +1,10 @@
 import {type FunctionsProcess, startFunctions} from './functions.ts'
+import {endWithNpm} from './parent.ts'
 import {putSamples} from './samples.ts'
 import {type Stack, sampleBucket, startStack} from './stack.ts'
 
 /** `npm start`: the local stack, and the function `app` in front of it. */
-const help = `npm start: serves the functions on PORT (8080), with a local stack behind them.
+const help = `npm start: serves the functions on PORT (8080) of this machine alone, with a local stack behind them.
 
 What the environment names is not started: BACKEND_URL (gRPC services), STORAGE_EMULATOR_HOST (Storage),
 GCE_METADATA_HOST (metadata server). Ctrl-C ends all of it.`
@@ -14,20 +15,15 @@ if (process.argv.includes('--help')) {
 }
 
 const port = Number(process.env.PORT || 8080)
-if (!Number.isInteger(port) || port < 0 || port > 65535) fail(`PORT="${process.env.PORT}": wanted a port, or 0 for any`)
+if (!Number.isInteger(port) || port < 0 || port > 65535)
+  fail(`PORT="${process.env.PORT}": expected a port, or 0 for any`)
 
 let stack: Stack | undefined
 let functions: FunctionsProcess | undefined
 let stopping = false
 
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-  process.on(signal, () => {
-    stopping = true
-    // From a terminal it has had its own; a second one does no harm.
-    if (functions) functions.process.kill(signal === 'SIGHUP' ? 'SIGTERM' : signal)
-    else process.exit(0)
-  })
-}
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => stop(signal))
+endWithNpm(() => stop('SIGTERM'))
 
 try {
   stack = await startStack(process.env)
@@ -42,6 +38,13 @@ try {
   await stack?.close()
   if (stopping) process.exit(0)
   fail(error instanceof Error ? error.message : String(error))
+}
+
+function stop(signal: 'SIGINT' | 'SIGTERM' | 'SIGHUP'): void {
+  stopping = true
+  // From a terminal it has had its own; a second one does no harm.
+  if (functions) functions.process.kill(signal === 'SIGHUP' ? 'SIGTERM' : signal)
+  else process.exit(0)
 }
 
 function announce(url: string, {backend, storage, metadata}: Stack, samples: string[]): void {

@@ -1,20 +1,33 @@
 import {once} from 'node:events'
-import {createServer} from 'node:http'
+import {createServer, type IncomingMessage, request} from 'node:http'
 import type {AddressInfo} from 'node:net'
 import {connect} from 'node:net'
+import {networkInterfaces} from 'node:os'
+import {text} from 'node:stream/consumers'
 import test from 'ava'
 import {startStack} from '../local/stack.ts'
 import {anyLeft, interrupt, npmRun} from './helpers/start.ts'
 
 const refused = async (url: string) => {
   const {hostname, port} = new URL(url)
-  const socket = connect(Number(port), hostname)
+  return await refusedAt(Number(port), hostname)
+}
+
+const refusedAt = async (port: number, address: string) => {
+  const socket = connect(port, address)
   const [error] = await once(socket, 'error')
   return (error as NodeJS.ErrnoException).code ?? (error as AggregateError).errors?.[0]?.code
 }
 
+/** GET /ping at 127.0.0.1 with this Host. */
+const pingFor = async (port: number, host: string) => {
+  const sent = request({port, host: '127.0.0.1', path: '/ping?message=hi', headers: {host}}).end()
+  const [response] = (await once(sent, 'response')) as [IncomingMessage]
+  return {status: response.statusCode, body: JSON.parse(await text(response))}
+}
+
 test('npm start brings all up, says what to try, and Ctrl-C leaves nothing behind', async (t) => {
-  const started = npmRun('start', {PORT: '0'})
+  const started = npmRun(t, 'start', {PORT: '0'})
   const url = (await started.line(/^ready /)).slice('ready '.length)
   t.is(started.lines.filter((line) => line.trim().startsWith('curl ')).length, 3)
   const answer = await fetch(`${url}/ping?message=hi`)
@@ -29,9 +42,81 @@ test('npm start brings all up, says what to try, and Ctrl-C leaves nothing behin
   t.is(await refused(storage), 'ECONNREFUSED')
 })
 
+for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
+  test(`${signal} of npm start ends all of it`, async (t) => {
+    const started = npmRun(t, 'start', {PORT: '0'})
+    const url = (await started.line(/^ready /)).slice('ready '.length)
+    const storage = started.lines.find((line) => line.startsWith('storage'))?.split(/\s+/)[1] ?? ''
+    started.process.kill(signal)
+    // Its outputs close when the last process has ended that inherited them.
+    await started.exited
+    t.is(await refused(url), 'ECONNREFUSED')
+    t.is(await refused(storage), 'ECONNREFUSED')
+  })
+
+  test(`${signal} of npm run backend ends it`, async (t) => {
+    const started = npmRun(t, 'backend', {PORT: '0'})
+    const [url = ''] = /http:\/\/\S+:\d+/.exec(await started.line(/ready/)) ?? []
+    started.process.kill(signal)
+    await started.exited
+    t.is(await refused(url), 'ECONNREFUSED')
+  })
+}
+
+test('npm start takes requests of this machine alone, and for this machine alone', async (t) => {
+  const started = npmRun(t, 'start', {PORT: '0'})
+  const {port} = new URL((await started.line(/^ready /)).slice('ready '.length))
+  const addresses = Object.values(networkInterfaces()).flatMap((addresses) => addresses ?? [])
+  const others = addresses.filter(({internal, scopeid}) => !internal && !scopeid).map(({address}) => address)
+  // Linux has all of 127.0.0.0/8; who listens everywhere listens there too.
+  if (process.platform === 'linux') others.push('127.0.0.2')
+  t.true(others.length > 0)
+  for (const address of others) t.is(await refusedAt(Number(port), address), 'ECONNREFUSED', address)
+  const own = addresses.filter(({internal}) => internal).map(({address, family}) => [address, family] as const)
+  for (const [address, family] of own) {
+    const host = family === 'IPv6' ? `[${address}]` : address
+    t.is((await fetch(`http://${host}:${port}/ping?message=hi`)).status, 200, host)
+  }
+  for (const host of [
+    'localhost',
+    `localhost:${port}`,
+    'LOCALHOST:1',
+    'app.localhost:1',
+    '127.0.0.1',
+    '127.9.9.9:80',
+    '[::1]:80',
+  ]) {
+    t.is((await pingFor(Number(port), host)).status, 200, host)
+  }
+  for (const host of [
+    'evil.example',
+    `evil.example:${port}`,
+    'localhost.evil.example',
+    '127.0.0.1.evil.example',
+    'notlocalhost',
+    '10.0.0.1',
+    `${'a'.repeat(9000)}.example`,
+  ]) {
+    const {status, body} = await pingFor(Number(port), host)
+    t.is(status, 403, host)
+    t.is(body.error.status, 'PERMISSION_DENIED')
+    t.true(body.error.message.length < 300)
+  }
+  interrupt(started)
+  await started.exited
+  t.deepEqual(
+    started.lines.filter((line) => line.includes('evil')),
+    [],
+  )
+})
+
 test("a developer's own credentials and proxy do not keep npm start from getting ready", async (t) => {
   const proxy = 'http://127.0.0.1:9'
-  const started = npmRun('start', {PORT: '0', GOOGLE_APPLICATION_CREDENTIALS: '/nowhere/key.json', http_proxy: proxy})
+  const started = npmRun(t, 'start', {
+    PORT: '0',
+    GOOGLE_APPLICATION_CREDENTIALS: '/nowhere/key.json',
+    http_proxy: proxy,
+  })
   const url = (await started.line(/^ready /)).slice('ready '.length)
   t.is((await fetch(`${url}/ping?message=hi`)).status, 200)
   interrupt(started)
@@ -39,7 +124,7 @@ test("a developer's own credentials and proxy do not keep npm start from getting
 })
 
 test('two stacks never meet', async (t) => {
-  const two = [npmRun('start', {PORT: '0'}), npmRun('start', {PORT: '0'})]
+  const two = [npmRun(t, 'start', {PORT: '0'}), npmRun(t, 'start', {PORT: '0'})]
   const urls = await Promise.all(two.map((started) => started.line(/^ready /)))
   t.not(urls[0], urls[1])
   for (const started of two) interrupt(started)
@@ -50,7 +135,7 @@ test('what the environment names is not started', async (t) => {
   const stack = await startStack()
   const {BACKEND_URL, BACKEND_AUDIENCE, GCE_METADATA_HOST, STORAGE_EMULATOR_HOST} = stack.env
   const env = {BACKEND_URL, BACKEND_AUDIENCE, GCE_METADATA_HOST, STORAGE_EMULATOR_HOST} as Record<string, string>
-  const started = npmRun('start', {PORT: '0', ...env})
+  const started = npmRun(t, 'start', {PORT: '0', ...env})
   const url = (await started.line(/^ready /)).slice('ready '.length)
   const calls = stack.backend?.log.length ?? 0
   t.is((await fetch(`${url}/ping?message=hi`)).status, 200)
@@ -64,7 +149,7 @@ test('a port that is in use is named', async (t) => {
   const taken = createServer().listen(0)
   await once(taken, 'listening')
   const port = String((taken.address() as AddressInfo).port)
-  const started = npmRun('start', {PORT: port})
+  const started = npmRun(t, 'start', {PORT: port})
   t.not(await started.exited, 0)
   t.true(started.lines.some((line) => line.includes(`PORT="${port}" is in use`)))
   t.false(anyLeft(started))
@@ -72,7 +157,7 @@ test('a port that is in use is named', async (t) => {
 })
 
 test('npm run backend serves the gRPC services alone, on PORT', async (t) => {
-  const started = npmRun('backend', {PORT: '0'})
+  const started = npmRun(t, 'backend', {PORT: '0'})
   const ready = await started.line(/ready/)
   t.regex(ready, /http:\/\/\S+:\d+/)
   interrupt(started)

@@ -18,4 +18,5 @@ process.on('message', (question) => {
   }
   if (question === 'stop') stack.close().then(() => process.exit(0))
 })
+process.once('disconnect', () => process.exit())
 process.send?.(stack.env)

@@ -1,4 +1,7 @@
-/** Loaded into a process that is measured: answers `usage` with what it has used since it was last asked. */
+/**
+ * Loaded into a process that is measured: answers `usage` with what it has used since it was last asked, and ends with the
+ * benchmark, however that ends.
+ */
 const every = 10
 
 let peak = process.memoryUsage.rss()
@@ -16,4 +19,5 @@ process.on('message', (question) => {
   peak = rss
   cpu = process.cpuUsage()
 })
+process.once('disconnect', () => process.exit())
 process.channel?.unref()

@@ -1,3 +1,6 @@
+import {once} from 'node:events'
+import {type IncomingMessage, request} from 'node:http'
+import {text} from 'node:stream/consumers'
 import test from 'ava'
 import {type App, startApp} from '../helpers/app.ts'
 
@@ -15,6 +18,13 @@ test.serial('all functions are behind one entry point', async (t) => {
   const body = JSON.stringify({bucket: 'samples', object: 'hello.txt', context: {creatorId: 'me', name: 'x'}})
   const headers = {'content-type': 'application/json'}
   t.is((await app.ask(t, '/upload', {method: 'POST', headers, body})).json.size, 5)
+})
+
+test.serial('the deployed function answers for any host', async (t) => {
+  const sent = request(app.url('/ping?message=hi'), {headers: {host: 'api.example.com'}}).end()
+  const [response] = (await once(sent, 'response')) as [IncomingMessage]
+  t.is(response.statusCode, 200)
+  t.is(JSON.parse(await text(response)).pong.message, 'hi')
 })
 
 for (const [escaped, path] of [

@@ -2,6 +2,7 @@ import {type ChildProcess, spawn} from 'node:child_process'
 import {once} from 'node:events'
 import {join} from 'node:path'
 import {createInterface} from 'node:readline'
+import type {ExecutionContext} from 'ava'
 
 const root = join(import.meta.dirname, '..', '..')
 
@@ -15,8 +16,11 @@ export interface Started {
   readonly exited: Promise<number | null>
 }
 
-/** Runs `npm run <script>` in a process group of its own, so that a Ctrl-C for it can be sent to all of the group. */
-export function npmRun(script: string, env: Record<string, string> = {}): Started {
+/**
+ * Runs `npm run <script>` in a process group of its own, so that a Ctrl-C for it can be sent to all of the group. At the end of
+ * the test none of it is left, however the test ends.
+ */
+export function npmRun(t: ExecutionContext, script: string, env: Record<string, string> = {}): Started {
   const child = spawn('npm', ['run', '--silent', script], {
     cwd: root,
     env: {...process.env, ...env},
@@ -32,7 +36,7 @@ export function npmRun(script: string, env: Record<string, string> = {}): Starte
     })
   }
   const exited = once(child, 'close').then(([code]) => code as number | null)
-  return {
+  const started: Started = {
     process: child,
     lines,
     exited,
@@ -49,6 +53,11 @@ export function npmRun(script: string, env: Record<string, string> = {}): Starte
         exited.then((code) => reject(new Error(`Ended with ${code} before ${pattern}:\n${lines.join('\n')}`)))
       }),
   }
+  t.teardown(async () => {
+    if (anyLeft(started)) interrupt(started)
+    await exited
+  })
+  return started
 }
 
 /** Ctrl-C: the terminal sends it to every process of the group. */
