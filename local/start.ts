@@ -64,13 +64,22 @@ function announce(url: string, {backend, storage, metadata}: Stack, samples: str
   console.log(lines.join('\n'))
 }
 
+/** What `/health` answers. */
+interface Health {
+  readonly backends: readonly {readonly url: string; readonly note?: string}[]
+  readonly error?: {readonly message: string}
+}
+
 /** Waits until every part answers, and says what does not as long as it does not; false when the functions have ended. */
 async function answering(url: string): Promise<boolean> {
   for (let said = ''; functions?.process.exitCode === null; await new Promise((resolve) => setTimeout(resolve, 1000))) {
     const response = await fetch(`${url}/health`).catch(() => undefined)
     if (!response) continue
-    if (response.ok) return true
-    const {error} = (await response.json()) as {error: {message: string}}
+    const {error, backends} = (await response.json()) as Health
+    if (!error) {
+      for (const {url, note} of backends) if (note) console.log(`note       ${url}: ${note}`)
+      return true
+    }
     if (error.message !== said) console.error(`Not ready: ${error.message}`)
     said = error.message
   }

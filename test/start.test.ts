@@ -5,6 +5,7 @@ import {connect} from 'node:net'
 import {networkInterfaces} from 'node:os'
 import {text} from 'node:stream/consumers'
 import test from 'ava'
+import {startBackend} from '../local/grpc/backend.ts'
 import {startStack} from '../local/stack.ts'
 import {anyLeft, interrupt, npmRun} from './helpers/start.ts'
 
@@ -143,6 +144,17 @@ test('what the environment names is not started', async (t) => {
   interrupt(started)
   await started.exited
   await stack.close()
+})
+
+test('a backend without grpc.health.v1 is ready as soon as it answers', async (t) => {
+  const backend = await startBackend({healthService: false})
+  const started = npmRun(t, 'start', {PORT: '0', BACKEND_URL: backend.url})
+  const url = (await started.line(/^ready /)).slice('ready '.length)
+  t.true(started.lines.includes(`note       ${backend.url}: it answers, and has no grpc.health.v1.Health`))
+  t.is((await fetch(`${url}/ping?message=hi`)).status, 200)
+  interrupt(started)
+  await started.exited
+  await backend.close()
 })
 
 test('a port that is in use is named', async (t) => {

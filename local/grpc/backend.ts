@@ -42,6 +42,8 @@ export interface BackendOptions {
   onCall?: (record: CallRecord) => void
   /** Whether Repo computes SHA-256. */
   sha256?: boolean
+  /** `false`: it has no grpc.health.v1, as most backends have none. */
+  healthService?: boolean
   /** Services of the caller's own. */
   services?: readonly Service[]
 }
@@ -98,15 +100,8 @@ export class Backend {
     this.#upstream = new UpstreamClient(() => options.upstream ?? this.#itself(options.tls?.cert))
     this.ping = new Ping(this.#upstream.ask)
     this.repo = new Repo({sha256: options.sha256 ?? false})
-    this.health = this.#addServices([
-      this.ping,
-      this.repo,
-      search,
-      users,
-      chat,
-      routeGuide,
-      ...(options.services ?? []),
-    ])
+    const services = [this.ping, this.repo, search, users, chat, routeGuide, ...(options.services ?? [])]
+    this.health = this.#addServices(services, options.healthService ?? true)
     this.#http2 = this.#createHttp2(options)
   }
 
@@ -164,7 +159,7 @@ export class Backend {
     })
   }
 
-  #addServices(services: readonly Service[]): Health {
+  #addServices(services: readonly Service[], withHealth: boolean): Health {
     const onRun = (run: Promise<void>, metadata: Metadata) => {
       this.#runs.add(metadata)
       run.finally(() => this.#runs.delete(metadata))
@@ -173,8 +168,8 @@ export class Backend {
     for (const {definition, handlers} of implementations) this.#server.addService(definition, handlers)
     const described = implementations.map(({service}) => service)
     const health = new Health(described.map(({typeName}) => typeName))
-    health.addTo(this.#server)
-    addReflection(this.#server, [...described, HealthService])
+    if (withHealth) health.addTo(this.#server)
+    addReflection(this.#server, withHealth ? [...described, HealthService] : described)
     return health
   }
 

@@ -1,5 +1,6 @@
 import {create} from '@bufbuild/protobuf'
 import type {Backend} from '../core/config.ts'
+import {type Code, Fault} from '../core/fault.ts'
 import type {Life} from '../core/life.ts'
 import {
   Health,
@@ -9,10 +10,41 @@ import {
 } from '../gen/health/v1/health_pb.js'
 import {callOf, onlyAnswer} from './service-client.ts'
 
+/** How a backend's server as a whole is. */
+export interface BackendHealth {
+  /** As in grpc.health.v1: SERVING, NOT_SERVING, … */
+  readonly status: string
+  /** Why the status is UNKNOWN although the backend answers. */
+  readonly note?: string
+}
+
 /** The grpc.health.v1 status of a backend's server as a whole: SERVING, NOT_SERVING, … */
 export async function servingStatus(life: Life, backend: Backend, timeout: number): Promise<string> {
   const request = create(HealthCheckRequestSchema)
   const call = callOf(life, backend, Health.method.check, () => [request], {timeout})
   const {status} = (await life.track(onlyAnswer(call))) as HealthCheckResponse
   return HealthCheckResponse_ServingStatus[status] ?? String(status)
+}
+
+/** What the server of a backend says that is up, but does not tell how it is. */
+const silent: Partial<Record<Code, string>> = {
+  UNIMPLEMENTED: 'it answers, and has no grpc.health.v1.Health',
+  NOT_FOUND: 'it answers, and its grpc.health.v1.Health knows no status of the whole server',
+  UNAUTHENTICATED: 'it answers, and requires credentials for grpc.health.v1.Health.Check',
+  PERMISSION_DENIED: 'it answers, and does not allow grpc.health.v1.Health.Check',
+}
+
+/**
+ * How a backend is. One that answers without grpc.health.v1, as most do, is UNKNOWN with a note: it can be reached.
+ * @throws {Fault} when it cannot
+ */
+export async function healthOf(life: Life, backend: Backend, timeout: number): Promise<BackendHealth> {
+  try {
+    return {status: await servingStatus(life, backend, timeout)}
+  } catch (error) {
+    // These codes come from a gRPC server alone: what is in front of it, and what we cannot reach, is UNAVAILABLE.
+    const note = error instanceof Fault ? silent[error.code] : undefined
+    if (note === undefined) throw error
+    return {status: 'UNKNOWN', note}
+  }
 }

@@ -1,4 +1,4 @@
-import {servingStatus} from '../clients/health.ts'
+import {healthOf} from '../clients/health.ts'
 import {type Backend, ConfigError, config} from '../core/config.ts'
 import {Fault} from '../core/fault.ts'
 import {only} from '../http/methods.ts'
@@ -10,26 +10,29 @@ if (config.backends.length === 0) throw new ConfigError('BACKEND_URL is not set:
 /** How long a backend has to say how it is, in ms: all are asked at once. */
 const patience = 4500
 
-/** GET /: 200 with what each backend says of itself, or 503 with the one that fails and why. */
+/**
+ * GET /: 200 with what each backend says of itself, or 503 with the one that fails and why. A backend that can be reached
+ * but does not say how it is makes the whole UNKNOWN, and fails nothing.
+ */
 export const health: Handler = async (scope) => {
   only(scope, 'GET')
-  const backends = await Promise.all(config.backends.map((backend) => healthOf(scope, backend)))
-  const failing = backends.filter(({status}) => status !== 'SERVING')
-  if (failing.length === 0) return json({status: 'SERVING', backends})
+  const backends = await Promise.all(config.backends.map((backend) => stateOf(scope, backend)))
+  const failing = backends.filter(({status, note}) => status !== 'SERVING' && !note)
+  if (failing.length === 0) return json({status: backends.some(({note}) => note) ? 'UNKNOWN' : 'SERVING', backends})
   const why = failing.map(({url, status, message}) => `${url} is ${status}${message ? `: ${message}` : ''}`)
   scope.note({backends})
   return json({status: 'NOT_SERVING', backends, ...errorOf(why.join('; '))}, {status: 503})
 }
 
-interface Health {
+interface State {
   readonly [field: string]: string
   readonly url: string
   readonly status: string
 }
 
-async function healthOf(scope: Scope, backend: Backend): Promise<Health> {
+async function stateOf(scope: Scope, backend: Backend): Promise<State> {
   try {
-    return {url: backend.url, status: await servingStatus(scope, backend, patience)}
+    return {url: backend.url, ...(await healthOf(scope, backend, patience))}
   } catch (error) {
     const {code, message, hint, cause} = Fault.from(error)
     scope.log.warn({err: cause, hint}, `${backend.url}: ${message}${hint ? ` (${hint})` : ''}`)

@@ -32,6 +32,7 @@ const {callOf, onlyAnswer} = await import('../../src/clients/service-client.ts')
 const {openCalls} = await import('../../src/clients/calls.ts')
 const {closeChannels} = await import('../../src/clients/channels.ts')
 const {invoke} = await import('../../src/clients/interceptors.ts')
+const {healthOf} = await import('../../src/clients/health.ts')
 const {faultOf: endOf} = await import('../../src/clients/status.ts')
 const {one, down, up} = Kinds.method
 
@@ -310,6 +311,31 @@ for (const [name, {code, reset}] of Object.entries(resets)) {
     })
   }
 }
+
+for (const code of ['UNIMPLEMENTED', 'NOT_FOUND', 'UNAUTHENTICATED', 'PERMISSION_DENIED'] as const) {
+  test.serial(`a backend that answers ${code} when asked how it is can be reached`, async (t) => {
+    const url = await serving(t, (stream) => stream.respond({...grpc, 'grpc-status': codes[code]}, {endStream: true}))
+    const {status, note} = await healthOf(life, readConfig({BACKEND_URL: url}).backendOf('any'), 10_000)
+    t.is(status, 'UNKNOWN')
+    t.regex(note ?? '', /^it answers, and /)
+  })
+}
+
+for (const code of ['UNAVAILABLE', 'INTERNAL', 'RESOURCE_EXHAUSTED'] as const) {
+  test.serial(`a backend that answers ${code} when asked how it is is not well`, async (t) => {
+    const url = await serving(t, (stream) => stream.respond({...grpc, 'grpc-status': codes[code]}, {endStream: true}))
+    const to = readConfig({BACKEND_URL: url}).backendOf('any')
+    t.is((await faultOf(t, healthOf(life, to, 10_000))).code, code)
+  })
+}
+
+test.serial('a front end that answers 404 or 403 without gRPC, when asked how the backend is, is none', async (t) => {
+  for (const status of [403, 404]) {
+    const url = await serving(t, (stream) => stream.respond({':status': status}, {endStream: true}))
+    const to = readConfig({BACKEND_URL: url}).backendOf('any')
+    t.is((await faultOf(t, healthOf(life, to, 10_000))).code, 'UNAVAILABLE')
+  }
+})
 
 for (const [code, number] of [
   ['CANCELLED', 1],
