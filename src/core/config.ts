@@ -71,8 +71,8 @@ export interface GatewayConfig {
   readonly descriptors: string | undefined
   /** Full names of services; undefined: all of them. */
   readonly services: readonly string[] | undefined
-  /** Whether a method without a rule is served at `POST /<package.Service>/<Method>`. */
-  readonly defaultBindings: boolean
+  /** Whether a method without a rule is served at `POST /<package.Service>/<Method>`; undefined: if `services` names it. */
+  readonly defaultBindings: boolean | undefined
   /** Whether unknown JSON fields and query parameters are dropped rather than refused. */
   readonly ignoreUnknown: boolean
   /** The shape of failures: AIP-193's, or google.rpc.Status. */

@@ -135,13 +135,14 @@ export const settings = {
   },
   GATEWAY_SERVICES: {
     parser: names,
-    meaning: 'a [list](#lists) of the full names of the services that the gateway serves',
-    unset: 'all',
+    meaning: 'a [list](#lists) of the full names of the services that the gateway serves: all of their methods',
+    unset: 'all methods with a rule, less services of `google.*` that other protos only import',
   },
   GATEWAY_DEFAULT_BINDINGS: {
     parser: flag,
-    meaning: '`false`: methods without a rule are not served',
-    default: 'true',
+    meaning:
+      '`true`: methods without a rule are served too, and services of `google.*` that other protos only import; `false`: none without a rule',
+    unset: '`true` for services that `GATEWAY_SERVICES` names',
   },
   GATEWAY_IGNORE_UNKNOWN: {
     parser: flag,

@@ -5,6 +5,7 @@ import {invoke} from '../clients/interceptors.ts'
 import {callOf, onlyAnswer} from '../clients/service-client.ts'
 import {config} from '../core/config.ts'
 import {Fault} from '../core/fault.ts'
+import {log} from '../core/log.ts'
 import {atMost} from '../core/waiting.ts'
 import {compressed} from '../http/compress.ts'
 import {allowCors, isPreflight} from '../http/cors.ts'
@@ -20,6 +21,7 @@ import {answersRaw, rawOf} from '../transcoding/responses.ts'
 import type {Binding} from '../transcoding/rules/bindings.ts'
 import {type Match, type Unrouted, unroutedFault} from '../transcoding/rules/router.ts'
 import {streamEncoder} from '../transcoding/streams.ts'
+import {exposure} from './exposure.ts'
 import {documentPath, loadTranscoder, refuseRulesAt, refuseUnknownBackends} from './schema.ts'
 
 const {errors, eventStreamPing, authorization} = config.gateway
@@ -28,6 +30,7 @@ refuseUnknownBackends(transcoder, config)
 const backends = new Map(
   transcoder.bindings.map(({method}) => [method.parent.typeName, config.backendOf(method.parent.typeName)]),
 )
+log.info(exposure(transcoder))
 
 /** Any method of any proto, by its google.api.http rules: all four kinds. */
 export const gateway: Handler = async (scope) => {

@@ -1,11 +1,12 @@
 import type {FileRegistry, Message} from '@bufbuild/protobuf'
 import {type MessageReader, RequestDecoder, type RequestParts} from './requests.ts'
 import {type Encoded, encodeResponse, responseJson} from './responses.ts'
-import {type Binding, type BindingOptions, readBindings} from './rules/bindings.ts'
+import {type Binding, readBindings} from './rules/bindings.ts'
 import type {Match, Unrouted} from './rules/router.ts'
+import type {SelectionOptions, Unserved} from './rules/selection.ts'
 import {readSchema} from './schema/schema.ts'
 
-export interface TranscoderOptions extends BindingOptions {
+export interface TranscoderOptions extends SelectionOptions {
   /** The bytes of a google.protobuf.FileDescriptorSet with all imports, or what protobuf-es made of it. */
   schema: Uint8Array | FileRegistry
   /** Whether unknown JSON fields and query parameters are dropped rather than refused: false unless given. */
@@ -18,6 +19,8 @@ export interface Transcoder {
   readonly bindings: readonly Binding[]
   /** What keeps the schema from being served, a line each: to be shown at start. */
   readonly problems: readonly string[]
+  /** What the schema has beside `bindings`. */
+  readonly unserved: readonly Unserved[]
   /** The binding for a request, by its raw path without the query. @throws Fault 400 for a path that is no UTF-8. */
   route(httpMethod: string, path: string): Match<Binding> | Unrouted
   /** The one message of a request. @throws Fault 400 or 415 */
@@ -33,12 +36,13 @@ export interface Transcoder {
 /** A transcoder for a schema, compiled here, once. @throws {Error} for bytes that are no complete FileDescriptorSet */
 export function createTranscoder({schema, ignoreUnknown = false, ...options}: TranscoderOptions): Transcoder {
   const registry = schema instanceof Uint8Array ? readSchema(schema) : schema
-  const {bindings, router, problems} = readBindings(registry, options)
+  const {bindings, router, problems, unserved} = readBindings(registry, options)
   const decoders = new Map(bindings.map((binding) => [binding, new RequestDecoder(binding, {registry, ignoreUnknown})]))
   return {
     registry,
     bindings,
     problems,
+    unserved,
     route: (httpMethod, path) => router.route(httpMethod, path),
     decodeRequest: ({binding, captures}, parts) => decoders.get(binding)!.decode(captures, parts),
     readMessages: ({binding, captures}, parts) => decoders.get(binding)!.reader(captures, parts),

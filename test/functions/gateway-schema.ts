@@ -17,7 +17,8 @@ export interface Schema extends Disposable {
 export function buildSchema(protos: Readonly<Record<string, string>>): Schema {
   const folder = mkdtempSync(join(tmpdir(), 'gateway-'))
   const path = join(folder, 'set.binpb')
-  cpSync(join(root, 'test/transcoding/protos'), folder, {recursive: true})
+  const imports = Object.values(protos).some((text) => text.includes('import "every/'))
+  if (imports) cpSync(join(root, 'test/transcoding/protos'), folder, {recursive: true})
   cpSync(join(root, 'proto/google/api'), join(folder, 'google/api'), {recursive: true})
   for (const [name, text] of Object.entries(protos)) writeFileSync(join(folder, name), text)
   writeFileSync(join(folder, 'buf.yaml'), 'version: v2\n')

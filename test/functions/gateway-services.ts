@@ -140,7 +140,7 @@ export async function startServed({protos, echoes = [], ...options}: ServedOptio
   const app = await startApp({
     target: 'gateway',
     ...options,
-    env: {GATEWAY_DESCRIPTORS: schema.path, ...options.env},
+    env: {GATEWAY_DESCRIPTORS: schema.path, GATEWAY_DEFAULT_BINDINGS: 'true', ...options.env},
     backend: {...options.backend, services: [...Object.values(services), ...echoing]},
   })
   const close = async () => {

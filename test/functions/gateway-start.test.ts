@@ -125,17 +125,24 @@ test('a schema or services in which nothing is bound are refused by their variab
   const path = join(folder, 'empty')
   writeFileSync(path, '')
   using schema = buildSchema({
-    'bare.proto': `${head}service Bare { rpc A(every.Every) returns (every.Every); }\nservice None {}\n`,
+    'bare.proto': 'syntax = "proto3"; package bad; message M {} service Bare { rpc A(M) returns (M); } service None {}',
   })
   for (const [env, start] of [
-    [{GATEWAY_DESCRIPTORS: path}, `GATEWAY_DESCRIPTORS="${path}": wanted a service with at least a method`],
+    [
+      {GATEWAY_DESCRIPTORS: path, GATEWAY_DEFAULT_BINDINGS: 'true'},
+      `GATEWAY_DESCRIPTORS="${path}": expected a service with at least a method`,
+    ],
+    [
+      {GATEWAY_DESCRIPTORS: schema.path},
+      `GATEWAY_DESCRIPTORS="${schema.path}": expected a service with at least a google.api.http rule: methods without one are served with GATEWAY_DEFAULT_BINDINGS=true`,
+    ],
     [
       {GATEWAY_DESCRIPTORS: schema.path, GATEWAY_SERVICES: 'bad.Bare', GATEWAY_DEFAULT_BINDINGS: 'false'},
-      'GATEWAY_SERVICES="bad.Bare": wanted a service with at least a google.api.http rule',
+      'GATEWAY_SERVICES="bad.Bare": expected a service with at least a google.api.http rule',
     ],
     [
       {GATEWAY_DESCRIPTORS: schema.path, GATEWAY_SERVICES: 'bad.None'},
-      'GATEWAY_SERVICES="bad.None": wanted a service with at least a method',
+      'GATEWAY_SERVICES="bad.None": expected a service with at least a method',
     ],
   ] as const) {
     const {code, lines} = await refusal(env)

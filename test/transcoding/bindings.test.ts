@@ -1,10 +1,12 @@
-import {createFileRegistry} from '@bufbuild/protobuf'
+import {clone, create, createFileRegistry} from '@bufbuild/protobuf'
+import {FileDescriptorProtoSchema, FileDescriptorSetSchema, ServiceDescriptorProtoSchema} from '@bufbuild/protobuf/wkt'
 import test from 'ava'
+import type {SelectionOptions} from '../../src/transcoding/rules/selection.ts'
 import {createTranscoder} from '../../src/transcoding/transcoder.ts'
 import {bound, bytes, type RuleInit, registry, transcode} from './schema.ts'
 
 test('bindings: the rules of a descriptor set, its additional_bindings, and the default ones', (t) => {
-  const {bindings, problems} = createTranscoder({schema: bytes})
+  const {bindings, problems} = createTranscoder({schema: bytes, defaultBindings: true})
   t.deepEqual(problems, [])
   t.deepEqual(
     bindings.map(({method, httpMethod, template}) => `${method.name}: ${httpMethod} ${template.source}`),
@@ -40,10 +42,85 @@ test('additional_bindings have a body and a response_body each of their own', (t
   )
 })
 
-test('GATEWAY_DEFAULT_BINDINGS=false: a method without a rule is not served', (t) => {
-  const {bindings} = createTranscoder({schema: registry, defaultBindings: false})
-  t.deepEqual([...new Set(bindings.map(({method}) => method.name))], ['Get'])
-})
+/** A file with one service, whose method M0 has a rule and whose method M1 has none. */
+function fileOf(name: string, ...dependencies: string[]) {
+  const at = name.lastIndexOf('.')
+  const {proto} = bound({get: `/${name}`}, undefined).getFile('bound.proto')!
+  return create(FileDescriptorProtoSchema, {
+    ...proto,
+    name: `${name}.proto`,
+    package: name.slice(0, at),
+    dependency: [...proto.dependency, ...dependencies.map((other) => `${other}.proto`)],
+    service: [create(ServiceDescriptorProtoSchema, {...proto.service[0]!, name: name.slice(at + 1)})],
+  })
+}
+
+/** Services of a team's own, one of Google's that they import, and others of Google's that nobody else does. */
+const imported = createFileRegistry(
+  create(FileDescriptorSetSchema, {
+    file: [
+      ...[...registry.files].map(({proto}) => Object.assign(clone(FileDescriptorProtoSchema, proto), {service: []})),
+      fileOf('google.longrunning.Operations'),
+      fileOf('google.shop.Items'),
+      fileOf('google.shop.Shop', 'google.shop.Items'),
+      fileOf('acme.Library'),
+      fileOf('acme.Shop', 'google.longrunning.Operations', 'acme.Library'),
+    ],
+  }),
+)
+
+/** What is served of each service: `/M0` has a rule, `/M1` has none. */
+const selections: [options: SelectionOptions, served: string[], unserved: string[]][] = [
+  [
+    {},
+    ['acme.Library/M0', 'acme.Shop/M0', 'google.shop.Items/M0', 'google.shop.Shop/M0'],
+    [
+      'google.longrunning.Operations: imported',
+      'acme.Library/M1: no rule',
+      'acme.Shop/M1: no rule',
+      'google.shop.Items/M1: no rule',
+      'google.shop.Shop/M1: no rule',
+    ],
+  ],
+  [
+    {services: ['acme.Shop', 'google.longrunning.Operations']},
+    ['acme.Shop/M0', 'acme.Shop/M1', 'google.longrunning.Operations/M0', 'google.longrunning.Operations/M1'],
+    ['acme.Library: not named', 'google.shop.Items: not named', 'google.shop.Shop: not named'],
+  ],
+  [
+    {services: ['acme.Shop', 'acme.Library'], defaultBindings: false},
+    ['acme.Library/M0', 'acme.Shop/M0'],
+    [
+      'google.longrunning.Operations: not named',
+      'google.shop.Items: not named',
+      'google.shop.Shop: not named',
+      'acme.Library/M1: no rule',
+      'acme.Shop/M1: no rule',
+    ],
+  ],
+  [
+    {defaultBindings: true},
+    ['acme.Library', 'acme.Shop', 'google.longrunning.Operations', 'google.shop.Items', 'google.shop.Shop'].flatMap(
+      (name) => [`${name}/M0`, `${name}/M1`],
+    ),
+    [],
+  ],
+]
+
+for (const [{services, defaultBindings}, served, others] of selections) {
+  test(`what is served with GATEWAY_SERVICES=${services}, GATEWAY_DEFAULT_BINDINGS=${defaultBindings}`, (t) => {
+    const {bindings, problems, unserved} = createTranscoder({schema: imported, services, defaultBindings})
+    t.deepEqual(problems, [])
+    t.deepEqual(
+      bindings.map(({method}) => `${method.parent.typeName}/${method.name}`),
+      served,
+    )
+    t.deepEqual(
+      unserved.map(({name, why}) => `${name}: ${why}`),
+      others,
+    )
+  })
+}
 
 test('GATEWAY_SERVICES narrows what is served, and a name that is no service is a problem', (t) => {
   const schema = createFileRegistry(registry, bound({get: '/a'}))

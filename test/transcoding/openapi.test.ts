@@ -14,8 +14,8 @@ import {bytes, type RuleInit, transcode} from './schema.ts'
 
 const root = join(import.meta.dirname, '../..')
 
-const ours = createTranscoder({schema: buildOurs()})
-const every = createTranscoder({schema: bytes})
+const ours = createTranscoder({schema: buildOurs(), defaultBindings: true})
+const every = createTranscoder({schema: bytes, defaultBindings: true})
 const bodied = transcode([
   {post: '/every/{name}', body: '*'},
   {post: '/names/{renamed}', body: 'names'},
@@ -60,7 +60,7 @@ function compile(proto: string): Transcoder {
     writeFileSync(join(folder, 'file.proto'), proto)
     writeFileSync(join(folder, 'buf.yaml'), 'version: v2\n')
     execFileSync(join(root, 'node_modules/.bin/buf'), ['build', '-o', 'set.binpb'], {cwd: folder})
-    return createTranscoder({schema: readFileSync(join(folder, 'set.binpb'))})
+    return createTranscoder({schema: readFileSync(join(folder, 'set.binpb')), defaultBindings: true})
   } finally {
     rmSync(folder, {recursive: true})
   }

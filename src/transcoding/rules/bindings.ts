@@ -1,8 +1,9 @@
-import type {DescField, DescFile, DescMessage, DescMethod, DescService, FileRegistry} from '@bufbuild/protobuf'
+import type {DescField, DescMessage, DescMethod, FileRegistry} from '@bufbuild/protobuf'
 import {type FieldPlan, planOf} from '../fields/assign.ts'
 import {type FieldPath, findField, isTextual, kindOf} from '../fields/fields.ts'
 import {Router} from './router.ts'
 import {type Rule, rulesOf} from './rules.ts'
+import {type SelectionOptions, selectMethods, type Unserved} from './selection.ts'
 import {parseTemplate, type Template} from './templates.ts'
 
 /** One HTTP rule of a method, checked and compiled. */
@@ -21,28 +22,26 @@ export interface Binding {
   rule: string
 }
 
-export interface BindingOptions {
-  /** Full names; all of them unless given. */
-  services?: readonly string[] | undefined
-  /** Whether a method without a rule is served at `POST /<package.Service>/<Method>`: true unless given. */
-  defaultBindings?: boolean | undefined
-}
-
 export interface Bindings {
   bindings: readonly Binding[]
   router: Router<Binding>
   /** What keeps this schema from being served, a line each: proto file, method, rule and what is wrong with it. */
   problems: readonly string[]
+  unserved: readonly Unserved[]
 }
 
-/** The bindings of every method in `registry`. */
-export function readBindings(registry: FileRegistry, options: BindingOptions = {}): Bindings {
+/** The bindings of the methods in `registry` that are served. */
+export function readBindings(registry: FileRegistry, options: SelectionOptions = {}): Bindings {
+  const {methods, unserved} = selectMethods(registry, options)
+  const withoutRule: Unserved[] = []
   const bindings: Binding[] = []
   const router = new Router<Binding>()
   const problems = unknownServices(registry, options.services)
-  for (const method of methodsOf(registry, options.services)) {
+  for (const {method, byDefault} of methods) {
     const report = (text: string) => problems.push(`${placeOf(method)}: ${text}`)
-    for (const rule of attempt(() => rulesOf(method, options.defaultBindings ?? true), report) ?? []) {
+    const rules = attempt(() => rulesOf(method, byDefault), report) ?? []
+    if (rules.length === 0) withoutRule.push({name: `${method.parent.typeName}/${method.name}`, why: 'no rule'})
+    for (const rule of rules) {
       const binding = attempt(
         () => bind(method, rule),
         (text) => report(`${rule.text}: ${text}`),
@@ -53,26 +52,13 @@ export function readBindings(registry: FileRegistry, options: BindingOptions = {
       else bindings.push(binding)
     }
   }
-  return {bindings, router, problems}
+  return {bindings, router, problems, unserved: [...unserved, ...withoutRule]}
 }
 
 function unknownServices(registry: FileRegistry, services: readonly string[] = []): string[] {
   return services
     .filter((name) => !registry.getService(name))
     .map((name) => `Cannot serve "${name}": no proto file has a service of this full name`)
-}
-
-function* methodsOf(registry: FileRegistry, services?: readonly string[]): Iterable<DescMethod> {
-  for (const file of filesOf(registry)) {
-    for (const service of file.services as DescService[]) {
-      if (!services || services.includes(service.typeName)) yield* service.methods
-    }
-  }
-}
-
-function filesOf(registry: FileRegistry): DescFile[] {
-  // By name: what is bound first, and so what a problem blames, is the same whatever the order of the set.
-  return [...registry.files].sort((left, right) => (left.name < right.name ? -1 : 1))
 }
 
 /** Where a reader finds `method`: its proto file and full name. */

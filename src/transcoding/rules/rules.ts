@@ -18,11 +18,11 @@ export interface Rule {
 
 /**
  * The rules of `method`: its google.api.http option and the additional_bindings, which go one level deep (H). Without
- * the option: none, or `POST /<package.Service>/<Method>` (ours) when `defaults`.
+ * the option: none, or `POST /<package.Service>/<Method>` (ours) when `byDefault`.
  * @throws Error for an option that is no rule.
  */
-export function rulesOf(method: DescMethod, defaults: boolean): Rule[] {
-  if (!hasOption(method, http)) return defaults ? [defaultRule(method)] : []
+export function rulesOf(method: DescMethod, byDefault: boolean): Rule[] {
+  if (!hasOption(method, http)) return byDefault ? [defaultRule(method)] : []
   const rule = getOption(method, http)
   for (const additional of rule.additionalBindings) {
     if (additional.additionalBindings.length > 0) {

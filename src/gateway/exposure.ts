@@ -1,0 +1,35 @@
+import type {Unserved} from '../transcoding/rules/selection.ts'
+import type {Transcoder} from '../transcoding/transcoder.ts'
+
+/** One line that lists what is served and what is not: services, or methods where only some of a service are served. */
+export function exposure({bindings, unserved}: Pick<Transcoder, 'bindings' | 'unserved'>): string {
+  const served = bindings.map(({method: {name, parent}}) => `${parent.typeName}/${name}`)
+  const unservedBy = (why: Unserved['why']) => unserved.filter((one) => one.why === why).map(({name}) => name)
+  const others = Object.entries(reasons)
+    .map(([why, reason]) => ({reason, names: unservedBy(why as Unserved['why'])}))
+    .filter(({names}) => names.length > 0)
+    .map(({names, reason}) => `${listed(names, served)} (${reason})`)
+  const names = listed(served, unservedBy('no rule'))
+  return `Served: ${names}. Not served: ${others.join('; ') || 'nothing'}`
+}
+
+const reasons = {
+  'no rule': 'no google.api.http rule, and neither GATEWAY_SERVICES nor GATEWAY_DEFAULT_BINDINGS asks for it',
+  imported: 'only imported, and neither GATEWAY_SERVICES nor GATEWAY_DEFAULT_BINDINGS asks for it',
+  'not named': 'not in GATEWAY_SERVICES',
+} as const satisfies Record<Unserved['why'], string>
+
+/** A record of Cloud Logging has a size limit, a schema has none. */
+const most = 200
+
+/** `names`, by their services alone where no method of the service is among `others`. */
+function listed(names: readonly string[], others: readonly string[]): string {
+  const divided = new Set(others.map(serviceOf))
+  const all = [...new Set(names.map((name) => (divided.has(serviceOf(name)) ? name : serviceOf(name))))]
+  const more = all.length > most ? ` and ${all.length - most} more` : ''
+  return all.slice(0, most).join(', ') + more
+}
+
+function serviceOf(name: string): string {
+  return name.split('/')[0]!
+}

@@ -1,0 +1,61 @@
+import test from 'ava'
+import {startChild} from '../http/child.ts'
+import {buildSchema} from './gateway-schema.ts'
+
+const google = `syntax = "proto3";
+package google.longrunning;
+import "google/api/annotations.proto";
+service Operations {
+  rpc Get(Name) returns (Name) { option (google.api.http) = {get: "/v1/{name=operations/**}"}; }
+}
+message Name { string name = 1; }
+message Operation {}
+`
+
+const acme = `syntax = "proto3";
+package acme;
+import "google/api/annotations.proto";
+import "operations.proto";
+service Shop {
+  rpc Get(Name) returns (Name) { option (google.api.http) = {get: "/shop/{name}"}; }
+  rpc Audit(Name) returns (google.longrunning.Operation);
+}
+message Name { string name = 1; }
+service Inside {
+  rpc Drop(Name) returns (Name);
+  rpc Purge(Name) returns (Name);
+}
+`
+
+/** Status 503: it is served, and its backend is not there. */
+const paths = ['GET /shop/a', 'POST /acme.Shop/Audit', 'POST /acme.Inside/Drop', 'GET /v1/operations/a']
+
+for (const [env, statuses, line] of [
+  [
+    {},
+    [503, 404, 404, 404],
+    'Served: acme.Shop/Get. Not served: acme.Shop/Audit, acme.Inside (no google.api.http rule, and neither GATEWAY_SERVICES nor GATEWAY_DEFAULT_BINDINGS asks for it); google.longrunning.Operations (only imported, and neither GATEWAY_SERVICES nor GATEWAY_DEFAULT_BINDINGS asks for it)',
+  ],
+  [
+    {GATEWAY_SERVICES: 'acme.Inside, google.longrunning.Operations'},
+    [404, 404, 503, 503],
+    'Served: acme.Inside, google.longrunning.Operations. Not served: acme.Shop (not in GATEWAY_SERVICES)',
+  ],
+  [
+    {GATEWAY_DEFAULT_BINDINGS: 'true'},
+    [503, 503, 503, 503],
+    'Served: acme.Shop, acme.Inside, google.longrunning.Operations. Not served: nothing',
+  ],
+] as const) {
+  test(`what is asked for is served, and one line at start lists all: ${JSON.stringify(env)}`, async (t) => {
+    using schema = buildSchema({'operations.proto': google, 'acme.proto': acme})
+    const backend = {BACKEND_URL: 'http://127.0.0.1:1', PATH: process.env.PATH ?? ''}
+    await using child = await startChild('gateway', {...backend, GATEWAY_DESCRIPTORS: schema.path, ...env})
+    t.is(JSON.parse(await child.out.match(/Served: /)).message, line)
+    const answers = paths.map(async (path) => {
+      const [method = '', url] = path.split(' ')
+      return (await fetch(`${child.url}${url}`, {method})).status
+    })
+    t.deepEqual(await Promise.all(answers), statuses)
+  })
+}
