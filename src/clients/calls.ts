@@ -25,6 +25,8 @@ export interface Call {
   idToken?: string
   /** In ms since the epoch. */
   deadline: number
+  /** How long the backend may take for each message of its answer, in ms. */
+  readonly messageTimeout?: number
   serialize: (message: Message) => Uint8Array
   deserialize: (bytes: Uint8Array) => Message
   /** The backend's metadata: the header is there before the first message, the trailer when the messages have ended. */
@@ -156,10 +158,17 @@ export async function* send(call: Call): AsyncGenerator<Message> {
       wire.startRead()
     })
 
+  /** The time that a caller takes to ask for the next message is not the backend's. */
+  const readInTime = async (timeout: number) => {
+    const timer = setTimeout(() => cancel(noMessage(call, timeout)), timeout)
+    await read()
+    clearTimeout(timer)
+  }
+
   const pumped = pump()
   try {
     while (!ended) {
-      await read()
+      await (call.messageTimeout === undefined ? read() : readInTime(call.messageTimeout))
       const bytes = received.shift()
       if (bytes) yield decoded(call, bytes)
     }
@@ -189,6 +198,12 @@ function decoded(call: Call, bytes: Buffer): Message {
       {cause},
     )
   }
+}
+
+function noMessage({method}: Call, timeout: number): Fault {
+  return new Fault('DEADLINE_EXCEEDED', `${pathOf(method).slice(1)} sent no message for ${timeout / 1000} s`, {
+    reason: 'MESSAGE_TIMEOUT',
+  })
 }
 
 /** grpc-js wants Buffers: the same bytes, not a copy. */

@@ -2,6 +2,7 @@ import {status} from '@grpc/grpc-js'
 import {codeOf, Fault} from '../core/fault.ts'
 import {type Call, type Interceptor, intercepted, pathOf, send} from './calls.ts'
 import {idTokensFor} from './id-tokens.ts'
+import {metrics} from './metrics.ts'
 
 /** The backend hears the request's id and trace. */
 const requestId: Interceptor = (call, next) => {
@@ -53,4 +54,10 @@ const idToken: Interceptor = async function* (call, next) {
 }
 
 /** Makes a call as all of ours are made. */
-export const invoke: (call: Call) => AsyncIterable<unknown> = intercepted(send, [requestId, record, deadline, idToken])
+export const invoke: (call: Call) => AsyncIterable<unknown> = intercepted(send, [
+  metrics,
+  requestId,
+  record,
+  deadline,
+  idToken,
+])

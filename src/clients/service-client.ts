@@ -22,6 +22,11 @@ import {invoke} from './interceptors.ts'
 export interface CallOptions {
   /** How long the call may take, in ms: 30 s unless given, and never longer than its request. */
   readonly timeout?: number
+  /**
+   * How long the backend may take for each message of its answer, in ms: no longer than `timeout` unless given. For server
+   * streams, which may last longer than they may be silent.
+   */
+  readonly messageTimeout?: number | undefined
   /** Metadata that goes with the call. */
   readonly metadata?: Readonly<Record<string, string | Buffer>>
   /** How a message becomes bytes, where protobuf-es is not to do it. */
@@ -78,7 +83,7 @@ export function callOf(
   backend: Backend,
   method: DescMethod,
   requests: Call['requests'],
-  {timeout = defaultTimeout, metadata = {}, serialize}: CallOptions = {},
+  {timeout = defaultTimeout, messageTimeout, metadata = {}, serialize}: CallOptions = {},
 ): Call {
   const sent = new Metadata()
   for (const [key, value] of Object.entries(metadata)) sent.set(key, value)
@@ -90,6 +95,8 @@ export function callOf(
     requests,
     metadata: sent,
     deadline: Date.now() + timeout,
+    // A timer of more than 2^31 ms would fire at once.
+    ...(messageTimeout !== undefined && messageTimeout < 2 ** 31 && {messageTimeout}),
     serialize: serialize ?? wire.serialize,
     deserialize: wire.deserialize,
   }

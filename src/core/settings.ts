@@ -160,6 +160,11 @@ export const settings = {
       "`true`: the caller's own `authorization` goes to the backend, our ID token is always in `x-serverless-authorization` then",
     default: 'false',
   },
+  GATEWAY_MESSAGE_TIMEOUT_SECONDS: {
+    parser: seconds(0.001, 3600),
+    meaning: 'after how many seconds without a message a server stream of a backend ends with DEADLINE_EXCEEDED',
+    unset: 'no limit but that of the request',
+  },
   CORS_ORIGINS: {
     parser: names,
     meaning: 'a [list](#lists) of the origins whose pages may call the gateway, or `*`',

@@ -1,8 +1,8 @@
-import {fromBinary, type Message} from '@bufbuild/protobuf'
+import {type DescMethod, fromBinary, type Message} from '@bufbuild/protobuf'
 import type {Metadata} from '@grpc/grpc-js'
 import type {Call, Requests} from '../clients/calls.ts'
 import {invoke} from '../clients/interceptors.ts'
-import {callOf, onlyAnswer} from '../clients/service-client.ts'
+import {type CallOptions, callOf, onlyAnswer} from '../clients/service-client.ts'
 import {config} from '../core/config.ts'
 import {Fault} from '../core/fault.ts'
 import {log} from '../core/log.ts'
@@ -24,7 +24,7 @@ import {streamEncoder} from '../transcoding/streams.ts'
 import {exposure} from './exposure.ts'
 import {documentPath, loadTranscoder, refuseRulesAt, refuseUnknownBackends} from './schema.ts'
 
-const {errors, eventStreamPing, authorization} = config.gateway
+const {errors, eventStreamPing, authorization, messageTimeout} = config.gateway
 const transcoder = loadTranscoder(config.gateway)
 refuseUnknownBackends(transcoder, config)
 const backends = new Map(
@@ -164,13 +164,18 @@ async function callFor(scope: Scope, match: Match<Binding>): Promise<Call> {
   const {method} = match.binding
   const backend = backends.get(method.parent.typeName)!
   const requests = await requestsOf(scope, match)
-  const timeout = method.methodKind === 'unary' ? undefined : Number.POSITIVE_INFINITY
-  const call = callOf(scope, backend, method, requests, {...(timeout && {timeout})})
+  const call = callOf(scope, backend, method, requests, limitsOf(method))
   call.deserialize = (bytes) => fromBinary(method.output, bytes, {recursionLimit})
   for (const [key, value] of requestMetadata({...scope.headers, ...ours}, {authorization})) {
     call.metadata.add(key, typeof value === 'string' ? value : Buffer.from(value))
   }
   return call
+}
+
+/** A stream lasts as long as its request. Only a server stream is not to be silent: in a chat it may be the caller's turn. */
+function limitsOf({methodKind}: DescMethod): CallOptions {
+  if (methodKind === 'unary') return {}
+  return {timeout: Number.POSITIVE_INFINITY, ...(methodKind === 'server_streaming' && {messageTimeout})}
 }
 
 /** The messages of the request: one that is read whole, or those of a stream, which are read as they arrive. */

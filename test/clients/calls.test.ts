@@ -7,7 +7,7 @@ import {Health} from '../../src/gen/health/v1/health_pb.js'
 import {runningTimers} from '../helpers/timers.ts'
 import {Kinds, type Numbered} from '../local/kinds.ts'
 import {type KindsClient, KindsService, numbered, silence} from './kinds.ts'
-import {faultOf, TestLife} from './life.ts'
+import {faultOf, reasonOf, TestLife} from './life.ts'
 
 const kinds = new KindsService()
 const backend = await startBackend({services: [kinds], window: 65535})
@@ -16,6 +16,7 @@ const {config} = await import('../../src/core/config.ts')
 const {callOf, clientOf, onlyAnswer} = await import('../../src/clients/service-client.ts')
 const {intercepted, openCalls} = await import('../../src/clients/calls.ts')
 const {invoke} = await import('../../src/clients/interceptors.ts')
+const {callMetrics} = await import('../../src/clients/metrics.ts')
 const {closeChannels} = await import('../../src/clients/channels.ts')
 const client = clientOf(Kinds) as unknown as KindsClient
 
@@ -603,3 +604,80 @@ test.serial('the record of the request says whom it called, how that ended and h
   for await (const _ of client.down(life, {})) break
   t.like(noted(), {method: 'test.Kinds/Down', code: 'CANCELLED'})
 })
+
+test.serial('a stream whose next message does not come in its time is DEADLINE_EXCEEDED, on both ends', async (t) => {
+  kinds.handle({
+    async *down(_request, context) {
+      yield {value: 1}
+      await silence(context)
+    },
+  })
+  const seen = kinds.next()
+  const answers = client.down(life, {}, {messageTimeout: 100})[Symbol.asyncIterator]()
+  t.is((await answers.next()).value.value, 1)
+  const fault = await faultOf(t, answers.next())
+  t.like(fault, {code: 'DEADLINE_EXCEEDED', http: 504, message: 'test.Kinds/Down sent no message for 0.1 s'})
+  t.is(reasonOf(fault), 'MESSAGE_TIMEOUT')
+  await (await seen).cancelled
+})
+
+test.serial('the time that a caller takes to ask for the next message is not counted', async (t) => {
+  kinds.handle({
+    async *down() {
+      yield {value: 1}
+      yield {value: 2}
+    },
+  })
+  const values: number[] = []
+  for await (const {value} of client.down(life, {}, {messageTimeout: 5000})) {
+    values.push(value)
+    // Nothing that is timed runs while the caller is busy.
+    t.deepEqual(runningTimers(), [])
+  }
+  t.deepEqual(values, [1, 2])
+})
+
+test.serial('a method counts its calls, in flight and by code, with their latencies', async (t) => {
+  const before = counts()
+  await client.one(life, {})
+  await client.one(life, {})
+  kinds.handle({
+    one: () => {
+      throw new StatusError(5, 'No')
+    },
+  })
+  await faultOf(t, client.one(life, {}))
+  for await (const _ of client.down(life, {value: 2})) {
+    t.is(callMetrics().get('test.Kinds/Down')?.inFlight, 1)
+    break
+  }
+  kinds.handle({one: (_request, context) => silence(context)})
+  const seen = kinds.next()
+  const failed = faultOf(t, client.one(life, {}))
+  await seen
+  t.is(callMetrics().get('test.Kinds/One')?.inFlight, 1)
+  life.hangUp()
+  await failed
+  const after = counts()
+  const grown = Object.entries(after).map(([key, calls]) => [key, calls - (before[key] ?? 0)])
+  t.deepEqual(Object.fromEntries(grown.filter(([, calls]) => calls)), {
+    'test.Kinds/One OK': 2,
+    'test.Kinds/One NOT_FOUND': 1,
+    'test.Kinds/One CANCELLED': 1,
+    'test.Kinds/Down CANCELLED': 1,
+  })
+  for (const [name, {inFlight, ended}] of callMetrics()) {
+    t.is(inFlight, 0, name)
+    for (const {calls, latency, maxLatency} of ended.values()) {
+      t.true(maxLatency >= 0 && latency >= maxLatency && latency <= calls * maxLatency * (1 + 1e-9))
+    }
+  }
+})
+
+/** How many calls each method has had, by code. */
+function counts(): Record<string, number> {
+  const rows = [...callMetrics()].flatMap(([method, {ended}]) =>
+    [...ended].map(([code, {calls}]) => [`${method} ${code}`, calls] as const),
+  )
+  return Object.fromEntries(rows)
+}
