@@ -22,10 +22,13 @@ const {packages} = JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf
   packages: Record<string, {dev?: boolean; link?: boolean}>
 }
 
+/** What .gcloudignore keeps out; gcloud minds the case of letters, as Python's fnmatch does. */
+const leftOut = () => ignore({ignorecase: false}).add(readFileSync(join(root, '.gcloudignore'), 'utf8'))
+
 /** What gcloud would send, with the dependencies that are left after the buildpack has pruned. */
 function deployed(): string {
   const folder = mkdtempSync(join(tmpdir(), 'deployed-'))
-  const left = ignore().add(readFileSync(join(root, '.gcloudignore'), 'utf8'))
+  const left = leftOut()
   for (const name of readdirSync(root)) {
     const sent = (path: string) => {
       const inside = relative(root, path)
@@ -47,6 +50,73 @@ test('a deploy sends what a function is built and run from, and nothing else', (
   const folder = deployed()
   t.teardown(() => rmSync(folder, {recursive: true}))
   t.deepEqual(readdirSync(folder).sort(), ['node_modules', 'package-lock.json', 'package.json', 'src'])
+})
+
+for (const name of [
+  '.env',
+  '.env.local',
+  '.env.yaml',
+  '.env/production',
+  'production.env',
+  '.envrc',
+  '.npmrc',
+  '.netrc',
+  '.git-credentials',
+  '.ssh/config',
+  'server.pem',
+  'SERVER.PEM',
+  'server.key',
+  'private.p8',
+  'certificate.p12',
+  'certificate.pfx',
+  'store.jks',
+  'id_rsa',
+  'id_ed25519',
+  'id_ed25519.pub',
+  'credentials.json',
+  'Credentials.json',
+  'my-credentials.json',
+  'application_default_credentials.json',
+  'credential.prod.json',
+  'credentials.yaml',
+  'gcp-creds.json',
+  'token.json',
+  'my-project-firebase-adminsdk-x1y2z-0123456789.json',
+  'client_secret_123.apps.googleusercontent.com.json',
+  'secrets.yml',
+  'service-account.json',
+  'service_account_key.json',
+  'serviceAccount.json',
+  'serviceAccountKey.json',
+  'my-service-account-prod.json',
+  'key.json',
+  'sa-key.json',
+  'api_keys.json',
+  'my-project-0123456789ab.json',
+  'kubeconfig',
+]) {
+  test(`a deploy leaves ${name} out, wherever it is`, (t) => {
+    for (const folder of ['', 'src/', 'src/functions/', 'src/functions/deep/er/'])
+      t.true(leftOut().ignores(folder + name), folder)
+  })
+}
+
+test('a deploy leaves no source out whose name is about secrets', (t) => {
+  const tracked = execFileSync('git', ['ls-files', 'src'], {cwd: root, encoding: 'utf8'}).trim().split('\n')
+  const made = [
+    'credentials.ts',
+    'secrets.js',
+    'keys.ts',
+    'environment.ts',
+    'monkey.json',
+    'all.binpb',
+    'v1-20240101.json',
+  ]
+  t.true(tracked.length > 50)
+  t.deepEqual(
+    leftOut().filter([...tracked, ...made.map((name) => `src/functions/${name}`)]).length,
+    tracked.length + made.length,
+  )
 })
 
 test('the buildpack accepts the main file', (t) => {
