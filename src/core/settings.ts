@@ -110,7 +110,7 @@ export const settings = {
   BACKEND_AUDIENCE: {
     parser: audience,
     meaning:
-      'the audience of the ID tokens for `BACKEND_URL`; `none`: send no token. Refused for plaintext that is not loopback',
+      'the audience of the ID tokens for `BACKEND_URL`; `none`: send no token. Cloud Run takes the run.app URL of the service and no other name: where `BACKEND_URL` is a custom domain, set this to the run.app URL, or [give the service the domain as a custom audience](#a-backend-of-your-own). Refused for plaintext that is not loopback',
     unset: "https: the URL's origin without its port; http: none",
   },
   'BACKEND_AUDIENCE_<SERVICE>': {
