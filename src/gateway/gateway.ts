@@ -4,15 +4,16 @@ import type {Call, Requests} from '../clients/calls.ts'
 import {invoke} from '../clients/interceptors.ts'
 import {type CallOptions, callOf, onlyAnswer} from '../clients/service-client.ts'
 import {config} from '../core/config.ts'
-import {Fault} from '../core/fault.ts'
 import {log} from '../core/log.ts'
 import {atMost} from '../core/waiting.ts'
+import {hasBody} from '../http/body.ts'
 import {compressed} from '../http/compress.ts'
 import {allowCors, isPreflight} from '../http/cors.ts'
 import {partsOf} from '../http/multipart.ts'
 import {failure, json, type Reply} from '../http/reply.ts'
 import type {Handler, Scope} from '../http/scope.ts'
 import {findField} from '../transcoding/fields/fields.ts'
+import {NoBody} from '../transcoding/json/no-body.ts'
 import {JsonSplitter} from '../transcoding/json/splitter.ts'
 import {bodyForm, negotiate, streamTypes, unaryTypes} from '../transcoding/media.ts'
 import {type MetadataEntry, requestMetadata, responseHeaders, trailerHeaders} from '../transcoding/metadata.ts'
@@ -190,7 +191,13 @@ async function requestsOf(scope: Scope, match: Match<Binding>): Promise<Requests
     await refuseBody(scope, binding)
     return () => [message]
   }
+  const isEmpty = !hasBody(scope.headers)
   if (methodKind === 'unary' || methodKind === 'server_streaming') {
+    // An empty body is the empty message whatever its type, and no multipart.
+    if (isEmpty) {
+      const message = transcoder.decodeRequest(match, parts)
+      return () => [message]
+    }
     const multipart = reader === 'message' && bodyForm(scope.contentType, reader) === 'multipart'
     const body = multipart ? await partsOf(scope) : await scope.bytes()
     const message = transcoder.decodeRequest(match, {...parts, body})
@@ -202,19 +209,19 @@ async function requestsOf(scope: Scope, match: Match<Binding>): Promise<Requests
     const empty = () => [messages.raw(new Uint8Array())]
     return () => messagesOf(scope.body, (piece) => messages.raw(piece), empty)
   }
-  bodyForm(scope.contentType, reader)
-  const bare = () => (bindsSomething(scope, binding) ? [messages.bare()] : [])
-  return () => messagesOf(valuesIn(scope.body), (text) => messages.json(text), bare)
+  if (!isEmpty) bodyForm(scope.contentType, reader)
+  const splitter = new JsonSplitter()
+  const bare = () => (!splitter.isArray && bindsSomething(scope, binding) ? [messages.bare()] : [])
+  return () => messagesOf(valuesIn(scope.body, splitter), (text) => messages.json(text), bare)
 }
 
-/** @throws {Fault} 400 as soon as a byte of a body comes */
+/** @throws {Fault} 400 as soon as a byte of a body says something; 415 when it is compressed */
 async function refuseBody(scope: Scope, {rule}: Binding): Promise<void> {
-  try {
-    await scope.bytes(0)
-  } catch (error) {
-    if (!(error instanceof Fault) || error.http !== 413) throw error
-    throw Fault.invalid('body', `Cannot read a body: ${rule} takes none`)
-  }
+  if (!hasBody(scope.headers)) return
+  scope.refuseCompressed()
+  const content = new NoBody(rule, scope.contentType)
+  for await (const piece of scope.body) content.push(piece)
+  content.end()
 }
 
 /** Whether path or query, once read, have set a field: a parameter that is none was ignored. */
@@ -222,13 +229,15 @@ function bindsSomething({query}: Scope, {method, variables}: Binding): boolean {
   return variables.length > 0 || query.keys().some((name) => !('problem' in findField(method.input, name)))
 }
 
-async function* valuesIn(body: AsyncIterable<Uint8Array>): AsyncGenerator<string> {
-  const splitter = new JsonSplitter()
+async function* valuesIn(body: AsyncIterable<Uint8Array>, splitter: JsonSplitter): AsyncGenerator<string> {
   for await (const piece of body) yield* splitter.push(piece)
   yield* splitter.end()
 }
 
-/** A message for each of `values`, or what `none` gives where there are none: what path and query bind is not lost. */
+/**
+ * A message for each of `values`, or what `none` gives where there are none: an empty body still says what path and query
+ * bind; an empty array says that there is no message.
+ */
 async function* messagesOf<T>(
   values: AsyncIterable<T>,
   to: (value: T) => Message,

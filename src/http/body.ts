@@ -17,16 +17,20 @@ export async function* bodyOf(request: IncomingMessage, signal: AbortSignal): As
   }
 }
 
+/** Whether a request has a body, which may turn out to be empty; nothing has to be waited for where it has none. */
+export function hasBody({'content-length': announced, 'transfer-encoding': coding}: IncomingHttpHeaders): boolean {
+  // RFC 9112, 6.3.
+  return coding !== undefined || Number(announced) > 0
+}
+
 /**
  * The whole body of `request`.
  * @throws {Fault} 413 beyond `limit` bytes; 415 when it is compressed: inflating is not limited by what arrives
  */
 export async function wholeBody(request: IncomingMessage, signal: AbortSignal, limit = defaultLimit): Promise<Buffer> {
-  const {'content-length': announced, 'transfer-encoding': coding} = request.headers
-  // RFC 9112, 6.3: without either there is no body, and nothing has to be waited for.
-  if (coding === undefined && !Number(announced)) return Buffer.alloc(0)
+  if (!hasBody(request.headers)) return Buffer.alloc(0)
   refuseCompressed(request.headers)
-  if (Number(announced) > limit) throw tooLong(limit)
+  if (Number(request.headers['content-length']) > limit) throw tooLong(limit)
   const pieces: Buffer[] = []
   let length = 0
   for await (const piece of bodyOf(request, signal)) {

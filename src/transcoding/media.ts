@@ -26,16 +26,26 @@ const taken = {
  */
 export function bodyForm(contentType: string | undefined, reader: BodyReader): BodyForm {
   if (reader === 'raw') return 'raw'
-  if (contentType === undefined || contentType.trim() === '') return 'json'
-  const [type, ...parameters] = contentType.split(';').map((part) => part.trim().toLowerCase())
-  const found = taken[reader].find((candidate) => candidate.type === type)
-  if (found && parameters.every(isUtf8)) return found.form
+  const form = formOf(contentType, reader)
+  if (form) return form
   const wanted = taken[reader].map((candidate) => candidate.type).join(', ')
   throw Fault.invalid(
     'content-type',
-    `Cannot read a body of type "${shortened(contentType)}": expected ${wanted}, in UTF-8`,
+    `Cannot read a body of type "${shortened(contentType ?? '')}": expected ${wanted}, in UTF-8`,
     {http: 415, headers: {accept: wanted}},
   )
+}
+
+/** Whether a body with this Content-Type is JSON, as one with none is. */
+export function isJson(contentType: string | undefined): boolean {
+  return formOf(contentType, 'message') === 'json'
+}
+
+function formOf(contentType: string | undefined, reader: 'message' | 'stream'): BodyForm | undefined {
+  if (contentType === undefined || contentType.trim() === '') return 'json'
+  const [type, ...parameters] = contentType.split(';').map((part) => part.trim().toLowerCase())
+  const found = taken[reader].find((candidate) => candidate.type === type)
+  return found && parameters.every(isUtf8) ? found.form : undefined
 }
 
 function isUtf8(parameter: string): boolean {

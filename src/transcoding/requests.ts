@@ -14,7 +14,8 @@ import {checkFields, type FieldPath, fieldsOf, findField, isPlainMessage, isText
 import {refuseMissing} from './fields/required.ts'
 import {fitField, type JsonOptions} from './json/fit.ts'
 import {asRead, jsonValue, messageFromJson, recursionLimit} from './json/message.ts'
-import {decodeUtf8} from './json/text.ts'
+import {NoBody} from './json/no-body.ts'
+import {decodeUtf8, isBlank} from './json/text.ts'
 import {type BodyReader, bodyForm} from './media.ts'
 import type {Binding} from './rules/bindings.ts'
 import {parseQuery} from './rules/percent.ts'
@@ -135,7 +136,7 @@ export class RequestDecoder {
   #body(body: RequestParts['body'], contentType: string | undefined): Message {
     const {method, body: target} = this.#binding
     if (target === undefined) {
-      if (body?.length) throw Fault.invalid('body', `Cannot read a body: ${this.#binding.rule} takes none`)
+      if (body?.length) new NoBody(this.#binding.rule, contentType).readAll(bytesOf(body))
       return create(method.input)
     }
     if (!body?.length && contentType === undefined) return create(method.input)
@@ -152,6 +153,7 @@ export class RequestDecoder {
     const {method, body} = this.#binding
     if (body === undefined) throw Fault.invalid('body', `Cannot read a body: ${this.#binding.rule} takes none`)
     if (body === '*') return messageFromJson(method.input, text, this.#options)
+    if (isBlank(text)) return create(method.input)
     const value = jsonValue(text)
     const {registry, ignoreUnknown} = this.#options
     return asRead(() => {

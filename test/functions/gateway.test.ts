@@ -86,6 +86,11 @@ for (const [words, line, message] of [
     `GET /whole?time=${time}&duration=3s&mask=child.longId&int64_wrapper=9007199254740993`,
     {time, duration: '3s', mask: 'child.longId', int64Wrapper: '9007199254740993'},
   ],
+  [
+    'integers also as 1e2, as in JSON',
+    'GET /whole?int32_value=1e2&uint64_value=1.5E1&int64_wrapper=-2e0&longs=9.007199254740993e15',
+    {int32Value: 100, uint64Value: '15', int64Wrapper: '-2', longs: ['9007199254740993']},
+  ],
   ['enums by name or number', 'GET /whole?color=RED&colors=2&colors=77', {color: 'RED', colors: ['GREEN', 77]}],
   ['bytes in base64 or base64url, padded or not', 'GET /whole?datas=%2B%2F8%3D&datas=-_8', {datas: ['+/8=', '+/8=']}],
   [
@@ -230,7 +235,9 @@ for (const [words, line, body, message] of [
 }
 
 for (const [words, line, body, status, field] of [
-  ['no body: a body sent all the same', 'GET /whole', '{}', 400, 'body'],
+  ['no body: a body that says something', 'GET /whole', '{"name":"a"}', 400, 'body'],
+  ['no body: a value that is none', 'DELETE /whole/a', 'null', 400, 'body'],
+  ['no body: half a value', 'GET /whole', '{', 400, 'body'],
   ['a path that says another thing than the body', 'PUT /whole/a', '{"name": "b"}', 400, 'name'],
   ['a query for what the body sets', 'POST /whole?name=a', '{}', 400, 'name'],
   ['a query into what the body sets', 'PATCH /whole/a/1?child.age=1', '{}', 400, 'child.age'],
@@ -263,6 +270,48 @@ for (const [words, line, body, status, field] of [
     t.is(app.backend.log.length, calls, 'nothing is asked')
   })
 }
+
+const form = 'application/x-www-form-urlencoded'
+
+/** What generated clients send where no body is taken. */
+for (const [line, type, body] of [
+  ['GET /whole?name=a', 'application/json', '{}'],
+  ['GET /whole?name=a', 'application/json; charset=utf-8', ' {\r\n} '],
+  ['DELETE /whole/a', 'application/json', '{}'],
+  ['DELETE /whole/a', '', '{}'],
+  ['DELETE /whole/a', 'application/json', ''],
+  ['DELETE /whole/a', 'application/json', ' \n'],
+  ['DELETE /whole/a', 'text/plain', ''],
+  ['DELETE /whole/a', form, ''],
+  ['DELETE /whole/a', 'multipart/form-data; boundary=x', ''],
+] as const) {
+  test.serial(`no body is taken: ${JSON.stringify(body)} of type "${type}" says nothing: ${line}`, async (t) => {
+    const headers = {...(type && {'content-type': type}), 'content-length': `${body.length}`}
+    const response = await app.send(line, {headers, body})
+    t.deepEqual([response.status, response.json], [200, {name: 'a'}], response.text)
+    const [first = '', ...rest] = body
+    await using cut = await app.begin(line, {headers: type ? {'content-type': type} : {}})
+    for (const piece of first ? [first, ...rest] : []) cut.write(piece)
+    cut.end()
+    t.deepEqual((await cut.response()).json, {name: 'a'}, 'byte by byte')
+  })
+}
+
+test.serial('no body is taken: {} of a type that is not JSON says something', async (t) => {
+  for (const type of ['text/plain', form, 'multipart/form-data; boundary=x']) {
+    refused(t, await app.send('DELETE /whole/a', {headers: {'content-type': type}, body: '{}'}), 400, 'body')
+  }
+})
+
+test.serial('an empty body is the empty message, whatever its type, and so is white space as JSON', async (t) => {
+  for (const type of ['application/json', 'text/plain', form, 'multipart/form-data; boundary=x']) {
+    const headers = {'content-type': type, 'content-length': '0'}
+    t.deepEqual((await app.send('PUT /whole/a', {headers})).json, {name: 'a'}, type)
+  }
+  for (const line of ['POST /whole', 'POST /body/child', 'POST /body/name']) {
+    t.deepEqual((await app.send(line, {headers: json, body: ' \r\n\t'})).json, {}, line)
+  }
+})
 
 test.serial('an exact 1 MiB is read', async (t) => {
   const body = `"${'a'.repeat(2 ** 20 - 2)}"`

@@ -85,6 +85,12 @@ const taken: [key: string, body: string, message?: object][] = [
     '{"int32Value":"-5","uint32Value":"4294967295","sint32Value":"1e2"}',
     {int32Value: -5, uint32Value: 4294967295, sint32Value: 100},
   ],
+  [
+    '64-bit integers as whole floats, in a string too',
+    '{"int64Value":"1e2","uint64Value":1.5e1,"longs":["-1.0","0e99"],"int64Wrapper":"2E1","longMap":{"a":"1e18"}}',
+    {int64Value: '100', uint64Value: '15', longs: ['-1', '0'], int64Wrapper: '20', longMap: {a: '1000000000000000000'}},
+  ],
+  ['white space alone', ' \r\n\t', {}],
   ['32-bit integers as whole floats', '{"int32Value":1.0,"numbers":[1e2]}', {int32Value: 1, numbers: [100]}],
   ['proto names', '{"int32_value":1,"renamed":"a"}', {int32Value: 1, otherName: 'a'}],
   ['`null` is unset', '{"name":null,"child":null,"names":null,"labels":null,"color":null,"stringWrapper":null}', {}],
@@ -147,7 +153,7 @@ const refused: [key: string, body: string | Uint8Array, field: string, text: str
   ['a byte order mark', new TextEncoder().encode('\ufeff{}'), 'body', 'a byte order mark'],
   ['invalid UTF-8', Uint8Array.of(0x22, 0xff, 0x22), 'body', 'it is not UTF-8'],
   ['malformed', '{', 'body', 'Cannot read the body as JSON'],
-  ['malformed', ' ', 'body', 'Cannot read the body as JSON'],
+  ['malformed', '{\u00a0}', 'body', 'Cannot read the body as JSON'],
   ['malformed', "{'a':1}", 'body', 'Cannot read the body as JSON'],
   ['malformed', '{"name":"a",}', 'body', 'Cannot read the body as JSON'],
   ['malformed', '{"doubleValue":NaN}', 'body', 'Cannot read the body as JSON'],
@@ -181,6 +187,10 @@ const refused: [key: string, body: string | Uint8Array, field: string, text: str
   ['ranges', '{"doubleValue":1e999}', 'doubleValue', 'expected a number'],
   ['ranges', '{"value":1e999}', 'value', 'expected a finite number'],
   ['ranges', '{"color":2147483648}', 'color', 'expected a name or number'],
+  ['ranges', '{"int64Value":"1e19"}', 'int64Value', 'expected an integer of 64 bits'],
+  ['ranges', '{"int64Value":"1e-1"}', 'int64Value', 'expected an integer of 64 bits'],
+  ['ranges', '{"uint32Value":"1e99999999999"}', 'uint32Value', 'expected an integer from 0'],
+  ['types', '{"childMap":{"1e1":{}}}', 'childMap["1e1"]', 'as key, got "1e1"'],
   ['what protobuf-es would take: hex', '{"int32Value":"0x10"}', 'int32Value', 'expected an integer'],
   ['what protobuf-es would take: white space', '{"int64Value":" "}', 'int64Value', 'expected an integer'],
   ['what protobuf-es would take: a tail', '{"duration":"1s or so"}', 'duration', 'expected seconds'],
@@ -269,9 +279,23 @@ test('json: GATEWAY_IGNORE_UNKNOWN=true ignores unknown fields, and only these',
 })
 
 test('no `body`: a body sent all the same is 400', (t) => {
-  const [field, message] = refusal(transcoder, 'GET', '/nobody', '{}')
-  t.deepEqual([field, message], ['body', 'Cannot read a body: get: "/nobody" takes none'])
-  t.deepEqual(decodeJson(transcoder, 'GET', '/nobody', ''), {})
+  const texts = ['{"a":1}', '{"name":"a"}', '[]', 'null', '""', '0', '{', '}', '{}}', '{}{}', '{{}}', '\ufeff{}', 'a=b']
+  for (const text of [...texts, ' '.repeat(1025), '{}\0']) {
+    const [field, message] = refusal(transcoder, 'GET', '/nobody', text)
+    t.deepEqual([field, message], ['body', 'Cannot read a body: get: "/nobody" takes none'], text)
+  }
+  for (const type of ['text/plain', 'application/x-www-form-urlencoded', 'application/json; charset=latin1']) {
+    t.is(refusal(transcoder, 'GET', '/nobody', '{}', type)[0], 'body', type)
+  }
+})
+
+test('no `body`: what says nothing is taken', (t) => {
+  for (const text of ['', '{}', ' { \r\n\t} ', ' ']) {
+    for (const type of [undefined, '', 'application/json', 'Application/JSON; charset="utf-8"']) {
+      t.deepEqual(decodeJson(transcoder, 'GET', '/nobody', text, type), {}, `${type}: ${text}`)
+    }
+  }
+  for (const text of ['', '\n']) t.deepEqual(decodeJson(transcoder, 'GET', '/nobody', text, 'image/png'), {}, text)
 })
 
 /** `body: "f"` of every kind: the field, a body, its JSON (the body's own unless given), and a body that is 400. */
@@ -335,6 +359,11 @@ const integers: [source: string, value: bigint | undefined][] = [
   ['1E+19', 10000000000000000000n],
   ['1e20', undefined],
   ['1e999999999', undefined],
+  ['0e999999999', 0n],
+  ['-0.0', 0n],
+  ['1e', undefined],
+  ['+1', undefined],
+  ['one', undefined],
   [`1${'0'.repeat(200)}`, undefined],
 ]
 

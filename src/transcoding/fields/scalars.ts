@@ -1,5 +1,6 @@
 import {ScalarType} from '@bufbuild/protobuf'
 import {base64Decode} from '@bufbuild/protobuf/wire'
+import {exactInteger} from '../json/text.ts'
 
 /** A value of a singular field, as protobuf-es keeps it. */
 export type Scalar = string | number | bigint | boolean | Uint8Array
@@ -17,7 +18,7 @@ const uint32 = integer('an integer from 0 to 4294967295', 0n, 2n ** 32n - 1n, Nu
 const int64 = integer('an integer of 64 bits', -(2n ** 63n), 2n ** 63n - 1n, (value) => value)
 const uint64 = integer('a positive integer of 64 bits', 0n, 2n ** 64n - 1n, (value) => value)
 
-/** The text of each scalar type (J): integers exactly and with their range, nothing trimmed or rounded. */
+/** The text of each scalar type (J): integers exactly and with their range, also as 1e2; nothing trimmed or rounded. */
 export const scalarTexts = {
   [ScalarType.STRING]: {wanted: 'a string', read: (text) => text},
   [ScalarType.BOOL]: {wanted: 'true or false', read: readBool},
@@ -41,15 +42,25 @@ export function isLong(type: ScalarType): boolean {
   return scalarTexts[type] === int64 || scalarTexts[type] === uint64
 }
 
+/** Whether values of `type` are integers, of which "1e2" is another spelling of 100. */
+export function isInteger(type: ScalarType): boolean {
+  return isLong(type) || scalarTexts[type] === int32 || scalarTexts[type] === uint32
+}
+
+/** Whether `text` can be a key of type `type` in JSON: an integer in digits, as another spelling would be another key. */
+export function isMapKey(type: ScalarType, text: string): boolean {
+  return scalarTexts[type].read(text) !== undefined && (!isInteger(type) || digits.test(text))
+}
+
+// 20 digits are the most that fit; more would make a bigint of any size before its range is looked at.
+const digits = /^-?0*[0-9]{1,20}$/
+
 function integer(wanted: string, min: bigint, max: bigint, local: (value: bigint) => Scalar): ScalarText {
-  // 20 digits are the most that fit; more would make a bigint of any size before its range is looked at.
-  const digits = /^-?0*[0-9]{1,20}$/
   return {
     wanted,
     read(text) {
-      if (!digits.test(text)) return undefined
-      const value = BigInt(text)
-      return value < min || value > max ? undefined : local(value)
+      const value = digits.test(text) ? BigInt(text) : exactInteger(text)
+      return value === undefined || value < min || value > max ? undefined : local(value)
     },
   }
 }

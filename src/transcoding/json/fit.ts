@@ -2,7 +2,7 @@ import {type DescEnum, type DescField, type DescMessage, type Registry, ScalarTy
 import {Fault} from '../../core/fault.ts'
 import {shortened} from '../../core/shortened.ts'
 import {fieldsOf} from '../fields/fields.ts'
-import {isLong, scalarTexts} from '../fields/scalars.ts'
+import {isInteger, isLong, isMapKey, scalarTexts} from '../fields/scalars.ts'
 import {messageText, wrappedText} from '../fields/well-known.ts'
 
 /** How JSON is read. */
@@ -41,8 +41,7 @@ export function fitField(field: DescField, value: unknown, path: string, options
     const object = expectObject(value, path, `a map, as an object`)
     for (const key of Object.keys(object)) {
       const place = `${path}["${key}"]`
-      const wanted = scalarTexts[field.mapKey]
-      if (wanted.read(key) === undefined) refuse(place, key, `${wanted.wanted} as key`)
+      if (!isMapKey(field.mapKey, key)) refuse(place, key, `${scalarTexts[field.mapKey].wanted} as key`)
       replace(object, key, fitItem(field, object[key], place, options))
     }
     return object
@@ -109,13 +108,14 @@ function fitOne(field: DescField, value: unknown, path: string, options: JsonOpt
 function fitScalar(type: ScalarType, value: unknown, path: string): unknown {
   if (typeof value === 'bigint' && !isLong(type)) return fitScalar(type, Number(value), path)
   if (!fitsScalar(type, value)) refuse(path, value, scalarTexts[type].wanted)
+  if (typeof value === 'string' && isInteger(type)) return String(scalarTexts[type].read(value))
   return typeof value === 'bigint' ? value.toString() : value
 }
 
 function fitsScalar(type: ScalarType, value: unknown): boolean {
   if (type === ScalarType.BOOL) return typeof value === 'boolean'
   if (type === ScalarType.STRING) return typeof value === 'string' && value.isWellFormed()
-  if (typeof value === 'string') return scalarTexts[type].read(value) !== undefined || isIntegral(type, value)
+  if (typeof value === 'string') return scalarTexts[type].read(value) !== undefined
   if (type === ScalarType.BYTES) return false
   if (typeof value === 'bigint') return scalarTexts[type].read(value.toString()) !== undefined
   return typeof value === 'number' && fitsNumber(type, value)
@@ -126,12 +126,6 @@ function fitsNumber(type: ScalarType, value: number): boolean {
   if (type === ScalarType.FLOAT) return Number.isFinite(Math.fround(value))
   if (value === (value | 0) && value >= 0) return true
   return Number.isSafeInteger(value) && scalarTexts[type].read(`${value}`) !== undefined
-}
-
-/** Integers of 32 bits may be written "1e2" or "1.0" in a string too (J). */
-function isIntegral(type: ScalarType, value: string): boolean {
-  const number = scalarTexts[ScalarType.DOUBLE].read(value)
-  return !isLong(type) && Number.isSafeInteger(number) && scalarTexts[type].read(`${number}`) !== undefined
 }
 
 /** Unknown names are errors, numbers are kept where the enum is open (J), whether unknown fields are ignored or not. */

@@ -1,7 +1,7 @@
 import {create, createRegistry, type DescMessage, fromJson, type JsonValue, type MessageShape} from '@bufbuild/protobuf'
 import {Fault} from '../../core/fault.ts'
 import {fitMessage, type JsonOptions} from './fit.ts'
-import {decodeUtf8, parseJson} from './text.ts'
+import {decodeUtf8, isBlank, parseJson} from './text.ts'
 
 /** JSON is held to 100 levels as text; of these protobuf-es counts some twice. */
 export const recursionLimit = 500
@@ -9,7 +9,7 @@ export const recursionLimit = 500
 const strict: JsonOptions = {registry: createRegistry(), ignoreUnknown: false}
 
 /**
- * The message that a body is in proto3's JSON mapping; an empty body is the empty message.
+ * The message that a body is in proto3's JSON mapping; an empty body, or one of white space, is the empty message.
  * @throws {Fault} 400 that names the field which cannot be read, or `body`
  */
 export function messageFromJson<Desc extends DescMessage>(
@@ -17,8 +17,9 @@ export function messageFromJson<Desc extends DescMessage>(
   body: Uint8Array | string,
   options: JsonOptions = strict,
 ): MessageShape<Desc> {
-  if (body.length === 0) return create(desc)
-  const value = jsonValue(typeof body === 'string' ? body : decodeUtf8(body))
+  const text = typeof body === 'string' ? body : decodeUtf8(body)
+  if (isBlank(text)) return create(desc)
+  const value = jsonValue(text)
   const {registry, ignoreUnknown} = options
   return asRead(() => {
     const fit = fitMessage(desc, value, '', options) as JsonValue

@@ -48,6 +48,11 @@ export class JsonSplitter {
     this.#closers = new Uint8Array(maxDepth)
   }
 
+  /** Whether the values are the items of an array: where there are none, that was said. Known after the first byte. */
+  get isArray(): boolean {
+    return this.#array
+  }
+
   /**
    * The texts of the values that end in `bytes`. What is wrong after them is thrown by the next call, so that how the
    * bytes were cut makes no difference.

@@ -21,6 +21,11 @@ export function parseJson(text: string): unknown {
   return scan(text) ? JSON.parse(text, exact as (key: string, value: unknown) => unknown) : value
 }
 
+/** Whether a body of JSON has nothing in it but white space. */
+export function isBlank(text: string): boolean {
+  return /^[ \t\r\n]*$/.test(text)
+}
+
 /** The text of a JSON body, or of whatever `fail` throws for. @throws Fault 400 for bytes that are not UTF-8. */
 export function decodeUtf8(bytes: Uint8Array, fail: (reason: string) => never = refuse): string {
   try {
@@ -44,13 +49,17 @@ function exact(_key: string, value: unknown, {source}: {source?: string}): unkno
     : value
 }
 
-/** The integer that a JSON number of at most 100 characters denotes, where it has at most 20 digits; `1.5e1` is 15. */
+/**
+ * The integer that `source` denotes, where it is a number of at most 100 characters and at most 20 digits: `1.5e1` is 15.
+ * Undefined for anything else.
+ */
 export function exactInteger(source: string): bigint | undefined {
-  if (source.length > 100) return undefined
-  const [, sign, whole = '', fraction = '', exponent = '0'] =
-    /^(-?)([0-9]+)(?:\.([0-9]+))?(?:[eE]([+-]?[0-9]+))?$/.exec(source) ?? []
+  const parts = source.length <= 100 && /^(-?)([0-9]+)(?:\.([0-9]+))?(?:[eE]([+-]?[0-9]+))?$/.exec(source)
+  if (!parts) return undefined
+  const [, sign, whole = '', fraction = '', exponent = '0'] = parts
   const significant = `${whole}${fraction}`.replace(/^0+/, '').replace(/0+$/, '')
   const dropped = `${whole}${fraction}`.length - `${whole}${fraction}`.replace(/0+$/, '').length
+  if (significant === '') return 0n
   const zeros = Number(exponent) - fraction.length + dropped
   if (zeros < 0 || significant.length + zeros > 20) return undefined
   return BigInt(`${sign}${significant}${'0'.repeat(zeros)}`)
