@@ -102,7 +102,7 @@ test('each call leaves one record, with the id of its request', async (t) => {
     {method: ping, code: 'OK'},
   ])
   t.regex(backend.log[1]?.requestId ?? '', /^[0-9a-f-]{36}$/)
-  t.true(backend.log.every(({latencyMs}) => latencyMs >= 0 && latencyMs < 60_000))
+  t.true(backend.log.every(({latencyMs}) => Number.isFinite(latencyMs) && latencyMs >= 0))
   t.deepEqual(records, [`${ping} OK`, `${ping} OK`])
 })
 
@@ -154,11 +154,17 @@ test("a caller's own deadline ends the handler too", async (t) => {
   const {backend, client} = await start(t)
   await ask(client, send, [{}])
   const next = backend.ping.next()
-  const reply = ask(client, send, [{}], {deadline: Date.now() + 250})
-  const {cancelled, context} = await next
-  t.true(context.deadline instanceof Date)
-  await cancelled
-  t.is((await reply).status.code, status.DEADLINE_EXCEEDED)
+  let begun: Awaited<typeof next> | undefined
+  next.then((call) => {
+    begun = call
+  })
+  // On a busy machine a call's deadline can pass before it is sent: the first one that comes counts.
+  for (let timeout = 50; !begun; timeout *= 2) {
+    const reply = await ask(client, send, [{}], {deadline: Date.now() + timeout})
+    t.is(reply.status.code, status.DEADLINE_EXCEEDED)
+  }
+  t.true(begun.context.deadline instanceof Date)
+  await begun.cancelled
   await backend.idle()
 })
 
