@@ -79,6 +79,8 @@ export interface GatewayConfig {
   readonly errors: 'aip' | 'status'
   /** Whether the caller's own `authorization` goes to the backend; our ID token then goes beside it. */
   readonly authorization: boolean
+  /** The metadata keys that callers may set; undefined: all but those that none may set. */
+  readonly metadata: readonly string[] | undefined
   /** How long a server stream may take for each message, in ms; undefined: as long as the request. */
   readonly messageTimeout: number | undefined
   /** How long an event stream is silent before a comment is sent, in ms. */
@@ -122,6 +124,7 @@ export function readConfig(env: Env): Config {
       ignoreUnknown: read(env, 'GATEWAY_IGNORE_UNKNOWN'),
       errors: read(env, 'GATEWAY_ERRORS'),
       authorization: read(env, 'GATEWAY_FORWARD_AUTHORIZATION'),
+      metadata: read(env, 'GATEWAY_METADATA'),
       messageTimeout: read(env, 'GATEWAY_MESSAGE_TIMEOUT_SECONDS'),
       eventStreamPing: read(env, 'EVENT_STREAM_PING_SECONDS'),
     },

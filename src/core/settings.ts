@@ -75,6 +75,14 @@ const names: Parser<readonly string[]> = {
   },
 }
 
+const metadataKeys: Parser<readonly string[]> = {
+  expected: 'metadata keys such as "x-tenant", separated by commas, semicolons, bars or spaces',
+  parse: (text) => {
+    const keys = names.parse(text.toLowerCase())
+    return keys?.every((key) => /^[0-9a-z_.-]+$/.test(key)) ? keys : undefined
+  },
+}
+
 function oneOf<const T extends string>(...values: readonly T[]): Parser<T> {
   const quoted = values.map((value) => `"${value}"`)
   return {
@@ -159,6 +167,11 @@ export const settings = {
     meaning:
       "`true`: the caller's own `authorization` goes to the backend, our ID token is always in `x-serverless-authorization` then",
     default: 'false',
+  },
+  GATEWAY_METADATA: {
+    parser: metadataKeys,
+    meaning: 'a [list](#lists) of the keys that callers may set by headers `grpc-metadata-*`: `x-tenant,x-locale`',
+    unset: 'all but those that front ends, HTTP or gRPC set',
   },
   GATEWAY_MESSAGE_TIMEOUT_SECONDS: {
     parser: seconds(0.001, 3600),

@@ -23,9 +23,11 @@ import type {Binding} from '../transcoding/rules/bindings.ts'
 import {type Match, type Unrouted, unroutedFault} from '../transcoding/rules/router.ts'
 import {streamEncoder} from '../transcoding/streams.ts'
 import {exposure} from './exposure.ts'
+import {metadataOptions} from './metadata.ts'
 import {documentPath, loadTranscoder, refuseRulesAt, refuseUnknownBackends} from './schema.ts'
 
-const {errors, eventStreamPing, authorization, messageTimeout} = config.gateway
+const {errors, eventStreamPing, messageTimeout} = config.gateway
+const fromCaller = metadataOptions(config.gateway)
 const transcoder = loadTranscoder(config.gateway)
 refuseUnknownBackends(transcoder, config)
 const backends = new Map(
@@ -167,7 +169,7 @@ async function callFor(scope: Scope, match: Match<Binding>): Promise<Call> {
   const requests = await requestsOf(scope, match)
   const call = callOf(scope, backend, method, requests, limitsOf(method))
   call.deserialize = (bytes) => fromBinary(method.output, bytes, {recursionLimit})
-  for (const [key, value] of requestMetadata({...scope.headers, ...ours}, {authorization})) {
+  for (const [key, value] of requestMetadata({...scope.headers, ...ours}, fromCaller)) {
     call.metadata.add(key, typeof value === 'string' ? value : Buffer.from(value))
   }
   return call

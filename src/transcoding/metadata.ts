@@ -12,23 +12,29 @@ export type RequestHeaders = Readonly<Record<string, string | readonly string[] 
 export interface MetadataOptions {
   /** Whether `authorization` goes to the backend as well: never unless asked for. */
   authorization?: boolean | undefined
+  /** The keys that a caller may set with `grpc-metadata-*`, in lower case: all that mayBeSet() unless given. */
+  keys?: ReadonlySet<string> | undefined
 }
 
 /** The request headers that go to the backend under their own name (ours). */
 const allowed = new Set(['x-request-id', 'traceparent', 'tracestate', 'x-cloud-trace-context', 'accept-language'])
 
-/** What no caller may set: what belongs to one hop (R), to gRPC, or to who calls the backend. */
-const never = new Set([
+/** What belongs to one hop (RFC 9110 7.6.1), to HTTP or gRPC itself, or to who calls the backend. */
+const ofTheHop = new Set([
+  'accept-encoding',
   'connection',
+  'content-encoding',
   'content-length',
   'content-type',
   'cookie',
   'cookie2',
   'date',
+  'expect',
   'host',
   'http2-settings',
   'keep-alive',
   'proxy-authenticate',
+  'proxy-authentication-info',
   'proxy-authorization',
   'proxy-connection',
   'set-cookie',
@@ -37,8 +43,28 @@ const never = new Set([
   'transfer-encoding',
   'upgrade',
   'user-agent',
+  'via',
+  'x-http-method-override',
   'x-serverless-authorization',
 ])
+
+/**
+ * What front ends say of a caller: IAP, API Gateway, Endpoints, App Engine, Cloud Tasks and Scheduler, load balancers and
+ * Envoy. A backend that stands behind one of them elsewhere believes it.
+ */
+const vouched = [
+  /^x-(?:apigateway|apigee|appengine|client-cert|cloudscheduler|cloudtasks|endpoint|envoy)(?:-|$)/,
+  /^x-(?:forwarded|goog|google|original|ssl)(?:-|$)/,
+  /^(?:forwarded|x-real-ip|x-client-ip|x-cluster-client-ip|true-client-ip|cf-connecting-ip|fastly-client-ip)$/,
+]
+
+/** Whether a caller may ever set the metadata `key`, in lower case: nothing of a hop, of gRPC, or that others vouch for. */
+export function mayBeSet(key: string): boolean {
+  // Some servers take one for the other.
+  const name = key.replaceAll('_', '-')
+  const isOurs = name === '' || name === 'authorization' || name.startsWith('grpc-') || ofTheHop.has(name)
+  return !isOurs && !vouched.some((names) => names.test(name))
+}
 
 const prefix = 'grpc-metadata-'
 
@@ -50,9 +76,9 @@ export function requestMetadata(headers: RequestHeaders, options: MetadataOption
   const entries: MetadataEntry[] = []
   const nominated = nominatedBy(headers)
   for (const [name, value] of Object.entries(headers)) {
-    if (nominated.has(name.toLowerCase())) continue
-    const key = metadataKey(name.toLowerCase(), options)
-    if (key === undefined || value === undefined) continue
+    const lower = name.toLowerCase()
+    const key = metadataKey(lower, options)
+    if (key === undefined || value === undefined || nominated.has(lower) || nominated.has(key)) continue
     if (!/^[0-9a-z_.-]+$/.test(key)) throw refused(name, 'metadata has keys of letters, digits, "_", "." and "-" alone')
     for (const text of typeof value === 'string' ? [value] : value) entries.push(...entriesOf(name, key, text))
   }
@@ -69,15 +95,15 @@ export function trailerHeaders(metadata: Iterable<MetadataEntry>): [name: string
   return prefixed('grpc-trailer-', metadata)
 }
 
-function metadataKey(name: string, {authorization = false}: MetadataOptions): string | undefined {
-  const key = name.startsWith(prefix) ? name.slice(prefix.length) : name
+function metadataKey(name: string, {authorization = false, keys}: MetadataOptions): string | undefined {
   // Under its own name alone: beside it, one with the prefix would be a second credential.
-  if (key === 'authorization') return authorization && name === key ? key : undefined
-  if (key === '' || key.startsWith('grpc-') || never.has(key)) return undefined
-  return key !== name || allowed.has(key) ? key : undefined
+  if (name === 'authorization') return authorization ? name : undefined
+  if (!name.startsWith(prefix)) return allowed.has(name) ? name : undefined
+  const key = name.slice(prefix.length)
+  return mayBeSet(key) && (keys?.has(key) ?? true) ? key : undefined
 }
 
-/** The headers that `Connection` says belong to this hop (R 7.6.1). */
+/** The headers that `Connection` says belong to this hop (RFC 9110 7.6.1). */
 function nominatedBy({connection = ''}: RequestHeaders): ReadonlySet<string> {
   return new Set(
     String(connection)
@@ -103,7 +129,7 @@ function prefixed(before: string, metadata: Iterable<MetadataEntry>): [string, s
   const headers: [string, string][] = []
   for (const [key, value] of metadata) {
     const name = key.toLowerCase()
-    if (name.startsWith('grpc-') || name.startsWith(':') || never.has(name)) continue
+    if (name.startsWith('grpc-') || name.startsWith(':') || ofTheHop.has(name)) continue
     headers.push([`${before}${name}`, typeof value === 'string' ? value : base64Encode(value)])
   }
   return headers

@@ -89,6 +89,18 @@ test.serial('never a header that belongs to this hop because Connection says so'
   t.deepEqual([metadata.get('accept-language'), metadata.get('hop'), metadata.get('end')], [[], [], ['b']])
 })
 
+test.serial('never what a front end vouches for, nor what Connection nominates after the prefix', async (t) => {
+  const forged = [
+    ...['x-goog-authenticated-user-email', 'x-goog-iap-jwt-assertion', 'x-endpoint-api-userinfo', 'x-real-ip'],
+    ...['x-apigateway-api-userinfo', 'x-forwarded-for', 'forwarded', 'x-envoy-external-address', 'x-hop'],
+    ...['expect', 'content-encoding', 'transfer-encoding', 'x-serverless-authorization'],
+  ]
+  const headers = Object.fromEntries(forged.map((name) => [`grpc-metadata-${name}`, 'mine']))
+  const metadata = await metadataOf({...headers, connection: 'close, X-Hop', 'grpc-metadata-x-tenant': 'a'})
+  t.deepEqual(metadata.get('x-tenant'), ['a'])
+  for (const [name, values] of Object.entries(metadata.toJSON())) t.false(String(values).includes('mine'), name)
+})
+
 for (const [name, value] of [
   ['grpc-metadata-key-bin', '***'],
   ['grpc-metadata-key-bin', 'A'],

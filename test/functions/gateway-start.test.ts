@@ -295,6 +295,16 @@ for (const [name, value] of [
   })
 }
 
+test('GATEWAY_METADATA with keys that no caller may set is refused, and so is what is no key', async (t) => {
+  const forged = await refusal({GATEWAY_METADATA: 'x-tenant,X-Goog-Iap-Jwt-Assertion cookie'})
+  t.is(forged.code, 1)
+  t.is(forged.lines.length, 1, forged.lines.join('\n'))
+  t.regex(forged.lines[0] ?? '', /^GATEWAY_METADATA: no caller may set "x-goog-iap-jwt-assertion", "cookie": expected /)
+  const none = await refusal({GATEWAY_METADATA: 'x-tenant,*'})
+  t.is(none.code, 1)
+  t.regex(none.lines[0] ?? '', /^GATEWAY_METADATA="x-tenant,\*": expected metadata keys/)
+})
+
 test('a process of its own serves any descriptors that it is handed', async (t) => {
   using schema = servedSchema()
   await using stack = await startStack()

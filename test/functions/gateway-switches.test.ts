@@ -14,6 +14,7 @@ test.before(async () => {
       GATEWAY_DEFAULT_BINDINGS: 'false',
       GATEWAY_SERVICES: 'served.Echo, served.Plain,served.Streams',
       CORS_ORIGINS: '*',
+      GATEWAY_METADATA: 'X-Tenant; x-key-bin',
     },
   })
 })
@@ -77,6 +78,24 @@ test.serial('GATEWAY_DEFAULT_BINDINGS=false: methods without a rule are not serv
 test.serial('GATEWAY_SERVICES: no other service is served', async (t) => {
   t.is((await app.send('GET /old/a')).status, 404)
   t.is((await app.send('POST /bytes')).status, 404)
+})
+
+test.serial('GATEWAY_METADATA: callers set these keys and no other', async (t) => {
+  const next = app.echo.next()
+  const headers = {
+    'Grpc-Metadata-X-Tenant': 'a',
+    'grpc-metadata-x-key-bin': 'AQ==',
+    'grpc-metadata-x-locale': 'b',
+    'grpc-metadata-request-id': 'c',
+    'x-tenant': 'd',
+    'accept-language': 'de',
+  }
+  t.is((await app.send('GET /whole', {headers})).status, 200)
+  const {metadata} = (await next).context
+  t.deepEqual(metadata.get('x-tenant'), ['a'])
+  t.deepEqual(metadata.get('x-key-bin'), [Buffer.from([1])])
+  t.deepEqual([...metadata.get('x-locale'), ...metadata.get('request-id')], [])
+  t.deepEqual(metadata.get('accept-language'), ['de'], 'what goes under its own name is not of the list')
 })
 
 test.serial('CORS_ORIGINS=*: any page', async (t) => {

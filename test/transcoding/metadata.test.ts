@@ -1,6 +1,7 @@
 import test from 'ava'
 import {
   type MetadataOptions,
+  mayBeSet,
   type RequestHeaders,
   requestMetadata,
   responseHeaders,
@@ -61,6 +62,41 @@ const requests: [key: string, headers: RequestHeaders, outcome: unknown[] | stri
     },
     [['traceparent', 'c']],
   ],
+  [
+    'never what Connection nominates, with the prefix or without',
+    {connection: 'X-Hop', 'grpc-metadata-x-hop': 'a', 'grpc-metadata-x-end': 'b'},
+    [['x-end', 'b']],
+  ],
+  [
+    'never what Connection nominates, in several headers of it',
+    {connection: ['close', 'x-hop,traceparent'], 'grpc-metadata-x-hop': 'a', traceparent: 'b'},
+    [],
+  ],
+  [
+    'an allow list of keys',
+    {'grpc-metadata-x-tenant': 'a', 'Grpc-Metadata-X-Locale': 'b', 'grpc-metadata-x-other': 'c', 'x-tenant': 'd'},
+    [
+      ['x-tenant', 'a'],
+      ['x-locale', 'b'],
+    ],
+    {keys: new Set(['x-tenant', 'x-locale'])},
+  ],
+  [
+    'an allow list of keys: what goes under its own name is not of it',
+    {traceparent: 'a', 'accept-language': 'b', authorization: 'c', 'grpc-metadata-a': 'd'},
+    [
+      ['traceparent', 'a'],
+      ['accept-language', 'b'],
+      ['authorization', 'c'],
+    ],
+    {keys: new Set(['x-tenant']), authorization: true},
+  ],
+  [
+    'an allow list of keys: never what no caller may set',
+    {'grpc-metadata-x-goog-authenticated-user-email': 'a', 'grpc-metadata-cookie': 'b'},
+    [],
+    {keys: new Set(['x-goog-authenticated-user-email', 'cookie'])},
+  ],
   ['-bin is base64', {'grpc-metadata-a-bin': '_wA'}, [['a-bin', Uint8Array.of(0xff, 0)]]],
   [
     '-bin is base64',
@@ -99,4 +135,50 @@ test('metadata: to grpc-metadata-*, trailers to grpc-trailer-*, bytes to base64,
     ['grpc-trailer-request-id', 'a'],
     ['grpc-trailer-b-bin', '/w=='],
   ])
+})
+
+const forged = [
+  ...['x-goog-authenticated-user-email', 'x-goog-iap-jwt-assertion', 'x-goog-anything', 'X-Goog_Authenticated_User_Id'],
+  ...['x-endpoint-api-userinfo', 'x-endpoint-api-consumer-type', 'x-apigateway-api-userinfo', 'x-apigateway-anything'],
+  ...['x-forwarded-for', 'x-forwarded-proto', 'x-forwarded-client-cert', 'x-forwarded-anything', 'x-forwarded'],
+  ...['forwarded', 'via', 'x-real-ip', 'X_Real_IP', 'x-client-ip', 'x-cluster-client-ip', 'true-client-ip'],
+  ...['x-envoy-external-address', 'x-envoy-original-path', 'x-envoy-anything', 'x-original-uri', 'x-client-cert-leaf'],
+  ...['x-appengine-user-ip', 'x-cloudtasks-queuename', 'x-cloudscheduler', 'x-cloudscheduler-jobname'],
+  ...[
+    'expect',
+    'content-encoding',
+    'accept-encoding',
+    'connection',
+    'keep-alive',
+    'te',
+    'trailer',
+    'transfer-encoding',
+  ],
+  ...['upgrade', 'proxy-connection', 'proxy-authorization', 'proxy-authenticate', 'http2-settings', 'content-length'],
+  ...['x-serverless-authorization', 'X-Serverless_Authorization', 'authorization', 'cookie', 'host', 'grpc-timeout'],
+]
+
+for (const name of forged) {
+  test(`metadata: no caller sets ${name}`, (t) => {
+    t.deepEqual(requestMetadata({[`grpc-metadata-${name}`]: 'a', [name.toLowerCase()]: 'a'}), [])
+    t.false(mayBeSet(name.toLowerCase()))
+  })
+}
+
+test('metadata: what only looks like that goes through', (t) => {
+  const names = [
+    'x-goods',
+    'x-google',
+    'x-forward-to',
+    'x-environment',
+    'endpoint',
+    'my-forwarded',
+    'x-tenant',
+    'expected',
+  ]
+  const headers = Object.fromEntries(names.map((name) => [`grpc-metadata-${name}`, 'a']))
+  t.deepEqual(
+    requestMetadata(headers).map(([key]) => key),
+    names.filter((name) => name !== 'x-google'),
+  )
 })
