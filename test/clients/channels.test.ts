@@ -7,6 +7,7 @@ import {connectivityState} from '@grpc/grpc-js'
 import test, {type ExecutionContext} from 'ava'
 import {type Backend, startBackend} from '../../local/grpc/backend.ts'
 import type {Backend as Target} from '../../src/core/config.ts'
+import {Fault} from '../../src/core/fault.ts'
 import {type Certificate, certificateFor} from '../helpers/certificate.ts'
 import {Folder, inChild} from './child.ts'
 import {faultOf, TestLife} from './life.ts'
@@ -138,6 +139,25 @@ test.serial('a call that waits for a channel that is given up goes on with the n
   t.is(await answer, 'SERVING')
   await closed
 })
+
+for (const [title, fault, warnings] of [
+  ['whose caller hangs up', new Fault('CANCELLED', 'The caller hung up'), 0],
+  ['whose deadline passes', new Fault('DEADLINE_EXCEEDED', 'No answer within 2 s'), 1],
+] as const) {
+  test.serial(`a request ${title} waits for no connection${warnings ? ', and the log says so' : ''}`, async (t) => {
+    await using server = await SilentServer.start()
+    const url = `http://127.0.0.1:${server.port}`
+    const life = new TestLife()
+    const connected = server.next()
+    const failed = faultOf(t, servingStatus(life, target(url), 30_000))
+    await connected
+    life.end(fault)
+    t.is(await failed, fault)
+    await life.quiet(t)
+    t.is(life.warnings.length, warnings)
+    for (const warning of life.warnings) t.regex(warning, new RegExp(`^Still not connected to ${url} after `))
+  })
+}
 
 /** Resolves when the channel is no longer in `state`. */
 function changed(url: string, state: connectivityState): Promise<void> {

@@ -1,7 +1,6 @@
 import {once} from 'node:events'
 import test from 'ava'
 import {startBackend} from '../../local/grpc/backend.ts'
-import {Fault} from '../../src/core/fault.ts'
 import {runningTimers} from '../helpers/timers.ts'
 import {FullServer} from './full-server.ts'
 import {faultOf, reasonOf, TestLife} from './life.ts'
@@ -97,22 +96,3 @@ test.serial(
     t.regex(fault.hint ?? '', new RegExp(`^Still not connected to ${url} after `))
   },
 )
-
-test.serial('a request that is over waits for no connection', async (t) => {
-  const connected = server.next()
-  const failed = faultOf(t, check(`http://127.0.0.1:${server.port}`))
-  await connected
-  const reason = life.hangUp()
-  t.is(await failed, reason)
-  t.deepEqual(life.warnings, [])
-})
-
-test.serial("when the request's deadline passes meanwhile, the log names the connection", async (t) => {
-  const url = `http://127.0.0.1:${server.port}`
-  const connected = server.next()
-  const failed = faultOf(t, check(url))
-  await connected
-  const reason = life.end(new Fault('DEADLINE_EXCEEDED', 'No answer within 2 s'))
-  t.is(await failed, reason)
-  t.regex(life.warnings.join(), new RegExp(`^Still not connected to ${url} after `))
-})
