@@ -1,4 +1,4 @@
-import {type DescMethod, fromBinary, type Message, toBinary} from '@bufbuild/protobuf'
+import {type DescMethod, fromBinary, type Message, type Registry, toBinary} from '@bufbuild/protobuf'
 import {type Metadata, type StatusObject, status} from '@grpc/grpc-js'
 import type {Backend} from '../core/config.ts'
 import {Fault} from '../core/fault.ts'
@@ -29,6 +29,8 @@ export interface Call {
   readonly messageTimeout?: number
   serialize: (message: Message) => Uint8Array
   deserialize: (bytes: Uint8Array) => Message
+  /** Types that details of a failure may be of; those that the method's proto imports unless given. */
+  types?: Registry
   /** The backend's metadata: the header is there before the first message, the trailer when the messages have ended. */
   header?: Metadata
   trailer?: Metadata

@@ -1,10 +1,10 @@
 import {fromBinary} from '@bufbuild/protobuf'
-import type {Any} from '@bufbuild/protobuf/wkt'
 import {type Metadata, type StatusObject, status} from '@grpc/grpc-js'
-import {codeOf, Fault} from '../core/fault.ts'
+import {codeOf, Fault, type FaultOptions} from '../core/fault.ts'
 import {StatusSchema} from '../gen/google/rpc/status_pb.js'
 import type {Call} from './calls.ts'
 import {mostReceived} from './channels.ts'
+import {detailTypesOf} from './detail-types.ts'
 import {idTokensFor} from './id-tokens.ts'
 
 /** How a call ended that no status of the service ended. */
@@ -59,7 +59,7 @@ function metDeadline({code}: StatusObject, {deadline}: Call, ending: Ending | un
 function said(end: StatusObject, call: Call): Fault {
   const code = codeOf(end.code)
   return new Fault(code, end.details || `${nameOf(call)} failed`, {
-    details: detailsOf(end),
+    ...detailsOf(end, call),
     // 499 says that the caller hung up, and this one is still there.
     ...(code === 'CANCELLED' && {http: badGateway}),
     headers: challengeOf(end, call),
@@ -145,12 +145,13 @@ function isGrpc(metadata: Metadata): boolean {
 }
 
 /** The details of a google.rpc.Status in `grpc-status-details-bin`; none where there is none that can be read. */
-function detailsOf(end: StatusObject): Any[] {
+function detailsOf(end: StatusObject, call: Call): Pick<FaultOptions, 'details' | 'types'> {
   const [bytes] = end.metadata.get('grpc-status-details-bin')
-  if (!(bytes instanceof Uint8Array)) return []
+  if (!(bytes instanceof Uint8Array)) return {}
   try {
-    return fromBinary(StatusSchema, bytes).details
+    const {details} = fromBinary(StatusSchema, bytes)
+    return {details, types: details.length > 0 ? detailTypesOf(call) : undefined}
   } catch {
-    return []
+    return {}
   }
 }

@@ -1,19 +1,7 @@
-import {
-  create,
-  createRegistry,
-  type DescMessage,
-  type JsonValue,
-  type MessageInitShape,
-  toJson,
-} from '@bufbuild/protobuf'
+import {create, type DescMessage, type JsonValue, type MessageInitShape, type Registry} from '@bufbuild/protobuf'
 import {type Any, anyPack, anyUnpack, durationMs} from '@bufbuild/protobuf/wkt'
-import {
-  BadRequestSchema,
-  DebugInfoSchema,
-  ErrorInfoSchema,
-  file_google_rpc_error_details,
-  RetryInfoSchema,
-} from '../gen/google/rpc/error_details_pb.js'
+import {BadRequestSchema, ErrorInfoSchema, RetryInfoSchema} from '../gen/google/rpc/error_details_pb.js'
+import {detailJson} from './details.ts'
 import {fitting, shortened} from './shortened.ts'
 
 /** The gRPC codes by name, as in google/rpc/code.proto. */
@@ -71,8 +59,10 @@ export function codeOf(number: number): Code {
 export interface FaultOptions {
   /** For the log alone: the caller never sees it. */
   cause?: unknown
-  /** Messages of google/rpc/error_details.proto, or any other: a type that we do not know is kept as it came. */
+  /** Messages of google/rpc/error_details.proto, or of any other type. */
   details?: Any[]
+  /** Where the types of details are looked up before google/rpc. */
+  types?: Registry | undefined
   /** An ErrorInfo of ours: `reason` in UPPER_SNAKE_CASE. */
   reason?: string
   metadata?: Record<string, string>
@@ -107,6 +97,7 @@ export class Fault extends Error {
   readonly hint: string | undefined
   /** The message without what is for the caller alone. */
   readonly logMessage: string
+  readonly #types: Registry | undefined
 
   constructor(code: Code, message: string, options: FaultOptions = {}) {
     super(
@@ -123,6 +114,7 @@ export class Fault extends Error {
     this.http = options.http ?? httpStatus[code]
     this.headers = {...retryAfter(this.details), ...(this.http === 401 && challenge), ...options.headers}
     this.hint = options.hint
+    this.#types = options.types
   }
 
   /** `error` as a Fault: itself, or INTERNAL with a text that gives nothing away and `error` as the cause. */
@@ -149,7 +141,7 @@ export class Fault extends Error {
 
   /** As JSON, in their order: a detail that would make them too long is left out. */
   detailsJson(): JsonValue[] {
-    const told = this.details.filter((any) => !isDebugInfo(any)).map(detailJson)
+    const told = this.details.map((any) => detailJson(any, this.#types)).filter((json) => json !== undefined)
     return fitting(told, mostDetails, (json) => JSON.stringify(json).length)
   }
 }
@@ -157,24 +149,6 @@ export class Fault extends Error {
 /** One message of a Fault's details. */
 export function detail<Desc extends DescMessage>(schema: Desc, init: MessageInitShape<Desc>): Any {
   return anyPack(schema, create(schema, init))
-}
-
-const registry = createRegistry(file_google_rpc_error_details)
-
-/** Stack traces of a backend are nobody's business outside, whatever host its type's URL names. */
-function isDebugInfo({typeUrl}: Any): boolean {
-  return typeUrl.slice(typeUrl.lastIndexOf('/') + 1) === DebugInfoSchema.typeName
-}
-
-function detailJson(any: Any): JsonValue {
-  try {
-    const message = anyUnpack(any, registry)
-    const schema = message && registry.getMessage(message.$typeName)
-    if (message && schema) return {'@type': any.typeUrl, ...(toJson(schema, message) as object)}
-  } catch {
-    // Not what its type says: kept as it came, rather than losing the error that it belongs to.
-  }
-  return {'@type': any.typeUrl, value: Buffer.from(any.value).toString('base64')}
 }
 
 function retryAfter(details: readonly Any[]): Record<string, string> {

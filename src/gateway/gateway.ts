@@ -168,6 +168,7 @@ async function callFor(scope: Scope, match: Match<Binding>): Promise<Call> {
   const backend = backends.get(method.parent.typeName)!
   const requests = await requestsOf(scope, match)
   const call = callOf(scope, backend, method, requests, limitsOf(method))
+  call.types = transcoder.registry
   call.deserialize = (bytes) => fromBinary(method.output, bytes, {recursionLimit})
   for (const [key, value] of requestMetadata({...scope.headers, ...ours}, fromCaller)) {
     call.metadata.add(key, typeof value === 'string' ? value : Buffer.from(value))

@@ -287,6 +287,38 @@ test.serial(
   },
 )
 
+/** A detail of a type that is served here, and of which no code is generated; inside it, what nobody may see. */
+function served(): AnyMessage {
+  const every = app.schema.registry.getMessage('every.Every')!
+  const debug = anyPack(DebugInfoSchema, create(DebugInfoSchema, {detail: 'secret'}))
+  return anyPack(every, create(every, {name: 'a', int64Value: 5n, any: debug}))
+}
+
+const servedJson = {'@type': 'type.googleapis.com/every.Every', name: 'a', int64Value: '5'}
+
+test.serial('details of a served type are JSON, without the DebugInfo in them', async (t) => {
+  const response = await failing(t, served())
+  t.deepEqual(response.json.error.details, [servedJson])
+  t.notRegex(response.text, /secret/)
+  t.notRegex([...response.headers.values()].join(), /every\.Every/)
+})
+
+for (const [type, pattern] of [
+  ['application/x-ndjson', /^(\{"error".*)$/m],
+  ['text/event-stream', /^event: error\n(?:id: .*\n)?data: (.*)$/m],
+] as const) {
+  test.serial(`${type} that fails late has them as well`, async (t) => {
+    using _ = app.streams.handle({
+      async *down() {
+        yield {}
+        throw new StatusError(status.ABORTED, 'Late', [served()])
+      },
+    })
+    const {text} = await app.send('GET /down', {headers: {accept: type}})
+    t.deepEqual(JSON.parse(pattern.exec(text)?.[1] ?? '').error.details, [servedJson])
+  })
+}
+
 test.serial('a stream that fails late keeps its details', async (t) => {
   using _ = app.streams.handle({
     async *down() {

@@ -13,13 +13,13 @@ export interface Schema extends Disposable {
   readonly registry: FileRegistry
 }
 
-/** What `buf build` makes of `protos`, texts by file name; they may import every/*.proto and google/api/*.proto. */
+/** What `buf build` makes of `protos`, texts by file name; they may import every/*.proto and what proto/google has. */
 export function buildSchema(protos: Readonly<Record<string, string>>): Schema {
   const folder = mkdtempSync(join(tmpdir(), 'gateway-'))
   const path = join(folder, 'set.binpb')
   const imports = Object.values(protos).some((text) => text.includes('import "every/'))
   if (imports) cpSync(join(root, 'test/transcoding/protos'), folder, {recursive: true})
-  cpSync(join(root, 'proto/google/api'), join(folder, 'google/api'), {recursive: true})
+  cpSync(join(root, 'proto/google'), join(folder, 'google'), {recursive: true})
   for (const [name, text] of Object.entries(protos)) writeFileSync(join(folder, name), text)
   writeFileSync(join(folder, 'buf.yaml'), 'version: v2\n')
   execFileSync(join(root, 'node_modules/.bin/buf'), ['build', '--as-file-descriptor-set', '-o', path], {cwd: folder})

@@ -1,3 +1,5 @@
+import {create} from '@bufbuild/protobuf'
+import {anyPack} from '@bufbuild/protobuf/wkt'
 import {status} from '@grpc/grpc-js'
 import test from 'ava'
 import {StatusError} from '../../local/grpc/status-error.ts'
@@ -38,6 +40,25 @@ test.serial('GATEWAY_ERRORS=status: failures are a google.rpc.Status', async (t)
   t.is(ours.json.details[0].fieldViolations[0].field, 'flag')
   const other = await app.send('POST /one/a')
   t.deepEqual([other.status, other.json.code, other.headers.get('allow')], [405, 12, 'GET, HEAD, OPTIONS'])
+})
+
+test.serial('GATEWAY_ERRORS=status: details of a served type are JSON, also of a stream that fails late', async (t) => {
+  const child = app.schema.registry.getMessage('every.Child')!
+  const details = [anyPack(child, create(child, {name: 'a', longId: 5n}))]
+  const json = [{'@type': 'type.googleapis.com/every.Child', name: 'a', longId: '5'}]
+  const fail = () => {
+    throw new StatusError(status.ABORTED, 'No', details)
+  }
+  using _ = app.echo.handle({whole: fail})
+  t.deepEqual((await app.send('GET /whole')).json.details, json)
+  using _late = app.streams.handle({
+    async *down() {
+      yield {name: 'a'}
+      fail()
+    },
+  })
+  const {text} = await app.send('GET /down')
+  t.deepEqual(JSON.parse(text.split('\n')[1] ?? '').error.details, json)
 })
 
 for (const type of streamTypes) {

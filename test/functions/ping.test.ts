@@ -1,4 +1,7 @@
+import {create} from '@bufbuild/protobuf'
+import {anyPack} from '@bufbuild/protobuf/wkt'
 import test from 'ava'
+import {PongSchema} from '../../src/gen/ping/ping_pb.js'
 import {type App, startApp} from '../helpers/app.ts'
 
 let app: App
@@ -108,11 +111,15 @@ test.serial('ping cancels the backend call when its caller hangs up', async (t) 
 test.serial('a failure of the service reaches the caller with its status, message and details', async (t) => {
   const call = app.backend.ping.next()
   const answer = app.ask(t, '/?message=hi')
-  ;(await call).fail(9, 'Not in this state')
+  const own = anyPack(PongSchema, create(PongSchema, {message: 'hi', receivedOn: {seconds: 1n}}))
+  ;(await call).fail(9, 'Not in this state', [own])
   const {status, json} = await answer
   t.is(status, 400)
   t.is(json.error.status, 'FAILED_PRECONDITION')
   t.is(json.error.message, 'Not in this state')
+  t.deepEqual(json.error.details, [
+    {'@type': 'type.googleapis.com/ping.Pong', message: 'hi', receivedOn: '1970-01-01T00:00:01Z'},
+  ])
 })
 
 test.serial('an answer of 8 MiB comes through, one beyond 32 MiB is a failure of ours', async (t) => {
