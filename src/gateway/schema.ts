@@ -32,11 +32,15 @@ export function loadTranscoder({descriptors, services, defaultBindings, ignoreUn
   const unserved = made.bindings.filter(({httpMethod}) => !isServed(httpMethod)).map(unservable)
   const problems = [...made.problems, ...unserved, ...problemsAt(made, [documentPath])]
   if (problems.length > 0) throw new ConfigError(problems.join('\n'))
-  if (made.bindings.length === 0) throw nothingServed(path, {services, defaultBindings})
+  if (made.bindings.length === 0) throw nothingServed(path, made.registry, {services, defaultBindings})
   return made
 }
 
-function nothingServed(path: string, {services, defaultBindings}: Pick<GatewayConfig, 'services' | 'defaultBindings'>) {
+function nothingServed(
+  path: string,
+  registry: FileRegistry,
+  {services, defaultBindings}: Pick<GatewayConfig, 'services' | 'defaultBindings'>,
+) {
   const asked = services ? `GATEWAY_SERVICES="${services}"` : `GATEWAY_DESCRIPTORS="${path}"`
   const ask =
     'methods without one are served with GATEWAY_DEFAULT_BINDINGS=true, or where GATEWAY_SERVICES names theirs'
@@ -45,7 +49,8 @@ function nothingServed(path: string, {services, defaultBindings}: Pick<GatewayCo
     false: 'a google.api.http rule, as GATEWAY_DEFAULT_BINDINGS is false',
     undefined: services ? 'a method' : `a google.api.http rule: ${ask}`,
   }[`${defaultBindings}`]
-  return new ConfigError(`${asked}: expected a service with at least ${expected}`)
+  const others = services ? `. ${listed(servicesOf(registry))}` : ''
+  return new ConfigError(`${asked}: expected a service with at least ${expected}${others}`)
 }
 
 /** @throws {ConfigError} with a line for each of `services` that the schema does not have */

@@ -142,7 +142,7 @@ test('a schema or services in which nothing is bound are refused by their variab
     ],
     [
       {GATEWAY_DESCRIPTORS: schema.path, GATEWAY_SERVICES: 'bad.None'},
-      'GATEWAY_SERVICES="bad.None": expected a service with at least a method',
+      'GATEWAY_SERVICES="bad.None": expected a service with at least a method. The schema has bad.Bare, bad.None',
     ],
   ] as const) {
     const {code, lines} = await refusal(env)
