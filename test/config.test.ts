@@ -60,6 +60,13 @@ for (const [env, message] of [
   [{CLOUD_RUN_TIMEOUT_SECONDS: 'NaN'}, 'CLOUD_RUN_TIMEOUT_SECONDS="NaN": expected seconds, from 2 to 3600'],
   [{CLOUD_RUN_TIMEOUT_SECONDS: 'Infinity'}, 'CLOUD_RUN_TIMEOUT_SECONDS="Infinity": expected seconds, from 2 to 3600'],
   [{STORAGE_STALL_SECONDS: '0'}, 'STORAGE_STALL_SECONDS="0": expected seconds, from 0.001 to 3600'],
+  [{GATEWAY_MAX_BODY_BYTES: '1MiB'}, 'GATEWAY_MAX_BODY_BYTES="1MiB": expected a whole number, from 1 to 1073741824'],
+  [{GATEWAY_MAX_BODY_VALUES: '0'}, 'GATEWAY_MAX_BODY_VALUES="0": expected a whole number, from 1 to 1000000000'],
+  [{MAX_CONCURRENT_REQUESTS: '-1'}, 'MAX_CONCURRENT_REQUESTS="-1": expected a whole number, from 1 to 1000000'],
+  [
+    {GATEWAY_MAX_DECODING_BYTES: '1000000'},
+    'GATEWAY_MAX_DECODING_BYTES="1000000": expected at least GATEWAY_MAX_BODY_BYTES="1048576"',
+  ],
   [{PORT: 'http'}, 'PORT="http": expected a port, from 0 to 65535'],
   [{PORT: '65536'}, 'PORT="65536": expected a port, from 0 to 65535'],
   [{PORT: '-1'}, 'PORT="-1": expected a port, from 0 to 65535'],
@@ -341,3 +348,9 @@ for (const [title, target, env, line] of [
     else t.regex(err, line)
   })
 }
+
+test('as many bytes are decoded at once as one body may have, and 16 MiB at least', (t) => {
+  t.is(readConfig({}).limits.decodingBytes, 16 * 1024 * 1024)
+  t.is(readConfig({GATEWAY_MAX_BODY_BYTES: '33554432'}).limits.decodingBytes, 33554432)
+  t.is(readConfig({GATEWAY_MAX_DECODING_BYTES: '2000000'}).limits.decodingBytes, 2000000)
+})

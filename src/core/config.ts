@@ -59,10 +59,20 @@ export interface Config {
   /** Lines for a person rather than for Cloud Logging. */
   readonly logPretty: boolean
   readonly gateway: GatewayConfig
+  /** What the instance takes at once. */
+  readonly limits: Limits
   /** The origins whose pages may call; `*` for all; none unless set. */
   readonly corsOrigins: ReadonlySet<string>
   /** The function that is deployed here. */
   readonly target: string
+}
+
+/** How much an instance takes at once: what is beyond is refused with 429. */
+export interface Limits {
+  /** Requests that are being answered. */
+  readonly concurrentRequests: number
+  /** Bytes of request bodies that are being received and decoded. */
+  readonly decodingBytes: number
 }
 
 /** What the gateway serves, and how. */
@@ -75,6 +85,10 @@ export interface GatewayConfig {
   readonly defaultBindings: boolean | undefined
   /** Whether unknown JSON fields and query parameters are dropped rather than refused. */
   readonly ignoreUnknown: boolean
+  /** The most bytes of a body that is read whole, and of one message of a client stream. */
+  readonly maxBodyBytes: number
+  /** The most values of one message of a request. */
+  readonly maxBodyValues: number
   /** The shape of failures: AIP-193's, or google.rpc.Status. */
   readonly errors: 'aip' | 'status'
   /** Whether the caller's own `authorization` goes to the backend; our ID token then goes beside it. */
@@ -122,15 +136,31 @@ export function readConfig(env: Env): Config {
       services: read(env, 'GATEWAY_SERVICES'),
       defaultBindings: read(env, 'GATEWAY_DEFAULT_BINDINGS'),
       ignoreUnknown: read(env, 'GATEWAY_IGNORE_UNKNOWN'),
+      maxBodyBytes: read(env, 'GATEWAY_MAX_BODY_BYTES'),
+      maxBodyValues: read(env, 'GATEWAY_MAX_BODY_VALUES'),
       errors: read(env, 'GATEWAY_ERRORS'),
       authorization: read(env, 'GATEWAY_FORWARD_AUTHORIZATION'),
       metadata: read(env, 'GATEWAY_METADATA'),
       messageTimeout: read(env, 'GATEWAY_MESSAGE_TIMEOUT_SECONDS'),
       eventStreamPing: read(env, 'EVENT_STREAM_PING_SECONDS'),
     },
+    limits: {
+      concurrentRequests: read(env, 'MAX_CONCURRENT_REQUESTS'),
+      decodingBytes: decodingBytes(env),
+    },
     corsOrigins: new Set(read(env, 'CORS_ORIGINS')),
     target: targetOf(env),
   } satisfies Config)
+}
+
+/** A body that is within its own limit can be decoded, if nothing else is. */
+function decodingBytes(env: Env): number {
+  const least = read(env, 'GATEWAY_MAX_BODY_BYTES')
+  const given = read(env, 'GATEWAY_MAX_DECODING_BYTES')
+  if (given === undefined) return Math.max(16 * 1024 * 1024, least)
+  if (given >= least) return given
+  const limit = assignment('GATEWAY_MAX_BODY_BYTES', String(least))
+  throw wrong('GATEWAY_MAX_DECODING_BYTES', env.GATEWAY_MAX_DECODING_BYTES, `at least ${limit}`)
 }
 
 /** As the framework finds it: its command line wins. */

@@ -99,6 +99,16 @@ function seconds(min: number, max: number): Parser<number> {
   }
 }
 
+function integer(min: number, max: number): Parser<number> {
+  return {
+    expected: `a whole number, from ${min} to ${max}`,
+    parse: (text) => (/^\d{1,15}$/.test(text) && Number(text) >= min && Number(text) <= max ? Number(text) : undefined),
+  }
+}
+
+/** The most bytes that a limit may be set to. */
+const gibibyte = 1024 ** 3
+
 /**
  * Every variable that is read, one row each, in the order of README's table: `npm run docs` writes that table from here.
  * A name with `<SERVICE>` stands for one variable a service, by its name in upper snake case.
@@ -177,6 +187,29 @@ export const settings = {
     parser: seconds(0.001, 3600),
     meaning: 'after how many seconds without a message a server stream of a backend ends with DEADLINE_EXCEEDED',
     unset: 'no limit but that of the request',
+  },
+  GATEWAY_MAX_BODY_BYTES: {
+    parser: integer(1, gibibyte),
+    meaning: "the most bytes of a request body; of a client stream, of each message's JSON. Beyond: 413",
+    default: '1048576',
+  },
+  GATEWAY_MAX_BODY_VALUES: {
+    parser: integer(1, 1e9),
+    meaning:
+      'the most values of one request message: its objects, arrays, strings, numbers, …, and query parameters. Beyond: 400',
+    default: '20000',
+  },
+  GATEWAY_MAX_DECODING_BYTES: {
+    parser: integer(1, gibibyte),
+    meaning:
+      'the most bytes of request bodies that the instance receives and decodes at once, at least `GATEWAY_MAX_BODY_BYTES`. Beyond: 429',
+    unset: '16777216, or `GATEWAY_MAX_BODY_BYTES` if that is more',
+  },
+  MAX_CONCURRENT_REQUESTS: {
+    parser: integer(1, 1e6),
+    meaning:
+      'the most requests that the instance answers at once, health checks apart. Beyond: 429. Set it to what `--concurrency` is',
+    default: '1000',
   },
   CORS_ORIGINS: {
     parser: names,

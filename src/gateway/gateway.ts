@@ -26,7 +26,8 @@ import {exposure} from './exposure.ts'
 import {metadataOptions} from './metadata.ts'
 import {documentPath, loadTranscoder, refuseRulesAt, refuseUnknownBackends} from './schema.ts'
 
-const {errors, eventStreamPing, messageTimeout} = config.gateway
+const {errors, eventStreamPing, messageTimeout, maxBodyBytes, maxBodyValues} = config.gateway
+const formLimits = {maxBytes: maxBodyBytes, maxParts: maxBodyValues}
 const fromCaller = metadataOptions(config.gateway)
 const transcoder = loadTranscoder(config.gateway)
 refuseUnknownBackends(transcoder, config)
@@ -202,7 +203,7 @@ async function requestsOf(scope: Scope, match: Match<Binding>): Promise<Requests
       return () => [message]
     }
     const multipart = reader === 'message' && bodyForm(scope.contentType, reader) === 'multipart'
-    const body = multipart ? await partsOf(scope) : await scope.bytes()
+    const body = multipart ? await partsOf(scope, formLimits) : await scope.bytes(maxBodyBytes)
     const message = transcoder.decodeRequest(match, {...parts, body})
     return () => [message]
   }
@@ -213,7 +214,7 @@ async function requestsOf(scope: Scope, match: Match<Binding>): Promise<Requests
     return () => messagesOf(scope.body, (piece) => messages.raw(piece), empty)
   }
   if (!isEmpty) bodyForm(scope.contentType, reader)
-  const splitter = new JsonSplitter()
+  const splitter = new JsonSplitter({maxBytes: maxBodyBytes})
   const bare = () => (!splitter.isArray && bindsSomething(scope, binding) ? [messages.bare()] : [])
   return () => messagesOf(valuesIn(scope.body, splitter), (text) => messages.json(text), bare)
 }

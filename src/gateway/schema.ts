@@ -18,11 +18,12 @@ const ownDescriptors = join(import.meta.dirname, '../gen/descriptors.binpb')
  * The transcoder for the schema that is configured.
  * @throws {ConfigError} with a line for each rule that cannot be served
  */
-export function loadTranscoder({descriptors, services, defaultBindings, ignoreUnknown}: GatewayConfig): Transcoder {
+export function loadTranscoder(config: GatewayConfig): Transcoder {
+  const {descriptors, services, defaultBindings, ignoreUnknown, maxBodyValues: maxValues} = config
   const path = descriptors ?? ownDescriptors
   const made = (() => {
     try {
-      return createTranscoder({schema: readFileSync(path), services, defaultBindings, ignoreUnknown})
+      return createTranscoder({schema: readFileSync(path), services, defaultBindings, ignoreUnknown, maxValues})
     } catch (error) {
       const why = error instanceof Error ? error.message : String(error)
       throw new ConfigError(`GATEWAY_DESCRIPTORS="${path}": expected a FileDescriptorSet: ${why}`)

@@ -1,5 +1,6 @@
 import {Readable} from 'node:stream'
 import {pipeline} from 'node:stream/promises'
+import {setImmediate} from 'node:timers/promises'
 import {Busboy} from '@fastify/busboy'
 import {Fault} from '../core/fault.ts'
 import type {Scope} from './scope.ts'
@@ -12,21 +13,30 @@ export interface FormPart {
   contentType?: string
 }
 
-/** What is read whole is at most this long, in bytes; and so many parts. */
-const limit = 1024 * 1024
+/** How much of a multipart body is read. */
+export interface FormLimits {
+  readonly maxBytes: number
+  readonly maxParts: number
+}
+
+/** A body of parts is read up to so many, whatever the limits are. */
 const mostParts = 1000
+
+/** How much of a body is parsed before other requests get their turn, in bytes. */
+const sliceSize = 16 * 1024
 
 /**
  * The parts of a multipart/form-data body; one without `Content-Disposition: form-data` is none, and left out.
- * @throws {Fault} 400 when it is malformed, 413 beyond 1 MiB or 1,000 parts, 415 when it is compressed
+ * @throws {Fault} 400 when it is malformed or has more than `maxParts`, 413 beyond `maxBytes` or 1,000 parts, 415 when it is
+ *   compressed
  */
-export async function partsOf(scope: Scope): Promise<FormPart[]> {
-  const body = await scope.bytes(limit)
+export async function partsOf(scope: Scope, {maxBytes, maxParts}: FormLimits): Promise<FormPart[]> {
+  const body = await scope.bytes(maxBytes)
   const parts: FormPart[] = []
   try {
     const parser = new Busboy({
       headers: {'content-type': scope.contentType ?? ''},
-      limits: {parts: mostParts},
+      limits: {parts: Math.min(mostParts, maxParts)},
       // Every part is bytes: what they mean is for the field to say.
       isPartAFile: () => true,
     })
@@ -38,8 +48,8 @@ export async function partsOf(scope: Scope): Promise<FormPart[]> {
       else stream.on('data', (piece: Buffer) => pieces.push(piece))
       stream.on('end', () => parts.push({name: name!, value: Buffer.concat(pieces), filename, contentType}))
     })
-    parser.on('partsLimit', () => parser.destroy(tooMany()))
-    await pipeline(Readable.from([body]), parser, {signal: scope.signal})
+    parser.on('partsLimit', () => parser.destroy(tooMany(maxParts)))
+    await pipeline(Readable.from(slices(body)), parser, {signal: scope.signal})
   } catch (cause) {
     if (scope.signal.aborted) throw scope.signal.reason
     if (cause instanceof Fault) throw cause
@@ -48,6 +58,16 @@ export async function partsOf(scope: Scope): Promise<FormPart[]> {
   return parts
 }
 
-function tooMany(): Fault {
+async function* slices(body: Buffer): AsyncGenerator<Buffer> {
+  for (let start = 0; start < body.length; start += sliceSize) {
+    if (start > 0) await setImmediate()
+    yield body.subarray(start, start + sliceSize)
+  }
+}
+
+function tooMany(maxParts: number): Fault {
+  if (maxParts <= mostParts) return Fault.invalid('body', `The multipart body has more than ${maxParts} parts`, {hint})
   return Fault.invalid('body', `The multipart body has more than ${mostParts} parts`, {http: 413})
 }
+
+const hint = 'GATEWAY_MAX_BODY_VALUES is the limit'

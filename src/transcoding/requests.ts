@@ -9,7 +9,7 @@ import {
 } from '@bufbuild/protobuf'
 import {Fault} from '../core/fault.ts'
 import {shortened} from '../core/shortened.ts'
-import {assign, type FieldPlan, type Origin, planOf, put} from './fields/assign.ts'
+import {type Assignment, assignmentOf, type FieldPlan, type Origin, planOf, put} from './fields/assign.ts'
 import {checkFields, type FieldPath, fieldsOf, findField, isPlainMessage, isTextual, kindOf} from './fields/fields.ts'
 import {refuseMissing} from './fields/required.ts'
 import {fitField, type JsonOptions} from './json/fit.ts'
@@ -18,7 +18,8 @@ import {NoBody} from './json/no-body.ts'
 import {decodeUtf8, isBlank} from './json/text.ts'
 import {type BodyReader, bodyForm} from './media.ts'
 import type {Binding} from './rules/bindings.ts'
-import {parseQuery} from './rules/percent.ts'
+import {parseForm, parseQuery} from './rules/percent.ts'
+import {ValueCount} from './value-count.ts'
 
 /** One part of a multipart/form-data body. */
 export interface Part {
@@ -47,16 +48,22 @@ export interface MessageReader {
   raw(data: Uint8Array): Message
 }
 
+/** How requests are read. */
+export interface DecoderOptions extends JsonOptions {
+  /** The most values of one message: 20,000 unless given. */
+  maxValues?: number | undefined
+}
+
 /** Reads requests of one binding; made once. */
 export class RequestDecoder {
   readonly #binding: Binding
-  readonly #options: JsonOptions
+  readonly #options: DecoderOptions
   readonly #paths: readonly {plan: FieldPlan; origin: Origin}[]
   readonly #bound: ReadonlySet<string>
   readonly #queries = new Map<string, Query>()
 
   /** @throws Error for fields that cannot be read as they are named. */
-  constructor(binding: Binding, options: JsonOptions) {
+  constructor(binding: Binding, options: DecoderOptions) {
     checkFields(options.registry)
     this.#binding = binding
     this.#options = options
@@ -66,51 +73,56 @@ export class RequestDecoder {
 
   /** @throws Fault 400 or 415, naming what cannot be read. */
   decode(captures: readonly string[], {query, contentType, body}: RequestParts): Message {
-    const assignments = this.#assignments(query)
-    return this.#complete(this.#body(body, contentType), captures, assignments)
+    const count = new ValueCount(this.#options.maxValues)
+    const assignments = this.#assignments(captures, query, count)
+    return this.#complete(this.#body(body, contentType, count), assignments, count)
   }
 
   /** @throws Fault 400 for what path or query have wrong: before the first message of a stream is read. */
   reader(captures: readonly string[], {query, contentType}: RequestParts): MessageReader {
-    const assignments = this.#assignments(query)
-    const complete = (message: Message) => this.#complete(message, captures, assignments)
-    this.#apply(create(this.#binding.method.input), captures, assignments)
+    refuseLong(captures, query)
+    const counted = new ValueCount(this.#options.maxValues)
+    const assignments = this.#assignments(captures, query, counted)
+    const bare = () => create(this.#binding.method.input)
+    const complete = (read: (count: ValueCount) => Message) => {
+      const count = counted.copy()
+      return this.#complete(read(count), assignments, count)
+    }
+    this.#apply(bare(), assignments, counted.copy())
     let type = contentType
     return {
-      bare: () => complete(create(this.#binding.method.input)),
-      json: (text) => complete(this.#json(text)),
+      bare: () => complete(bare),
+      json: (text) => complete((count) => this.#json(text, count)),
       raw: (data) => {
         const message = this.#raw(data, type)
         type = undefined
-        return complete(message)
+        return complete(() => message)
       },
     }
   }
 
-  #complete(message: Message, captures: readonly string[], assignments: readonly Assignment[]): Message {
-    this.#apply(message, captures, assignments)
+  #complete(message: Message, assignments: readonly Assignment[], count: ValueCount): Message {
+    this.#apply(message, assignments, count)
     refuseMissing(this.#binding.method.input, message)
     return message
   }
 
-  #apply(message: Message, captures: readonly string[], assignments: readonly Assignment[]): void {
-    for (let index = 0; index < this.#paths.length; index++) {
-      const {plan, origin} = this.#paths[index]!
-      assign(message, plan, captures[index]!, origin)
-    }
-    for (const {plan, text, origin} of assignments) assign(message, plan, text, origin)
+  #apply(message: Message, assignments: readonly Assignment[], count: ValueCount): void {
+    for (const {path, value, origin} of assignments) put(message, path, value, origin, count)
   }
 
-  #assignments(query: string | undefined): readonly Assignment[] {
-    if (!query) return none
+  /** What path and query set. */
+  #assignments(captures: readonly string[], query: string | undefined, count: ValueCount): readonly Assignment[] {
+    const assignments = this.#paths.map(({plan, origin}, index) => assignmentOf(plan, captures[index]!, origin, count))
+    if (!query) return assignments
     const seen = new Set<string>()
-    const assignments: Assignment[] = []
     for (const [name, text] of parseQuery(query)) {
+      count.add(1)
       const found = this.#query(name)
       if ('skip' in found) continue
       if ('problem' in found) throw refused(name, found.problem)
       once(seen, found.plan, name)
-      assignments.push({plan: found.plan, text, origin: {name, mayRepeat: false}})
+      assignments.push(assignmentOf(found.plan, text, {name, mayRepeat: false}, count))
     }
     return assignments
   }
@@ -133,7 +145,7 @@ export class RequestDecoder {
     return textual(found)
   }
 
-  #body(body: RequestParts['body'], contentType: string | undefined): Message {
+  #body(body: RequestParts['body'], contentType: string | undefined, count: ValueCount): Message {
     const {method, body: target} = this.#binding
     if (target === undefined) {
       if (body?.length) new NoBody(this.#binding.rule, contentType).readAll(bytesOf(body))
@@ -142,22 +154,22 @@ export class RequestDecoder {
     if (!body?.length && contentType === undefined) return create(method.input)
     if (bodyReaderOf(this.#binding) === 'raw') return this.#raw(bytesOf(body), contentType)
     if (!body?.length) return create(method.input)
-    if (typeof body === 'object' && !(body instanceof Uint8Array)) return this.#form(body)
+    if (typeof body === 'object' && !(body instanceof Uint8Array)) return this.#form(body, count)
     const form = bodyForm(contentType, 'message')
     if (form === 'multipart') throw Fault.invalid('body', 'Cannot read a multipart body: expected its parts')
-    if (form === 'json') return this.#json(typeof body === 'string' ? body : decodeUtf8(body))
-    return this.#form(parseForm(typeof body === 'string' ? body : decodeUtf8(body, refuseForm)))
+    if (form === 'json') return this.#json(typeof body === 'string' ? body : decodeUtf8(body), count)
+    return this.#form(partsOf(typeof body === 'string' ? body : decodeUtf8(body, refuseForm)), count)
   }
 
-  #json(text: string): Message {
+  #json(text: string, count: ValueCount): Message {
     const {method, body} = this.#binding
     if (body === undefined) throw Fault.invalid('body', `Cannot read a body: ${this.#binding.rule} takes none`)
-    if (body === '*') return messageFromJson(method.input, text, this.#options)
+    if (body === '*') return messageFromJson(method.input, text, this.#options, count)
     if (isBlank(text)) return create(method.input)
-    const value = jsonValue(text)
+    const value = jsonValue(text, count)
     const {registry, ignoreUnknown} = this.#options
     return asRead(() => {
-      const field = {[body.jsonName]: fitField(body, value, body.name, this.#options)} as JsonValue
+      const field = {[body.jsonName]: fitField(body, value, body.name, {registry, ignoreUnknown, count})} as JsonValue
       const options = {registry, ignoreUnknownFields: ignoreUnknown, recursionLimit}
       return mergeFromJson(method.input, create(method.input), field, options)
     })
@@ -168,18 +180,17 @@ export class RequestDecoder {
     const http = {contentType: contentType ?? '', data}
     if (body === '*' || body === undefined) return create(method.input, http)
     const message = create(method.input)
-    put(message, {name: body.name, parents: [], field: body}, create(body.message!, http), {
-      name: 'body',
-      mayRepeat: false,
-    })
+    const path = {name: body.name, parents: [], field: body}
+    put(message, path, create(body.message!, http), {name: 'body', mayRepeat: false}, new ValueCount())
     return message
   }
 
-  #form(parts: readonly Part[]): Message {
+  #form(parts: Iterable<Part>, count: ValueCount): Message {
     const {method, body} = this.#binding
     const message = create(method.input)
     const seen = new Set<string>()
     for (const part of parts) {
+      count.add(1)
       // Names are those of the fields of the body, be it the whole message or a message in it.
       const path = body && body !== '*' && isPlainMessage(body) ? `${body.name}.${part.name}` : part.name
       const found = findField(method.input, path)
@@ -191,7 +202,7 @@ export class RequestDecoder {
       if (body !== '*' && (found.parents[0] ?? found.field) !== body)
         throw refused(part.name, 'the body does not set it')
       once(seen, found, part.name)
-      putPart(message, found, part)
+      putPart(message, found, part, count)
     }
     return message
   }
@@ -205,12 +216,17 @@ export function bodyReaderOf({method, body}: Binding): BodyReader | undefined {
   return method.methodKind === 'client_streaming' || method.methodKind === 'bidi_streaming' ? 'stream' : 'message'
 }
 
-const none: readonly Assignment[] = []
+/** The most characters of path and query on a client stream. */
+const maxStreamQuery = 4096
 
-interface Assignment {
-  plan: FieldPlan
-  text: string
-  origin: Origin
+/** @throws Fault 400 for what would make every message of a stream large, however short it is in the body. */
+function refuseLong(captures: readonly string[], query = ''): void {
+  const length = captures.reduce((sum, {length}) => sum + length, query.length)
+  if (length <= maxStreamQuery) return
+  throw Fault.invalid(
+    'query',
+    `Cannot read path and query: on a client stream, where every message gets them, they have ${maxStreamQuery} characters at most`,
+  )
 }
 
 /** What a query parameter sets, why it may not be, or that it is ignored. */
@@ -234,20 +250,18 @@ function refuseForm(reason: string): never {
   throw Fault.invalid('body', `Cannot read the body as a form: ${reason}`)
 }
 
-function parseForm(text: string): Part[] {
-  // A form may hold UTF-8 as it is, a query only escaped.
-  const escaped = text.toWellFormed().replace(/[^\0-\x7f]+/g, encodeURIComponent)
-  return parseQuery(escaped).map(([name, value]) => ({name, value}))
+function* partsOf(form: string): Generator<Part> {
+  for (const [name, value] of parseForm(form)) yield {name, value}
 }
 
-function putPart(message: Message, path: FieldPath, part: Part): void {
+function putPart(message: Message, path: FieldPath, part: Part, count: ValueCount): void {
   const origin = {name: part.name, mayRepeat: false}
   const file = fileValue(path.field, part)
-  if (file) put(message, path, file, origin)
+  if (file) put(message, path, file, origin, count)
   else {
     const found = textual(path)
     if ('problem' in found) throw refused(part.name, found.problem)
-    assign(message, found.plan, textIn(part), origin)
+    put(message, path, assignmentOf(found.plan, textIn(part), origin, count).value, origin, count)
   }
 }
 

@@ -11,6 +11,8 @@ export interface TranscoderOptions extends SelectionOptions {
   schema: Uint8Array | FileRegistry
   /** Whether unknown JSON fields and query parameters are dropped rather than refused: false unless given. */
   ignoreUnknown?: boolean | undefined
+  /** The most values of one message of a request: 20,000 unless given. */
+  maxValues?: number | undefined
 }
 
 /** HTTP requests to messages and back, by the google.api.http rules of one schema. */
@@ -34,10 +36,16 @@ export interface Transcoder {
 }
 
 /** A transcoder for a schema, compiled here, once. @throws {Error} for bytes that are no complete FileDescriptorSet */
-export function createTranscoder({schema, ignoreUnknown = false, ...options}: TranscoderOptions): Transcoder {
+export function createTranscoder({
+  schema,
+  ignoreUnknown = false,
+  maxValues,
+  ...options
+}: TranscoderOptions): Transcoder {
   const registry = schema instanceof Uint8Array ? readSchema(schema) : schema
   const {bindings, router, problems, unserved} = readBindings(registry, options)
-  const decoders = new Map(bindings.map((binding) => [binding, new RequestDecoder(binding, {registry, ignoreUnknown})]))
+  const reading = {registry, ignoreUnknown, maxValues}
+  const decoders = new Map(bindings.map((binding) => [binding, new RequestDecoder(binding, reading)]))
   return {
     registry,
     bindings,

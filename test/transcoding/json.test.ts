@@ -1,5 +1,6 @@
 import test from 'ava'
 import {exactInteger, parseJson} from '../../src/transcoding/json/text.ts'
+import {ValueCount} from '../../src/transcoding/value-count.ts'
 import {caught, decode, decodeJson, fieldOf, refusal, transcode} from './schema.ts'
 
 const transcoder = transcode([
@@ -371,7 +372,7 @@ for (const [source, value] of integers) {
   test(`json: ${source.slice(0, 30)} is ${value}`, (t) => t.is(exactInteger(source), value))
 }
 
-test('json: a mebibyte of digits makes no large integer, and one of brackets or of keys ends', (t) => {
+test('json: a mebibyte of digits makes no large integer, and one of anything else ends', (t) => {
   const size = 1024 * 1024
   const {BigInt: original} = globalThis
   let longest = 0
@@ -388,8 +389,21 @@ test('json: a mebibyte of digits makes no large integer, and one of brackets or 
     globalThis.BigInt = original
   }
   t.is(longest, 20)
-  // Quadratic work on either of these takes longer than ava waits.
-  const keys = Array.from({length: size / 2}, (_, index) => `"${index}":1`)
-  t.is(Object.keys(parseJson(`{${keys.join(',')}}`) as object).length, keys.length)
-  t.is(fieldOf(caught(() => parseJson(`${'['.repeat(size)}${']'.repeat(size)}`))), 'body')
+  // Quadratic work on one of these takes longer than ava waits.
+  const keys = Array.from({length: size / 2}, (_, index) => `"${index}":1`).join(',')
+  t.is(Object.keys(parseJson(`{${keys}}`, new ValueCount(size)) as object).length, size / 2)
+  for (const text of [
+    `{${keys},"0":1}`,
+    '['.repeat(size),
+    `${'['.repeat(size)}${']'.repeat(size)}`,
+    '"'.repeat(size + 1),
+    '\\'.repeat(size),
+    `"${'\\'.repeat(size - 1)}`,
+    `{"${'\\u0'.repeat(size / 4)}":1}`,
+    '-'.repeat(size),
+    'n'.repeat(size),
+    ' '.repeat(size),
+  ]) {
+    t.is(fieldOf(caught(() => parseJson(text, new ValueCount(size)))), 'body')
+  }
 })

@@ -9,6 +9,7 @@ import {
 } from '@bufbuild/protobuf'
 import {Fault} from '../../core/fault.ts'
 import {shortened} from '../../core/shortened.ts'
+import type {ValueCount} from '../value-count.ts'
 import type {FieldPath, MessageField} from './fields.ts'
 import {isLong, scalarTexts} from './scalars.ts'
 import {messageText, wrappedText} from './well-known.ts'
@@ -19,6 +20,8 @@ export interface FieldPlan extends FieldPath {
   wanted: string
   /** The text as the local value of the field, or of an item of a list; undefined when it is none. */
   read(text: string): unknown
+  /** How many values more than one the text holds. */
+  items?(text: string): number
 }
 
 /** How to set the field at `path` from text. Only for one that isTextual(). */
@@ -33,24 +36,33 @@ export interface Origin {
   mayRepeat: boolean
 }
 
-/**
- * Sets a field of `message` from `text`, making the messages on the way: a zero value makes them present (J).
- * @throws Fault 400 naming the origin: not such a value, another value there, another member of the oneof.
- */
-export function assign(message: Message, plan: FieldPlan, text: string, origin: Origin): void {
-  const value = plan.read(text)
-  if (value === undefined) {
-    throw Fault.invalid(origin.name, `Cannot set "${shortened(origin.name)}": expected ${plan.wanted}`, {
-      callerOnly: `, got "${shortened(text)}"`,
-    })
-  }
-  put(message, plan, value, origin)
+/** What to set a field to: read once, also where each message of a stream gets it. */
+export interface Assignment {
+  readonly path: FieldPath
+  readonly value: unknown
+  readonly origin: Origin
 }
 
-/** As assign(), for a value that is no text: the bytes of an uploaded file. */
-export function put(message: Message, path: FieldPath, value: unknown, origin: Origin): void {
+/**
+ * The value that `text` is for the field of `plan`; the caller has counted it as one.
+ * @throws Fault 400 naming the origin: not such a value, or too many in one text.
+ */
+export function assignmentOf(plan: FieldPlan, text: string, origin: Origin, count: ValueCount): Assignment {
+  if (plan.items) count.add(plan.items(text))
+  const value = plan.read(text)
+  if (value !== undefined) return {path: plan, value, origin}
+  throw Fault.invalid(origin.name, `Cannot set "${shortened(origin.name)}": expected ${plan.wanted}`, {
+    callerOnly: `, got "${shortened(text)}"`,
+  })
+}
+
+/**
+ * Sets a field of `message`, making the messages on the way, which are counted: a zero value makes them present (J).
+ * @throws Fault 400 naming the origin: another value there, another member of the oneof; or too many values.
+ */
+export function put(message: Message, path: FieldPath, value: unknown, origin: Origin, count: ValueCount): void {
   let target = message
-  for (const parent of path.parents) target = descend(target, parent, origin)
+  for (const parent of path.parents) target = descend(target, parent, origin, count)
   const {field} = path
   if (field.fieldKind === 'list') {
     ;(local(target)[field.localName] as unknown[]).push(value)
@@ -79,10 +91,12 @@ function set(message: Message, field: DescField, value: unknown): void {
   else local(message)[field.localName] = value
 }
 
-function descend(message: Message, field: MessageField, origin: Origin): Message {
+function descend(message: Message, field: MessageField, origin: Origin, count: ValueCount): Message {
   const child = get(message, field) as Message | undefined
   if (child) return child
   refuseOther(message, field, origin)
+  count.add(1)
+  count.addFieldsOf(field.message)
   const made = create(field.message)
   set(message, field, made)
   return made
@@ -113,7 +127,7 @@ function same(field: DescField, left: unknown, right: unknown): boolean {
   return isMessage ? equals(field.message, left as Message, right as Message) : Object.is(left, right)
 }
 
-type FieldText = Pick<FieldPlan, 'wanted' | 'read'>
+type FieldText = Pick<FieldPlan, 'wanted' | 'read' | 'items'>
 
 const texts = new WeakMap<DescField, FieldText>()
 

@@ -53,7 +53,7 @@ export function isMapKey(type: ScalarType, text: string): boolean {
 }
 
 // 20 digits are the most that fit; more would make a bigint of any size before its range is looked at.
-const digits = /^-?0*[0-9]{1,20}$/
+const digits = /^-?(?=[0-9])0*(?:[1-9][0-9]{0,19})?$/
 
 function integer(wanted: string, min: bigint, max: bigint, local: (value: bigint) => Scalar): ScalarText {
   return {

@@ -3,30 +3,38 @@ import {isWrapperDesc} from '@bufbuild/protobuf/wkt'
 import {type ScalarText, scalarTexts} from './scalars.ts'
 
 const timestamp =
-  /^(\d{4})-(\d{2})-(\d{2})T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d{1,9})?(?:Z|[+-](?:[01]\d|2[0-3]):[0-5]\d)$/
+  /^(\d{4})-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d{1,9})?(?:Z|[+-](?:[01]\d|2[0-3]):[0-5]\d)$/
 
 /** A google.protobuf.FieldMask; `*` is a whole name (aip.dev 161). */
 export const fieldMask =
   /^(?:(?:\*|[A-Za-z][A-Za-z0-9]*)(?:\.(?:\*|[A-Za-z0-9]*))*(?:,(?:\*|[A-Za-z][A-Za-z0-9]*)(?:\.(?:\*|[A-Za-z0-9]*))*)*)?$/
 
-/** The well-known types whose JSON form is a string, and that form (J). protobuf-es reads it, but more as well. */
-const strings = new Map<string, {wanted: string; fits(text: string): boolean}>(
-  Object.entries({
+const duration = /^-?\d{1,12}(?:\.\d{1,9})?s$/
+
+type Form = Pick<MessageText, 'wanted' | 'items'> & {fits(text: string, desc: DescMessage): boolean}
+
+/**
+ * The well-known types whose JSON form is a string, and that form (J). protobuf-es reads it, but more as well; of texts at
+ * the end of the range it is asked, as offset and digits decide.
+ */
+const strings = new Map<string, Form>(
+  Object.entries<Form>({
     'google.protobuf.Timestamp': {
       wanted: 'a time such as "2024-02-29T12:00:00Z"',
-      fits(text: string) {
+      fits(text, desc) {
         const [, year, month, day] = timestamp.exec(text) ?? []
-        // 30 February is read as 1 March otherwise.
-        return day !== undefined && Number(day) <= new Date(Date.UTC(Number(year), Number(month), 0)).getUTCDate()
+        if (year === undefined || Number(day) > daysIn(Number(year), Number(month))) return false
+        return (year > '0001' && year < '9999') || attempt(desc, text) !== undefined
       },
     },
     'google.protobuf.Duration': {
       wanted: 'seconds such as "1.5s"',
-      fits: (text: string) => /^-?\d{1,12}(?:\.\d{1,9})?s$/.test(text),
+      fits: (text, desc) => duration.test(text) && (text.length < 12 || attempt(desc, text) !== undefined),
     },
     'google.protobuf.FieldMask': {
       wanted: 'paths in lowerCamelCase such as "user.displayName,photo"',
-      fits: (text: string) => fieldMask.test(text),
+      fits: (text) => fieldMask.test(text),
+      items: commas,
     },
   }),
 )
@@ -36,6 +44,10 @@ export interface MessageText {
   wanted: string
   /** The message, or undefined when `text` is not one. */
   read(text: string): Message | undefined
+  /** Whether read() would give a message. */
+  fits(text: string): boolean
+  /** How many values more than one the text holds: a FieldMask is a list of paths. */
+  items?(text: string): number
 }
 
 /** How a message of type `desc` is written as text; undefined when its JSON form is neither string nor primitive. */
@@ -43,7 +55,8 @@ export function messageText(desc: DescMessage): MessageText | undefined {
   if (isWrapperDesc(desc)) return wrapperText(desc)
   const form = strings.get(desc.typeName)
   if (!form) return undefined
-  return {wanted: form.wanted, read: (text) => (form.fits(text) ? attempt(desc, text) : undefined)}
+  const fits = (text: string) => form.fits(text, desc)
+  return {...form, fits, read: (text) => (fits(text) ? attempt(desc, text) : undefined)}
 }
 
 /** How the value inside of a google.protobuf wrapper is written. */
@@ -59,7 +72,19 @@ function wrapperText(desc: DescMessage): MessageText | undefined {
     const inner = text.read(value)
     return inner === undefined ? undefined : create(desc, {value: inner})
   }
-  return {wanted: text.wanted, read}
+  return {wanted: text.wanted, read, fits: (value) => text.read(value) !== undefined}
+}
+
+/** 30 February is no day, though protobuf-es reads it as 1 March. */
+function daysIn(year: number, month: number): number {
+  if (month === 2) return year % 4 === 0 && (year % 100 !== 0 || year % 400 === 0) ? 29 : 28
+  return month === 4 || month === 6 || month === 9 || month === 11 ? 30 : 31
+}
+
+function commas(text: string): number {
+  let count = 0
+  for (let at = text.indexOf(','); at >= 0; at = text.indexOf(',', at + 1)) count++
+  return count
 }
 
 function attempt(desc: DescMessage, text: string): Message | undefined {

@@ -4,6 +4,7 @@ import {shortened} from '../../core/shortened.ts'
 import {fieldsOf} from '../fields/fields.ts'
 import {isInteger, isLong, isMapKey, scalarTexts} from '../fields/scalars.ts'
 import {messageText, wrappedText} from '../fields/well-known.ts'
+import type {ValueCount} from '../value-count.ts'
 
 /** How JSON is read. */
 export interface JsonOptions {
@@ -11,6 +12,12 @@ export interface JsonOptions {
   registry: Registry
   /** Whether unknown fields are dropped rather than refused. */
   ignoreUnknown: boolean
+}
+
+/** How the JSON of one message is read. */
+export interface Reading extends JsonOptions {
+  /** Counts the values in a text, such as a FieldMask's; the others were counted as JSON. */
+  count: ValueCount
 }
 
 type Json = Record<string, unknown>
@@ -21,21 +28,23 @@ type Json = Record<string, unknown>
  * field from `path` on; protobuf-es would name its type alone, and would take "0x10" for 16 and "1s or so" for 1s.
  * @throws Fault 400.
  */
-export function fitMessage(desc: DescMessage, value: unknown, path: string, options: JsonOptions): unknown {
+export function fitMessage(desc: DescMessage, value: unknown, path: string, options: Reading): unknown {
   const special = specials.get(desc.typeName)
   if (special) return special(value, path, options)
   const wrapped = desc.fields[0]
   if (wrapped?.scalar && wrappedText(desc)) return fitScalar(wrapped.scalar, value, path)
   const text = messageText(desc)
   if (text) {
-    if (typeof value !== 'string' || text.read(value) === undefined) refuse(path, value, text.wanted)
+    if (typeof value !== 'string') return refuse(path, value, text.wanted)
+    if (text.items) options.count.add(text.items(value))
+    if (!text.fits(value)) refuse(path, value, text.wanted)
     return value
   }
   return fitFields(desc, expectObject(value, path, desc.typeName), path, options)
 }
 
 /** As fitMessage(), for the value of one field of any kind. `null` is unset (J) and fits all of them. */
-export function fitField(field: DescField, value: unknown, path: string, options: JsonOptions): unknown {
+export function fitField(field: DescField, value: unknown, path: string, options: Reading): unknown {
   if (value === null) return value
   if (field.fieldKind === 'map') {
     const object = expectObject(value, path, `a map, as an object`)
@@ -54,7 +63,8 @@ export function fitField(field: DescField, value: unknown, path: string, options
   return items
 }
 
-function fitFields(desc: DescMessage, object: Json, path: string, options: JsonOptions): Json {
+function fitFields(desc: DescMessage, object: Json, path: string, options: Reading): Json {
+  if (path !== '') options.count.addFieldsOf(desc)
   const fields = fieldsOf(desc)
   const seen: DescField[] = []
   for (const key in object) {
@@ -95,12 +105,12 @@ function refuseTwice(field: DescField, seen: readonly DescField[], path: string)
   )
 }
 
-function fitItem(field: DescField, value: unknown, path: string, options: JsonOptions): unknown {
+function fitItem(field: DescField, value: unknown, path: string, options: Reading): unknown {
   if (value === null && !takesNull(field)) refuse(path, value, 'a value')
   return fitOne(field, value, path, options)
 }
 
-function fitOne(field: DescField, value: unknown, path: string, options: JsonOptions): unknown {
+function fitOne(field: DescField, value: unknown, path: string, options: Reading): unknown {
   if (field.message) return fitMessage(field.message, value, path, options)
   return field.enum ? fitEnum(field.enum, value, path) : fitScalar(field.scalar, value, path)
 }
@@ -138,14 +148,14 @@ function fitEnum(desc: DescEnum, value: unknown, path: string): unknown {
 }
 
 /** The well-known types whose JSON form is neither that of their fields nor one piece of text (J). */
-const specials = new Map<string, (value: unknown, path: string, options: JsonOptions) => unknown>([
+const specials = new Map<string, (value: unknown, path: string, options: Reading) => unknown>([
   ['google.protobuf.Any', fitAny],
   ['google.protobuf.Value', fitValue],
   ['google.protobuf.Struct', (value, path) => fitValue(expectObject(value, path, 'an object'), path)],
   ['google.protobuf.ListValue', (value, path) => fitValue(expectArray(value, path), path)],
 ])
 
-function fitAny(value: unknown, path: string, options: JsonOptions): unknown {
+function fitAny(value: unknown, path: string, options: Reading): unknown {
   const object = expectObject(value, path, 'an object with "@type"')
   const {'@type': type, ...rest} = object
   if (type === undefined && Object.keys(rest).length === 0) return object

@@ -1,5 +1,6 @@
 import {create, createRegistry, type DescMessage, fromJson, type JsonValue, type MessageShape} from '@bufbuild/protobuf'
 import {Fault} from '../../core/fault.ts'
+import {ValueCount} from '../value-count.ts'
 import {fitMessage, type JsonOptions} from './fit.ts'
 import {decodeUtf8, isBlank, parseJson} from './text.ts'
 
@@ -16,20 +17,21 @@ export function messageFromJson<Desc extends DescMessage>(
   desc: Desc,
   body: Uint8Array | string,
   options: JsonOptions = strict,
+  count = new ValueCount(),
 ): MessageShape<Desc> {
   const text = typeof body === 'string' ? body : decodeUtf8(body)
   if (isBlank(text)) return create(desc)
-  const value = jsonValue(text)
+  const value = jsonValue(text, count)
   const {registry, ignoreUnknown} = options
   return asRead(() => {
-    const fit = fitMessage(desc, value, '', options) as JsonValue
+    const fit = fitMessage(desc, value, '', {...options, count}) as JsonValue
     return fromJson(desc, fit, {registry, ignoreUnknownFields: ignoreUnknown, recursionLimit})
   })
 }
 
-/** @throws {Fault} 400 for what is no JSON, and for null, which would say nothing (ours) */
-export function jsonValue(text: string): unknown {
-  const value = parseJson(text)
+/** @throws {Fault} 400 for what is no JSON, for null, which would say nothing (ours), and for too many values */
+export function jsonValue(text: string, count: ValueCount): unknown {
+  const value = parseJson(text, count)
   if (value === null) throw Fault.invalid('body', 'Cannot read the body: expected a value, got null')
   return value
 }

@@ -1,24 +1,31 @@
 import {Fault} from '../../core/fault.ts'
 import {shortened} from '../../core/shortened.ts'
+import {ValueCount} from '../value-count.ts'
 
 /** How deep arrays and objects may nest (ours). */
 export const maxNesting = 100
 
 /**
  * What JSON.parse gives, but for integers that a double would round: these are bigints. Duplicate keys, more than 100
- * levels of nesting, a byte order mark and anything after the value are refused.
+ * levels of nesting, a byte order mark and anything after the value are refused, and more values than `count` allows:
+ * the text is scanned before anything is built of it.
  * @throws Fault 400 naming `body`.
  */
-export function parseJson(text: string): unknown {
+export function parseJson(text: string, count = new ValueCount()): unknown {
   if (text.startsWith('\ufeff')) refuse('a byte order mark stands before it')
-  let value: unknown
+  return parsed(text, scan(text, count) ? (exact as Reviver) : undefined)
+}
+
+type Reviver = (key: string, value: unknown) => unknown
+
+// biome-ignore lint/suspicious/noExplicitAny: as JSON.parse has it
+function parsed(text: string, reviver?: Reviver): any {
   try {
-    value = JSON.parse(text)
+    return JSON.parse(text, reviver)
   } catch (cause) {
     // It quotes the text around the place.
     throw Fault.invalid('body', 'Cannot read the body as JSON', {callerOnly: `: ${(cause as Error).message}`})
   }
-  return scan(text) ? JSON.parse(text, exact as (key: string, value: unknown) => unknown) : value
 }
 
 /** Whether a body of JSON has nothing in it but white space. */
@@ -69,10 +76,10 @@ const quote = 0x22
 const backslash = 0x5c
 
 /**
- * Looks at what JSON.parse does not tell, in a text that it has accepted: nesting and duplicate keys. Returns whether
- * there is a number that a double may round.
+ * Looks at what JSON.parse does not tell: how many values there are, their nesting and duplicate keys. Returns whether
+ * there is a number that a double may round. Of a text that is not JSON it says nothing: JSON.parse does.
  */
-function scan(text: string): boolean {
+function scan(text: string, count: ValueCount): boolean {
   // The keys seen in each open object; undefined for an array.
   const open: (Set<string> | undefined)[] = []
   let keys: Set<string> | undefined
@@ -81,10 +88,12 @@ function scan(text: string): boolean {
     const char = text.charCodeAt(at)
     if (char === quote) {
       const end = endOfString(text, at)
-      if (keys && isKey(text, end)) remember(keys, text.slice(at, end + 1))
+      if (!isKey(text, end)) count.add(1)
+      else if (keys) remember(keys, text.slice(at, end + 1))
       at = end
     } else if (char === 0x7b || char === 0x5b) {
       if (open.length === maxNesting) refuse(`it nests deeper than ${maxNesting} levels`)
+      count.add(1)
       keys = char === 0x7b ? new Set() : undefined
       open.push(keys)
     } else if (char === 0x7d || char === 0x5d) {
@@ -92,22 +101,37 @@ function scan(text: string): boolean {
       keys = open[open.length - 1]
     } else if (char === 0x2d || (char >= 0x30 && char <= 0x39)) {
       const end = endOfNumber(text, at)
+      count.add(1)
       long ||= mayRound(text, at, end)
       at = end - 1
+    } else if (char >= 0x61 && char <= 0x7a) {
+      // true, false or null.
+      at = endOfWord(text, at) - 1
+      count.add(1)
     }
   }
   return long
 }
 
+/** Where the quote is that ends a string, or the end of the text. */
 function endOfString(text: string, start: number): number {
-  let at = start + 1
-  for (let char = text.charCodeAt(at); char !== quote; char = text.charCodeAt(at)) at += char === backslash ? 2 : 1
-  return at
+  for (let at = start + 1; at < text.length; at++) {
+    const char = text.charCodeAt(at)
+    if (char === quote) return at
+    if (char === backslash) at++
+  }
+  return text.length
 }
 
 function endOfNumber(text: string, start: number): number {
   let at = start + 1
   while (at < text.length && isNumeric(text.charCodeAt(at))) at++
+  return at
+}
+
+function endOfWord(text: string, start: number): number {
+  let at = start + 1
+  while (at < text.length && text.charCodeAt(at) >= 0x61 && text.charCodeAt(at) <= 0x7a) at++
   return at
 }
 
@@ -135,7 +159,7 @@ function isKey(text: string, end: number): boolean {
 }
 
 function remember(keys: Set<string>, quoted: string): void {
-  const key = quoted.includes('\\') ? (JSON.parse(quoted) as string) : quoted.slice(1, -1)
+  const key = quoted.includes('\\') ? parsed(quoted) : quoted.slice(1, -1)
   if (keys.has(key)) refuse(`the key "${shortened(key)}" is there twice in one object`)
   keys.add(key)
 }

@@ -4,6 +4,8 @@ import {shortened} from '../../core/shortened.ts'
 /** A `%2F` of a multi-segment capture stays as it is (H); split() keeps what a group has matched. */
 const slash = /(%2f)/i
 const outsideAscii = /[\x80-\uffff]/g
+/** Runs of escapes; and a `%` that begins none, which decodeURIComponent refuses. */
+const escapes = /(?:%[0-9A-Fa-f]{2})+|%/g
 
 /**
  * `raw` with each `%XX` decoded, once. What came outside of ASCII is taken as the bytes that it came as: Node hands the
@@ -14,9 +16,7 @@ export function decodePercent(raw: string, place: string): string {
   try {
     return decodeURIComponent(raw.replace(outsideAscii, escapeByte))
   } catch {
-    throw Fault.invalid(place, `Cannot decode "${shortened(place)}": expected "%" and two hex digits a byte of UTF-8`, {
-      callerOnly: `, got "${shortened(raw)}"`,
-    })
+    return undecodable(raw, place)
   }
 }
 
@@ -33,24 +33,52 @@ export function decodeSegments(raw: string, place: string): string {
 export type Pair = readonly [name: string, value: string]
 
 /**
- * The pairs of a raw query string, without its `?`. `+` is a space (ours); a name without `=` has the empty value.
+ * The pairs of a raw query string, without its `?`, one by one. `+` is a space (ours); a name without `=` has the empty
+ * value.
  * @throws Fault 400 naming the parameter.
  */
-export function parseQuery(raw: string): Pair[] {
-  if (raw === '') return []
-  const pairs: Pair[] = []
-  for (const part of raw.split('&')) {
-    if (part === '') continue
-    const equals = part.indexOf('=')
-    const name = decodePlus(equals < 0 ? part : part.slice(0, equals), 'query')
-    pairs.push([name, equals < 0 ? '' : decodePlus(part.slice(equals + 1), name)])
-  }
-  return pairs
+export function parseQuery(raw: string): Generator<Pair> {
+  return pairsOf(raw, (text, place) => (/[%\x80-\uffff]/.test(text) ? decodePercent(text, place) : text))
 }
 
-function decodePlus(raw: string, place: string): string {
-  if (!/[%+\x80-\uffff]/.test(raw)) return raw
-  return decodePercent(raw.replaceAll('+', ' '), place)
+/**
+ * As parseQuery(), for a form that was decoded from UTF-8: what stands outside of an escape is text already.
+ * @throws Fault 400 naming the field.
+ */
+export function parseForm(text: string): Generator<Pair> {
+  return pairsOf(text.toWellFormed(), (part, place) => (part.includes('%') ? decodeEscapes(part, place) : part))
+}
+
+type Decode = (raw: string, place: string) => string
+
+function* pairsOf(raw: string, decode: Decode): Generator<Pair> {
+  for (let start = 0; start < raw.length; ) {
+    const ampersand = raw.indexOf('&', start)
+    const end = ampersand < 0 ? raw.length : ampersand
+    if (end > start) yield pairOf(raw.slice(start, end).replaceAll('+', ' '), decode)
+    start = end + 1
+  }
+}
+
+function pairOf(part: string, decode: Decode): Pair {
+  const equals = part.indexOf('=')
+  const name = decode(equals < 0 ? part : part.slice(0, equals), 'query')
+  return [name, equals < 0 ? '' : decode(part.slice(equals + 1), name)]
+}
+
+/** `text` with each `%XX` decoded where the rest is text already. */
+function decodeEscapes(text: string, place: string): string {
+  try {
+    return text.replace(escapes, decodeURIComponent)
+  } catch {
+    return undecodable(text, place)
+  }
+}
+
+function undecodable(raw: string, place: string): never {
+  throw Fault.invalid(place, `Cannot decode "${shortened(place)}": expected "%" and two hex digits a byte of UTF-8`, {
+    callerOnly: `, got "${shortened(raw)}"`,
+  })
 }
 
 function escapeByte(char: string): string {
