@@ -7,6 +7,7 @@ import {ConfigError, readConfig, upperSnake} from '../src/core/config.ts'
 import {isNamedBy, read, type SettingName, settings} from '../src/core/settings.ts'
 
 const url = '"https://" (or "http://" for plaintext) and a host, such as "https://ping-xyz.a.run.app"'
+const storage = '"host:port", or a URL such as "http://localhost:4443"; "/storage/v1" may follow'
 const https = {BACKEND_URL: 'https://ping-xyz.a.run.app'}
 
 for (const [env, message] of [
@@ -73,6 +74,19 @@ for (const [env, message] of [
   [{PORT: '80.5'}, 'PORT="80.5": expected a port, from 0 to 65535'],
   [{LOG_LEVEL: 'loud'}, 'LOG_LEVEL="loud": expected one of trace, debug, info, warn, error, fatal, silent'],
   [{GCE_METADATA_HOST: 'http://there'}, 'GCE_METADATA_HOST="http://there": expected a host or host:port'],
+  ...[
+    'http://',
+    'ftp://there',
+    'http://there/other',
+    'there:0',
+    'there?a=b',
+    'me@there',
+    'there:port',
+    'two words',
+  ].map(
+    (text) =>
+      [{STORAGE_EMULATOR_HOST: text}, `STORAGE_EMULATOR_HOST=${JSON.stringify(text)}: expected ${storage}`] as const,
+  ),
   [{GCE_METADATA_HOST: 'there/path'}, 'GCE_METADATA_HOST="there/path": expected a host or host:port'],
 ] as const) {
   test(`${JSON.stringify(env)} is refused in one line that says what was expected`, (t) => {

@@ -50,6 +50,8 @@ export interface Config {
   readonly requestTimeout: number
   /** How long a read of Storage may stand still before it is broken off and resumed, in ms. */
   readonly storageStall: number
+  /** The base URL of the JSON API of a Storage server other than Google's, which gets no token. */
+  readonly storageEmulator: string | undefined
   /** Where the metadata server is, when it is the source of our credentials; undefined: as google-auth-library finds them. */
   readonly metadataHost: string | undefined
   readonly projectId: string | undefined
@@ -126,6 +128,7 @@ export function readConfig(env: Env): Config {
     uploadBuckets: new Set(read(env, 'UPLOAD_BUCKETS')),
     requestTimeout: read(env, 'CLOUD_RUN_TIMEOUT_SECONDS'),
     storageStall: read(env, 'STORAGE_STALL_SECONDS'),
+    storageEmulator: read(env, 'STORAGE_EMULATOR_HOST'),
     metadataHost: metadataHost(env, onCloudRun),
     projectId: read(env, 'GOOGLE_CLOUD_PROJECT'),
     logLevel: read(env, 'LOG_LEVEL'),

@@ -55,6 +55,16 @@ const audience: Parser<string> = {
   parse: (text) => (/[\s\p{Cc}]/u.test(text) ? undefined : text),
 }
 
+/** The JSON API of a Storage server, by its host alone or its URL, as Google's clients for other languages take it. */
+const storageServer: Parser<string> = {
+  expected: '"host:port", or a URL such as "http://localhost:4443"; "/storage/v1" may follow',
+  parse: (text) => {
+    const url = URL.parse(/^https?:\/\//i.test(text) ? text : `http://${text}`)
+    if (!url || url.search || url.hash || url.username || url.password || url.port === '0') return undefined
+    return /^\/(storage\/v1\/?)?$/.test(url.pathname) ? `${url.origin}/storage/v1` : undefined
+  },
+}
+
 /** The URL of a backend. */
 export const backendUrl: Parser<URL> = {
   expected: '"https://" (or "http://" for plaintext) and a host, such as "https://ping-xyz.a.run.app"',
@@ -274,8 +284,9 @@ export const settings = {
     meaning: 'the same by address; it wins over `GCE_METADATA_HOST`',
   },
   STORAGE_EMULATOR_HOST: {
-    parser: text,
-    meaning: "a Storage server other than Google's",
+    parser: storageServer,
+    meaning:
+      "a Storage server other than Google's: `host:port` or a URL, as fake-gcs-server and storage-testbench have one",
   },
 } as const satisfies Readonly<Record<string, Setting>>
 

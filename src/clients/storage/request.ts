@@ -36,7 +36,8 @@ export async function getObject(signal: AbortSignal, request: ObjectRequest): Pr
   if (Buffer.byteLength(name.object) > mostName) {
     throw Fault.invalid('object', `${quoted(name)} cannot be: a name has at most ${mostName} bytes of UTF-8`)
   }
-  const base = new URL(storage.baseUrl)
+  // The library takes an emulator's variable for a base URL as it stands, which no emulator but its own would serve.
+  const base = new URL(config.storageEmulator ?? storage.baseUrl)
   const authorization = await within(signal, authorizationFor(signal, storage))
   const secure = base.protocol === 'https:'
   const {promise, resolve, reject} = Promise.withResolvers<IncomingMessage>()
@@ -71,23 +72,28 @@ async function accepted(response: IncomingMessage, name: ObjectName): Promise<In
   if (status === 408 || status === 429 || status >= 500) {
     throw new Passing(`Storage answered ${status}`, Number(response.headers['retry-after'] ?? 0) * 1000 || 0)
   }
-  throw refusal(status, reasonOf(text), name)
+  throw refusal(status, saidIn(text), name)
 }
 
-/** What Storage will say again however often it is asked. */
+/** How much of Storage's words the log gets, in characters. */
+const mostSaid = 1000
+
+/** What Storage will say again however often it is asked: its own words are for the log. */
 function refusal(status: number, cause: string, name: ObjectName): Fault {
   const bucket = shortened(name.bucket)
   const object = shortened(name.object)
   switch (status) {
     case 404:
-      return /bucket/i.test(cause) && !/no such object/i.test(cause)
+      return /\bbucket\b/i.test(cause) && !/\bobject\b/i.test(cause)
         ? new Fault('NOT_FOUND', `There is no bucket "${bucket}"`, {cause, reason: 'BUCKET_NOT_FOUND'})
         : new Fault('NOT_FOUND', `There is no object "${object}" in bucket "${bucket}"`, {
             cause,
             reason: 'OBJECT_NOT_FOUND',
           })
     case 400:
-      return Fault.invalid('object', `${quoted(name)} cannot be: ${cause}`, {cause})
+      return Fault.invalid('object', `${quoted(name)} cannot be read: Storage takes no such name or generation`, {
+        cause,
+      })
     case 401:
     case 403:
       return new Fault('PERMISSION_DENIED', `No permission to read object "${object}" in bucket "${bucket}"`, {
@@ -107,12 +113,17 @@ export function quoted({bucket, object}: ObjectName): string {
   return `Object "${shortened(object)}" in bucket "${shortened(bucket)}"`
 }
 
-/** The message of Storage's JSON, or the text itself. */
-function reasonOf(text: string): string {
+/** What Storage says of a failure, for the log: the message in its JSON, or all of it where there is no such text. */
+function saidIn(text: string): string {
+  const message = messageIn(text)
+  return shortened(typeof message === 'string' ? message : text, mostSaid)
+}
+
+function messageIn(text: string): unknown {
   try {
     return JSON.parse(text).error.message
   } catch {
-    return text
+    return undefined
   }
 }
 
