@@ -91,6 +91,8 @@ export interface GatewayConfig {
   readonly maxBodyBytes: number
   /** The most values of one message of a request. */
   readonly maxBodyValues: number
+  /** Whether a PATCH gets the update mask that its caller does not give. */
+  readonly updateMask: 'fill' | 'off'
   /** The shape of failures: AIP-193's, or google.rpc.Status. */
   readonly errors: 'aip' | 'status'
   /** Whether the caller's own `authorization` goes to the backend; our ID token then goes beside it. */
@@ -141,6 +143,7 @@ export function readConfig(env: Env): Config {
       ignoreUnknown: read(env, 'GATEWAY_IGNORE_UNKNOWN'),
       maxBodyBytes: read(env, 'GATEWAY_MAX_BODY_BYTES'),
       maxBodyValues: read(env, 'GATEWAY_MAX_BODY_VALUES'),
+      updateMask: read(env, 'GATEWAY_UPDATE_MASK'),
       errors: read(env, 'GATEWAY_ERRORS'),
       authorization: read(env, 'GATEWAY_FORWARD_AUTHORIZATION'),
       metadata: read(env, 'GATEWAY_METADATA'),

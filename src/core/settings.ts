@@ -177,6 +177,11 @@ export const settings = {
     meaning: '`true`: unknown JSON fields and query parameters are ignored rather than refused',
     default: 'false',
   },
+  GATEWAY_UPDATE_MASK: {
+    parser: oneOf('fill', 'off'),
+    meaning: '`fill`: a PATCH without an [update mask](#updates) gets one of the fields that its body writes',
+    default: 'fill',
+  },
   GATEWAY_ERRORS: {
     parser: oneOf('aip', 'status'),
     meaning: '`status`: failures in the shape of google.rpc.Status',

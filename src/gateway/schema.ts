@@ -19,11 +19,12 @@ const ownDescriptors = join(import.meta.dirname, '../gen/descriptors.binpb')
  * @throws {ConfigError} with a line for each rule that cannot be served
  */
 export function loadTranscoder(config: GatewayConfig): Transcoder {
-  const {descriptors, services, defaultBindings, ignoreUnknown, maxBodyValues: maxValues} = config
+  const {descriptors, services, defaultBindings, ignoreUnknown, updateMask, maxBodyValues: maxValues} = config
   const path = descriptors ?? ownDescriptors
   const made = (() => {
     try {
-      return createTranscoder({schema: readFileSync(path), services, defaultBindings, ignoreUnknown, maxValues})
+      const schema = readFileSync(path)
+      return createTranscoder({schema, services, defaultBindings, ignoreUnknown, updateMask, maxValues})
     } catch (error) {
       const why = error instanceof Error ? error.message : String(error)
       throw new ConfigError(`GATEWAY_DESCRIPTORS="${path}": expected a FileDescriptorSet: ${why}`)

@@ -19,6 +19,7 @@ import {decodeUtf8, isBlank} from './json/text.ts'
 import {type BodyReader, bodyForm} from './media.ts'
 import type {Binding} from './rules/bindings.ts'
 import {parseForm, parseQuery} from './rules/percent.ts'
+import {WrittenPaths} from './update-mask.ts'
 import {ValueCount} from './value-count.ts'
 
 /** One part of a multipart/form-data body. */
@@ -54,6 +55,13 @@ export interface DecoderOptions extends JsonOptions {
   maxValues?: number | undefined
 }
 
+/** What is known of one message while it is read. */
+interface Draft {
+  readonly count: ValueCount
+  /** Where the fields that the body writes are noted; undefined where no update mask is filled with them. */
+  readonly written: WrittenPaths | undefined
+}
+
 /** Reads requests of one binding; made once. */
 export class RequestDecoder {
   readonly #binding: Binding
@@ -75,7 +83,8 @@ export class RequestDecoder {
   decode(captures: readonly string[], {query, contentType, body}: RequestParts): Message {
     const count = new ValueCount(this.#options.maxValues)
     const assignments = this.#assignments(captures, query, count)
-    return this.#complete(this.#body(body, contentType, count), assignments, count)
+    const draft = this.#draft(count)
+    return this.#complete(this.#body(body, contentType, draft), assignments, draft)
   }
 
   /** @throws Fault 400 for what path or query have wrong: before the first message of a stream is read. */
@@ -84,15 +93,15 @@ export class RequestDecoder {
     const counted = new ValueCount(this.#options.maxValues)
     const assignments = this.#assignments(captures, query, counted)
     const bare = () => create(this.#binding.method.input)
-    const complete = (read: (count: ValueCount) => Message) => {
-      const count = counted.copy()
-      return this.#complete(read(count), assignments, count)
+    const complete = (read: (draft: Draft) => Message) => {
+      const draft = this.#draft(counted.copy())
+      return this.#complete(read(draft), assignments, draft)
     }
     this.#apply(bare(), assignments, counted.copy())
     let type = contentType
     return {
       bare: () => complete(bare),
-      json: (text) => complete((count) => this.#json(text, count)),
+      json: (text) => complete((draft) => this.#json(text, draft)),
       raw: (data) => {
         const message = this.#raw(data, type)
         type = undefined
@@ -101,8 +110,14 @@ export class RequestDecoder {
     }
   }
 
-  #complete(message: Message, assignments: readonly Assignment[], count: ValueCount): Message {
+  #draft(count: ValueCount): Draft {
+    const {updateMask} = this.#binding
+    return {count, written: updateMask && new WrittenPaths(updateMask)}
+  }
+
+  #complete(message: Message, assignments: readonly Assignment[], {count, written}: Draft): Message {
     this.#apply(message, assignments, count)
+    written?.fill(message)
     refuseMissing(this.#binding.method.input, message)
     return message
   }
@@ -145,7 +160,7 @@ export class RequestDecoder {
     return textual(found)
   }
 
-  #body(body: RequestParts['body'], contentType: string | undefined, count: ValueCount): Message {
+  #body(body: RequestParts['body'], contentType: string | undefined, draft: Draft): Message {
     const {method, body: target} = this.#binding
     if (target === undefined) {
       if (body?.length) new NoBody(this.#binding.rule, contentType).readAll(bytesOf(body))
@@ -154,20 +169,22 @@ export class RequestDecoder {
     if (!body?.length && contentType === undefined) return create(method.input)
     if (bodyReaderOf(this.#binding) === 'raw') return this.#raw(bytesOf(body), contentType)
     if (!body?.length) return create(method.input)
-    if (typeof body === 'object' && !(body instanceof Uint8Array)) return this.#form(body, count)
+    if (typeof body === 'object' && !(body instanceof Uint8Array)) return this.#form(body, draft)
     const form = bodyForm(contentType, 'message')
     if (form === 'multipart') throw Fault.invalid('body', 'Cannot read a multipart body: expected its parts')
-    if (form === 'json') return this.#json(typeof body === 'string' ? body : decodeUtf8(body), count)
-    return this.#form(partsOf(typeof body === 'string' ? body : decodeUtf8(body, refuseForm)), count)
+    if (form === 'json') return this.#json(typeof body === 'string' ? body : decodeUtf8(body), draft)
+    return this.#form(partsOf(typeof body === 'string' ? body : decodeUtf8(body, refuseForm)), draft)
   }
 
-  #json(text: string, count: ValueCount): Message {
+  #json(text: string, {count, written}: Draft): Message {
     const {method, body} = this.#binding
     if (body === undefined) throw Fault.invalid('body', `Cannot read a body: ${this.#binding.rule} takes none`)
     if (body === '*') return messageFromJson(method.input, text, this.#options, count)
     if (isBlank(text)) return create(method.input)
     const value = jsonValue(text, count)
     const {registry, ignoreUnknown} = this.#options
+    // What fitField() makes of it lacks some of its nulls.
+    if (body.message) written?.addJson(body.message, value, registry)
     return asRead(() => {
       const field = {[body.jsonName]: fitField(body, value, body.name, {registry, ignoreUnknown, count})} as JsonValue
       const options = {registry, ignoreUnknownFields: ignoreUnknown, recursionLimit}
@@ -185,7 +202,7 @@ export class RequestDecoder {
     return message
   }
 
-  #form(parts: Iterable<Part>, count: ValueCount): Message {
+  #form(parts: Iterable<Part>, {count, written}: Draft): Message {
     const {method, body} = this.#binding
     const message = create(method.input)
     const seen = new Set<string>()
@@ -202,6 +219,7 @@ export class RequestDecoder {
       if (body !== '*' && (found.parents[0] ?? found.field) !== body)
         throw refused(part.name, 'the body does not set it')
       once(seen, found, part.name)
+      written?.add(found.name.slice(found.name.indexOf('.') + 1))
       putPart(message, found, part, count)
     }
     return message

@@ -1,12 +1,12 @@
 import type {FileRegistry, Message} from '@bufbuild/protobuf'
 import {type MessageReader, RequestDecoder, type RequestParts} from './requests.ts'
 import {type Encoded, encodeResponse, responseJson} from './responses.ts'
-import {type Binding, readBindings} from './rules/bindings.ts'
+import {type Binding, type BindingOptions, readBindings} from './rules/bindings.ts'
 import type {Match, Unrouted} from './rules/router.ts'
-import type {SelectionOptions, Unserved} from './rules/selection.ts'
+import type {Unserved} from './rules/selection.ts'
 import {readSchema} from './schema/schema.ts'
 
-export interface TranscoderOptions extends SelectionOptions {
+export interface TranscoderOptions extends BindingOptions {
   /** The bytes of a google.protobuf.FileDescriptorSet with all imports, or what protobuf-es made of it. */
   schema: Uint8Array | FileRegistry
   /** Whether unknown JSON fields and query parameters are dropped rather than refused: false unless given. */

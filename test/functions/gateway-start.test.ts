@@ -283,6 +283,7 @@ test('a service without a backend is refused by the variables that would name on
 
 for (const [name, value] of [
   ['GATEWAY_ERRORS', 'xml'],
+  ['GATEWAY_UPDATE_MASK', 'true'],
   ['GATEWAY_IGNORE_UNKNOWN', 'yes'],
   ['GATEWAY_DEFAULT_BINDINGS', '0'],
   ['EVENT_STREAM_PING_SECONDS', 'never'],

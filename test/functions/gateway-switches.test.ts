@@ -16,6 +16,7 @@ test.before(async () => {
       GATEWAY_DEFAULT_BINDINGS: 'false',
       GATEWAY_SERVICES: 'served.Echo, served.Plain,served.Streams',
       CORS_ORIGINS: '*',
+      GATEWAY_UPDATE_MASK: 'off',
       GATEWAY_METADATA: 'X-Tenant; x-key-bin',
     },
   })
@@ -117,6 +118,13 @@ test.serial('GATEWAY_METADATA: callers set these keys and no other', async (t) =
   t.deepEqual(metadata.get('x-key-bin'), [Buffer.from([1])])
   t.deepEqual([...metadata.get('x-locale'), ...metadata.get('request-id')], [])
   t.deepEqual(metadata.get('accept-language'), ['de'], 'what goes under its own name is not of the list')
+})
+
+test.serial('GATEWAY_UPDATE_MASK=off: a PATCH goes to the backend as it came', async (t) => {
+  const {json: sent} = await app.send('PATCH /whole/a/1', {headers: json, body: '{"age":3}'})
+  t.deepEqual(sent, {name: 'a', int64Value: '1', child: {age: 3}})
+  const given = await app.send('PATCH /whole/a/1?mask=age', {headers: json, body: '{}'})
+  t.deepEqual(given.json, {name: 'a', int64Value: '1', child: {}, mask: 'age'})
 })
 
 test.serial('CORS_ORIGINS=*: any page', async (t) => {

@@ -72,8 +72,10 @@ function spanOf({binding: {template}, path}: Placement, variable: number): strin
   return segments.slice(start + (isAfter(start) ? stretch : 0), end + (isAfter(end) ? stretch : 0)).join('/')
 }
 
+const filledMask = 'Unless it is given, the fields that the body writes.'
+
 function queryParameters({binding}: Placement, schemas: Schemas): Parameter[] {
-  const {method, body} = binding
+  const {method, body, updateMask} = binding
   if (body === '*') return []
   const closed = new Set(closedBy(binding))
   if (body) closed.add(body.name)
@@ -81,8 +83,8 @@ function queryParameters({binding}: Placement, schemas: Schemas): Parameter[] {
     spare({
       name,
       in: 'query',
-      description: lines(commentOf(field), exclusion(oneofs)),
-      required: isRequired(field, name),
+      description: lines(commentOf(field), exclusion(oneofs), field === updateMask && filledMask),
+      required: field !== updateMask && isRequired(field, name),
       deprecated: field.deprecated,
       schema: schemas.text(field),
       'x-oneof': choice(oneofs),

@@ -1,6 +1,7 @@
 import type {DescField, DescMessage, DescMethod, FileRegistry} from '@bufbuild/protobuf'
 import {type FieldPlan, planOf} from '../fields/assign.ts'
 import {type FieldPath, findField, isTextual, kindOf} from '../fields/fields.ts'
+import {type MaskField, updateMaskOf} from '../update-mask.ts'
 import {Router} from './router.ts'
 import {type Rule, rulesOf} from './rules.ts'
 import {type SelectionOptions, selectMethods, type Unserved} from './selection.ts'
@@ -18,8 +19,15 @@ export interface Binding {
   body: undefined | '*' | DescField
   /** The field that is the whole response; undefined for the message itself. */
   responseBody: DescField | undefined
+  /** The field that is filled with what the body of a PATCH writes where the caller gives none; undefined: no field is. */
+  updateMask: MaskField | undefined
   /** As a reader of the proto knows it: `get: "/v1/{name}"`. */
   rule: string
+}
+
+export interface BindingOptions extends SelectionOptions {
+  /** Whether a PATCH gets the update mask that its caller does not give: `fill` unless given. */
+  updateMask?: 'fill' | 'off' | undefined
 }
 
 export interface Bindings {
@@ -31,7 +39,7 @@ export interface Bindings {
 }
 
 /** The bindings of the methods in `registry` that are served. */
-export function readBindings(registry: FileRegistry, options: SelectionOptions = {}): Bindings {
+export function readBindings(registry: FileRegistry, options: BindingOptions = {}): Bindings {
   const {methods, unserved} = selectMethods(registry, options)
   const withoutRule: Unserved[] = []
   const bindings: Binding[] = []
@@ -43,7 +51,7 @@ export function readBindings(registry: FileRegistry, options: SelectionOptions =
     if (rules.length === 0) withoutRule.push({name: `${method.parent.typeName}/${method.name}`, why: 'no rule'})
     for (const rule of rules) {
       const binding = attempt(
-        () => bind(method, rule),
+        () => bind(method, rule, options),
         (text) => report(`${rule.text}: ${text}`),
       )
       if (!binding) continue
@@ -75,17 +83,19 @@ function attempt<T>(make: () => T, report: (text: string) => void): T | undefine
   }
 }
 
-function bind(method: DescMethod, rule: Rule): Binding {
+function bind(method: DescMethod, rule: Rule, {updateMask = 'fill'}: BindingOptions): Binding {
   const template = parseTemplate(rule.path)
   const variables = template.variables.map(({path}) => planOf(variableField(method.input, path)))
   const body = rule.body === '*' ? '*' : topLevel(method.input, rule.body, 'body')
   refuseOverlaps(variables, body)
+  const {httpMethod} = rule
   return {
     method,
-    httpMethod: rule.httpMethod,
+    httpMethod,
     template,
     variables,
     body,
+    updateMask: updateMask === 'fill' ? updateMaskOf({httpMethod, method, body, variables}) : undefined,
     responseBody: topLevel(method.output, rule.responseBody, 'response_body'),
     rule: rule.text,
   }

@@ -1,0 +1,91 @@
+import {create, type DescField, type DescMessage, type Message, type Registry} from '@bufbuild/protobuf'
+import type {FieldMask} from '@bufbuild/protobuf/wkt'
+import {Fault} from '../core/fault.ts'
+import {fieldsOf, isPlainMessage, type MessageField} from './fields/fields.ts'
+import type {Binding} from './rules/bindings.ts'
+
+/** A field of type google.protobuf.FieldMask. */
+export type MaskField = MessageField
+
+type Rule = Pick<Binding, 'httpMethod' | 'method' | 'body' | 'variables'>
+
+/**
+ * The field of a PATCH request that says which fields of the body to update, as AIP-134 has it: `update_mask`, or the only
+ * google.protobuf.FieldMask of the message. A backend that gets none takes it for all fields, and so erases those that the
+ * caller did not write. Undefined where the body is not one message, or a caller has to give the mask.
+ */
+export function updateMaskOf({httpMethod, method, body, variables}: Rule): MaskField | undefined {
+  if (httpMethod !== 'PATCH' || typeof body !== 'object' || !isPlainMessage(body)) return undefined
+  if (body.message.typeName === 'google.api.HttpBody') return undefined
+  const masks = method.input.fields.filter(isMask)
+  const mask = masks.find(({name}) => name === 'update_mask') ?? (masks.length === 1 ? masks[0] : undefined)
+  // A read mask says which fields to answer with (AIP-157).
+  if (!mask || mask.oneof || mask.name === 'read_mask') return undefined
+  return variables.some(({field, parents}) => field === mask && parents.length === 0) ? undefined : mask
+}
+
+function isMask(field: DescField): field is MaskField {
+  return field.fieldKind === 'message' && field.message.typeName === 'google.protobuf.FieldMask'
+}
+
+/** The most characters of all paths: nested deeply, they are many times longer than the JSON that they are made of. */
+const maxLength = 256 * 1024
+
+/** The paths of the fields that the body of one request writes, from the body on and in proto names. */
+export class WrittenPaths {
+  readonly #mask: MaskField
+  readonly #paths = new Set<string>()
+  #length = 0
+
+  /** @param mask the field that the paths are for */
+  constructor(mask: MaskField) {
+    this.#mask = mask
+  }
+
+  /**
+   * Adds what `value`, the JSON of a message of `desc` as it came, writes: nested down to what is written. A `null` writes
+   * its field, and so does an empty message; a repeated field, a map or a type with a JSON form of its own is one path.
+   * @throws {Fault} 400 for paths that are too long
+   */
+  addJson(desc: DescMessage, value: unknown, registry: Registry, prefix = ''): void {
+    // Anything else is for the reader of the body to refuse.
+    if (!isObject(value)) return
+    for (const key of Object.keys(value)) {
+      const field = fieldsOf(desc).get(key)
+      const inner = value[key]
+      if (!field) {
+        if (isExtension(key, registry)) this.add(`${prefix}${key}`)
+      } else if (isPlainMessage(field) && isObject(inner) && Object.keys(inner).length > 0) {
+        this.addJson(field.message, inner, registry, `${prefix}${field.name}.`)
+      } else this.add(`${prefix}${field.name}`)
+    }
+  }
+
+  /** @throws {Fault} 400 for paths that are too long */
+  add(path: string): void {
+    if (this.#paths.has(path)) return
+    this.#paths.add(path)
+    this.#length += path.length
+    if (this.#length <= maxLength) return
+    throw Fault.invalid(
+      'body',
+      `Cannot make the update mask of the body: its paths have more than ${maxLength} characters: give the mask in the query`,
+    )
+  }
+
+  /** Puts the paths into the mask of `message`, unless the caller gave some. */
+  fill(message: Message): void {
+    const fields = message as unknown as Record<string, FieldMask | undefined>
+    const {localName, message: desc} = this.#mask
+    if (fields[localName]?.paths.length) return
+    fields[localName] = create(desc, {paths: [...this.#paths]}) as FieldMask
+  }
+}
+
+function isExtension(key: string, registry: Registry): boolean {
+  return key.startsWith('[') && registry.getExtension(key.slice(1, -1)) !== undefined
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
