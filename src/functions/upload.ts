@@ -3,13 +3,14 @@ import {toJsonString} from '@bufbuild/protobuf'
 import {type Content, createRepo, mostBytes, type Progress} from '../clients/repo/create-repo.ts'
 import {readObject, versionOf} from '../clients/storage/objects.ts'
 import {config} from '../core/config.ts'
+import {hadAllEvents} from '../core/event-stream.ts'
 import {Fault} from '../core/fault.ts'
 import {shortened} from '../core/shortened.ts'
 import {atMost} from '../core/waiting.ts'
 import {type UploadRequest, UploadRequestSchema} from '../gen/functions/upload_pb.js'
 import {type RepoCreateReply, RepoCreateReplySchema} from '../gen/repo_pb.js'
 import {only} from '../http/methods.ts'
-import {eventStream, message, ndjson, type Reply} from '../http/reply.ts'
+import {eventStream, message, ndjson, noMoreEvents, type Reply} from '../http/reply.ts'
 import type {Handler, Scope} from '../http/scope.ts'
 import {messageFromJson} from '../transcoding/json/message.ts'
 import {negotiate} from '../transcoding/media.ts'
@@ -33,6 +34,7 @@ const mostUnannounced = 1024 * 1024
 export const upload: Handler = async (scope) => {
   only(scope, 'POST')
   const shape = negotiate(scope.headers.accept, ['application/json', 'application/x-ndjson', 'text/event-stream'])
+  if (shape === 'text/event-stream' && hadAllEvents(scope.headers['last-event-id'])) return noMoreEvents
   const {context, content} = isJob(scope) ? await fromStorage(scope) : await fromBody(scope)
   const progress: Progress = {sent: 0, total: content.size}
   const reply = createRepo(scope, context, content, progress)

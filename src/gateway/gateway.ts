@@ -4,13 +4,14 @@ import type {Call, Requests} from '../clients/calls.ts'
 import {invoke} from '../clients/interceptors.ts'
 import {type CallOptions, callOf, onlyAnswer} from '../clients/service-client.ts'
 import {config} from '../core/config.ts'
+import {hadAllEvents} from '../core/event-stream.ts'
 import {log} from '../core/log.ts'
 import {atMost} from '../core/waiting.ts'
 import {hasBody} from '../http/body.ts'
 import {compressed} from '../http/compress.ts'
 import {allowCors, isPreflight} from '../http/cors.ts'
 import {partsOf} from '../http/multipart.ts'
-import {failure, json, type Reply} from '../http/reply.ts'
+import {failure, json, noMoreEvents, type Reply} from '../http/reply.ts'
 import type {Handler, Scope} from '../http/scope.ts'
 import {findField} from '../transcoding/fields/fields.ts'
 import {NoBody} from '../transcoding/json/no-body.ts'
@@ -101,7 +102,9 @@ async function whole(scope: Scope, match: Match<Binding>): Promise<Reply> {
 /** Answers as they come. What fails before the first of them has a status of its own. */
 async function streamed(scope: Scope, match: Match<Binding>): Promise<Reply> {
   const {binding} = match
-  const encoder = answersRaw(binding) ? undefined : streamEncoder(negotiate(scope.headers.accept, streamTypes), errors)
+  const type = answersRaw(binding) ? undefined : negotiate(scope.headers.accept, streamTypes)
+  if (type === 'text/event-stream' && hadAllEvents(scope.headers['last-event-id'])) return noMoreEvents
+  const encoder = type && streamEncoder(type, errors)
   const call = await callFor(scope, match)
   const messages = invoke(call)[Symbol.asyncIterator]() as AsyncIterator<Message>
   endWith(scope, messages)

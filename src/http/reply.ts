@@ -1,5 +1,6 @@
 import {inspect} from 'node:util'
 import {create, type DescMessage, type JsonValue, type MessageInitShape, toJsonString} from '@bufbuild/protobuf'
+import {EventWriter} from '../core/event-stream.ts'
 import type {Fault} from '../core/fault.ts'
 
 /** What a function answers. Who sends it, and that it is sent once, is the scope's affair. */
@@ -35,20 +36,31 @@ export function failure(fault: Fault): Reply {
 export function ndjson(values: AsyncIterable<string>): Reply {
   return {
     headers: {'content-type': 'application/x-ndjson; charset=utf-8', 'cache-control': 'no-store'},
-    body: mapped(values, (value) => `${value}\n`),
+    // A line break in JSON stands between two tokens.
+    body: mapped(values, (value) => `${value.replaceAll(/[\r\n]+/g, ' ')}\n`),
     failure: (fault) => `${JSON.stringify(fault.toJSON())}\n`,
   }
 }
 
-/** One server-sent event a value, its `id` counting from 1; a failure is an event named `error`. `values` are JSON already. */
+/**
+ * One server-sent event a value, its `id` counting from 1, and one named `end` after the last; a failure is an event named
+ * `error`. `values` are text, JSON mostly. A request that hadAllEvents() is to be answered with noMoreEvents instead.
+ */
 export function eventStream(values: AsyncIterable<string>): Reply {
-  let id = 0
+  const events = new EventWriter()
+  async function* body() {
+    yield* mapped(values, (value) => events.next(value))
+    yield events.end()
+  }
   return {
     headers: {'content-type': 'text/event-stream; charset=utf-8', 'cache-control': 'no-store'},
-    body: mapped(values, (value) => `id: ${++id}\ndata: ${value}\n\n`),
-    failure: (fault) => `event: error\ndata: ${JSON.stringify(fault.toJSON())}\n\n`,
+    body: body(),
+    failure: (fault) => events.fail(fault, JSON.stringify(fault.toJSON())),
   }
 }
+
+/** Tells a browser that connects again that its event stream has had its last event. */
+export const noMoreEvents: Reply = {status: 204, headers: {'cache-control': 'no-store'}}
 
 /** Headers that say where a response ends: whoever sends it says that. */
 const framing: ReadonlySet<string> = new Set(['connection', 'content-length', 'keep-alive', 'transfer-encoding'])

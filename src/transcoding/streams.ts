@@ -1,3 +1,4 @@
+import {EventWriter, eventComment} from '../core/event-stream.ts'
 import type {Fault} from '../core/fault.ts'
 import type {StreamType} from './media.ts'
 
@@ -61,15 +62,15 @@ function linesEncoder(errors: ErrorShape): StreamEncoder {
   }
 }
 
-/** One event a message, numbered from 1; a failure is an event named `error`. */
+/** One event a message, and one named `end` after the last; a failure is an event named `error`. */
 function eventsEncoder(errors: ErrorShape): StreamEncoder {
-  let count = 0
+  const events = new EventWriter()
   return {
     contentType: 'text/event-stream',
-    next: (json) => `id: ${++count}\ndata: ${json}\n\n`,
-    end: () => '',
-    fail: (fault) => `event: error\ndata: ${failureJson(fault, errors)}\n\n`,
-    idle: () => ':\n\n',
+    next: (json) => events.next(json),
+    end: () => events.end(),
+    fail: (fault) => events.fail(fault, failureJson(fault, errors)),
+    idle: () => eventComment,
   }
 }
 

@@ -18,7 +18,7 @@ const readers = {
   },
   'text/event-stream'(text) {
     const events = text.split('\n\n')
-    if (events.pop() !== '') return undefined
+    if (events.pop() !== '' || !/^id: \d+;end\nevent: end\ndata: \{\}$/.test(events.pop() ?? '')) return undefined
     const values = events.filter((event) => event !== ':').map((event) => /^id: \d+\ndata: (.*)$/.exec(event)?.[1])
     return values.every((value) => value !== undefined) ? values.map((value) => parsed(value ?? '')) : undefined
   },

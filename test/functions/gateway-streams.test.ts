@@ -3,8 +3,11 @@ import {status} from '@grpc/grpc-js'
 import test from 'ava'
 import type {CallContext} from '../../local/grpc/implement.ts'
 import {StatusError} from '../../local/grpc/status-error.ts'
+import {detail} from '../../src/core/fault.ts'
+import {RetryInfoSchema} from '../../src/gen/google/rpc/error_details_pb.js'
 import {streamTypes} from '../../src/transcoding/media.ts'
 import {connectTo} from '../http/connection.ts'
+import {eventsIn} from '../http/events.ts'
 import {refused} from './gateway-client.ts'
 import {successOf, textOf} from './gateway-formats.ts'
 import {type Any, type Served, silence, startServed} from './gateway-services.ts'
@@ -24,7 +27,10 @@ const json = {'content-type': 'application/json'}
 const written = {
   [ndjson]: ['', '{"int32Value":1}\n{"int32Value":2}\n'],
   [array]: ['[]', '[{"int32Value":1},\n{"int32Value":2}]'],
-  [events]: ['', 'id: 1\ndata: {"int32Value":1}\n\nid: 2\ndata: {"int32Value":2}\n\n'],
+  [events]: [
+    'id: 0;end\nevent: end\ndata: {}\n\n',
+    'id: 1\ndata: {"int32Value":1}\n\nid: 2\ndata: {"int32Value":2}\n\nid: 2;end\nevent: end\ndata: {}\n\n',
+  ],
 } as const
 
 for (const [accept, type] of [
@@ -349,7 +355,11 @@ for (const type of streamTypes) {
         const code = whose === 'of ours' ? 'INTERNAL' : 'ABORTED'
         if (type === array) t.is(response.text, '[{"name":"a"},\n{"name":"b"}')
         else if (type === ndjson) t.is(JSON.parse(response.text.split('\n').at(-2) ?? '').error.status, code)
-        else t.is(JSON.parse(/\n\nevent: error\ndata: (.*)\n\n$/.exec(response.text)?.[1] ?? '').error.status, code)
+        else {
+          const [, id, data = ''] = /\n\n(?:id: (.*)\n)?event: error\ndata: (.*)\n\n$/.exec(response.text) ?? []
+          t.is(id, whose === 'of ours' ? '2;end' : undefined)
+          t.is(JSON.parse(data).error.status, code)
+        }
       },
     )
   }
@@ -384,9 +394,71 @@ test.serial('an event stream: a comment while nothing comes, and ids that count 
   await request.connection.until(/\n\n\r\n(?:3\r\n:\n\n\r\n){2}/)
   gate.resolve()
   const response = await request.response()
-  t.regex(response.text, /^id: 1\ndata: {"name":"a"}\n\n(:\n\n){2,}id: 2\ndata: {"name":"b"}\n\n$/)
+  t.regex(response.text, /^id: 1\ndata: {"name":"a"}\n\n(:\n\n){2,}id: 2\ndata: {"name":"b"}\n\nid: 2;end\n/)
   t.deepEqual(successOf(events, response), [{name: 'a'}, {name: 'b'}])
 })
+
+for (const line of ['GET /down?int32_value=3', 'POST /down', 'POST /both']) {
+  test.serial(`${line}: an event stream that had its end is answered with 204, and nothing is asked`, async (t) => {
+    const more = {body: line.startsWith('POST') ? '{"int32Value": 3}' : undefined}
+    const ask = (headers: Record<string, string>) => app.send(line, {...more, headers: {...json, ...headers}})
+    const {events: all} = eventsIn((await ask({accept: events})).text)
+    t.deepEqual(all.at(-1), {event: 'end', data: '{}', id: `${all.length - 1};end`})
+    const calls = app.backend.log.length
+    for (const id of [all.at(-1)!.id, '0;end', 'any cursor;end']) {
+      const {status, text, whole, headers} = await ask({accept: events, 'last-event-id': id})
+      t.deepEqual([status, text, whole, headers.get('cache-control')], [204, '', true, 'no-store'])
+    }
+    t.is(app.backend.log.length, calls)
+    // Neither a stream that was cut before its end nor a reader of another format has had all.
+    for (const id of ['2', '', ';end;', '3;END']) {
+      const {status, text} = await ask({accept: events, 'last-event-id': id})
+      t.deepEqual([status, eventsIn(text).events.length], [200, all.length])
+    }
+    t.is((await ask({accept: ndjson, 'last-event-id': '3;end'})).status, 200)
+  })
+}
+
+const retryInfo = (seconds: number) => detail(RetryInfoSchema, {retryDelay: {seconds: BigInt(seconds)}})
+
+for (const [code, details, id, retry] of [
+  ['CANCELLED', [], '1', undefined],
+  ['UNKNOWN', [], '1;end', undefined],
+  ['INVALID_ARGUMENT', [], '1;end', undefined],
+  ['DEADLINE_EXCEEDED', [], '1', undefined],
+  ['NOT_FOUND', [], '1;end', undefined],
+  ['ALREADY_EXISTS', [], '1;end', undefined],
+  ['PERMISSION_DENIED', [], '1;end', undefined],
+  ['RESOURCE_EXHAUSTED', [], '1;end', undefined],
+  ['RESOURCE_EXHAUSTED', [retryInfo(7)], '1', 7000],
+  ['FAILED_PRECONDITION', [], '1;end', undefined],
+  ['ABORTED', [], '1', undefined],
+  ['OUT_OF_RANGE', [], '1;end', undefined],
+  ['UNIMPLEMENTED', [], '1;end', undefined],
+  ['INTERNAL', [], '1;end', undefined],
+  ['UNAVAILABLE', [], '1', undefined],
+  ['UNAVAILABLE', [retryInfo(0)], '1', 0],
+  ['DATA_LOSS', [], '1;end', undefined],
+  ['UNAUTHENTICATED', [], '1;end', undefined],
+] as const) {
+  test.serial(
+    `an event stream that fails with ${code}${details.length ? ' and RetryInfo' : ''} ends with the id ${id}`,
+    async (t) => {
+      using _ = app.streams.handle({
+        async *down() {
+          yield {name: 'a'}
+          throw new StatusError(status[code], 'Late', details)
+        },
+      })
+      const response = await app.send('GET /down', {headers: {accept: events}})
+      t.false(response.whole)
+      const {events: all, retry: said} = eventsIn(response.text)
+      t.deepEqual([all.length, all.at(-1)?.event, all.at(-1)?.id, said], [2, 'error', id, retry])
+      const again = await app.send('GET /down', {headers: {accept: events, 'last-event-id': id}})
+      t.is(again.status, id === '1' ? 200 : 204)
+    },
+  )
+}
 
 test.serial('a comment comes before the first message too, and in no other format', async (t) => {
   const gate = Promise.withResolvers<void>()

@@ -5,6 +5,7 @@ import {gzipSync} from 'node:zlib'
 import test from 'ava'
 import {pattern} from '../../local/samples.ts'
 import {type App, startApp} from '../helpers/app.ts'
+import {eventsIn} from '../http/events.ts'
 
 const MiB = 1024 * 1024
 let app: App
@@ -377,7 +378,10 @@ for (const {accept, lines} of [
   },
   {
     accept: 'text/event-stream',
-    lines: (text: string) => [...text.matchAll(/^data: (.*)$/gm)].map(([, data]) => JSON.parse(data ?? '')),
+    lines: (text: string) =>
+      eventsIn(text)
+        .events.filter(({event}) => event !== 'end')
+        .map(({data}) => JSON.parse(data)),
   },
 ]) {
   test.serial(`${accept}: progress, and then the reply`, async (t) => {
@@ -414,6 +418,49 @@ for (const {accept, lines} of [
     const answer = await app.ask(t, '/', {...job('nowhere'), headers: {...headers, accept}})
     t.is(answer.status, 404)
     t.is(answer.json.error.status, 'NOT_FOUND')
+  })
+}
+
+test.serial(
+  'text/event-stream: the last event is the end, and who has had it gets 204 and nothing is asked',
+  async (t) => {
+    await app.storage.put('samples', 'some.bin', pattern(MiB))
+    const accept = {...headers, accept: 'text/event-stream'}
+    const answer = await app.ask(t, '/', {...job('some.bin'), headers: accept})
+    const {events} = eventsIn(answer.text)
+    const numbers = events.slice(0, -1).map((_, index) => String(index + 1))
+    t.deepEqual(
+      events.map(({id}) => id),
+      [...numbers, `${numbers.length};end`],
+    )
+    t.deepEqual(events.at(-1), {event: 'end', data: '{}', id: `${numbers.length};end`})
+    const before = {calls: app.backend.log.length, requests: app.storage.requests.length}
+    const again = await app.ask(t, '/', {...job('some.bin'), headers: {...accept, 'last-event-id': events.at(-1)!.id}})
+    t.deepEqual([again.status, again.text, again.headers.get('cache-control')], [204, '', 'no-store'])
+    t.deepEqual({calls: app.backend.log.length, requests: app.storage.requests.length}, before)
+    // Whoever does not read events has had none.
+    const other = await app.ask(t, '/', {...job('some.bin'), headers: {...headers, 'last-event-id': events.at(-1)!.id}})
+    t.is(other.json.size, MiB)
+  },
+)
+
+for (const [code, id] of [
+  [5, /^\d+;end$/],
+  [14, /^\d*$/],
+] as const) {
+  test.serial(`text/event-stream: an upload that fails with ${code} ends with the id ${id}`, async (t) => {
+    await app.storage.put('samples', 'ten.bin', pattern(10 * MiB))
+    const next = app.backend.repo.next({slow: true})
+    const response = await fetch(app.url('/'), {...job('ten.bin'), headers: {...headers, accept: 'text/event-stream'}})
+    ;(await next).fail(code, 'No')
+    let text = ''
+    const read = async () => {
+      for await (const piece of response.body!.pipeThrough(new TextDecoderStream())) text += piece
+    }
+    await t.throwsAsync(read())
+    const last = eventsIn(text).events.at(-1)!
+    t.is(last.event, 'error')
+    t.regex(last.id, id)
   })
 }
 

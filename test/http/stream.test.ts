@@ -7,6 +7,7 @@ import type {Scope} from '../../src/http/scope.ts'
 import {type App, startApp} from '../helpers/app.ts'
 import {askOnce} from './answers.ts'
 import {connectTo} from './connection.ts'
+import {eventsIn} from './events.ts'
 import {garbage, serverSocket} from './handlers.ts'
 
 let app: App
@@ -53,7 +54,11 @@ const lost = '{"error":{"code":500,"message":"Lost it","status":"DATA_LOSS","det
 for (const [title, reply, sent] of [
   ['a body', () => ({body: failingAfterOne()}), '{"n":1}'],
   ['ndjson', () => ndjson(failingAfterOne()), `{"n":1}\n${lost}\n`],
-  ['an event stream', () => eventStream(failingAfterOne()), `id: 1\ndata: {"n":1}\n\nevent: error\ndata: ${lost}\n\n`],
+  [
+    'an event stream',
+    () => eventStream(failingAfterOne()),
+    `id: 1\ndata: {"n":1}\n\nid: 1;end\nevent: error\ndata: ${lost}\n\n`,
+  ],
   [
     'a body whose second piece is none',
     () =>
@@ -76,6 +81,40 @@ for (const [title, reply, sent] of [
     t.is(connection.rest, '')
   })
 }
+
+const data = [
+  '{\n  "pretty": true\n}',
+  'one\r\ntwo\rthree\n\nfive',
+  '',
+  '\n',
+  ' : data: x\nid: 9\nevent: other\nretry: 1',
+  '€🎈\u2028\u0085\0',
+]
+
+test.serial('events hold text of any lines, one after the other', async (t) => {
+  const {url} = await app.serve(() => eventStream(ReadableStream.from(data)))
+  const {events, retry} = eventsIn(await (await fetch(url)).text())
+  t.deepEqual(
+    events,
+    [...data.map((text) => text.replaceAll(/\r\n|\r/g, '\n')), '{}'].map((text, index) => ({
+      event: index === data.length ? 'end' : 'message',
+      data: text,
+      id: index === data.length ? `${index};end` : String(index + 1),
+    })),
+  )
+  t.is(retry, undefined)
+})
+
+test.serial('lines of ndjson hold JSON that has several', async (t) => {
+  const value = {a: [1, {b: 'c\nd'}]}
+  const {url} = await app.serve(() => ndjson(ReadableStream.from([JSON.stringify(value, null, 2), '{}\r\n'])))
+  const lines = (await (await fetch(url)).text()).split('\n')
+  t.deepEqual(
+    lines.slice(0, -1).map((line) => JSON.parse(line)),
+    [value, {}],
+  )
+  t.is(lines.at(-1), '')
+})
 
 test.serial('a stream whose last word fails too is cut', async (t) => {
   const {url} = await app.serve(() => ({

@@ -123,9 +123,9 @@ const formats: [StreamType, ErrorShape, complete: string, failed: string, empty:
   [
     'text/event-stream',
     'aip',
-    'id: 1\ndata: {"a":1}\n\nid: 2\ndata: {"a":2}\n\n',
-    `id: 1\ndata: {"a":1}\n\nid: 2\ndata: {"a":2}\n\nevent: error\ndata: ${aip}\n\n`,
-    '',
+    'id: 1\ndata: {"a":1}\n\nid: 2\ndata: {"a":2}\n\nid: 2;end\nevent: end\ndata: {}\n\n',
+    `id: 1\ndata: {"a":1}\n\nid: 2\ndata: {"a":2}\n\nid: 2;end\nevent: error\ndata: ${aip}\n\n`,
+    'id: 0;end\nevent: end\ndata: {}\n\n',
     ':\n\n',
   ],
 ]

@@ -1,0 +1,133 @@
+import {readFileSync} from 'node:fs'
+import {join} from 'node:path'
+import {status} from '@grpc/grpc-js'
+import ava from 'ava'
+import type {Page} from 'playwright-core'
+import {StatusError} from '../../local/grpc/status-error.ts'
+import {type Browser, hasBrowser, startBrowser} from '../helpers/browser.ts'
+import {type Served, startServed} from './gateway-services.ts'
+
+// What a browser makes of event streams: real ones, in a real Chromium.
+const test = hasBrowser ? ava.serial : ava.serial.skip
+
+const root = join(import.meta.dirname, '../..')
+const readme = readFileSync(join(root, 'README.md'), 'utf8')
+const person = readFileSync(join(root, 'proto/person/person.proto'), 'utf8')
+
+let app: Served
+let browser: Browser
+let page: Page
+
+ava.before(async () => {
+  if (!hasBrowser) return
+  app = await startServed({protos: {'person.proto': person}})
+  browser = await startBrowser()
+})
+ava.beforeEach(async () => {
+  if (!hasBrowser) return
+  page = await browser.context.newPage()
+  // A page of the same origin, whatever it shows.
+  await page.goto(app.url('/openapi.json'))
+})
+ava.afterEach.always(async (t) => {
+  if (!hasBrowser) return
+  await page.close()
+  await app.quiet(t)
+})
+ava.after.always(async () => {
+  await browser?.[Symbol.asyncDispose]()
+  await app?.close()
+})
+
+/** How many calls of `method` the backend has had. */
+async function callsOf(method: string): Promise<number> {
+  await app.backend.idle()
+  return app.backend.log.filter((call) => call.method === method).length
+}
+
+interface Seen {
+  readonly messages: {readonly type: string; readonly data: unknown; readonly id: string}[]
+  /** Of the connections that the browser made, in their order. */
+  readonly statuses: number[]
+}
+
+/** What an EventSource for `path` gets, until the browser has given up on it, as a page that does nothing about that sees it. */
+async function watch(path: string): Promise<Seen> {
+  const statuses: number[] = []
+  page.on('response', (response) => {
+    if (new URL(response.url()).pathname === path.split('?')[0]) statuses.push(response.status())
+  })
+  const messages = await page.evaluate(
+    (url) =>
+      new Promise<Seen['messages']>((resolve) => {
+        const seen: Seen['messages'] = []
+        const source = new EventSource(url)
+        const note = (event: Event) => {
+          const {type, data, lastEventId} = event as MessageEvent
+          seen.push({type, data: JSON.parse(data), id: lastEventId})
+        }
+        source.onmessage = note
+        source.addEventListener('end', note)
+        source.addEventListener('error', (event) => {
+          if ('data' in event) note(event)
+          else if (source.readyState === EventSource.CLOSED) resolve(seen)
+        })
+      }),
+    app.url(path),
+  )
+  return {messages, statuses}
+}
+
+test('a page as README has it reads a stream once, to its end', async (t) => {
+  const [, script = ''] = /```js\n(const events = new EventSource[^`]*)```/.exec(readme) ?? []
+  t.is(script.trim().split('\n').length, 3)
+  const said: Promise<unknown>[] = []
+  page.on('console', (message) => said.push(message.args()[0]!.jsonValue()))
+  await page.evaluate(
+    `new Promise((resolve) => {
+      ${script}
+      events.addEventListener('end', () => resolve(events.readyState))
+    })`,
+  )
+  t.deepEqual(
+    await Promise.all(said),
+    Array.from({length: 11}, () => ({name: 'I got itAda'})),
+  )
+  t.is(await callsOf('/person.SearchService/SearchOut'), 1)
+})
+
+test('a browser that reads a finite stream asks once more, is told that there is no more, and the backend is called once', async (t) => {
+  const before = await callsOf('/served.Streams/Down')
+  const {messages, statuses} = await watch('/down?int32_value=3')
+  t.deepEqual(messages, [
+    {type: 'message', data: {int32Value: 1}, id: '1'},
+    {type: 'message', data: {int32Value: 2}, id: '2'},
+    {type: 'message', data: {int32Value: 3}, id: '3'},
+    {type: 'end', data: {}, id: '3;end'},
+  ])
+  t.deepEqual(statuses, [200, 204])
+  t.is((await callsOf('/served.Streams/Down')) - before, 1)
+})
+
+test('a browser repeats a call that failed for a while, and not one that failed for good', async (t) => {
+  const ends = [status.UNAVAILABLE, status.NOT_FOUND]
+  using _ = app.streams.handle({
+    async *down() {
+      yield {name: 'a'}
+      throw new StatusError(ends.shift()!, 'Late')
+    },
+  })
+  const before = await callsOf('/served.Streams/Down')
+  const {messages, statuses} = await watch('/down')
+  t.deepEqual(
+    messages.map(({type, id, data}) => [type, id, (data as {error?: {status: string}}).error?.status]),
+    [
+      ['message', '1', undefined],
+      ['error', '1', 'UNAVAILABLE'],
+      ['message', '1', undefined],
+      ['error', '1;end', 'NOT_FOUND'],
+    ],
+  )
+  t.deepEqual(statuses, [200, 200, 204])
+  t.is((await callsOf('/served.Streams/Down')) - before, 2)
+})

@@ -1,0 +1,31 @@
+/** One server-sent event, as a browser dispatches it. */
+export interface SentEvent {
+  readonly event: string
+  readonly data: string
+  /** The id of this event, or of the last one before it that had one. */
+  readonly id: string
+}
+
+/**
+ * The events of `text`, and the time to wait before the next connection when one was said.
+ * @see https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation
+ */
+export function eventsIn(text: string): {events: SentEvent[]; retry: number | undefined} {
+  const events: SentEvent[] = []
+  let retry: number | undefined
+  let id = ''
+  let event = ''
+  let data: string[] = []
+  for (const line of text.split(/\r\n|[\r\n]/)) {
+    const [, name, value = ''] = /^([^:]*)(?:: ?(.*))?$/s.exec(line) ?? []
+    if (line === '') {
+      if (data.length > 0) events.push({event: event || 'message', data: data.join('\n'), id})
+      event = ''
+      data = []
+    } else if (name === 'data') data.push(value)
+    else if (name === 'event') event = value
+    else if (name === 'id') id = value
+    else if (name === 'retry') retry = Number(value)
+  }
+  return {events, retry}
+}
