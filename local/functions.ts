@@ -25,6 +25,8 @@ export interface FunctionsOptions {
   readonly env: Readonly<Record<string, string | undefined>>
   /** Where the project is that they are served from; this one unless given. */
   readonly root?: string
+  /** Whether it takes only requests of this machine, and for this machine: false unless given, as when deployed. */
+  readonly loopback?: boolean
   /** Whether what it prints goes where ours goes, or is to be read from the process. */
   readonly output: 'inherit' | 'pipe'
 }
@@ -39,9 +41,10 @@ export async function startFunctions({
   env,
   output,
   root = project,
+  loopback = false,
 }: FunctionsOptions): Promise<FunctionsProcess> {
   if (port > 0) await freePort(port)
-  const announce = join(import.meta.dirname, 'announce-port.ts')
+  const announce = join(import.meta.dirname, loopback ? 'announce-loopback.ts' : 'announce-port.ts')
   const child = spawn(
     process.execPath,
     ['--import', announce, frameworkMain(), `--target=${target}`, `--port=${port}`],

@@ -28,7 +28,8 @@ endWithNpm(() => stop('SIGTERM'))
 try {
   stack = await startStack(process.env)
   const samples = stack.storage ? await putSamples(stack.storage) : []
-  functions = await startFunctions({target: 'app', port, env: {...process.env, ...stack.env}, output: 'inherit'})
+  const env = {...process.env, ...stack.env}
+  functions = await startFunctions({target: 'app', port, env, output: 'inherit', loopback: true})
   announce(functions.url, stack, samples)
   if (await answering(functions.url)) console.log(`ready ${functions.url}`)
   const code = await functions.exited
