@@ -175,7 +175,7 @@ test('a caller that hung up is recorded as 499', async (t) => {
 
 test('a caller that hung up in the middle of a stream is told apart from one that got it all', async (t) => {
   await using connection = await connectTo(child.url)
-  connection.send('POST /echo HTTP/1.1\nHost: test\nx-request-id: half-way\nContent-Length: 4\n\n<1>')
+  connection.send('POST /echo HTTP/1.1\nHost: localhost\nx-request-id: half-way\nContent-Length: 4\n\n<1>')
   await connection.until(/<1>/)
   connection.socket.destroy()
   const {httpRequest, severity, code} = await recordOf('half-way')

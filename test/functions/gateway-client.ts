@@ -16,7 +16,12 @@ export interface Request {
  */
 export async function exchange(url: string, {method, path, headers = {}, body}: Request): Promise<Response> {
   await using connection = await connectTo(url)
-  const all = {host: 'test', connection: 'close', ...(body && {'content-length': Buffer.byteLength(body)}), ...headers}
+  const all = {
+    host: 'localhost',
+    connection: 'close',
+    ...(body && {'content-length': Buffer.byteLength(body)}),
+    ...headers,
+  }
   const lines = Object.entries(all).map(([name, value]) => `${name}: ${value}\r\n`)
   connection.socket.write(`${method} ${path} HTTP/1.1\r\n${lines.join('')}\r\n`, 'latin1')
   if (body) connection.socket.write(body)
@@ -47,7 +52,7 @@ export class OpenRequest implements AsyncDisposable {
 
   constructor(connection: Connection, {method, path, headers = {}}: Request) {
     this.connection = connection
-    const lines = Object.entries({host: 'test', ...headers}).map(([name, value]) => `${name}: ${value}\r\n`)
+    const lines = Object.entries({host: 'localhost', ...headers}).map(([name, value]) => `${name}: ${value}\r\n`)
     connection.socket.write(
       `${method} ${path} HTTP/1.1\r\n${lines.join('')}transfer-encoding: chunked\r\n\r\n`,
       'latin1',

@@ -50,7 +50,7 @@ export class Connection implements AsyncDisposable {
 
   /** GET `path` with `headers`, one a line. */
   get(path: string, ...headers: string[]): void {
-    this.send([`GET ${path} HTTP/1.1`, 'Host: test', ...headers, '', ''].join('\n'))
+    this.send([`GET ${path} HTTP/1.1`, 'Host: localhost', ...headers, '', ''].join('\n'))
   }
 
   /** Waits until what came matches `pattern`. */

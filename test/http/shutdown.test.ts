@@ -4,7 +4,7 @@ import {startChild, startFixture} from './child.ts'
 import {connectTo} from './connection.ts'
 
 /** A request that is in flight until its last two bytes are sent. */
-const half = 'POST /whole HTTP/1.1\nHost: test\nContent-Length: 4\n\nab'
+const half = 'POST /whole HTTP/1.1\nHost: localhost\nContent-Length: 4\n\nab'
 
 for (const k of [1, 5]) {
   test(`SIGTERM with ${k} in flight: no new ones are taken, all are answered, channels are closed, exit 0`, async (t) => {
@@ -97,7 +97,7 @@ test('a second SIGTERM does no harm', async (t) => {
 test('a stream that had begun is sent to its end, and the next request on its connection is answered with 503', async (t) => {
   await using child = await startFixture()
   await using connection = await connectTo(child.url)
-  connection.send('POST /echo HTTP/1.1\nHost: test\nContent-Length: 4\n\n<1>')
+  connection.send('POST /echo HTTP/1.1\nHost: localhost\nContent-Length: 4\n\n<1>')
   await connection.until(/<1>/)
   await using other = await connectTo(child.url)
   other.send(half)
@@ -135,7 +135,7 @@ test('a request that never ends is answered with 503 before the instance is kill
   await using never = await connectTo(child.url)
   never.get('/never')
   await using streaming = await connectTo(child.url)
-  streaming.send('POST /echo HTTP/1.1\nHost: test\nContent-Length: 4\n\n<1>')
+  streaming.send('POST /echo HTTP/1.1\nHost: localhost\nContent-Length: 4\n\n<1>')
   await streaming.until(/<1>/)
   await child.err.match(/called/)
   child.signal('SIGTERM')
