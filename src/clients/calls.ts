@@ -175,7 +175,7 @@ export async function* send(call: Call): AsyncGenerator<Message> {
       if (bytes) yield decoded(call, bytes)
     }
     if (cause !== undefined) throw cause
-    if (ended.code !== status.OK) throw faultOf(ended, call)
+    if (ended.code !== status.OK) throw await faultOf(ended, call)
   } finally {
     signal.removeEventListener('abort', onAbort)
     if (!ended) cancel(over)

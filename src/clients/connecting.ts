@@ -3,6 +3,7 @@ import {type Backend, config} from '../core/config.ts'
 import {Fault} from '../core/fault.ts'
 import {within} from '../core/waiting.ts'
 import type {Call} from './calls.ts'
+import {causes} from './causes.ts'
 import {channelTo, giveUp} from './channels.ts'
 
 /** The channel to `backend` if it is connected: the usual case, which costs next to nothing. */
@@ -100,7 +101,7 @@ function tooLate(call: Call, start: number): Fault {
   const limit = `${config.connectTimeout / 1000} s`
   return new Fault('UNAVAILABLE', `The backend of ${name} cannot be reached: no connection within ${limit}`, {
     reason: 'BACKEND_CONNECT_TIMEOUT',
-    hint: `no connection to ${call.backend.url} within the connect deadline of ${limit}, BACKEND_CONNECT_TIMEOUT_SECONDS: does a firewall or a VPC drop the packets, or does a server there accept connections and not speak HTTP/2?`,
+    hint: `no connection to ${call.backend.url} within the connect deadline of ${limit}, BACKEND_CONNECT_TIMEOUT_SECONDS: ${causes.SILENT.change()}`,
   })
 }
 

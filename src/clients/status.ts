@@ -3,44 +3,29 @@ import {type Metadata, type StatusObject, status} from '@grpc/grpc-js'
 import {codeOf, Fault, type FaultOptions} from '../core/fault.ts'
 import {StatusSchema} from '../gen/google/rpc/status_pb.js'
 import type {Call} from './calls.ts'
+import {adviceFor} from './causes.ts'
 import {mostReceived} from './channels.ts'
 import {detailTypesOf} from './detail-types.ts'
+import {type Ending, endingOf} from './grpc-internals.ts'
 import {idTokensFor} from './id-tokens.ts'
-
-/** How a call ended that no status of the service ended. */
-type Ending = 'late' | 'reset' | 'broken' | 'too large' | 'unreadable'
-
-/** Status details that grpc-js 1.14 makes up when a started call ends: only the text tells them from the service's own. */
-const endings: readonly (readonly [details: RegExp, ending: Ending])[] = [
-  [/^Deadline exceeded after /, 'late'],
-  [/^(Call cancelled$|Received RST_STREAM with code )/, 'reset'],
-  [/^(Connection dropped|Stream refused by server|(read|write) E[A-Z]+)$/, 'broken'],
-  [/^(Bandwidth exhausted or memory limit exceeded|Protocol not secure enough)$/, 'broken'],
-  [/^(Write error: |Write failed with error |Failed to start HTTP\/2 stream with error )/, 'broken'],
-  [new RegExp(`^Received message larger than max \\(\\d+ vs ${mostReceived}\\)$`), 'too large'],
-  [new RegExp(`^Received message that decompresses to a size larger than ${mostReceived}$`), 'too large'],
-  [/^Failed to decompress (gzip|deflate)-encoded message$/, 'unreadable'],
-]
+import {causeOf} from './probe.ts'
 
 /** A call that is reset this long before its deadline, in ms, is taken to have met the backend's clock rather than ours. */
 const clockSkew = 50
 
-/** A call's end as a Fault: what the service said, or why it could not say anything. */
-export function faultOf(end: StatusObject, call: Call): Fault {
+/**
+ * A call's end as a Fault: what the service said, or why it could not say anything.
+ * @throws {Fault} the reason of the life's signal, when that aborts before it is known why a backend cannot be reached
+ */
+export async function faultOf(end: StatusObject, call: Call): Promise<Fault> {
   const header = call.header ?? end.metadata
   const http = /^Received HTTP status code (\d+)/.exec(end.details)
   const answered = Object.keys(header.getMap()).length > 0
   if ((http || answered) && !isGrpc(header)) return notGrpc(Number(http?.[1] ?? 200), end, call)
-  const ending = endingOf(end)
+  const ending = endingOf(end, mostReceived)
   if (metDeadline(end, call, ending)) return late(end, call)
   if (answered && !ending) return said(end, call)
-  return ending ? ended[ending](end, call) : unanswered(end, call)
-}
-
-function endingOf({details}: StatusObject): Ending | undefined {
-  // A message in an encoding that grpc-js does not know ends the call without code and details.
-  if (details === undefined) return 'unreadable'
-  return endings.find(([pattern]) => pattern.test(details))?.[1]
+  return ending ? ended[ending](end, call) : await unanswered(end, call)
 }
 
 /** What a server says whose own clock ended the call. */
@@ -123,11 +108,16 @@ function notGrpc(http: number, end: StatusObject, call: Call): Fault {
 }
 
 /** No server said this: grpc-js did. Its text names addresses, which are for the log. */
-function unanswered(end: StatusObject, call: Call): Fault {
+async function unanswered(end: StatusObject, call: Call): Promise<Fault> {
   const code = codeOf(end.code)
   const cause = end.details
   if (code !== 'UNAVAILABLE') return new Fault(code, `${nameOf(call)} failed`, {cause})
-  return new Fault(code, `The backend of ${nameOf(call)} cannot be reached`, {cause, reason: 'BACKEND_UNAVAILABLE'})
+  const name = await causeOf(cause, call.backend, call.life)
+  return new Fault(code, `The backend of ${nameOf(call)} cannot be reached`, {
+    cause,
+    reason: 'BACKEND_UNAVAILABLE',
+    ...(name && {hint: adviceFor(name, call.backend)}),
+  })
 }
 
 /** How the service wants its callers to log in, where it says so. */

@@ -280,6 +280,11 @@ export const settings = {
     meaning: "a service account's key file, impersonation, or another kind that google-auth-library knows",
     unset: 'the metadata server, or your own login',
   },
+  NODE_EXTRA_CA_CERTS: {
+    parser: text,
+    meaning:
+      "a file with the certificates of further authorities, such as a [private CA](#a-backend-of-your-own)'s; Node reads it as it starts",
+  },
   GCE_METADATA_HOST: {
     parser: host,
     meaning: "a metadata server other than Google's, `host` or `host:port`",

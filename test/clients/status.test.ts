@@ -353,13 +353,14 @@ for (const [code, number] of [
   })
 }
 
-test('what a service says of something else as the deadline passes is what its caller gets', (t) => {
+test('what a service says of something else as the deadline passes is what its caller gets', async (t) => {
   const to = readConfig({BACKEND_URL: 'http://127.0.0.1:1'}).backendOf('test.Kinds')
   const call = callOf(new TestLife(), to, one!, () => [], {timeout: -1})
   const header = new Metadata()
   header.set('content-type', 'application/grpc')
   for (const code of ['NOT_FOUND', 'UNKNOWN', 'UNAVAILABLE', 'RESOURCE_EXHAUSTED'] as const) {
-    t.is(endOf({code: codes[code], details: 'In its words', metadata: header}, call).message, 'In its words')
+    const fault = await endOf({code: codes[code], details: 'In its words', metadata: header}, call)
+    t.is(fault.message, 'In its words')
   }
 })
 

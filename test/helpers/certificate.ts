@@ -6,18 +6,32 @@ export interface Certificate {
   readonly cert: string
 }
 
+const day = 86_400_000
+
+export interface CertificateOptions {
+  /** When it begins and ends to be valid, in days from now; a day ago and a day ahead unless given. */
+  readonly valid?: readonly [from: number, until: number]
+  /** Who signs it; left out, its own key does. */
+  readonly authority?: Certificate & {readonly name: string}
+}
+
 /** A new key, and a certificate for `names` (DNS names, or the four numbers of an address) that it signed itself. */
 export function certificateFor(...names: readonly string[]): Certificate {
+  return certificateOf(names)
+}
+
+/** The same, valid at other times or signed by somebody else. */
+export function certificateOf(names: readonly string[], options: CertificateOptions = {}): Certificate {
+  const {valid: [from, until] = [-1, 1], authority} = options
   const {publicKey, privateKey} = generateKeyPairSync('ec', {namedCurve: 'P-256'})
-  const name = sequence(set(sequence(oid('550403'), der(0x0c, Buffer.from(names[0]!)))))
+  const name = nameOf(names[0]!)
   const algorithm = sequence(oid('2a8648ce3d040302'))
-  const day = 86_400_000
   const about = sequence(
     der(0xa0, der(0x02, Buffer.from([2]))),
     der(0x02, Buffer.from([1])),
     algorithm,
-    name,
-    sequence(time(Date.now() - day), time(Date.now() + day)),
+    authority ? nameOf(authority.name) : name,
+    sequence(time(Date.now() + from * day), time(Date.now() + until * day)),
     name,
     publicKey.export({type: 'spki', format: 'der'}),
     der(
@@ -28,7 +42,7 @@ export function certificateFor(...names: readonly string[]): Certificate {
       ),
     ),
   )
-  const signature = sign('sha256', about, privateKey)
+  const signature = sign('sha256', about, authority?.key ?? privateKey)
   const bytes = sequence(about, algorithm, der(0x03, Buffer.concat([Buffer.from([0]), signature])))
   return {
     key: privateKey.export({type: 'pkcs8', format: 'pem'}).toString(),
@@ -37,6 +51,10 @@ export function certificateFor(...names: readonly string[]): Certificate {
       .match(/.{1,64}/g)!
       .join('\n')}\n-----END CERTIFICATE-----\n`,
   }
+}
+
+function nameOf(commonName: string): Buffer {
+  return sequence(set(sequence(oid('550403'), der(0x0c, Buffer.from(commonName)))))
 }
 
 const yes = der(0x01, Buffer.from([0xff]))

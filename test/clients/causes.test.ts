@@ -1,0 +1,204 @@
+import {once} from 'node:events'
+import {createServer as createHttp1} from 'node:http'
+import {createServer as createHttp2, createSecureServer} from 'node:http2'
+import {createServer as createHttps} from 'node:https'
+import {type AddressInfo, createServer, type Server, type Socket} from 'node:net'
+import {createServer as createTls, getCACertificates, setDefaultCACertificates, type TLSSocket} from 'node:tls'
+import test, {type ExecutionContext} from 'ava'
+import {certificateFor, certificateOf} from '../helpers/certificate.ts'
+import {runningTimers} from '../helpers/timers.ts'
+import {startChild} from '../http/child.ts'
+import {faultOf, reasonOf, TestLife} from './life.ts'
+
+process.env.LOG_LEVEL = 'silent'
+// It would take the place of what Node trusts.
+delete process.env.GRPC_DEFAULT_SSL_ROOTS_FILE_PATH
+const {readConfig} = await import('../../src/core/config.ts')
+const {closeChannels} = await import('../../src/clients/channels.ts')
+const {servingStatus} = await import('../../src/clients/health.ts')
+const {adviceFor} = await import('../../src/clients/causes.ts')
+const {openCalls} = await import('../../src/clients/calls.ts')
+type CauseName = import('../../src/clients/causes.ts').CauseName
+
+const ours = certificateFor('localhost')
+const other = certificateFor('other.example')
+const expired = certificateOf(['localhost'], {valid: [-2, -1]})
+const early = certificateOf(['localhost'], {valid: [1, 2]})
+const authority = {name: 'nobody.example', ...certificateFor('nobody.example')}
+const foreign = certificateOf(['localhost'], {authority})
+setDefaultCACertificates([...getCACertificates(), ours.cert, other.cert, expired.cert, early.cert])
+
+let life: TestLife
+test.beforeEach(() => {
+  life = new TestLife()
+})
+test.afterEach.always(async (t) => {
+  await life.quiet(t)
+  closeChannels()
+  t.deepEqual({calls: openCalls(), timers: runningTimers()}, {calls: 0, timers: []})
+})
+
+/** The port of `server`, which is closed with the test. */
+async function listening(t: ExecutionContext, server: Server): Promise<number> {
+  const sockets = new Set<Socket>()
+  const watch = (socket: Socket) => sockets.add(socket.on('error', () => {}))
+  server
+    .on('connection', watch)
+    .on('secureConnection', watch)
+    .on('tlsClientError', () => {})
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(async () => {
+    for (const socket of sockets) socket.destroy()
+    await new Promise((resolve) => server.close(resolve))
+  })
+  return (server.address() as AddressInfo).port
+}
+
+function backendAt(url: string) {
+  return readConfig({BACKEND_URL: url, BACKEND_AUDIENCE: 'none'}).backendOf('any')
+}
+
+const page = 'HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n'
+const settings = Buffer.from([0, 0, 0, 4, 0, 0, 0, 0, 0])
+
+/** A TCP server that answers what a client says first, and ends each connection then. */
+function answering(answer: (hello: string) => string | Uint8Array | undefined): Server {
+  return createServer((socket) => socket.once('data', (hello) => reply(socket, answer(hello.toString('latin1')))))
+}
+
+function reply(socket: Socket | TLSSocket, answer: string | Uint8Array | undefined): void {
+  if (answer) socket.end(answer)
+  else socket.destroy()
+}
+
+/** A server of TLS that has never heard of ALPN, and of HTTP/1 over it. */
+function withoutAlpn(answer: (hello: string) => string | undefined): Server {
+  return createTls(ours, (socket) => {
+    socket.once('data', (hello) => reply(socket, answer(hello.toString('latin1'))))
+  })
+}
+
+const cases: [scheme: 'http' | 'https', title: string, server: () => Server, cause: CauseName][] = [
+  ['http', 'a port with gRPC over TLS', () => createSecureServer(ours), 'TLS_PORT'],
+  ['http', 'a port with HTTP/1 over TLS', () => createHttps(ours), 'TLS_PORT'],
+  ['http', 'a port with TLS that requires a certificate', () => createTls({...ours, requestCert: true}), 'TLS_PORT'],
+  ['https', 'a port with HTTP/2 in the clear', () => createHttp2(), 'PLAINTEXT_PORT'],
+  ['https', 'a port with HTTP/1 in the clear', () => createHttp1((_, answer) => answer.end()), 'PLAINTEXT_PORT'],
+  [
+    'https',
+    'a port with HTTP/2 in the clear that hangs up on all else',
+    () => answering((hello) => (hello.startsWith('PRI ') ? settings : undefined)),
+    'PLAINTEXT_PORT',
+  ],
+  [
+    'https',
+    'a certificate that signed itself',
+    () => createSecureServer(certificateFor('localhost')),
+    'UNKNOWN_AUTHORITY',
+  ],
+  ['https', 'a certificate of an unknown authority', () => createSecureServer(foreign), 'UNKNOWN_AUTHORITY'],
+  ['https', 'a certificate that has expired', () => createSecureServer(expired), 'CERTIFICATE_EXPIRED'],
+  ['https', 'a certificate of tomorrow', () => createSecureServer(early), 'CERTIFICATE_NOT_YET_VALID'],
+  ['https', 'a certificate for another name', () => createSecureServer(other), 'CERTIFICATE_NAME'],
+  ['https', 'HTTP/1 only, by ALPN', () => createHttps(ours), 'HTTP1_ONLY'],
+  ['https', 'HTTP/1 only, without ALPN', () => withoutAlpn(() => page), 'HTTP1_ONLY'],
+  [
+    'https',
+    'HTTP/1 only, that hangs up on all else',
+    () => withoutAlpn((hello) => (hello.startsWith('OPTIONS ') ? page : undefined)),
+    'HTTP1_ONLY',
+  ],
+  ['http', 'HTTP/1 only', () => createHttp1((_, answer) => answer.end()), 'HTTP1_ONLY'],
+  [
+    'http',
+    'HTTP/1 only, that hangs up on all else',
+    () => answering((hello) => (hello.startsWith('OPTIONS ') ? page : undefined)),
+    'HTTP1_ONLY',
+  ],
+  [
+    'https',
+    'TLS that requires a client certificate',
+    () => createSecureServer({...ours, requestCert: true, rejectUnauthorized: true}),
+    'CLIENT_CERTIFICATE',
+  ],
+  [
+    'https',
+    'TLS of long ago',
+    () => createSecureServer({...ours, minVersion: 'TLSv1', maxVersion: 'TLSv1.1', ciphers: 'ALL@SECLEVEL=0'}),
+    'TLS_VERSION',
+  ],
+  ['http', 'another protocol', () => createServer((socket) => socket.write('SSH-2.0-OpenSSH_9.9\r\n')), 'NOT_HTTP2'],
+  ['http', 'a server that closes each connection', () => createServer((socket) => socket.destroy()), 'CLOSED'],
+  ['https', 'a server that closes each connection', () => createServer((socket) => socket.destroy()), 'CLOSED'],
+]
+
+for (const [scheme, title, create, cause] of cases) {
+  test.serial(`${scheme} and ${title}: 503 as ever, and the log says ${cause}`, async (t) => {
+    const backend = backendAt(`${scheme}://localhost:${await listening(t, create())}`)
+    const fault = await faultOf(t, servingStatus(life, backend, 10_000))
+    t.like(fault, {
+      code: 'UNAVAILABLE',
+      http: 503,
+      message: 'The backend of grpc.health.v1.Health.Check cannot be reached',
+    })
+    t.is(reasonOf(fault), 'BACKEND_UNAVAILABLE')
+    t.is(fault.hint, adviceFor(cause, backend), String(fault.cause))
+    t.notRegex(JSON.stringify(fault), /localhost|TLS|HTTP|certificate/)
+  })
+}
+
+for (const [url, cause] of [
+  ['http://127.0.0.1:1', 'CONNECTION_REFUSED'],
+  ['https://localhost:1', 'CONNECTION_REFUSED'],
+  ['https://nobody.invalid', 'NO_SUCH_HOST'],
+] as const) {
+  test.serial(`${url}: 503 as ever, and the log says ${cause}`, async (t) => {
+    const backend = backendAt(url)
+    const fault = await faultOf(t, servingStatus(life, backend, 10_000))
+    t.is(fault.http, 503)
+    t.is(fault.hint, adviceFor(cause, backend), String(fault.cause))
+  })
+}
+
+test.serial('however many calls fail at a port, it is asked once what it speaks', async (t) => {
+  const hellos: string[] = []
+  const server = answering((hello) => void hellos.push(hello.slice(0, 7)))
+  const backend = backendAt(`http://localhost:${await listening(t, server)}`)
+  for (let round = 0; round < 3; round++) {
+    const faults = await Promise.all(Array.from({length: 20}, () => faultOf(t, servingStatus(life, backend, 10_000))))
+    t.deepEqual(new Set(faults.map(({hint}) => hint)), new Set([adviceFor('CLOSED', backend)]))
+  }
+  t.is(hellos.filter((hello) => hello === 'OPTIONS').length, 1)
+})
+
+test.serial('a caller who hangs up while the port is asked is let go, and the next one asks again', async (t) => {
+  const asked = Promise.withResolvers<void>()
+  let sayNothing = true
+  const server = createServer((socket) => {
+    socket.once('data', (hello) => {
+      // TLS is asked for, and the answer does not come.
+      if (!sayNothing || hello[0] !== 0x16) socket.destroy()
+      else asked.resolve()
+    })
+  })
+  const backend = backendAt(`http://localhost:${await listening(t, server)}`)
+  const failed = faultOf(t, servingStatus(life, backend, 10_000))
+  await asked.promise
+  const reason = life.hangUp()
+  t.is(await failed, reason)
+  await life.quiet(t)
+  sayNothing = false
+  life = new TestLife()
+  t.is((await faultOf(t, servingStatus(life, backend, 10_000))).hint, adviceFor('CLOSED', backend))
+})
+
+test('the record of a request has the cause and what to change, and its caller has neither', async (t) => {
+  const port = await listening(t, createSecureServer(ours))
+  await using child = await startChild('ping', {BACKEND_URL: `http://localhost:${port}`})
+  const answer = await fetch(`${child.url}/?message=hi`)
+  t.is(answer.status, 503)
+  t.notRegex(await answer.text(), /TLS|localhost/)
+  const record = JSON.parse(await child.out.match(/httpRequest/))
+  t.true(record.message.includes(`speaks TLS, and its URL says "http://": set the URL to "https://localhost:${port}"`))
+})
