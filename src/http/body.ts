@@ -1,13 +1,25 @@
-import type {IncomingHttpHeaders, IncomingMessage} from 'node:http'
+import type {IncomingHttpHeaders, IncomingMessage, ServerResponse} from 'node:http'
 import {Fault} from '../core/fault.ts'
 import {shortened} from '../core/shortened.ts'
 import {within} from '../core/waiting.ts'
+import type {Scope} from './scope.ts'
 
 /** What is read whole is at most this long unless a function says otherwise, in bytes. */
 const defaultLimit = 1024 * 1024
 
-/** The body's bytes as they arrive; reading stops when `signal` aborts, and what is not read is not buffered. */
-export async function* bodyOf(request: IncomingMessage, signal: AbortSignal): AsyncGenerator<Buffer> {
+/** How much of a body that nobody reads is read into nothing behind the answer, in bytes. */
+const mostDiscarded = 1024 * 1024
+
+/**
+ * The body's bytes as they arrive; reading stops when `signal` aborts, and what is not read is not buffered. `begins` is
+ * called before the first byte is read.
+ */
+export async function* bodyOf(
+  request: IncomingMessage,
+  signal: AbortSignal,
+  begins: () => void,
+): AsyncGenerator<Buffer> {
+  begins()
   // Leaving the loop must not destroy the request: its socket is the one that the answer goes out on.
   const pieces = request.iterator({destroyOnReturn: false}) as AsyncIterator<Buffer>
   for (;;) {
@@ -24,16 +36,19 @@ export function hasBody({'content-length': announced, 'transfer-encoding': codin
 }
 
 /**
- * The whole body of `request`.
+ * The whole body of a request.
  * @throws {Fault} 413 beyond `limit` bytes; 415 when it is compressed: inflating is not limited by what arrives
  */
-export async function wholeBody(request: IncomingMessage, signal: AbortSignal, limit = defaultLimit): Promise<Buffer> {
-  if (!hasBody(request.headers)) return Buffer.alloc(0)
-  refuseCompressed(request.headers)
-  if (Number(request.headers['content-length']) > limit) throw tooLong(limit)
+export async function wholeBody(
+  {headers, body}: Pick<Scope, 'headers' | 'body'>,
+  limit = defaultLimit,
+): Promise<Buffer> {
+  if (!hasBody(headers)) return Buffer.alloc(0)
+  refuseCompressed(headers)
+  if (Number(headers['content-length']) > limit) throw tooLong(limit)
   const pieces: Buffer[] = []
   let length = 0
-  for await (const piece of bodyOf(request, signal)) {
+  for await (const piece of body) {
     length += piece.length
     if (length > limit) throw tooLong(limit)
     pieces.push(piece)
@@ -41,11 +56,28 @@ export async function wholeBody(request: IncomingMessage, signal: AbortSignal, l
   return Buffer.concat(pieces, length)
 }
 
-/** Reads what is left of the body into nothing: until it has been read, the connection's next request is not heard. */
-export function discard(request: IncomingMessage): void {
+/**
+ * Reads what is left of the body into nothing, while the answer leaves: until it has been read, the connection's next
+ * request is not heard. Of a longer body no more is read than `mostDiscarded`: the connection ends with `response`.
+ */
+export function discard(request: IncomingMessage, response: ServerResponse): void {
   // A stream with such a listener, as a reader that left half-way leaves behind, does not flow.
   request.removeAllListeners('readable')
+  let left = mostDiscarded
+  const count = (piece: Buffer) => {
+    left -= piece.length
+    if (left >= 0) return
+    request.off('data', count).pause()
+    if (response.writableFinished) request.socket.destroySoon()
+    else response.once('finish', () => request.socket.destroySoon())
+  }
+  if (!request.complete) request.on('data', count)
   request.resume()
+}
+
+/** Whether so much of the body is announced that the connection will end rather than have it read into nothing. */
+export function isTooLongToDiscard({complete, headers}: IncomingMessage): boolean {
+  return !complete && Number(headers['content-length']) > mostDiscarded
 }
 
 /** @throws {Fault} 415 when the body is compressed */

@@ -1,6 +1,8 @@
 import type {IncomingMessage, ServerResponse} from 'node:http'
 import {Fault} from '../core/fault.ts'
 import {atMost, within} from '../core/waiting.ts'
+import {discard} from './body.ts'
+import {waitsToContinue} from './framing.ts'
 
 /** How long a caller has to take an answer that is written after its deadline, a failure's above all, in ms. */
 const leastToTake = 500
@@ -9,8 +11,11 @@ const leastToTake = 500
 export class Responder {
   /** Bytes of the body that were written. */
   bytes = 0
+  /** Whether the connection ends with this answer. */
+  isLast = false
   readonly #request: IncomingMessage
   readonly #response: ServerResponse
+  #continued = false
 
   constructor(request: IncomingMessage, response: ServerResponse) {
     this.#request = request
@@ -32,8 +37,15 @@ export class Responder {
     return this.#response.writableFinished
   }
 
+  /** Tells a caller that waits with its body to send it. */
+  goOn(): void {
+    if (this.#continued || this.begun || !waitsToContinue(this.#request)) return
+    this.#continued = true
+    this.#response.writeContinue()
+  }
+
   head(status: number, headers: Record<string, string | string[]>): void {
-    this.#response.writeHead(status, headers)
+    this.#response.writeHead(status, {...headers, ...(this.isLast && {connection: 'close'})})
   }
 
   /**
@@ -56,6 +68,8 @@ export class Responder {
   async end(deadline: number, body?: Uint8Array): Promise<void> {
     if (this.gone) return
     this.bytes += body?.byteLength ?? 0
+    // Before Node does so, which would read all of it.
+    discard(this.#request, this.#response)
     const left = this.#left((left) => this.#response.end(body, left))
     // Mostly the kernel takes all of it at once. One that waits in line behind another answer has yet to be asked for.
     if (this.#response.writableLength > 0) await this.#turn()

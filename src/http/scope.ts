@@ -5,9 +5,10 @@ import {Fault} from '../core/fault.ts'
 import {type Life, over} from '../core/life.ts'
 import {type Logger, log} from '../core/log.ts'
 import {atMost, latenessOf, within} from '../core/waiting.ts'
-import {bodyOf, discard, refuseCompressed, wholeBody} from './body.ts'
-import {runInContextOf} from './current-request.ts'
+import {bodyOf, isTooLongToDiscard, refuseCompressed, wholeBody} from './body.ts'
+import {answers, runInContextOf} from './current-request.ts'
 import {callerTimeout} from './deadline.ts'
+import {checkHead} from './framing.ts'
 import {inFlight, isStopping} from './in-flight.ts'
 import {normalPath} from './normal-path.ts'
 import {contentTypeOf, urlOf} from './original.ts'
@@ -66,9 +67,12 @@ const grace = 500
  * begun in the scope has ended before the response has.
  */
 export function serve(handler: Handler): (request: IncomingMessage, response: ServerResponse) => Promise<void> {
-  return (request, response) => {
+  return async (request, response) => {
+    // Behind the last answer of a connection: it cannot be answered, and so is not carried out.
+    if (!request.socket.writable) return
     const scope = new RequestScope(request, response)
-    return runInContextOf(scope, () => scope.run(handler))
+    answers(response, scope)
+    await runInContextOf(scope, () => scope.run(handler))
   }
 }
 
@@ -125,11 +129,11 @@ class RequestScope implements Scope {
   }
 
   get body(): AsyncIterable<Buffer> {
-    return bodyOf(this.#request, this.signal)
+    return bodyOf(this.#request, this.signal, () => this.#responder.goOn())
   }
 
   bytes(limit?: number): Promise<Buffer> {
-    return wholeBody(this.#request, this.signal, limit)
+    return wholeBody(this, limit)
   }
 
   refuseCompressed(): void {
@@ -160,6 +164,7 @@ class RequestScope implements Scope {
     try {
       this.#watch()
       handler.before?.(this)
+      this.#checkHead()
       this.#startClock()
       await this.#send(sendable(await this.#race(Promise.try(handler, this))))
     } catch (error) {
@@ -167,7 +172,6 @@ class RequestScope implements Scope {
       fault = await this.#fail(Fault.from(error)).catch((cause) => this.#fail(Fault.from(cause)))
     } finally {
       clearTimeout(this.#timer)
-      discard(this.#request)
       done.resolve()
       this.#report(fault ?? (this.#responder.done ? undefined : hungUp()))
     }
@@ -181,6 +185,13 @@ class RequestScope implements Scope {
     })
     if (this.#response.destroyed) this.#end.abort(hungUp())
     this.#response.on('error', () => {})
+  }
+
+  /** @throws {Fault} for what leaves open where the request ends, or may: the connection ends with the answer to it */
+  #checkHead(): void {
+    this.#responder.isLast = true
+    checkHead(this.#request)
+    this.#responder.isLast = false
   }
 
   #startClock(): void {
@@ -207,6 +218,7 @@ class RequestScope implements Scope {
   async #finish(reply: Reply, body: Uint8Array): Promise<void> {
     await this.#close(over)
     if (this.#responder.gone) return
+    this.#responder.isLast ||= isTooLongToDiscard(this.#request)
     this.#head(reply, isBodiless(reply) ? {} : {'content-length': String(body.byteLength)})
     await this.#responder.end(this.deadline, this.#sendsBody(reply) ? body : undefined)
   }
@@ -249,6 +261,7 @@ class RequestScope implements Scope {
 
   #head(reply: Reply, framing: Record<string, string> = {}): void {
     const headers = headersOf(reply)
+    this.#responder.isLast ||= isStopping()
     const vary = [this.also.vary, headers.vary].flat().filter((name) => name !== undefined)
     this.#responder.head(reply.status ?? 200, {
       ...this.also,
@@ -257,7 +270,6 @@ class RequestScope implements Scope {
       ...framing,
       'x-request-id': this.id,
       'x-content-type-options': 'nosniff',
-      ...(isStopping() && {connection: 'close'}),
     })
   }
 

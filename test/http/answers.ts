@@ -11,6 +11,7 @@ export function isFault(
   t.true(whole)
   t.is(status, http)
   t.is(headers.get('content-type'), 'application/json; charset=utf-8')
+  t.is(headers.get('x-content-type-options'), 'nosniff')
   t.regex(headers.get('x-request-id') ?? '', /^[\da-f-]{36}$/)
   t.deepEqual(Object.keys(json), ['error'])
   t.deepEqual(Object.keys(json.error), ['code', 'message', 'status', 'details'])

@@ -174,8 +174,9 @@ for (const [title, body] of [
 }
 
 test.serial('a failure that nobody reads is dropped as well', async (t) => {
-  const {url} = await app.serve(() => {
-    throw new Fault('NOT_FOUND', 'x'.repeat(large))
+  const {url} = await app.serve((scope) => {
+    scope.failure = () => json('x'.repeat(large), {status: 404})
+    throw new Fault('NOT_FOUND', 'No such thing')
   })
   const accepted = serverSocket()
   await using connection = await connectTo(url)

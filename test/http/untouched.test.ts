@@ -183,48 +183,6 @@ test.serial('a caller that waits to be told to send its body is told', async (t)
   t.is((await connection.response()).text, 'abc')
 })
 
-for (const [title, sent, status] of [
-  ['what is no HTTP', 'nonsense\n\n', 400],
-  ['a header that is none', 'GET / HTTP/1.1\nHost: test\nno header\n\n', 400],
-  ['headers without end', `GET / HTTP/1.1\nHost: test\nx: ${'x'.repeat(20_000)}\n\n`, 431],
-] as const) {
-  test.serial(`${title} is answered with ${status} in JSON, as first and as second request`, async (t) => {
-    const {url} = await app.serve(() => json({all: 'well'}))
-    for (const before of [0, 1]) {
-      await using connection = await connectTo(url)
-      if (before) connection.get('/')
-      if (before) await connection.response()
-      connection.send(sent)
-      const response = await connection.response()
-      t.is(response.status, status)
-      t.is(response.json.error.code, status)
-      t.is(response.json.error.details[0].reason, 'MALFORMED_REQUEST')
-      await connection.closed
-      t.is(connection.rest, '')
-    }
-  })
-}
-
-test.serial(
-  'what is no HTTP, behind a request whose answer has begun, cuts that answer and adds nothing to it',
-  async (t) => {
-    const {url} = await app.serve((scope) => ({
-      body: (async function* () {
-        yield '<1>'
-        await once(scope.signal, 'abort')
-      })(),
-    }))
-    await using connection = await connectTo(url)
-    connection.get('/')
-    await connection.until(/<1>/)
-    connection.get('/waits')
-    connection.send('nonsense\n\n')
-    const {text, whole} = await connection.response()
-    t.deepEqual({text, whole}, {text: '<1>', whole: false})
-    t.is(connection.rest, '')
-  },
-)
-
 test.serial('another server of the same process is left alone', async (t) => {
   const server = createServer(({url, headers}, response) => response.end(`${url} ${headers['content-type']}`))
   server.listen(0, '127.0.0.1')

@@ -1,0 +1,130 @@
+import {randomUUID} from 'node:crypto'
+import {type IncomingMessage, type Server, type ServerResponse, STATUS_CODES} from 'node:http'
+import type {Socket} from 'node:net'
+import type {Duplex} from 'node:stream'
+import {type Code, Fault} from '../core/fault.ts'
+import {log} from '../core/log.ts'
+import {failAnswerOf} from '../http/current-request.ts'
+import {endAfter, endGently} from './connections.ts'
+
+/** How much of what cannot be read is read on, in bytes, so that the end of the connection is seen. */
+const mostIgnored = 1024 * 1024
+
+/** What Node's parser, or its check of timeouts, says: with the bytes at hand and, of what is no HTTP, with a reason. */
+type Unreadable = NodeJS.ErrnoException & {readonly rawPacket?: Buffer; readonly reason?: string}
+
+const latest = new WeakMap<Duplex, ServerResponse>()
+/** Connections on which no further request can be read, and how many bytes are still ignored. */
+const unreadable = new WeakMap<Duplex, number>()
+
+/** Remembers that `response` is the last one of its connection so far. */
+export function isLatest(response: ServerResponse): void {
+  latest.set(response.req.socket, response)
+}
+
+/**
+ * Has `server` answer in our shape, and say in the log, what Node by itself answers with an empty body or not at all: what is
+ * no HTTP, CONNECT, and requests that it refuses by their headers. The latter reach the function: http/framing.ts refuses them.
+ */
+export function answerAll(server: Server): void {
+  Object.assign(server, {requireHostHeader: false})
+  // Node leaves out headers beyond the first thousand, without a word: their size is limited anyway.
+  server.maxHeadersCount = 0
+  const on = (request: IncomingMessage, response: ServerResponse) => server.emit('request', request, response)
+  server.on('checkContinue', on).on('checkExpectation', on)
+  server.on('clientError', onUnreadable)
+  server.on('connect', onConnect)
+}
+
+/**
+ * What is no HTTP ends the connection, once all requests before it have been answered: it was not theirs. A request whose
+ * body it is has this as its answer, if none has begun. What belongs to no request is answered at once.
+ */
+function onUnreadable(error: Unreadable, stream: Duplex): void {
+  const socket = stream as Socket
+  const last = latest.get(socket)
+  if (unreadable.has(socket) || !socket.writable) {
+    ignore(socket, error.rawPacket?.length ?? 0)
+    return
+  }
+  unreadable.set(socket, mostIgnored)
+  if (last && isUnderWay(last)) endBehind(last, error)
+  // The answer has left before all of the body has come that it belongs to: there is no second one.
+  else if (last && !last.req.complete) endGently(socket)
+  else answer(socket, faultOf(error))
+}
+
+/** Ends the connection when `last` and all before it have left. */
+function endBehind(last: ServerResponse, error: Unreadable): void {
+  const {req} = last
+  // No server of Node's tells a caller that has hung up from one that has nothing more to send.
+  if (req.socket.readableEnded) hangUp(last, error)
+  else {
+    if (!req.complete) failAnswerOf(last, faultOf(error))
+    endAfter(last)
+  }
+}
+
+/** A caller that ends in the middle of a body may still read what became of it, where that is the only request. */
+function hangUp(last: ServerResponse, error: Unreadable): void {
+  const {req} = last
+  if (req.complete || last.headersSent || !last.socket) req.socket.end()
+  else answer(req.socket, faultOf(error))
+}
+
+function isUnderWay(response: ServerResponse): boolean {
+  return !response.writableFinished && !response.destroyed
+}
+
+/** Bytes behind what could not be read, or behind the end that the connection has on our side. */
+function ignore(socket: Socket, bytes: number): void {
+  const left = (unreadable.get(socket) ?? mostIgnored) - bytes
+  unreadable.set(socket, left)
+  if (socket.readableEnded) socket.end()
+  else if (left < 0) socket.pause()
+}
+
+/** CONNECT is for proxies. Node has taken its listeners off the socket. */
+function onConnect(_request: IncomingMessage, stream: Duplex): void {
+  const socket = stream as Socket
+  const last = latest.get(socket)
+  socket.on('error', () => {}).resume()
+  if (last && isUnderWay(last)) endAfter(last)
+  else answer(socket, new Fault('UNIMPLEMENTED', 'CONNECT is not served: this is no proxy', {reason: 'NO_PROXY'}))
+}
+
+/** What Node says of a request that it cannot read, beside that it is malformed: the status and the text for it. */
+const others: Readonly<Record<string, readonly [number, Code, string]>> = {
+  HPE_HEADER_OVERFLOW: [431, 'INVALID_ARGUMENT', 'The headers are too long'],
+  HPE_CHUNK_EXTENSIONS_OVERFLOW: [413, 'INVALID_ARGUMENT', 'The extensions of the chunks are too long'],
+  HPE_PAUSED_H2_UPGRADE: [505, 'UNIMPLEMENTED', 'HTTP/2 is not served here: expected HTTP/1.1'],
+  ERR_HTTP_REQUEST_TIMEOUT: [408, 'DEADLINE_EXCEEDED', 'The request did not come in time'],
+}
+
+function faultOf(error: Unreadable): Fault {
+  const why = error.reason ? `: ${error.reason}` : ''
+  const [http, code, message] = others[error.code ?? ''] ?? [400, 'INVALID_ARGUMENT', `The request is not HTTP${why}`]
+  return new Fault(code, message, {http, reason: 'MALFORMED_REQUEST', cause: error})
+}
+
+/** The last words on `socket`, in the shape of every failure. */
+function answer(socket: Socket, fault: Fault): void {
+  const {http, message} = fault
+  const id = randomUUID()
+  const body = JSON.stringify(fault.toJSON())
+  const head = [
+    `HTTP/1.1 ${http} ${STATUS_CODES[http]}`,
+    'Content-Type: application/json; charset=utf-8',
+    `Content-Length: ${Buffer.byteLength(body)}`,
+    `Date: ${new Date().toUTCString()}`,
+    'Connection: close',
+    'X-Content-Type-Options: nosniff',
+    `X-Request-Id: ${id}`,
+  ]
+  log.warn(
+    {requestId: id, httpRequest: {status: http, remoteIp: socket.remoteAddress}, code: fault.code},
+    `${http} before a request was read: ${message}`,
+  )
+  socket.write(`${head.join('\r\n')}\r\n\r\n${body}`)
+  endGently(socket)
+}
