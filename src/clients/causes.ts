@@ -45,13 +45,13 @@ export const causes = {
       `use a name of the certificate in place of "${host}" in the URL ${url}, or have the server use a certificate for that name`,
   },
   UNKNOWN_AUTHORITY: {
-    says: /self.signed certificate|unable to (verify the first|get (local )?issuer) certificate|unknown ca\b/i,
+    says: /self.signed.cert|unable.to.(verify.(the.first|leaf)|get.(local.)?issuer|get.issuer.cert)|unknown ca\b/i,
     is: 'its certificate is signed by an authority that Node does not know',
     change: () =>
       "save the authority's certificate in a PEM file, and set NODE_EXTRA_CA_CERTS to its path before Node starts (GRPC_DEFAULT_SSL_ROOTS_FILE_PATH, where it is set, takes the place of all that Node trusts)",
   },
   CERTIFICATE_REVOKED: {
-    says: /certificate (is )?revoked/i,
+    says: /certificate (is )?revoked|CERT_REVOKED/i,
     is: 'its certificate is revoked',
     change: () => 'have the server use a new certificate',
   },

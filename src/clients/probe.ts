@@ -6,8 +6,11 @@ import type {Life} from '../core/life.ts'
 import {within} from '../core/waiting.ts'
 import {type CauseName, causeIn} from './causes.ts'
 
-/** Causes whose text is that of others too: only the port itself can tell. */
-const unclear: ReadonlySet<CauseName> = new Set(['NOT_HTTP2', 'CLOSED'])
+/**
+ * Causes whose text is that of others too: only the port itself can tell. Of a name with several addresses, grpc-js tells
+ * the error of the last one, where often nothing listens.
+ */
+const unclear: ReadonlySet<CauseName> = new Set(['NOT_HTTP2', 'CLOSED', 'CONNECTION_REFUSED'])
 
 /** How long a port has for each answer, in ms. */
 const patience = 500
@@ -27,7 +30,7 @@ export async function causeOf(text: string, backend: Backend, life: Life): Promi
   const now = Date.now()
   let probe = probed.get(backend.url)
   if (!probe || now - probe.since > kept) {
-    probe = {since: now, cause: life.track(wrongProtocol(backend, life.signal))}
+    probe = {since: now, cause: life.track(causeAt(backend, life.signal))}
     probed.set(backend.url, probe)
   }
   const {cause} = probe
@@ -40,25 +43,30 @@ export async function causeOf(text: string, backend: Backend, life: Life): Promi
 }
 
 /** What is wrong with a port that listens, found by speaking TLS, HTTP/2 and HTTP/1 to it; undefined when nothing is. */
-export async function wrongProtocol(backend: Backend, signal: AbortSignal): Promise<CauseName | undefined> {
+export async function causeAt(backend: Backend, signal: AbortSignal): Promise<CauseName | undefined> {
   const secure = await overTls(backend, signal)
-  if (secure) return backend.tls ? (secure === 'http/1' ? 'HTTP1_ONLY' : undefined) : 'TLS_PORT'
-  const plain = await inTheClear(backend, signal)
-  if (backend.tls) return plain && 'PLAINTEXT_PORT'
-  return plain === 'http/1' ? 'HTTP1_ONLY' : undefined
+  if (secure && !backend.tls) return 'TLS_PORT'
+  if (secure?.distrust) return causeIn(secure.distrust)
+  const {protocol} = secure ?? (await inTheClear(backend, signal))
+  if (backend.tls && !secure) return protocol && 'PLAINTEXT_PORT'
+  return protocol === 'http/1' ? 'HTTP1_ONLY' : undefined
 }
 
-type Protocol = 'h2' | 'http/1' | 'other'
+interface Answer {
+  readonly protocol: 'h2' | 'http/1' | undefined
+  /** Why its certificate is not believed. */
+  readonly distrust?: string
+}
 
 /** What is spoken over TLS; undefined where TLS is not. */
-async function overTls(backend: Backend, signal: AbortSignal): Promise<Protocol | undefined> {
+async function overTls(backend: Backend, signal: AbortSignal): Promise<Answer | undefined> {
   const {host, port} = placeOf(backend)
   const socket = connectTls({
     host,
     port,
     ...(!/^[\d.]+$|:/.test(host) && {servername: host}),
     ALPNProtocols: ['h2', 'http/1.1'],
-    // Nothing secret is sent, and what is wrong with the certificate is another question.
+    // What is wrong with the certificate is asked afterwards; nothing secret is sent.
     rejectUnauthorized: false,
   })
   const secured = new Promise<boolean>((resolve) => {
@@ -66,19 +74,19 @@ async function overTls(backend: Backend, signal: AbortSignal): Promise<Protocol 
   })
   const answer = firstBytes(socket, http1Request(backend), signal)
   if (!(await secured)) return undefined
-  if (socket.alpnProtocol === 'h2') {
-    socket.destroy()
-    return 'h2'
-  }
-  return isHttp1(await answer) ? 'http/1' : 'other'
+  const distrust = socket.authorized ? {} : {distrust: String(socket.authorizationError)}
+  const agreed = socket.alpnProtocol
+  if (agreed) socket.destroy()
+  if (agreed === 'h2') return {protocol: 'h2', ...distrust}
+  return {protocol: agreed || isHttp1(await answer) ? 'http/1' : undefined, ...distrust}
 }
 
-/** What is spoken without TLS; undefined where nothing is that we know. */
-async function inTheClear(backend: Backend, signal: AbortSignal): Promise<Protocol | undefined> {
+/** What is spoken without TLS. */
+async function inTheClear(backend: Backend, signal: AbortSignal): Promise<Answer> {
   const answer = await firstBytes(connect(placeOf(backend)), http2Preface, signal)
-  if (isHttp2(answer)) return 'h2'
-  if (isHttp1(answer)) return 'http/1'
-  return isHttp1(await firstBytes(connect(placeOf(backend)), http1Request(backend), signal)) ? 'http/1' : undefined
+  if (isHttp2(answer)) return {protocol: 'h2'}
+  const second = isHttp1(answer) ? answer : await firstBytes(connect(placeOf(backend)), http1Request(backend), signal)
+  return {protocol: isHttp1(second) ? 'http/1' : undefined}
 }
 
 function placeOf({address}: Backend): {host: string; port: number} {

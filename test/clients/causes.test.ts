@@ -16,6 +16,7 @@ delete process.env.GRPC_DEFAULT_SSL_ROOTS_FILE_PATH
 const {readConfig} = await import('../../src/core/config.ts')
 const {closeChannels} = await import('../../src/clients/channels.ts')
 const {servingStatus} = await import('../../src/clients/health.ts')
+const {causeAt} = await import('../../src/clients/probe.ts')
 const {adviceFor} = await import('../../src/clients/causes.ts')
 const {openCalls} = await import('../../src/clients/calls.ts')
 type CauseName = import('../../src/clients/causes.ts').CauseName
@@ -133,6 +134,8 @@ const cases: [scheme: 'http' | 'https', title: string, server: () => Server, cau
   ['https', 'a server that closes each connection', () => createServer((socket) => socket.destroy()), 'CLOSED'],
 ]
 
+const toldByGrpcAlone = new Set<CauseName>(['CLIENT_CERTIFICATE', 'TLS_VERSION', 'NOT_HTTP2', 'CLOSED'])
+
 for (const [scheme, title, create, cause] of cases) {
   test.serial(`${scheme} and ${title}: 503 as ever, and the log says ${cause}`, async (t) => {
     const backend = backendAt(`${scheme}://localhost:${await listening(t, create())}`)
@@ -145,6 +148,7 @@ for (const [scheme, title, create, cause] of cases) {
     t.is(reasonOf(fault), 'BACKEND_UNAVAILABLE')
     t.is(fault.hint, adviceFor(cause, backend), String(fault.cause))
     t.notRegex(JSON.stringify(fault), /localhost|TLS|HTTP|certificate/)
+    if (!toldByGrpcAlone.has(cause)) t.is(await causeAt(backend, life.signal), cause, 'the port alone tells it')
   })
 }
 
