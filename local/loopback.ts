@@ -1,3 +1,4 @@
+import {randomUUID} from 'node:crypto'
 import {subscribe, unsubscribe} from 'node:diagnostics_channel'
 import {once} from 'node:events'
 import {type IncomingMessage, Server, type ServerResponse} from 'node:http'
@@ -69,6 +70,7 @@ function refuse(host: string, answer: ServerResponse | Duplex): void {
     'content-type': 'application/json; charset=utf-8',
     'content-length': Buffer.byteLength(body),
     'x-content-type-options': 'nosniff',
+    'x-request-id': randomUUID(),
     connection: 'close',
   })
   answer.end(body)

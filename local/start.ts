@@ -18,6 +18,11 @@ const port = Number(process.env.PORT || 8080)
 if (!Number.isInteger(port) || port < 0 || port > 65535)
   fail(`PORT="${process.env.PORT}": expected a port, or 0 for any`)
 
+/** What a page that is developed on this machine may have for an origin. */
+const ownOrigins = ['localhost', '127.0.0.1', '[::1]']
+  .flatMap((host) => [`http://${host}:*`, `https://${host}:*`])
+  .join()
+
 let stack: Stack | undefined
 let functions: FunctionsProcess | undefined
 let stopping = false
@@ -28,7 +33,7 @@ endWithNpm(() => stop('SIGTERM'))
 try {
   stack = await startStack(process.env)
   const samples = stack.storage ? await putSamples(stack.storage) : []
-  const env = {...process.env, ...stack.env}
+  const env = {CORS_ORIGINS: ownOrigins, ...process.env, ...stack.env}
   functions = await startFunctions({target: 'app', port, env, output: 'inherit', loopback: true})
   announce(functions.url, stack, samples)
   if (await answering(functions.url)) console.log(`ready ${functions.url}`)

@@ -136,15 +136,10 @@ test('every unknown variable has a line, and other programs have theirs', (t) =>
 
 test('a list takes every separator that gcloud passes on', (t) => {
   for (const text of ['a,b', 'a, b', 'a b', ' a\tb ', 'a;b', 'a|b', 'a\nb', ',a,,b,']) {
-    const {uploadBuckets, corsOrigins, gateway} = readConfig({
-      UPLOAD_BUCKETS: text,
-      CORS_ORIGINS: text,
-      GATEWAY_SERVICES: text,
-    })
+    const {uploadBuckets, gateway} = readConfig({UPLOAD_BUCKETS: text, GATEWAY_SERVICES: text})
     t.deepEqual(
-      [[...uploadBuckets], [...corsOrigins], gateway.services],
+      [[...uploadBuckets], gateway.services],
       [
-        ['a', 'b'],
         ['a', 'b'],
         ['a', 'b'],
       ],
@@ -155,6 +150,34 @@ test('a list takes every separator that gcloud passes on', (t) => {
     message: 'UPLOAD_BUCKETS=" , ": expected names, separated by commas, semicolons, bars or spaces',
   })
 })
+
+for (const [text, ...expected] of [
+  ['*', '*'],
+  ['https://a.example', 'https://a.example'],
+  ['https://a.example, http://b.example:8080', 'https://a.example', 'http://b.example:8080'],
+  ['HTTPS://A.example:443', 'https://a.example'],
+  ['http://localhost:*;http://[::1]:*', 'http://localhost:*', 'http://[::1]:*'],
+  ['null|capacitor://localhost', 'null', 'capacitor://localhost'],
+] as const) {
+  test(`CORS_ORIGINS="${text}" is read as browsers write origins`, (t) => {
+    t.deepEqual([...readConfig({CORS_ORIGINS: text}).corsOrigins], expected)
+  })
+}
+
+for (const text of [
+  'a.example',
+  'https://a.example/',
+  'https://a.example/path',
+  'https://*.example',
+  'https://a.example:x',
+  'https://a@b.example',
+  'https://a.example b.example',
+]) {
+  test(`CORS_ORIGINS="${text}" is refused: no page has such an origin`, (t) => {
+    const {message} = t.throws(() => readConfig({CORS_ORIGINS: text}), {instanceOf: ConfigError})!
+    t.true(message.startsWith(`CORS_ORIGINS="${text}": expected origins such as "https://app.example"`))
+  })
+}
 
 test('a service without a URL is refused by the names of the variables that it could have', (t) => {
   const config = readConfig({BACKEND_URL_REPO: 'https://repo'})

@@ -111,6 +111,29 @@ test('npm start takes requests of this machine alone, and for this machine alone
   )
 })
 
+test('npm start lets pages of this machine call every function, and no others', async (t) => {
+  const started = npmRun(t, 'start', {PORT: '0'})
+  const url = (await started.line(/^ready /)).slice('ready '.length)
+  const preflight = async (path: string, origin: string) => {
+    const {headers} = await fetch(`${url}${path}`, {
+      method: 'OPTIONS',
+      headers: {origin, 'access-control-request-method': 'POST', 'access-control-request-headers': 'content-type'},
+    })
+    return [headers.get('access-control-allow-origin'), headers.get('access-control-allow-methods')]
+  }
+  for (const origin of ['http://localhost:5173', 'http://localhost', 'https://127.0.0.1:8443', 'http://[::1]:3000']) {
+    t.deepEqual(await preflight('/upload', origin), [origin, 'OPTIONS, POST'])
+    t.deepEqual(await preflight('/api/chat', origin), [origin, 'OPTIONS, POST'])
+  }
+  for (const origin of ['https://evil.example', 'http://localhost.evil.example', 'null']) {
+    t.deepEqual(await preflight('/upload', origin), [null, null])
+    const sent = await fetch(`${url}/ping`, {method: 'POST', headers: {origin}, body: '{}'})
+    t.is(sent.status, 403)
+  }
+  interrupt(started)
+  await started.exited
+})
+
 test("a developer's own credentials and proxy do not keep npm start from getting ready", async (t) => {
   const proxy = 'http://127.0.0.1:9'
   const started = npmRun(t, 'start', {

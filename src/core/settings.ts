@@ -93,6 +93,25 @@ const metadataKeys: Parser<readonly string[]> = {
   },
 }
 
+/** As a browser writes them in `Origin`, in lower case and without a path; `:*` stands for any port. */
+const origins: Parser<readonly string[]> = {
+  expected:
+    'origins such as "https://app.example" or "http://localhost:*", separated by commas, semicolons, bars or spaces; or "*"',
+  parse: (text) => {
+    const items = names.parse(text)?.map(originOf)
+    return items?.every((item) => item !== undefined) ? items : undefined
+  },
+}
+
+function originOf(text: string): string | undefined {
+  if (text === '*' || text === 'null') return text
+  const [, scheme, anyPort] = /^([a-z][a-z\d+.-]*):\/\/[^/?#@*]+?(:\*)?$/i.exec(text) ?? []
+  if (!scheme) return undefined
+  if (!/^https?$/i.test(scheme)) return text.toLowerCase()
+  const url = URL.parse(anyPort ? text.slice(0, -anyPort.length) : text)
+  return url ? `${url.origin}${anyPort ?? ''}` : undefined
+}
+
 function oneOf<const T extends string>(...values: readonly T[]): Parser<T> {
   const quoted = values.map((value) => `"${value}"`)
   return {
@@ -227,9 +246,10 @@ export const settings = {
     default: '1000',
   },
   CORS_ORIGINS: {
-    parser: names,
-    meaning: 'a [list](#lists) of the origins whose pages may call the gateway, or `*`',
-    unset: 'none',
+    parser: origins,
+    meaning:
+      'a [list](#lists) of the origins whose pages may call, `https://app.example` or with any port `http://localhost:*`; or `*`. Pages of others may read nothing, and send nothing but GET and HEAD',
+    unset: 'none; `npm start`: those of this machine',
   },
   EVENT_STREAM_PING_SECONDS: {
     parser: seconds(0.001, 3600),

@@ -14,7 +14,7 @@ leavePaths(Object.keys(routes))
 
 /** All functions behind one entry point: the gateway has every path that no other one has. */
 export const app: Handler = (scope) => functionAt(scope)(scope)
-app.before = (scope) => functionAt(scope).before?.(scope)
+app.choose = functionAt
 
 function functionAt({path}: Scope): Handler {
   return (Object.hasOwn(routes, path) ? routes[path] : undefined) ?? gateway

@@ -1,7 +1,6 @@
 import {healthOf} from '../clients/health.ts'
 import {type Backend, ConfigError, config} from '../core/config.ts'
 import {Fault} from '../core/fault.ts'
-import {only} from '../http/methods.ts'
 import {json} from '../http/reply.ts'
 import type {Handler, Scope} from '../http/scope.ts'
 
@@ -15,7 +14,6 @@ const patience = 4500
  * but does not say how it is makes the whole UNKNOWN, and fails nothing.
  */
 export const health: Handler = async (scope) => {
-  only(scope, 'GET')
   const backends = await Promise.all(config.backends.map((backend) => stateOf(scope, backend)))
   const failing = backends.filter(({status, note}) => status !== 'SERVING' && !note)
   if (failing.length === 0) return json({status: backends.some(({note}) => note) ? 'UNKNOWN' : 'SERVING', backends})
@@ -23,6 +21,7 @@ export const health: Handler = async (scope) => {
   scope.note({backends})
   return json({status: 'NOT_SERVING', backends, ...errorOf(why.join('; '))}, {status: 503})
 }
+health.methods = ['GET']
 
 interface State {
   readonly [field: string]: string

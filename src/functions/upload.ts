@@ -9,7 +9,6 @@ import {shortened} from '../core/shortened.ts'
 import {atMost} from '../core/waiting.ts'
 import {type UploadRequest, UploadRequestSchema} from '../gen/functions/upload_pb.js'
 import {type RepoCreateReply, RepoCreateReplySchema} from '../gen/repo_pb.js'
-import {only} from '../http/methods.ts'
 import {eventStream, message, ndjson, noMoreEvents, type Reply} from '../http/reply.ts'
 import type {Handler, Scope} from '../http/scope.ts'
 import {messageFromJson} from '../transcoding/json/message.ts'
@@ -32,7 +31,6 @@ const mostUnannounced = 1024 * 1024
  * Repo.CreateRepo. A body of any other type than JSON, with ?creatorId=…&name=…, is itself what is streamed.
  */
 export const upload: Handler = async (scope) => {
-  only(scope, 'POST')
   const shape = negotiate(scope.headers.accept, ['application/json', 'application/x-ndjson', 'text/event-stream'])
   if (shape === 'text/event-stream' && hadAllEvents(scope.headers['last-event-id'])) return noMoreEvents
   const {context, content} = isJob(scope) ? await fromStorage(scope) : await fromBody(scope)
@@ -42,6 +40,7 @@ export const upload: Handler = async (scope) => {
     ? message(RepoCreateReplySchema, await reply)
     : seen[shape](lines(reply, progress))
 }
+upload.methods = ['POST']
 
 const seen = {
   'application/x-ndjson': ndjson,

@@ -57,8 +57,9 @@ export function leavePaths(paths: readonly string[]): void {
 
 gateway.before = (scope) => {
   if (errors === 'status') scope.failure = (fault) => json(fault.toStatusJson(), failure(fault))
-  allowCors(scope, [])
 }
+// A rule can be bound to OPTIONS.
+gateway.answersOptions = true
 
 let document: Promise<string> | undefined
 

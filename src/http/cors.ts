@@ -14,7 +14,7 @@ export function allowCors(scope: Scope, methods: readonly string[]): void {
   if (config.corsOrigins.size === 0) return
   const any = config.corsOrigins.has('*')
   if (!any) scope.also.vary = 'origin'
-  if (!isAllowed(origin)) return
+  if (origin === undefined || !isAllowedOrigin(origin)) return
   scope.also['access-control-allow-origin'] = any ? '*' : origin
   scope.also['access-control-expose-headers'] = '*'
   if (!wanted || !isPreflight(scope)) return
@@ -25,9 +25,17 @@ export function allowCors(scope: Scope, methods: readonly string[]): void {
 
 /** Whether a browser asks what a page of a configured origin may do: allowCors() says that, and nobody else is asked. */
 export function isPreflight({method, headers}: Scope): boolean {
-  return method === 'OPTIONS' && Boolean(headers['access-control-request-method']) && isAllowed(headers.origin)
+  return (
+    method === 'OPTIONS' &&
+    Boolean(headers['access-control-request-method']) &&
+    Boolean(headers.origin) &&
+    isAllowedOrigin(headers.origin)
+  )
 }
 
-function isAllowed(origin: string | undefined): origin is string {
-  return Boolean(origin) && (config.corsOrigins.has('*') || config.corsOrigins.has(origin!))
+/** Whether pages of `origin` may call; undefined is allowed with all of them. */
+export function isAllowedOrigin(origin: string | undefined): boolean {
+  const {corsOrigins} = config
+  if (corsOrigins.has('*')) return true
+  return origin !== undefined && (corsOrigins.has(origin) || corsOrigins.has(origin.replace(/(:\d+)?$/, ':*')))
 }

@@ -1,16 +1,28 @@
 import {Fault} from '../core/fault.ts'
-import type {Scope} from './scope.ts'
+import {isPreflight} from './cors.ts'
+import type {Reply} from './reply.ts'
+import type {Handler, Scope} from './scope.ts'
+
+/** The methods that `handler` is called with and OPTIONS, sorted; empty when it is called with any. */
+export function methodsOf({methods}: Handler): readonly string[] {
+  if (!methods) return []
+  return [...new Set([...methods, ...(methods.includes('GET') ? ['HEAD'] : []), 'OPTIONS'])].sort()
+}
 
 /**
- * Lets a request through whose method is one of `methods`; HEAD wherever GET is.
+ * The answer to a request that `handler` need not see: a preflight, or OPTIONS; undefined when it is for `handler`.
  * @throws {Fault} 405 with Allow
  */
-export function only({method}: Scope, ...methods: string[]): void {
-  const allowed = methods.includes('GET') ? [...methods, 'HEAD'] : methods
-  if (allowed.includes(method)) return
-  throw new Fault('UNIMPLEMENTED', `Method ${method} is not allowed here`, {
+export function answerInstead(scope: Scope, handler: Handler): Reply | undefined {
+  if (handler.answersOptions) return undefined
+  if (isPreflight(scope)) return {status: 204}
+  const methods = methodsOf(handler)
+  if (scope.method !== 'OPTIONS' && (methods.length === 0 || methods.includes(scope.method))) return undefined
+  const headers = {allow: methods.join(', ')}
+  if (scope.method === 'OPTIONS') return methods.length === 0 ? undefined : {status: 204, headers}
+  throw new Fault('UNIMPLEMENTED', `Method ${scope.method} is not allowed here`, {
     http: 405,
     reason: 'METHOD_NOT_ALLOWED',
-    headers: {allow: allowed.join(', ')},
+    headers,
   })
 }

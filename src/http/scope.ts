@@ -6,10 +6,13 @@ import {type Life, over} from '../core/life.ts'
 import {type Logger, log} from '../core/log.ts'
 import {atMost, latenessOf, within} from '../core/waiting.ts'
 import {bodyOf, isTooLongToDiscard, refuseCompressed, wholeBody} from './body.ts'
+import {allowCors} from './cors.ts'
+import {refuseCrossSite} from './cross-site.ts'
 import {answers, runInContextOf} from './current-request.ts'
 import {callerTimeout} from './deadline.ts'
 import {checkHead} from './framing.ts'
 import {inFlight, isStopping} from './in-flight.ts'
+import {answerInstead, methodsOf} from './methods.ts'
 import {normalPath} from './normal-path.ts'
 import {contentTypeOf, urlOf} from './original.ts'
 import {requestRecord} from './record.ts'
@@ -51,6 +54,12 @@ export interface Handler {
   (scope: Scope): Promise<Reply> | Reply
   /** Called first: what it sets in the scope holds for every answer, also when the request gets no further. */
   before?: (scope: Scope) => void
+  /** The methods that it is called with, and HEAD wherever GET is: others are answered with 405. Any, unless given. */
+  methods?: readonly string[]
+  /** Whether it is called with OPTIONS as well, preflights among them: else they are answered for it. */
+  answersOptions?: boolean
+  /** Where it is only a choice of others: the one that `scope` is for, to be taken in its place. */
+  choose?: (scope: Scope) => Handler
 }
 
 /** What is kept of the function's own timeout, to answer 504 before the platform does, in ms. */
@@ -157,16 +166,20 @@ class RequestScope implements Scope {
     return true
   }
 
-  async run(handler: Handler): Promise<void> {
+  async run(given: Handler): Promise<void> {
     const done = Promise.withResolvers<void>()
     inFlight(this, done.promise)
     let fault: Fault | undefined
     try {
       this.#watch()
+      const handler = given.choose?.(this) ?? given
       handler.before?.(this)
+      allowCors(this, methodsOf(handler))
       this.#checkHead()
       this.#startClock()
-      await this.#send(sendable(await this.#race(Promise.try(handler, this))))
+      refuseCrossSite(this)
+      const instead = answerInstead(this, handler)
+      await this.#send(instead ?? sendable(await this.#race(Promise.try(handler, this))))
     } catch (error) {
       // What cannot be sent, because of a header of its own, is a failure of ours.
       fault = await this.#fail(Fault.from(error)).catch((cause) => this.#fail(Fault.from(cause)))

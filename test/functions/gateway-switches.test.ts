@@ -131,6 +131,14 @@ test.serial('CORS_ORIGINS=*: any page', async (t) => {
   const {headers} = await app.send('GET /whole', {headers: {origin: 'https://any.example'}})
   t.is(headers.get('access-control-allow-origin'), '*')
   t.false(headers.has('vary'))
+  for (const page of [
+    ['origin', 'https://any.example'],
+    ['origin', 'null'],
+    ['sec-fetch-site', 'cross-site'],
+  ] as const) {
+    const sent = await app.send('POST /one/a', {headers: Object.fromEntries([page])})
+    t.not(sent.status, 403)
+  }
 })
 
 test.serial('GATEWAY_ERRORS=status and CORS hold for what fails before the gateway is called', async (t) => {

@@ -79,7 +79,7 @@ for (const {title, path = '/', init, status, field} of [
 test.serial('another method is answered with 405 and Allow', async (t) => {
   const answer = await app.ask(t, '/', {method: 'DELETE'})
   t.is(answer.status, 405)
-  t.is(answer.headers.get('allow'), 'GET, POST, HEAD')
+  t.is(answer.headers.get('allow'), 'GET, HEAD, OPTIONS, POST')
 })
 
 test.serial('HEAD is answered as GET, without a body', async (t) => {

@@ -370,6 +370,6 @@ test.serial('what is not there is 404, and another method 405 with Allow, in the
   connection.send('PUT /ping HTTP/1.1\nHost: test\nContent-Length: 0\n\n')
   const refused = await connection.response()
   isFault(t, refused, 405, 'UNIMPLEMENTED')
-  t.is(refused.headers.get('allow'), 'GET, POST, HEAD')
+  t.is(refused.headers.get('allow'), 'GET, HEAD, OPTIONS, POST')
   t.is(refused.json.error.details[0].reason, 'METHOD_NOT_ALLOWED')
 })

@@ -1,0 +1,38 @@
+import {Fault} from '../core/fault.ts'
+import {shortened} from '../core/shortened.ts'
+import {isAllowedOrigin} from './cors.ts'
+import type {Scope} from './scope.ts'
+
+/** Methods that change nothing (RFC 9110 9.2.1): whoever may not read the answer gains nothing. */
+const safe: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS'])
+
+/**
+ * Refuses what a page of a foreign site has a browser send: forms and bodies without a type need no preflight, and carry
+ * whatever the browser's network or its cookies vouch for. Callers that are no browsers say neither header.
+ * @throws {Fault} 403
+ * @see https://www.w3.org/TR/fetch-metadata/
+ */
+export function refuseCrossSite({method, headers}: Scope): void {
+  if (safe.has(method) || !isCrossSite(headers)) return
+  const page = headers.origin === undefined ? 'another site' : `"${shortened(headers.origin)}"`
+  throw new Fault('PERMISSION_DENIED', `A page of ${page} may not send ${method} here`, {
+    reason: 'CROSS_SITE_REQUEST',
+    hint: 'CORS_ORIGINS lists the origins whose pages may',
+  })
+}
+
+function isCrossSite({origin, host, 'sec-fetch-site': site}: Scope['headers']): boolean {
+  if (isAllowedOrigin(origin)) return false
+  if (site === 'cross-site') return true
+  // Behind a proxy Host may be another name than the one that the page has: the browser knows better.
+  if (site === 'same-origin' || site === 'none') return false
+  return origin !== undefined && !isOwn(origin, host)
+}
+
+/** Whether `origin` is that of the host that is asked; TLS may have ended before us. */
+function isOwn(origin: string, host = ''): boolean {
+  const url = URL.parse(origin)
+  if (!url) return false
+  const port = url.port || (url.protocol === 'https:' ? '443' : '80')
+  return [url.host, `${url.hostname}:${port}`].includes(host.toLowerCase())
+}
