@@ -179,6 +179,54 @@ for (const text of [
   })
 }
 
+for (const [text, servers] of [
+  ['https://api.example.com', ['https://api.example.com']],
+  ['https://api.example.com/v1/, http://localhost:8080', ['https://api.example.com/v1', 'http://localhost:8080']],
+  ['/v1', ['/v1']],
+  ['', ['/']],
+  ['api.example.com', undefined],
+  ['ftp://api.example.com', undefined],
+  ['https://', undefined],
+  ['https://a b:c', undefined],
+  ['https://there?a=b', undefined],
+  ['//there', undefined],
+] as const) {
+  test(`OPENAPI_SERVERS="${text}" is ${servers?.join(' and ') ?? 'refused'}`, (t) => {
+    const set = () => readConfig({OPENAPI_SERVERS: text}).openApi.servers
+    if (servers) t.deepEqual(set(), servers)
+    else t.throws(set, {instanceOf: ConfigError, message: /^OPENAPI_SERVERS=".*": expected URLs such as /})
+  })
+}
+
+for (const [text, security] of [
+  ['', undefined],
+  ['none', []],
+  [
+    'bearer,header:x-api-key query:key;basic',
+    [
+      {type: 'http', scheme: 'bearer'},
+      {type: 'apiKey', in: 'header', name: 'x-api-key'},
+      {type: 'apiKey', in: 'query', name: 'key'},
+      {type: 'http', scheme: 'basic'},
+    ],
+  ],
+  [
+    'https://a.example/.well-known/openid-configuration',
+    [{type: 'openIdConnect', openIdConnectUrl: 'https://a.example/.well-known/openid-configuration'}],
+  ],
+] as const) {
+  test(`OPENAPI_SECURITY="${text}" is what the document says of it`, (t) => {
+    t.deepEqual(readConfig({OPENAPI_SECURITY: text}).openApi.security, security)
+  })
+}
+
+for (const text of ['oauth', 'bearer none', 'header:', 'header:a b', 'cookie:a', 'http://a.example/x', 'https://']) {
+  test(`OPENAPI_SECURITY="${text}" is refused`, (t) => {
+    const set = () => readConfig({OPENAPI_SECURITY: text})
+    t.throws(set, {instanceOf: ConfigError, message: /^OPENAPI_SECURITY=".*": expected "none", or some of "bearer", /})
+  })
+}
+
 test('a service without a URL is refused by the names of the variables that it could have', (t) => {
   const config = readConfig({BACKEND_URL_REPO: 'https://repo'})
   t.throws(() => config.backendOf('ping.PingService'), {

@@ -8,6 +8,7 @@ import {
   read,
   readAll,
   refuseUnknown,
+  type SecurityScheme,
   wrong,
 } from './settings.ts'
 
@@ -63,6 +64,7 @@ export interface Config {
   readonly gateway: GatewayConfig
   /** What the instance takes at once. */
   readonly limits: Limits
+  readonly openApi: OpenApiConfig
   /** The origins whose pages may call; `*` for all; none unless set. */
   readonly corsOrigins: ReadonlySet<string>
   /** The function that is deployed here. */
@@ -75,6 +77,15 @@ export interface Limits {
   readonly concurrentRequests: number
   /** Bytes of request bodies that are being received and decoded. */
   readonly decodingBytes: number
+}
+
+/** What /openapi.json says that no schema does. */
+export interface OpenApiConfig {
+  readonly title: string
+  readonly version: string
+  readonly servers: readonly string[]
+  /** Any one of them is enough; undefined: nothing is said, none at all: a caller need not prove anything. */
+  readonly security: readonly SecurityScheme[] | undefined
 }
 
 /** What the gateway serves, and how. */
@@ -153,6 +164,12 @@ export function readConfig(env: Env): Config {
     limits: {
       concurrentRequests: read(env, 'MAX_CONCURRENT_REQUESTS'),
       decodingBytes: decodingBytes(env),
+    },
+    openApi: {
+      title: read(env, 'OPENAPI_TITLE'),
+      version: read(env, 'OPENAPI_VERSION'),
+      servers: read(env, 'OPENAPI_SERVERS'),
+      security: read(env, 'OPENAPI_SECURITY'),
     },
     corsOrigins: new Set(read(env, 'CORS_ORIGINS')),
     target: targetOf(env),

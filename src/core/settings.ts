@@ -85,6 +85,43 @@ const names: Parser<readonly string[]> = {
   },
 }
 
+/** Without the slash at their ends, as paths begin with one. */
+const serverUrls: Parser<readonly string[]> = {
+  expected:
+    'URLs such as "https://api.example.com/v1", or paths such as "/v1", separated by commas, semicolons, bars or spaces',
+  parse: (text) => {
+    const urls = names.parse(text)
+    const isServer = (url: string) =>
+      /^(?:https?:\/\/[^/?#]|\/(?!\/))[^?#]*$/i.test(url) && URL.canParse(url, 'http://here')
+    return urls?.every(isServer) ? urls.map((url) => url.replace(/(?<=.)\/+$/, '')) : undefined
+  },
+}
+
+/** How a caller proves who it is, as a Security Scheme Object of OpenAPI 3.1. */
+export type SecurityScheme =
+  | {readonly type: 'http'; readonly scheme: 'bearer' | 'basic'}
+  | {readonly type: 'apiKey'; readonly in: 'header' | 'query'; readonly name: string}
+  | {readonly type: 'openIdConnect'; readonly openIdConnectUrl: string}
+
+const securitySchemes: Parser<readonly SecurityScheme[]> = {
+  expected:
+    '"none", or some of "bearer", "basic", "header:x-api-key", "query:key" and the URL of an OpenID Connect discovery document, separated by commas, semicolons, bars or spaces',
+  parse: (text) => {
+    if (text === 'none') return []
+    const schemes = names.parse(text)?.map(securityScheme)
+    return schemes?.every((scheme) => scheme !== undefined) ? schemes : undefined
+  },
+}
+
+function securityScheme(text: string): SecurityScheme | undefined {
+  if (text === 'bearer' || text === 'basic') return {type: 'http', scheme: text}
+  const [, place, name = ''] = /^(header|query):([\w.~-]+)$/.exec(text) ?? []
+  if (place === 'header' || place === 'query') return {type: 'apiKey', in: place, name}
+  return /^https:\/\/[^/]/i.test(text) && URL.canParse(text)
+    ? {type: 'openIdConnect', openIdConnectUrl: text}
+    : undefined
+}
+
 const metadataKeys: Parser<readonly string[]> = {
   expected: 'metadata keys such as "x-tenant", separated by commas, semicolons, bars or spaces',
   parse: (text) => {
@@ -244,6 +281,27 @@ export const settings = {
     meaning:
       'the most requests that the instance answers at once, health checks apart. Beyond: 429. Set it to what `--concurrency` is',
     default: '1000',
+  },
+  OPENAPI_TITLE: {
+    parser: text,
+    meaning: 'the title of `/openapi.json`',
+    default: 'gRPC services over HTTP',
+  },
+  OPENAPI_VERSION: {
+    parser: text,
+    meaning: 'the version of the API that `/openapi.json` describes',
+    default: '1',
+  },
+  OPENAPI_SERVERS: {
+    parser: serverUrls,
+    meaning: 'a [list](#lists) of the URLs that the API has, as `/openapi.json` says: `https://api.example.com`',
+    default: '/',
+  },
+  OPENAPI_SECURITY: {
+    parser: securitySchemes,
+    meaning:
+      'a [list](#lists) of how callers prove who they are, as `/openapi.json` says, each alone enough: `bearer` (a token in `Authorization`), `basic`, `header:x-api-key`, `query:key`, the URL of an OpenID Connect discovery document; `none`: not at all. It is for readers: nothing is checked by it',
+    unset: 'nothing is said of it',
   },
   CORS_ORIGINS: {
     parser: origins,

@@ -27,7 +27,7 @@ import {exposure} from './exposure.ts'
 import {metadataOptions} from './metadata.ts'
 import {documentPath, loadTranscoder, refuseRulesAt, refuseUnknownBackends} from './schema.ts'
 
-const {errors, eventStreamPing, messageTimeout, maxBodyBytes, maxBodyValues} = config.gateway
+const {errors, ignoreUnknown, eventStreamPing, messageTimeout, maxBodyBytes, maxBodyValues} = config.gateway
 const formLimits = {maxBytes: maxBodyBytes, maxParts: maxBodyValues}
 const fromCaller = metadataOptions(config.gateway)
 const transcoder = loadTranscoder(config.gateway)
@@ -86,7 +86,7 @@ function withDocument({method, path}: Scope, unrouted: Unrouted): Unrouted {
 /** OpenAPI 3.1, from the table that requests are routed by; made when first asked for. */
 async function describe(): Promise<string> {
   const {openApi} = await import('../transcoding/openapi/openapi.ts')
-  return JSON.stringify(openApi({...transcoder, title: 'gRPC services over HTTP', version: '1', errors}))
+  return JSON.stringify(openApi({...transcoder, ...config.openApi, errors, ignoreUnknown}))
 }
 
 /** One answer: of a unary call, or of a client stream. */

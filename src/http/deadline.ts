@@ -26,13 +26,17 @@ function grpcTimeout(header: string | string[] | undefined): number {
   return Number(match[1]) * units[match[2] as keyof typeof units]
 }
 
+/** As JSON has it, and so every client: what /openapi.json says is a number from 0 on. */
+const number = /^-?\d+(?:\.\d+)?(?:e[+-]?\d+)?$/i
+
 function serverTimeout(header: string | string[] | undefined): number {
   if (header === undefined) return Number.POSITIVE_INFINITY
-  if (!/^\d{1,9}(\.\d{1,9})?$/.test(String(header))) {
+  const seconds = number.test(String(header)) ? Number(header) : Number.NaN
+  if (!(seconds >= 0)) {
     throw Fault.invalid(
       'x-server-timeout',
       `Header x-server-timeout is "${shortened(String(header))}": expected seconds, such as "2.5"`,
     )
   }
-  return Number(header) * 1000
+  return seconds * 1000
 }

@@ -1,6 +1,7 @@
 import {create} from '@bufbuild/protobuf'
 import {anyPack} from '@bufbuild/protobuf/wkt'
 import {status} from '@grpc/grpc-js'
+import {Validator} from '@seriousme/openapi-schema-validator'
 import test from 'ava'
 import {StatusError} from '../../local/grpc/status-error.ts'
 import {streamTypes} from '../../src/transcoding/media.ts'
@@ -18,6 +19,10 @@ test.before(async () => {
       CORS_ORIGINS: '*',
       GATEWAY_UPDATE_MASK: 'off',
       GATEWAY_METADATA: 'X-Tenant; x-key-bin',
+      OPENAPI_TITLE: 'A shop, over HTTP',
+      OPENAPI_VERSION: '2.1-beta',
+      OPENAPI_SERVERS: 'https://api.example.com/v2/; /v2',
+      OPENAPI_SECURITY: 'bearer, header:x-api-key',
     },
   })
 })
@@ -91,6 +96,18 @@ test.serial('GATEWAY_IGNORE_UNKNOWN=true: unknown JSON fields and query paramete
   for (const line of ['GET /whole?color=BLUE', 'GET /whole?name=a&name=b', 'GET /whole?name.x=a']) {
     t.is((await app.send(line)).status, 400, line)
   }
+})
+
+test.serial('/openapi.json says what is configured', async (t) => {
+  const {status, json: document} = await app.send('GET /openapi.json')
+  t.is(status, 200)
+  t.like(document.info, {title: 'A shop, over HTTP', version: '2.1-beta'})
+  t.deepEqual(document.servers, [{url: 'https://api.example.com/v2'}, {url: '/v2'}])
+  t.deepEqual(document.security, [{bearer: []}, {apiKey: []}])
+  t.deepEqual(document.components.securitySchemes.apiKey, {type: 'apiKey', in: 'header', name: 'x-api-key'})
+  t.deepEqual(document.components.schemas['error-response'].required, ['code', 'message'])
+  t.false('additionalProperties' in document.components.schemas['every.Every'])
+  t.deepEqual(await new Validator().validate(document), {valid: true})
 })
 
 test.serial('GATEWAY_DEFAULT_BINDINGS=false: methods without a rule are not served', async (t) => {

@@ -19,6 +19,15 @@ test.serial('GET /openapi.json is OpenAPI 3.1, as a validator has it', async (t)
   t.true(valid, JSON.stringify(errors))
 })
 
+test.serial('what it says of the whole is the default, and requests are closed to unknown fields', async (t) => {
+  const {json} = await app.ask(t, '/openapi.json')
+  t.like(json.info, {title: 'gRPC services over HTTP', version: '1'})
+  t.deepEqual(json.servers, [{url: '/'}])
+  t.false('security' in json)
+  t.truthy(json.paths['/api/person/{name}/{age}/{body_name}'])
+  t.false(json.components.schemas['person.PersonReq'].additionalProperties)
+})
+
 for (const [method, status] of [
   ['HEAD', 200],
   ['OPTIONS', 204],

@@ -32,6 +32,15 @@ for (const header of ['x-server-timeout: 0.05', 'grpc-timeout: 50m']) {
   })
 }
 
+for (const seconds of ['0', '-0.0', '5e-324', '0.00000000000001']) {
+  test.serial(`a request may have as little as ${seconds} s`, async (t) => {
+    const {url} = await app.serve(held().handler)
+    await using connection = await connectTo(url)
+    connection.get('/', `x-server-timeout: ${seconds}`)
+    isFault(t, await connection.response(), 504, 'DEADLINE_EXCEEDED')
+  })
+}
+
 test.serial('a body that never gives its first piece is answered with 504', async (t) => {
   const left = Promise.withResolvers<void>()
   const {url} = await app.serve((scope) => ({
@@ -84,7 +93,10 @@ for (const [name, value] of [
   ['x-server-timeout', ''],
   ['x-server-timeout', 'soon'],
   ['x-server-timeout', '-1'],
-  ['x-server-timeout', '1e3'],
+  ['x-server-timeout', '-1e-9'],
+  ['x-server-timeout', '0x10'],
+  ['x-server-timeout', '1.'],
+  ['x-server-timeout', '1, 2'],
   ['x-server-timeout', 'Infinity'],
 ] as const) {
   test.serial(`${name}: "${value}" is answered with 400 that names it, before the function is called`, async (t) => {
@@ -101,6 +113,12 @@ for (const [name, value] of [
 for (const [headers, seconds] of [
   [[], 299],
   [['x-server-timeout: 3600'], 299],
+  [['x-server-timeout: 1e2'], 100],
+  [['x-server-timeout: 12345.678e-3'], 12.345678],
+  [['x-server-timeout: 7.12345678901234567890'], 7.123456789012345],
+  [['x-server-timeout: 10000000000000000000000'], 299],
+  [['x-server-timeout: 1.7976931348623157e+308'], 299],
+  [['x-server-timeout: 1E999'], 299],
   [['grpc-timeout: 99999999H'], 299],
   [['x-server-timeout: 10', 'grpc-timeout: 5S'], 5],
   [['x-server-timeout: 2.5', 'grpc-timeout: 5S'], 2.5],

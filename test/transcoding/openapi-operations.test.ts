@@ -1,8 +1,9 @@
+import {Ajv2020} from 'ajv/dist/2020.js'
 import test from 'ava'
-import type {Operation, Schema} from '../../src/transcoding/openapi/document.ts'
+import type {OpenApiDocument, Operation, Schema} from '../../src/transcoding/openapi/document.ts'
 import {openApi} from '../../src/transcoding/openapi/openapi.ts'
 import {operationsOf} from './sample-request.ts'
-import {type RuleInit, transcode} from './schema.ts'
+import {decode, type RuleInit, transcode} from './schema.ts'
 
 /** The operations that rules come to, by HTTP method and path. */
 function operations(rules: RuleInit[]): Map<string, Operation> {
@@ -11,7 +12,7 @@ function operations(rules: RuleInit[]): Map<string, Operation> {
 }
 
 const ref = (name: string) => ({$ref: `#/components/schemas/${name}`})
-const int64 = {type: 'string', format: 'int64', pattern: '^-?[0-9]{1,19}$', examples: ['1']}
+const int64 = ref('int-64')
 
 test('a segment of a variable says which, `**` that it takes slashes, a literal capture what it sets', (t) => {
   const found = operations([{get: '/v1/{name=shelves/*/books/**}/{renamed=end}:go'}])
@@ -21,6 +22,27 @@ test('a segment of a variable says which, `**` that it takes slashes, a literal 
   t.regex(books?.description ?? '', /slashes are sent as they are/)
   t.true(books?.['x-multi-segment'])
   t.is(operation?.description, 'The path sets `renamed` to "end".')
+})
+
+test('a path parameter has a name without dots, and says which field it sets', (t) => {
+  const found = operations([
+    {get: '/v1/{child.name}/{choice_child.child.age}'},
+    {put: '/v1/{name}/{child.child.name}', body: '*'},
+    {get: '/v2/{name=2.b/*/c%3Ad/*}'},
+  ])
+  const fields = (place: string) => found.get(place)?.parameters?.map((each) => [each.name, each['x-grpc-field']])
+  t.deepEqual(fields('GET /v1/{child_name}/{choice_child_child_age}')?.slice(0, 2), [
+    ['child_name', 'child.name'],
+    ['choice_child_child_age', 'choice_child.child.age'],
+  ])
+  t.deepEqual(fields('PUT /v1/{child_name}/{choice_child_child_age}'), [
+    ['child_name', 'name'],
+    ['choice_child_child_age', 'child.child.name'],
+  ])
+  t.deepEqual(fields('GET /v2/2.b/{_2_bId}/c%3Ad/{c_dId}')?.slice(0, 2), [
+    ['_2_bId', 'name'],
+    ['c_dId', 'name'],
+  ])
 })
 
 /** Names of the query parameters that a rule leaves. */
@@ -74,24 +96,108 @@ test('query parameters say what they are', (t) => {
   t.regex(named('choiceLong')?.description ?? '', /At most one member of `choice` may be set/)
 })
 
+/** All schemas that a schema refers to, itself among them. */
+function* schemasIn(value: unknown, document: OpenApiDocument, seen = new Set<string>()): Generator<Schema> {
+  if (typeof value !== 'object' || value === null) return
+  yield value
+  for (const [key, inner] of Object.entries(value)) {
+    if (key !== '$ref') yield* schemasIn(inner, document, seen)
+    else if (!seen.has(inner)) {
+      seen.add(inner)
+      yield* schemasIn(document.components.schemas[inner.replace('#/components/schemas/', '')], document, seen)
+    }
+  }
+}
+
+const bodied: RuleInit[] = [
+  {post: '/whole', body: '*'},
+  {post: '/less/{name}/{child.name}', body: '*'},
+  {post: '/field/{choice_text}', body: 'child'},
+  {post: '/list', body: 'children'},
+  {post: '/map', body: 'child_map'},
+  {post: '/old', body: '*', input: 'every.Old', output: 'every.Modern'},
+  {post: '/empty', body: 'empty'},
+]
+
+/** Objects that are those of a message, by their properties. */
+const objectsIn = (content: unknown, document: OpenApiDocument) =>
+  [...schemasIn(content, document)].filter(({type, properties}) => type === 'object' && !properties?.['@type'])
+
+for (const ignoreUnknown of [false, true]) {
+  test(`requests are ${ignoreUnknown ? 'open' : 'closed'} to unknown fields, answers are open: GATEWAY_IGNORE_UNKNOWN=${ignoreUnknown}`, (t) => {
+    const document = openApi({...transcode(bodied), title: 'Test', version: '1', ignoreUnknown})
+    const all = operationsOf(document)
+    t.is(all.length, bodied.length)
+    for (const {path, operation} of all) {
+      for (const schema of objectsIn(operation.requestBody?.content, document)) {
+        // A map, a Struct and an Any may have any key.
+        if (!schema.properties) continue
+        t.is(schema.additionalProperties, ignoreUnknown ? undefined : false, `${path}: ${JSON.stringify(schema)}`)
+      }
+      for (const schema of objectsIn(operation.responses, document)) {
+        if (schema.description === 'An empty object.') continue
+        t.not(schema.additionalProperties, false, `${path}: ${JSON.stringify(schema)}`)
+      }
+    }
+    const both = Object.keys(document.components.schemas).filter((name) => name.endsWith('-Input'))
+    t.deepEqual(both, ignoreUnknown ? [] : ['every.Child-Input', 'every.Every-Input', 'google.api.HttpBody-Input'])
+    t.like(document.components.schemas['google.protobuf.Empty'], {
+      additionalProperties: ignoreUnknown ? undefined : false,
+    })
+  })
+}
+
+/** Forms, and whether their schema takes them. */
+const forms: [form: Record<string, string>, input: string, accepted: boolean][] = [
+  [{name: 'a', 'child.left': 'b'}, 'every.Every', true],
+  [{nope: 'a'}, 'every.Every', false],
+  [{'child.left': 'a', 'child.name': 'b'}, 'every.Every', true],
+  [{choiceText: 'a', choiceLong: '1'}, 'every.Every', false],
+  [{choiceText: 'a', 'choiceChild.name': 'b'}, 'every.Every', false],
+  [{'choiceChild.name': 'a', 'choiceChild.left': 'b'}, 'every.Every', true],
+  [{id: 'a'}, 'every.Old', true],
+  [{}, 'every.Old', false],
+]
+
+for (const [form, input, accepted] of forms) {
+  test(`a form ${JSON.stringify(form)} of ${input} is ${accepted ? '' : 'not '}accepted, as it is read`, (t) => {
+    const transcoder = transcode([{post: '/a', body: '*', input}])
+    const document = openApi({...transcoder, title: 'Test', version: '1'})
+    const content = document.paths['/a']?.post?.requestBody?.content ?? {}
+    const schema = content['application/x-www-form-urlencoded']?.schema
+    const ajv = new Ajv2020({
+      strict: false,
+      logger: false,
+      formats: {byte: true, int32: true, float: true, double: true},
+    })
+    ajv.addSchema({$id: 'https://test/openapi', ...document})
+    const isValid = ajv.compile(JSON.parse(JSON.stringify(schema).replaceAll('"#/', '"https://test/openapi#/')))
+    t.is(isValid(form), accepted, JSON.stringify(isValid.errors))
+    const type = 'application/x-www-form-urlencoded'
+    const read = () => decode(transcoder, 'POST', '/a', new URLSearchParams(form).toString(), type)
+    if (accepted) t.notThrows(read)
+    else t.throws(read)
+  })
+}
+
 /** Request bodies: the media types, and the schema of the JSON or what it has among others. */
 const requests: [rule: RuleInit, types: string[], schema: object][] = [
   [
     {post: '/a', body: '*'},
     ['application/json', 'application/x-www-form-urlencoded', 'multipart/form-data'],
-    ref('every.Every'),
+    ref('every.Every-Input'),
   ],
   [
     {post: '/a', body: 'child'},
     ['application/json', 'application/x-www-form-urlencoded', 'multipart/form-data'],
-    ref('every.Child'),
+    ref('every.Child-Input'),
   ],
   [
     {post: '/a', body: 'names'},
     ['application/json', 'application/x-www-form-urlencoded', 'multipart/form-data'],
     {type: 'array', items: {type: 'string'}},
   ],
-  [{post: '/a', body: 'children'}, ['application/json'], {type: 'array', items: ref('every.Child')}],
+  [{post: '/a', body: 'children'}, ['application/json'], {type: 'array', items: ref('every.Child-Input')}],
   [{post: '/a', body: 'struct'}, ['application/json'], ref('google.protobuf.Struct')],
   [{post: '/a', body: 'labels'}, ['application/json'], {type: 'object', additionalProperties: {type: 'string'}}],
   [{post: '/a', body: 'file'}, ['*/*'], {type: 'string', format: 'binary'}],

@@ -7,7 +7,7 @@ import {openApi} from '../../src/transcoding/openapi/openapi.ts'
 import {registry, transcode} from './schema.ts'
 
 const document = openApi({
-  ...transcode([{get: '/every'}, {get: '/old', input: 'every.Old', output: 'every.Modern'}]),
+  ...transcode([{get: '/every'}, {post: '/old', body: '*', input: 'every.Modern', output: 'every.Old'}]),
   title: 'Test',
   version: '1.0.0',
 })
@@ -22,7 +22,7 @@ const double = {
   ],
 }
 const base64 = {type: 'string', format: 'byte', contentEncoding: 'base64', examples: ['AQI=']}
-const int64 = {type: 'string', format: 'int64', pattern: '^-?[0-9]{1,19}$', examples: ['1']}
+const int64 = ref('int-64')
 
 /** "proto3 JSON" for each kind of field of every.Every. */
 const properties: [field: string, schema: object][] = [
@@ -33,7 +33,7 @@ const properties: [field: string, schema: object][] = [
   ['int32Value', int32],
   ['uint32Value', {type: 'integer', format: 'uint32', minimum: 0, maximum: 4294967295}],
   ['int64Value', int64],
-  ['fixed64Value', {type: 'string', format: 'uint64', pattern: '^[0-9]{1,20}$', examples: ['1']}],
+  ['fixed64Value', ref('uint-64')],
   ['textLong', int64],
   ['color', ref('every.Color')],
   ['child', ref('every.Child')],
@@ -46,13 +46,13 @@ const properties: [field: string, schema: object][] = [
     'childMap',
     {
       type: 'object',
-      propertyNames: {pattern: '^-?[0-9]{1,10}$', examples: ['1']},
+      propertyNames: ref('int-32-key'),
       additionalProperties: ref('every.Child'),
     },
   ],
   ['colorMap', {type: 'object', propertyNames: {enum: ['true', 'false']}, additionalProperties: ref('every.Color')}],
   ['stringWrapper', {type: ['string', 'null']}],
-  ['int64Wrapper', {...int64, type: ['string', 'null']}],
+  ['int64Wrapper', {anyOf: [int64, {type: 'null'}]}],
   ['doubleWrapper', {anyOf: [...double.anyOf, {type: 'null'}]}],
   ['longWrappers', {type: 'array', items: int64}],
   ['time', ref('google.protobuf.Timestamp')],
@@ -78,7 +78,7 @@ for (const [field, schema] of properties) {
 const types: [name: string, schema: object][] = [
   ['every.Color', {type: 'string', enum: ['COLOR_UNSPECIFIED', 'RED', 'GREEN']}],
   ['every.Old', {required: ['id']}],
-  ['every.Old', {properties: {count: {default: 7}, '[every.weight]': {type: 'string'}}}],
+  ['every.Old', {properties: {count: {default: 7}, '[every.weight]': int64}}],
   ['every.Child', {properties: {child: ref('every.Child')}}],
   ['every.Modern.Part', {type: 'object'}],
   ['google.protobuf.Timestamp', {type: 'string', format: 'date-time'}],
@@ -103,6 +103,36 @@ function accepts(schema: object): (value: unknown) => boolean {
   ajv.addSchema({$id: 'https://test/openapi', ...document})
   return ajv.compile(JSON.parse(JSON.stringify(schema).replaceAll('"#/', '"https://test/openapi#/')))
 }
+
+/** The least and the most of each range of integers, and what is beyond. */
+const ranges: [name: string, min: bigint, max: bigint][] = [
+  ['int-64', -(2n ** 63n), 2n ** 63n - 1n],
+  ['uint-64', 0n, 2n ** 64n - 1n],
+  ['int-32-key', -(2n ** 31n), 2n ** 31n - 1n],
+]
+
+for (const [name, min, max] of ranges) {
+  test(`the pattern of ${name} is its range`, (t) => {
+    const pattern = new RegExp(schemas[name]?.pattern ?? '', 'u')
+    const near = (value: bigint) => [-11n, -10n, -1n, 0n, 1n, 10n, 11n].map((delta) => value + delta)
+    for (const value of [min, max, 0n, 10n ** 9n, 10n ** 18n, 10n ** 19n, 10n ** 20n, -(10n ** 18n)].flatMap(near)) {
+      t.is(pattern.test(`${value}`), value >= min && value <= max, `${value}`)
+    }
+    fc.assert(
+      fc.property(fc.bigInt({min: -(10n ** 21n), max: 10n ** 21n}), (value) => {
+        t.is(pattern.test(`${value}`), value >= min && value <= max, `${value}`)
+      }),
+    )
+    for (const text of ['', '-', '-0', '00', '1.0', '1 ', '٣']) t.false(pattern.test(text), text)
+  })
+}
+
+test('the pattern of a Duration is its range', (t) => {
+  const pattern = new RegExp(schemas['google.protobuf.Duration']?.pattern ?? '', 'u')
+  for (const text of ['0s', '-0.5s', '1.123456789s', '315576000000s', '-315576000000.999999999s'])
+    t.regex(text, pattern)
+  for (const text of ['s', '1', '315576000001s', '-400000000000s', '1.1234567890s', '01s']) t.notRegex(text, pattern)
+})
 
 /** "at most one" of a oneof. */
 const picks: [value: object, accepted: boolean][] = [

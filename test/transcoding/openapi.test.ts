@@ -99,6 +99,8 @@ for (const [name, transcoder] of all) {
         named,
         place,
       )
+      for (const parameter of named) t.regex(parameter, /^[A-Za-z_][A-Za-z0-9_]*$/, place)
+      t.is(new Set(named).size, named.length, place)
     }
     const ids = [...found.values()].map(({operationId}) => operationId)
     t.deepEqual(ids, [...new Set(ids)])
@@ -166,14 +168,19 @@ async function partsOf({headers, body}: SampleRequest): Promise<Part[]> {
 /** Rules, and the places that their operations have. */
 const places: [key: string, rules: RuleInit[], places: string[]][] = [
   ['a variable', [{get: '/v1/{name}'}], ['GET /v1/{name}']],
-  ['a nested variable', [{get: '/v1/{child.name}/x'}], ['GET /v1/{child.name}/x']],
+  ['a nested variable', [{get: '/v1/{child.name}/x'}], ['GET /v1/{child_name}/x']],
+  [
+    'variables that are one name without their dots',
+    [{get: '/v1/{child.name}/{choice_child.child.name}/{choice_child.name}'}],
+    ['GET /v1/{child_name}/{choice_child_child_name}/{choice_child_name}'],
+  ],
   ['a verb', [{post: '/v1/{name}:archive', body: '*'}], ['POST /v1/{name}:archive']],
   ['several verbs', [{post: '/v1/{name}:undo:a%3Ab', body: '*'}], ['POST /v1/{name}:undo:a%3Ab']],
   ['a variable of segments', [{get: '/v1/{name=shelves/*}'}], ['GET /v1/shelves/{shelvesId}']],
   [
     'a variable of many segments',
     [{get: '/v1/{name=a-b/*/c/*}/{renamed=c/*}'}],
-    ['GET /v1/a-b/{a-bId}/c/{cId}/c/{cId_2}'],
+    ['GET /v1/a-b/{a_bId}/c/{cId}/c/{cId_2}'],
   ],
   ['a variable that begins with a wildcard', [{get: '/{name=*/*}'}], ['GET /{name}/{name_2}']],
   ['a variable of literals', [{get: '/v1/{name=qm}/{renamed}'}], ['GET /v1/qm/{renamed}']],
@@ -317,6 +324,82 @@ message Outer {
   option deprecated = true;
 }
 `
+
+const clashing = `
+syntax = "proto3";
+package clashing;
+import "google/api/annotations.proto";
+service Clash {
+  rpc Get(Request) returns (Request) { option (google.api.http) = {get: "/v1/{child.name}/{child_name}"}; }
+}
+message Request {
+  Child child = 1;
+  string child_name = 2;
+}
+message Child { string name = 1; }
+`
+
+test('two path parameters never have one name', (t) => {
+  const [{path, operation}] = operationsOf(documentOf(compile(clashing))) as [ReturnType<typeof operationsOf>[0]]
+  t.is(path, '/v1/{child_name}/{child_name_2}')
+  t.deepEqual(
+    operation.parameters?.map((parameter) => parameter['x-grpc-field']),
+    ['child.name', 'child_name'],
+  )
+})
+
+const nested = `
+syntax = "proto2";
+package nested;
+import "google/api/annotations.proto";
+service Nested {
+  rpc Set(Outer) returns (Outer) { option (google.api.http) = {post: "/set" body: "*"}; }
+}
+message Outer { optional Inner inner = 1; optional string name = 2; }
+message Inner { required string id = 1; optional string text = 2; optional Most most = 3; }
+message Most { required string key = 1; optional string value = 2; }
+`
+
+test('a form that sets a part of a message has its required fields too', (t) => {
+  const post = documentOf(compile(nested)).paths['/set']?.post
+  const {schema} = post?.requestBody?.content['application/x-www-form-urlencoded'] ?? {}
+  t.is(schema?.required, undefined)
+  t.deepEqual(schema?.dependentRequired, {
+    'inner.text': ['inner.id'],
+    'inner.most.key': ['inner.id'],
+    'inner.most.value': ['inner.id', 'inner.most.key'],
+  })
+})
+
+test('title, version, servers and security are as they are given', async (t) => {
+  const document = documentOf(ours, {
+    title: 'Shop',
+    version: '2.1',
+    servers: ['https://api.example.com/v2', '/v2'],
+    security: [
+      {type: 'http', scheme: 'bearer'},
+      {type: 'apiKey', in: 'header', name: 'x-api-key'},
+      {type: 'apiKey', in: 'query', name: 'key'},
+      {type: 'openIdConnect', openIdConnectUrl: 'https://login.example.com/.well-known/openid-configuration'},
+    ],
+  })
+  t.like(document.info, {title: 'Shop', version: '2.1'})
+  t.deepEqual(document.servers, [{url: 'https://api.example.com/v2'}, {url: '/v2'}])
+  t.deepEqual(document.security, [{bearer: []}, {apiKey: []}, {apiKey_2: []}, {openIdConnect: []}])
+  t.deepEqual(Object.keys(document.components.securitySchemes ?? {}), ['bearer', 'apiKey', 'apiKey_2', 'openIdConnect'])
+  t.like(document.components.securitySchemes, {apiKey_2: {type: 'apiKey', in: 'query', name: 'key'}})
+  t.deepEqual(await new Validator().validate(structuredClone(document) as never), {valid: true})
+})
+
+test('of security nothing is said, unless that there is none', async (t) => {
+  const silent = documentOf(ours)
+  t.false('security' in silent)
+  t.deepEqual(silent.servers, [{url: '/'}])
+  const open = documentOf(ours, {security: []})
+  t.deepEqual(open.security, [])
+  t.false('securitySchemes' in open.components)
+  t.deepEqual(await new Validator().validate(structuredClone(open) as never), {valid: true})
+})
 
 test('comments: before or after, blocks, nested types and enum values; what is for tools is left out', (t) => {
   const document = documentOf(compile(commented))

@@ -8,8 +8,8 @@ import type {Binding} from '../rules/bindings.ts'
 import {commentOf} from './comments.ts'
 import {type Content, type RequestBody, type Response, type Schema, spare} from './document.ts'
 import {closedBy, isFile, type TextField, textFields} from './fields.ts'
-import {choice, exclusion, isRequired} from './parameters.ts'
-import {nullable, type Schemas} from './schemas.ts'
+import {choice, exclusion, isRequired, isRequiredIn} from './parameters.ts'
+import {atMostOneOfEach, nullable, type Schemas} from './schemas.ts'
 import {binarySchema} from './values.ts'
 
 /** The request body of an operation; undefined where there is to be none. */
@@ -44,8 +44,8 @@ const bodies = {
         'Messages, read as they arrive: one JSON value a line, or the items of one JSON array.',
         bodyComment(binding),
       ),
-      // As OpenAPI 3.2 models both: what is sent, as if it were an array.
-      content: {'application/x-ndjson': {schema}, 'application/json': {schema}},
+      // As OpenAPI 3.2 models both: what is sent, as if it were an array. JSON first: many tools take the first, or know no other.
+      content: {'application/json': {schema}, 'application/x-ndjson': {schema}},
     }
   },
 } as const satisfies Record<BodyReader, (binding: Binding, schemas: Schemas) => RequestBody>
@@ -74,10 +74,10 @@ function formsOf(binding: Binding, schemas: Schemas): Content {
   const multipart = formFields(binding, true)
   return {
     ...(form.length > 0 && {
-      'application/x-www-form-urlencoded': {schema: formSchema(form, (field) => schemas.text(field))},
+      'application/x-www-form-urlencoded': {schema: schemas.closed(formSchema(form, (field) => schemas.text(field)))},
     }),
     ...(multipart.length > 0 && {
-      'multipart/form-data': {schema: formSchema(multipart, (field) => partSchema(field, schemas))},
+      'multipart/form-data': {schema: schemas.closed(formSchema(multipart, (field) => partSchema(field, schemas)))},
     }),
   }
 }
@@ -100,7 +100,34 @@ function formSchema(fields: readonly TextField[], schemaOf: (field: DescField) =
     type: 'object',
     properties: Object.fromEntries(properties),
     required: fields.filter(({field, name}) => isRequired(field, name)).map(({name}) => name),
+    dependentRequired: requiredWith(fields),
+    ...exclusive(fields),
   } satisfies Schema)
+}
+
+/** What a field brings with it: the required fields of the messages that it makes present. */
+function requiredWith(fields: readonly TextField[]): Schema['dependentRequired'] {
+  const below = fields.filter(({field, name}) => isRequiredIn(field) && name.includes('.')).map(({name}) => name)
+  const entries = fields
+    .map(({name}) => [name, below.filter((other) => other !== name && name.startsWith(messageOf(other)))] as const)
+    .filter(([, names]) => names.length > 0)
+  return entries.length > 0 ? Object.fromEntries(entries) : undefined
+}
+
+function messageOf(name: string): string {
+  return name.slice(0, name.lastIndexOf('.') + 1)
+}
+
+/** A member of a oneof may be many fields of a form: those of a message. */
+function exclusive(fields: readonly TextField[]): Schema {
+  const oneofs = new Map<string, Map<string, string[]>>()
+  for (const {name, oneofs: chosen} of fields) {
+    for (const [oneof, member] of Object.entries(chosen)) {
+      const members = oneofs.get(oneof) ?? new Map<string, string[]>()
+      oneofs.set(oneof, members.set(member, [...(members.get(member) ?? []), name]))
+    }
+  }
+  return atMostOneOfEach([...oneofs.values()].map((members) => [...members.values()]))
 }
 
 function partSchema(field: DescField, schemas: Schemas): Schema {

@@ -2,15 +2,23 @@
 export interface OpenApiDocument {
   openapi: '3.1.1'
   info: {title: string; version: string; description?: string}
-  servers?: {url: string}[]
+  servers: {url: string}[]
+  security?: Record<string, string[]>[]
   tags: Tag[]
   paths: Record<string, PathItem>
   components: {
     schemas: Record<string, Schema>
     parameters: Record<string, Parameter>
     responses: Record<string, Response>
+    securitySchemes?: Record<string, SecurityScheme>
   }
 }
+
+/** How a caller proves who it is. */
+export type SecurityScheme =
+  | {readonly type: 'http'; readonly scheme: string}
+  | {readonly type: 'apiKey'; readonly in: string; readonly name: string}
+  | {readonly type: 'openIdConnect'; readonly openIdConnectUrl: string}
 
 export interface Tag {
   name: string
@@ -51,6 +59,8 @@ export interface Parameter {
   required?: boolean
   deprecated?: boolean
   schema: Schema
+  /** The path of fields, by their proto names, that a path parameter sets all of or a part of: `body.name`. */
+  'x-grpc-field'?: string
   /** Whether a path parameter may span many segments: its slashes are sent as they are. */
   'x-multi-segment'?: boolean
   'x-oneof'?: OneofChoice
@@ -100,6 +110,7 @@ export interface Schema {
   propertyNames?: Schema
   additionalProperties?: boolean | Schema
   required?: readonly string[]
+  dependentRequired?: Record<string, readonly string[]> | undefined
   allOf?: readonly Schema[]
   anyOf?: readonly Schema[]
   oneOf?: readonly Schema[]
@@ -113,10 +124,13 @@ export function sorted<T>(entries: Iterable<readonly [string, T]>): Record<strin
   return Object.fromEntries([...entries].sort(([left], [right]) => (left < right ? -1 : 1)))
 }
 
-/** `object` without what is undefined, false or empty: an absent keyword says the same. */
+/** `object` without what is undefined, false or empty: an absent keyword says the same, `additionalProperties` excepted. */
 export function spare<T extends object>(object: T): T {
-  return Object.fromEntries(Object.entries(object).filter(([, value]) => !isEmpty(value))) as T
+  const says = ([name, value]: [string, unknown]) => !isEmpty(value) || (name === closing && value === false)
+  return Object.fromEntries(Object.entries(object).filter(says)) as T
 }
+
+const closing = 'additionalProperties' satisfies keyof Schema
 
 function isEmpty(value: unknown): boolean {
   return value === undefined || value === false || value === '' || (Array.isArray(value) && value.length === 0)

@@ -21,7 +21,8 @@ export function operationNames(bindings: readonly Binding[]): (placement: Placem
   return ({binding, method}) => bases.get(binding)! + (binding.httpMethod === '*' ? `_${method}` : '')
 }
 
-function numbered(base: string, used: Set<string>): string {
+/** `base`, with the first number behind it that makes it none of `used`, which it is put into. */
+export function numbered(base: string, used: Set<string>): string {
   let name = base
   for (let nth = 2; used.has(name); nth++) name = `${base}_${nth}`
   used.add(name)

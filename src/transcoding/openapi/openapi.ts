@@ -10,12 +10,13 @@ import {
   pathMethods,
   type Reference,
   type Schema,
+  type SecurityScheme,
   sorted,
   spare,
   type Tag,
 } from './document.ts'
 import {errorResponse, errorSchemas} from './errors.ts'
-import {operationNames} from './names.ts'
+import {numbered, operationNames} from './names.ts'
 import {headerParameters, literalsOf, parametersOf} from './parameters.ts'
 import {type Placement, placementsOf} from './paths.ts'
 import {Schemas} from './schemas.ts'
@@ -30,31 +31,59 @@ export interface OpenApiOptions {
   version: string
   /** Before what is said of all operations. */
   description?: string | undefined
-  /** The URLs of the API; where the document itself is unless given. */
+  /** The URLs of the API; the root of the document's own server unless given. */
   servers?: readonly string[] | undefined
+  /** What a caller proves who it is by: each alone is enough. Nothing is said of it unless given. */
+  security?: readonly SecurityScheme[] | undefined
   /** The shape of failures: AIP-193's unless given. */
   errors?: ErrorShape | undefined
+  /** Whether unknown fields of requests are dropped rather than refused: false unless given. */
+  ignoreUnknown?: boolean | undefined
 }
 
 /** The OpenAPI 3.1 document of what `bindings` serve: the same for the same schema. Worth keeping, as it takes a while. */
 export function openApi(options: OpenApiOptions): OpenApiDocument {
-  const {bindings, registry, title, version, servers = [], errors = 'aip'} = options
-  const schemas = new Schemas(registry)
+  const {bindings, registry, title, version, servers = ['/'], errors = 'aip', ignoreUnknown = false} = options
+  const schemas = schemasOf(bindings, registry, !ignoreUnknown)
   const paths = pathsOf(bindings, schemas)
-  // Those too that no operation has as a whole: a reader of the parameters may want to see what they are of.
-  for (const {method} of bindings) for (const desc of [method.input, method.output]) schemas.message(desc)
+  const schemes = named(options.security ?? [])
   return {
     openapi: '3.1.1',
     info: {title, version, description: [options.description ?? '', conventions].filter(Boolean).join('\n\n')},
-    ...(servers.length > 0 && {servers: servers.map((url) => ({url}))}),
+    servers: servers.map((url) => ({url})),
+    ...(options.security && {security: schemes.map(([name]) => ({[name]: []}))}),
     tags: tagsOf(bindings),
     paths,
     components: {
-      schemas: sorted<Schema>([...Object.entries(schemas.components()), ...Object.entries(errorSchemas(errors))]),
+      schemas: sorted<Schema>([
+        ...Object.entries(schemas.requests.components()),
+        ...Object.entries(errorSchemas(errors)),
+      ]),
       parameters: headerParameters,
       responses: {error: errorResponse},
+      ...(schemes.length > 0 && {securitySchemes: Object.fromEntries(schemes)}),
     },
   }
+}
+
+/** Each by a name of its own. */
+function named(schemes: readonly SecurityScheme[]): [name: string, scheme: SecurityScheme][] {
+  const used = new Set<string>()
+  return schemes.map((scheme) => [numbered('scheme' in scheme ? scheme.scheme : scheme.type, used), scheme])
+}
+
+/** The schemas of requests and of answers. */
+interface Both {
+  requests: Schemas
+  answers: Schemas
+}
+
+function schemasOf(bindings: readonly Binding[], registry: FileRegistry, refusesUnknown: boolean): Both {
+  const answers = new Schemas(registry, {refusesUnknown})
+  if (!refusesUnknown) return {requests: answers, answers}
+  // Before the first of a request, which has a name of its own for what an answer has too.
+  for (const binding of bindings) responseOf(binding, answers)
+  return {requests: new Schemas(registry, {refusesUnknown, answers}), answers}
 }
 
 /** What schemas leave out, so as to say what is sent and not all that is taken. */
@@ -64,7 +93,7 @@ const conventions = [
   'have their zero value, and has the number of an enum value that its schema does not list.',
 ].join(' ')
 
-function pathsOf(bindings: readonly Binding[], schemas: Schemas): Record<string, PathItem> {
+function pathsOf(bindings: readonly Binding[], schemas: Both): Record<string, PathItem> {
   const names = operationNames(bindings)
   const paths = new Map<string, Placement[]>()
   for (const placement of placementsOf(bindings)) {
@@ -92,21 +121,27 @@ const commonParameters: Reference[] = Object.keys(headerParameters).map((name) =
   $ref: `#/components/parameters/${name}`,
 }))
 
-function operation(placement: Placement, operationId: string, schemas: Schemas): Operation {
+function operation(placement: Placement, operationId: string, {requests, answers}: Both): Operation {
   const {binding} = placement
   const {method} = binding
   const {summary, description} = summaryOf(commentOf(method))
   return spare({
     tags: [method.parent.typeName],
-    summary,
+    summary: summary || sentence(method.name),
     description: [description, literalsOf(placement)].filter(Boolean).join('\n\n'),
     operationId,
     deprecated: method.deprecated || method.parent.deprecated,
-    parameters: parametersOf(placement, schemas),
-    requestBody: requestBodyOf(binding, schemas),
-    responses: {200: responseOf(binding, schemas), default: {$ref: '#/components/responses/error'}},
+    parameters: parametersOf(placement, requests),
+    requestBody: requestBodyOf(binding, requests),
+    responses: {200: responseOf(binding, answers), default: {$ref: '#/components/responses/error'}},
     'x-grpc-method': `${method.parent.typeName}.${method.name}`,
   })
+}
+
+/** `ListBooksByShelf` as "List books by shelf", where a comment says nothing better. */
+function sentence(name: string): string {
+  const words = name.match(/(?:[A-Z]{2,}(?![a-z])|[A-Z]?[a-z]+|[A-Z])\d*|\d+/g) ?? [name]
+  return words.map((word, index) => (index > 0 && /^[A-Z][a-z]*$/.test(word) ? word.toLowerCase() : word)).join(' ')
 }
 
 function tagsOf(bindings: readonly Binding[]): Tag[] {

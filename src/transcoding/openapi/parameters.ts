@@ -18,8 +18,8 @@ export const headerParameters = {
     name: 'x-server-timeout',
     in: 'header',
     description:
-      'After how many seconds to give up and answer 504: sooner than the server would of its own, never later.',
-    schema: {type: 'number', minimum: 0, examples: [2.5]},
+      'After how many seconds to give up and answer 504: sooner than the server would of its own, never later. Less than a tenth is taken too, and leaves no time for an answer.',
+    schema: {type: 'number', minimum: 0.1, examples: [2.5]},
   },
 } as const satisfies Record<string, Parameter>
 
@@ -59,6 +59,7 @@ function pathParameter(placement: Placement, parameter: PathParameter, schemas: 
     description: lines(part, commentOf(field), many),
     deprecated: field.deprecated,
     schema: whole ? filled(schemas.text(field)) : segmentSchema,
+    'x-grpc-field': fieldName,
     'x-multi-segment': multi,
   })
 }
@@ -94,7 +95,12 @@ function queryParameters({binding}: Placement, schemas: Schemas): Parameter[] {
 
 /** Whether a field must be there, whatever else is: one of proto2, of the outermost message. */
 export function isRequired(field: DescField, name: string): boolean {
-  return field.presence === FeatureSet_FieldPresence.LEGACY_REQUIRED && !name.includes('.')
+  return isRequiredIn(field) && !name.includes('.')
+}
+
+/** Whether a field must be there where its message is: one of proto2. */
+export function isRequiredIn(field: DescField): boolean {
+  return field.presence === FeatureSet_FieldPresence.LEGACY_REQUIRED
 }
 
 export function choice(oneofs: OneofChoice): OneofChoice | undefined {

@@ -4,6 +4,7 @@ import {pathMethods} from './document.ts'
 
 /** A parameter of a path: one wildcard of a template. */
 export interface PathParameter {
+  /** Letters, digits and `_`; no other parameter of the path has it. */
   name: string
   /** The index in the binding's variables; undefined for a wildcard that no variable holds. */
   variable: number | undefined
@@ -117,8 +118,13 @@ function verbPath({verb}: Template): string {
 
 function nameOf(before: {kind: string; text?: string} | undefined, index: number, variable: Variable | undefined) {
   if (!variable) return 'segment'
-  if (isAlone(variable) || index === variable.start || !before?.text) return variable.path
-  return `${before.text.replace(/[^A-Za-z0-9_.-]/g, '_')}Id`
+  if (isAlone(variable) || index === variable.start || !before?.text) return toName(variable.path)
+  return `${toName(before.text)}Id`
+}
+
+/** Names of parameters become names in code, and tools refuse or misread those with a dot: `body.name` is `body_name`. */
+function toName(text: string): string {
+  return text.replace(/[^A-Za-z0-9_]/g, '_').replace(/^(?=\d)/, '_')
 }
 
 function isAlone(variable: Variable | undefined): boolean {

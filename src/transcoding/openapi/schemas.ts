@@ -2,34 +2,56 @@ import type {DescEnum, DescExtension, DescField, DescMessage, FileRegistry} from
 import {FeatureSet_FieldPresence, isWrapperDesc} from '@bufbuild/protobuf/wkt'
 import {commentOf} from './comments.ts'
 import {type Schema, sorted, spare} from './document.ts'
-import {keySchemas, scalarSchemas, wellKnownSchemas} from './values.ts'
+import {integerSchemas, keySchemas, scalarSchemas, wellKnownSchemas} from './values.ts'
 
 /** Fields that are left out of a schema: their paths by proto names, from the message that the schema is of. */
 export type Closed = ReadonlySet<string>
+
+export interface SchemasOptions {
+  /** Whether a request with fields that its messages do not have is refused. */
+  refusesUnknown: boolean
+  /**
+   * Those of the answers, where these are the schemas of requests that are refused: an answer may have more fields one day,
+   * a request may not, so a message that is in both has two schemas.
+   */
+  answers?: Schemas
+}
 
 /** The schemas of messages and enums in proto3 JSON: each made once, under its full name, when first referred to. */
 export class Schemas {
   readonly #components = new Map<string, Schema>()
   readonly #extensions = new Map<string, DescExtension[]>()
   readonly #registry: FileRegistry
+  readonly #refusesUnknown: boolean
+  readonly #answers: Schemas | undefined
 
-  constructor(registry: FileRegistry) {
+  constructor(registry: FileRegistry, {refusesUnknown, answers}: SchemasOptions) {
     this.#registry = registry
+    this.#refusesUnknown = refusesUnknown
+    this.#answers = answers
     for (const desc of registry) {
       if (desc.kind !== 'extension') continue
       this.#extensions.set(desc.extendee.typeName, [...(this.#extensions.get(desc.extendee.typeName) ?? []), desc])
     }
   }
 
-  /** All that have been referred to so far. */
+  /** All that have been referred to so far, those of the answers too. */
   components(): Record<string, Schema> {
-    return sorted(this.#components)
+    return sorted([...this.#components, ...Object.entries(this.#answers?.components() ?? {})])
+  }
+
+  /** Whether the message or enum of this name has been referred to. */
+  has(name: string): boolean {
+    return this.#components.has(name)
   }
 
   /** A message, as a whole body or inside of another one. */
   message(desc: DescMessage): Schema {
-    if (isWrapperDesc(desc)) return scalarSchemas[desc.fields[0]!.scalar!]
-    return this.#refer(desc.typeName, () => this.#wellKnown(desc) ?? this.#object(desc, none, ''))
+    if (isWrapperDesc(desc)) return this.#shared(scalarSchemas[desc.fields[0]!.scalar!])
+    const wellKnown = this.#wellKnown(desc)
+    if (wellKnown) return this.#refer(desc.typeName, () => wellKnown)
+    const isInBoth = this.#answers?.has(desc.typeName)
+    return this.#refer(isInBoth ? `${desc.typeName}-Input` : desc.typeName, () => this.#object(desc, none, ''))
   }
 
   /** As message(), without the fields that are closed: by reference where there are none, else written out. */
@@ -48,7 +70,7 @@ export class Schemas {
     }
     return spare({
       type: 'object',
-      propertyNames: keySchemas[field.mapKey],
+      propertyNames: this.#shared(keySchemas[field.mapKey]),
       additionalProperties: this.#item(field),
     } satisfies Schema)
   }
@@ -61,9 +83,14 @@ export class Schemas {
     return field.fieldKind === 'list' ? {type: 'array', items: item} : item
   }
 
+  /** `schema` of an object that is to have no other properties, where a request with others is refused. */
+  closed(schema: Schema): Schema {
+    return this.#answers && this.#refusesUnknown ? {...schema, additionalProperties: false} : schema
+  }
+
   #item(field: DescField | DescExtension): Schema {
     if (field.message) return this.message(field.message)
-    if (!field.enum) return scalarSchemas[field.scalar]
+    if (!field.enum) return this.#shared(scalarSchemas[field.scalar])
     if (isNull(field)) return {type: 'null'}
     const desc = field.enum
     return this.#refer(desc.typeName, () => enumSchema(desc))
@@ -71,7 +98,9 @@ export class Schemas {
 
   #wellKnown(desc: DescMessage): Schema | undefined {
     const schema = wellKnownSchemas.get(desc.typeName)
-    return desc.typeName === 'google.protobuf.Any' ? {...schema, examples: [this.#anyExample()]} : schema
+    if (desc.typeName === 'google.protobuf.Any') return {...schema, examples: [this.#anyExample()]}
+    const isClosed = desc.typeName === 'google.protobuf.Empty' && this.#refusesUnknown
+    return isClosed ? {...schema, additionalProperties: false} : schema
   }
 
   /** What no reader could guess: which types may be in an Any. */
@@ -87,11 +116,10 @@ export class Schemas {
   #object(desc: DescMessage, closed: Closed, prefix: string): Schema {
     const fields = desc.fields.filter(({name}) => !closed.has(prefix + name))
     const extensions = this.#extensions.get(desc.typeName) ?? []
-    const oneofs = desc.oneofs
-      .map((oneof) => fields.filter((field) => field.oneof === oneof))
-      .filter((members) => members.length > 1)
-      .map(atMostOne)
-    return spare({
+    const oneofs = desc.oneofs.map((oneof) =>
+      fields.filter((field) => field.oneof === oneof).map(({jsonName}) => [jsonName]),
+    )
+    const schema = spare({
       type: 'object',
       description: commentOf(desc),
       deprecated: desc.deprecated,
@@ -100,8 +128,9 @@ export class Schemas {
         ...sorted(extensions.map((field) => [field.jsonName, this.#property(field, closed, prefix)] as const)),
       },
       required: fields.filter(({presence}) => presence === required).map(({jsonName}) => jsonName),
-      ...(oneofs.length > 1 ? {allOf: oneofs} : oneofs[0]),
+      ...atMostOneOfEach(oneofs),
     } satisfies Schema)
+    return this.closed(schema)
   }
 
   #property(field: DescField | DescExtension, closed: Closed, prefix: string): Schema {
@@ -113,6 +142,13 @@ export class Schemas {
       deprecated: field.deprecated || schema.deprecated,
       default: defaultOf(field),
     } satisfies Schema)
+  }
+
+  /** `schema`, with its component where it is a reference to one. */
+  #shared<T extends Schema | undefined>(schema: T): T {
+    const name = Object.keys(integerSchemas).find((key) => schema?.$ref?.endsWith(`/${key}`))
+    if (name) this.#refer(name, () => integerSchemas[name as keyof typeof integerSchemas])
+    return schema
   }
 
   #refer(name: string, make: () => Schema): Schema {
@@ -140,10 +176,17 @@ function isNull(field: DescField | DescExtension): boolean {
   return field.enum?.typeName === 'google.protobuf.NullValue'
 }
 
+/** Of each oneof, given as the properties of each of its members, at most one. */
+export function atMostOneOfEach(oneofs: readonly (readonly string[])[][]): Schema {
+  const schemas = oneofs.filter(({length}) => length > 1).map(atMostOne)
+  return schemas.length > 1 ? {allOf: schemas} : (schemas[0] ?? {})
+}
+
 /** Exactly one member, or none at all. */
-function atMostOne(members: readonly DescField[]): Schema {
-  const each = members.map(({jsonName}) => ({required: [jsonName]}))
-  return {oneOf: [...each, {not: {anyOf: each}}]}
+function atMostOne(members: readonly (readonly string[])[]): Schema {
+  const any = (names: readonly string[]) => names.map((name) => ({required: [name]}))
+  const each = members.map((names) => (names.length === 1 ? any(names)[0]! : {anyOf: any(names)}))
+  return {oneOf: [...each, {not: {anyOf: any(members.flat())}}]}
 }
 
 function enumSchema(desc: DescEnum): Schema {

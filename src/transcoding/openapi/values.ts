@@ -1,19 +1,35 @@
 import {ScalarType} from '@bufbuild/protobuf'
 import {fieldMask} from '../fields/well-known.ts'
 import type {Schema} from './document.ts'
+import {integerPattern} from './integers.ts'
+
+/** The largest value of 32 bits. */
+const mostFloat = 3.4028234663852886e38
+/** 10,000 years, as google/protobuf/duration.proto has it. */
+const mostSeconds = 315_576_000_000n
 
 const int32 = {type: 'integer', format: 'int32', minimum: -(2 ** 31), maximum: 2 ** 31 - 1} as const
 const uint32 = {type: 'integer', format: 'uint32', minimum: 0, maximum: 2 ** 32 - 1} as const
-const int64 = {type: 'string', format: 'int64', pattern: '^-?[0-9]{1,19}$', examples: ['1']} as const
-const uint64 = {type: 'string', format: 'uint64', pattern: '^[0-9]{1,20}$', examples: ['1']} as const
+const int64 = {$ref: '#/components/schemas/int-64'} as const
+const uint64 = {$ref: '#/components/schemas/uint-64'} as const
+const int32Key = {$ref: '#/components/schemas/int-32-key'} as const
+const uint32Key = {$ref: '#/components/schemas/uint-32-key'} as const
+
+/** Integers in text, by the names of their components: no message can have these, as a proto name has no hyphen. */
+export const integerSchemas = {
+  'int-64': integer('int64', -(2n ** 63n), 2n ** 63n - 1n),
+  'uint-64': integer('uint64', 0n, 2n ** 64n - 1n),
+  'int-32-key': integer('int32', -(2n ** 31n), 2n ** 31n - 1n),
+  'uint-32-key': integer('uint32', 0n, 2n ** 32n - 1n),
+} as const satisfies Record<string, Schema>
 
 /** Scalars as proto3 JSON writes them (J). */
 export const scalarSchemas = {
   [ScalarType.STRING]: {type: 'string'},
   [ScalarType.BOOL]: {type: 'boolean'},
   [ScalarType.BYTES]: {type: 'string', format: 'byte', contentEncoding: 'base64', examples: ['AQI=']},
-  [ScalarType.DOUBLE]: floating('double'),
-  [ScalarType.FLOAT]: floating('float'),
+  [ScalarType.DOUBLE]: floating({format: 'double'}),
+  [ScalarType.FLOAT]: floating({format: 'float', minimum: -mostFloat, maximum: mostFloat}),
   [ScalarType.INT32]: int32,
   [ScalarType.SINT32]: int32,
   [ScalarType.SFIXED32]: int32,
@@ -30,16 +46,16 @@ export const scalarSchemas = {
 export const keySchemas = {
   [ScalarType.STRING]: undefined,
   [ScalarType.BOOL]: {enum: ['true', 'false']},
-  [ScalarType.INT32]: {pattern: '^-?[0-9]{1,10}$', examples: ['1']},
-  [ScalarType.SINT32]: {pattern: '^-?[0-9]{1,10}$', examples: ['1']},
-  [ScalarType.SFIXED32]: {pattern: '^-?[0-9]{1,10}$', examples: ['1']},
-  [ScalarType.UINT32]: {pattern: '^[0-9]{1,10}$', examples: ['1']},
-  [ScalarType.FIXED32]: {pattern: '^[0-9]{1,10}$', examples: ['1']},
-  [ScalarType.INT64]: {pattern: int64.pattern, examples: int64.examples},
-  [ScalarType.SINT64]: {pattern: int64.pattern, examples: int64.examples},
-  [ScalarType.SFIXED64]: {pattern: int64.pattern, examples: int64.examples},
-  [ScalarType.UINT64]: {pattern: uint64.pattern, examples: uint64.examples},
-  [ScalarType.FIXED64]: {pattern: uint64.pattern, examples: uint64.examples},
+  [ScalarType.INT32]: int32Key,
+  [ScalarType.SINT32]: int32Key,
+  [ScalarType.SFIXED32]: int32Key,
+  [ScalarType.UINT32]: uint32Key,
+  [ScalarType.FIXED32]: uint32Key,
+  [ScalarType.INT64]: int64,
+  [ScalarType.SINT64]: int64,
+  [ScalarType.SFIXED64]: int64,
+  [ScalarType.UINT64]: uint64,
+  [ScalarType.FIXED64]: uint64,
 } as const satisfies Record<
   Exclude<ScalarType, ScalarType.DOUBLE | ScalarType.FLOAT | ScalarType.BYTES>,
   Schema | undefined
@@ -56,7 +72,7 @@ export const wellKnownSchemas = new Map<string, Schema>(
     },
     'google.protobuf.Duration': {
       type: 'string',
-      pattern: '^-?[0-9]{1,12}(?:\\.[0-9]{1,9})?s$',
+      pattern: `^(?:-0|${integerPattern(-mostSeconds, mostSeconds)})(?:\\.[0-9]{1,9})?s$`,
       description: 'Seconds, to the nanosecond at most.',
       examples: ['1.5s'],
     },
@@ -88,11 +104,15 @@ export const binarySchema = {
   contentMediaType: 'application/octet-stream',
 } as const satisfies Schema
 
-function floating(format: string) {
+function floating(number: {format: string; minimum?: number; maximum?: number}) {
   return {
     anyOf: [
-      {type: 'number', format},
+      {type: 'number', ...number},
       {type: 'string', enum: ['NaN', 'Infinity', '-Infinity']},
     ],
   } as const
+}
+
+function integer(format: string, min: bigint, max: bigint) {
+  return {type: 'string', format, pattern: `^${integerPattern(min, max)}$`, examples: ['1']} as const
 }
