@@ -199,6 +199,7 @@ const requests: [rule: RuleInit, types: string[], schema: object][] = [
   ],
   [{post: '/a', body: 'children'}, ['application/json'], {type: 'array', items: ref('every.Child-Input')}],
   [{post: '/a', body: 'struct'}, ['application/json'], ref('google.protobuf.Struct')],
+  [{post: '/a', body: 'value'}, ['application/json'], {...ref('google.protobuf.Value'), not: {type: 'null'}}],
   [{post: '/a', body: 'labels'}, ['application/json'], {type: 'object', additionalProperties: {type: 'string'}}],
   [{post: '/a', body: 'file'}, ['*/*'], {type: 'string', format: 'binary'}],
   [{post: '/a', body: '*', input: 'google.api.HttpBody'}, ['*/*'], {type: 'string', format: 'binary'}],

@@ -52,8 +52,13 @@ const bodies = {
 
 function bodySchema(binding: Binding, schemas: Schemas): Schema {
   const {method, body} = binding
-  if (body === '*' || !body) return schemas.messageWithout(method.input, closedBy(binding), '')
-  return schemas.field(body, closedBy(binding), body.name)
+  const isWhole = body === '*' || !body
+  const schema = isWhole
+    ? schemas.messageWithout(method.input, closedBy(binding), '')
+    : schemas.field(body, closedBy(binding), body.name)
+  const desc = isWhole ? method.input : body.fieldKind === 'message' ? body.message : undefined
+  // Alone it would say nothing.
+  return desc?.typeName === 'google.protobuf.Value' ? {...schema, not: {type: 'null'}} : schema
 }
 
 /** No body at all is the empty message, or no field: good enough unless something in it is required. */
