@@ -1,17 +1,24 @@
+import {setImmediate as othersTurn} from 'node:timers/promises'
 import {type DescMethod, fromBinary, type Message, type Registry, toBinary} from '@bufbuild/protobuf'
 import {type Metadata, type StatusObject, status} from '@grpc/grpc-js'
 import type {Backend} from '../core/config.ts'
 import {Fault} from '../core/fault.ts'
 import {type Life, over} from '../core/life.ts'
 import {within} from '../core/waiting.ts'
+import {Batch} from './batch.ts'
 import {connect, connectedChannel} from './connecting.ts'
+import {asBuffer, probe, takesFramed} from './grpc-internals.ts'
 import {faultOf} from './status.ts'
+
+/** A message, or the bytes of one. */
+export type Sendable = Message | Uint8Array
 
 /**
  * The messages of a call: asked for with a signal that aborts when the call has ended, however it did. Each is done with
- * when the one after the next is asked for.
+ * when the one after the next is asked for. An iterable in place of a message is of messages that are there at once: they
+ * leave together.
  */
-export type Requests<T = Message> = (signal: AbortSignal) => Iterable<T> | AsyncIterable<T>
+export type Requests<T = Sendable> = (signal: AbortSignal) => Iterable<T> | AsyncIterable<T | Iterable<T>>
 
 /** One call of any of the four kinds: messages in, messages out. Interceptors may change what is not readonly. */
 export interface Call {
@@ -108,11 +115,34 @@ export async function* send(call: Call): AsyncGenerator<Message> {
     },
   })
 
-  const write = (message: Message) =>
+  const writeBytes = (bytes: Buffer) =>
     new Promise<void>((resolve) => {
       wakeWriter = resolve
-      wire.sendMessageWithContext({callback: () => resolve()}, asBuffer(call.serialize(message)))
+      wire.sendMessageWithContext({callback: () => resolve()}, bytes)
     })
+
+  const bytesOf = (message: Sendable) => (message instanceof Uint8Array ? message : call.serialize(message))
+  const write = (message: Sendable) => writeBytes(asBuffer(bytesOf(message)))
+
+  /** In batches, each written when the one before has left, and others get their turn between two. */
+  const writeAll = async (messages: Iterable<Sendable>) => {
+    let batch = new Batch()
+    for (const message of messages) {
+      if (ended) return
+      batch.add(bytesOf(message))
+      if (takesFramed() && !batch.isDue) continue
+      await (takesFramed() === undefined ? writeProbe(batch) : writeBytes(batch.toMessage()))
+      if (batch.isDue) await othersTurn()
+      batch = new Batch()
+    }
+    if (!ended && !batch.isEmpty) await writeBytes(batch.toMessage())
+  }
+
+  const writeProbe = async (batch: Batch) => {
+    const {message, done} = probe(batch.toMessage())
+    await writeBytes(message)
+    if (!ended) done()
+  }
 
   const pump = async () => {
     try {
@@ -125,7 +155,7 @@ export async function* send(call: Call): AsyncGenerator<Message> {
     }
   }
 
-  const pumpList = async (messages: Iterable<Message>) => {
+  const pumpList = async (messages: Iterable<Sendable>) => {
     for (const message of messages) {
       if (ended) return
       await write(message)
@@ -133,7 +163,7 @@ export async function* send(call: Call): AsyncGenerator<Message> {
   }
 
   /** Waits for no message once the call has ended, whether its source has heard of that or not. */
-  const pumpStream = async (messages: AsyncIterator<Message>) => {
+  const pumpStream = async (messages: AsyncIterator<Sendable | Iterable<Sendable>>) => {
     let whole = false
     try {
       for (let next = messages.next(); !ended; ) {
@@ -145,7 +175,7 @@ export async function* send(call: Call): AsyncGenerator<Message> {
         // One is asked for ahead: while a message is on its way out, the next one comes in.
         next = messages.next()
         next.catch(() => {})
-        if (!ended) await write(value)
+        if (!ended) await (isMany(value) ? writeAll(value) : write(value))
       }
     } catch (error) {
       if (!ended) throw error
@@ -202,13 +232,12 @@ function decoded(call: Call, bytes: Buffer): Message {
   }
 }
 
+function isMany(value: Sendable | Iterable<Sendable>): value is Iterable<Sendable> {
+  return Symbol.iterator in value && !(value instanceof Uint8Array)
+}
+
 function noMessage({method}: Call, timeout: number): Fault {
   return new Fault('DEADLINE_EXCEEDED', `${pathOf(method).slice(1)} sent no message for ${timeout / 1000} s`, {
     reason: 'MESSAGE_TIMEOUT',
   })
-}
-
-/** grpc-js wants Buffers: the same bytes, not a copy. */
-function asBuffer(bytes: Uint8Array): Buffer {
-  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 }

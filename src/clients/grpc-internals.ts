@@ -4,6 +4,8 @@ import type {ChannelCredentials, StatusObject} from '@grpc/grpc-js'
 // What rests on the insides of grpc-js, for whoever upgrades it. These fail when they change:
 // - ChannelCredentials._createSecureConnector() makes the object whose connect() gets each TCP socket of a channel:
 //   test/clients/connecting.test.ts
+// - a message is framed by allocating 5 bytes more, writing gRPC's prefix into them, and calling `message.copy(output, 5)`:
+//   test/clients/batches.test.ts; a grpc-js that does otherwise is noticed, and gets each message by itself
 // - the status details that grpc-js makes up: test/clients/status.test.ts; those of connections, in causes.ts:
 //   test/clients/causes.test.ts
 
@@ -48,4 +50,62 @@ export function endingOf({details}: StatusObject, mostReceived: number): Ending 
   const [, limit, inflated = limit] = tooLarge.exec(details) ?? []
   if (Number(inflated) === mostReceived) return 'too large'
   return endings.find(([pattern]) => pattern.test(details))?.[1]
+}
+
+/** Bytes before each message of a stream: whether it is compressed, and its length. */
+export const prefixSize = 5
+
+/** Whether messages are framed as it is said above; undefined: no message has told yet. */
+let framesByCopy: boolean | undefined
+
+/** Whether grpc-js can be given framed() messages: one that was probed has been framed as one expects. */
+export function takesFramed(): boolean | undefined {
+  return framesByCopy
+}
+
+/** `message`, to be written alone; when it has been, `done` must be called, and takesFramed() knows. */
+export function probe(message: Uint8Array): {message: Buffer; done: () => void} {
+  const probed = withCopy(Buffer.from(message), (output, start) => {
+    const prefix = new DataView(output.buffer, output.byteOffset, output.length)
+    framesByCopy =
+      start === prefixSize &&
+      output.length === prefixSize + message.length &&
+      prefix.getUint8(0) === 0 &&
+      prefix.getUint32(1) === message.length
+    output.set(message, start)
+  })
+  const done = () => {
+    framesByCopy ??= false
+  }
+  return {message: probed, done}
+}
+
+/**
+ * Messages of a stream as if they were one: it puts their frames in place of the one that grpc-js makes.
+ * @param size bytes of all of them with their prefixes
+ */
+export function framed(messages: readonly Uint8Array[], size: number): Buffer {
+  const frames = Buffer.allocUnsafe(size)
+  let at = 0
+  for (const message of messages) {
+    frames[at] = 0
+    frames.writeUInt32BE(message.length, at + 1)
+    frames.set(message, at + prefixSize)
+    at += prefixSize + message.length
+  }
+  return withCopy(frames.subarray(prefixSize), (output) => output.set(frames))
+}
+
+function withCopy(buffer: Buffer, copy: (output: Uint8Array, start: number) => void): Buffer {
+  return Object.assign(buffer, {
+    copy: (output: Uint8Array, start = 0) => {
+      copy(output, start)
+      return buffer.length
+    },
+  })
+}
+
+/** grpc-js expects Buffers: the same bytes, not a copy. */
+export function asBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 }

@@ -66,6 +66,8 @@ export interface FaultOptions {
   /** An ErrorInfo of ours: `reason` in UPPER_SNAKE_CASE. */
   reason?: string
   metadata?: Record<string, string>
+  /** After how many seconds the same may succeed: a RetryInfo, and the header Retry-After. */
+  retryAfter?: number
   /** The HTTP status, where it is not the one of the code: 405, 413, 502, … */
   http?: number
   /** Headers of the answer: Allow, … */
@@ -106,11 +108,7 @@ export class Fault extends Error {
     )
     this.code = code
     this.logMessage = shortened(message, mostMessage)
-    this.details = options.reason
-      ? [detail(ErrorInfoSchema, {reason: options.reason, domain, metadata: options.metadata ?? {}})].concat(
-          options.details ?? [],
-        )
-      : (options.details ?? [])
+    this.details = [...ownDetails(options), ...(options.details ?? [])]
     this.http = options.http ?? httpStatus[code]
     this.headers = {...retryAfter(this.details), ...(this.http === 401 && challenge), ...options.headers}
     this.hint = options.hint
@@ -144,6 +142,13 @@ export class Fault extends Error {
     const told = this.details.map((any) => detailJson(any, this.#types)).filter((json) => json !== undefined)
     return fitting(told, mostDetails, (json) => JSON.stringify(json).length)
   }
+}
+
+function ownDetails({reason, metadata = {}, retryAfter}: FaultOptions): Any[] {
+  const details: Any[] = []
+  if (reason) details.push(detail(ErrorInfoSchema, {reason, domain, metadata}))
+  if (retryAfter) details.push(detail(RetryInfoSchema, {retryDelay: {seconds: BigInt(retryAfter)}}))
+  return details
 }
 
 /** One message of a Fault's details. */

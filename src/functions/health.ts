@@ -23,6 +23,8 @@ export const health: Handler = async (scope) => {
 }
 health.methods = ['GET']
 
+health.exempt = true
+
 interface State {
   readonly [field: string]: string
   readonly url: string

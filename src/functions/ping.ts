@@ -16,7 +16,9 @@ ping.methods = ['GET', 'POST']
 
 async function requestFrom(scope: Scope): Promise<Pick<Request, 'message'>> {
   if (scope.method !== 'POST') return {message: scope.query.get('message') ?? ''}
-  return messageFromJson(RequestSchema, await scope.bytes())
+  const request = messageFromJson(RequestSchema, await scope.bytes())
+  scope.hold(0)
+  return request
 }
 
 function flag({query}: Scope, name: string): boolean {

@@ -64,6 +64,7 @@ function isJob({contentType, query}: Scope): boolean {
 
 async function fromStorage(scope: Scope): Promise<Upload> {
   const request = messageFromJson(UploadRequestSchema, await scope.bytes())
+  scope.hold(0)
   const {bucket, object, generation} = request
   const context = {
     creatorId: request.context?.creatorId ?? '',
@@ -105,9 +106,8 @@ async function fromBody(scope: Scope): Promise<Upload> {
   const context = {creatorId: parameter(scope, 'creatorId'), name: parameter(scope, 'name')}
   const length = scope.headers['content-length']
   if (length !== undefined) return {context, content: {size: Number(length), pieces: () => scope.body}}
-  const pieces = await unannounced(scope)
-  const size = pieces.reduce((bytes, {length}) => bytes + length, 0)
-  return {context, content: {size, pieces: () => Readable.from(pieces)}}
+  const bytes = await unannounced(scope)
+  return {context, content: {size: bytes.length, pieces: () => Readable.from([bytes])}}
 }
 
 /**
@@ -115,19 +115,15 @@ async function fromBody(scope: Scope): Promise<Upload> {
  * and without a size announced it would keep a part for the whole.
  * @throws {Fault} 411 when it is too long for that
  */
-async function unannounced({body}: Scope): Promise<Buffer[]> {
-  const pieces: Buffer[] = []
-  let size = 0
-  for await (const piece of body) {
-    size += piece.length
-    if (size > mostUnannounced) {
-      throw Fault.invalid('content-length', `A body of more than ${mostUnannounced} bytes has to say its length`, {
-        http: 411,
-      })
-    }
-    pieces.push(piece)
+async function unannounced(scope: Scope): Promise<Buffer> {
+  try {
+    return await scope.bytesAsSent(mostUnannounced)
+  } catch (error) {
+    if (!(error instanceof Fault) || error.http !== 413) throw error
+    throw Fault.invalid('content-length', `A body of more than ${mostUnannounced} bytes has to say its length`, {
+      http: 411,
+    })
   }
-  return pieces
 }
 
 function parameter({query}: Scope, name: string): string {

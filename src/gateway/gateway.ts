@@ -1,36 +1,31 @@
 import {type DescMethod, fromBinary, type Message} from '@bufbuild/protobuf'
 import type {Metadata} from '@grpc/grpc-js'
-import type {Call, Requests} from '../clients/calls.ts'
+import type {Call} from '../clients/calls.ts'
 import {invoke} from '../clients/interceptors.ts'
 import {type CallOptions, callOf, onlyAnswer} from '../clients/service-client.ts'
 import {config} from '../core/config.ts'
 import {hadAllEvents} from '../core/event-stream.ts'
 import {log} from '../core/log.ts'
 import {atMost} from '../core/waiting.ts'
-import {hasBody} from '../http/body.ts'
 import {compressed} from '../http/compress.ts'
 import {allowCors, isPreflight} from '../http/cors.ts'
-import {partsOf} from '../http/multipart.ts'
 import {failure, json, noMoreEvents, type Reply} from '../http/reply.ts'
 import type {Handler, Scope} from '../http/scope.ts'
-import {findField} from '../transcoding/fields/fields.ts'
-import {NoBody} from '../transcoding/json/no-body.ts'
-import {JsonSplitter} from '../transcoding/json/splitter.ts'
-import {bodyForm, negotiate, streamTypes, unaryTypes} from '../transcoding/media.ts'
+import {negotiate, streamTypes, unaryTypes} from '../transcoding/media.ts'
 import {type MetadataEntry, requestMetadata, responseHeaders, trailerHeaders} from '../transcoding/metadata.ts'
-import {bodyReaderOf, type RequestParts} from '../transcoding/requests.ts'
 import {answersRaw, rawOf} from '../transcoding/responses.ts'
 import type {Binding} from '../transcoding/rules/bindings.ts'
 import {type Match, type Unrouted, unroutedFault} from '../transcoding/rules/router.ts'
 import {streamEncoder} from '../transcoding/streams.ts'
 import {exposure} from './exposure.ts'
 import {metadataOptions} from './metadata.ts'
+import {RequestReader} from './request-reader.ts'
 import {documentPath, loadTranscoder, refuseRulesAt, refuseUnknownBackends} from './schema.ts'
 
-const {errors, ignoreUnknown, eventStreamPing, messageTimeout, maxBodyBytes, maxBodyValues} = config.gateway
-const formLimits = {maxBytes: maxBodyBytes, maxParts: maxBodyValues}
+const {errors, ignoreUnknown, eventStreamPing, messageTimeout} = config.gateway
 const fromCaller = metadataOptions(config.gateway)
 const transcoder = loadTranscoder(config.gateway)
+const reader = new RequestReader(transcoder, config.gateway)
 refuseUnknownBackends(transcoder, config)
 const backends = new Map(
   transcoder.bindings.map(({method}) => [method.parent.typeName, config.backendOf(method.parent.typeName)]),
@@ -171,7 +166,7 @@ const recursionLimit = 500
 async function callFor(scope: Scope, match: Match<Binding>): Promise<Call> {
   const {method} = match.binding
   const backend = backends.get(method.parent.typeName)!
-  const requests = await requestsOf(scope, match)
+  const requests = await reader.read(scope, match)
   const call = callOf(scope, backend, method, requests, limitsOf(method))
   call.types = transcoder.registry
   call.deserialize = (bytes) => fromBinary(method.output, bytes, {recursionLimit})
@@ -185,78 +180,6 @@ async function callFor(scope: Scope, match: Match<Binding>): Promise<Call> {
 function limitsOf({methodKind}: DescMethod): CallOptions {
   if (methodKind === 'unary') return {}
   return {timeout: Number.POSITIVE_INFINITY, ...(methodKind === 'server_streaming' && {messageTimeout})}
-}
-
-/** The messages of the request: one that is read whole, or those of a stream, which are read as they arrive. */
-async function requestsOf(scope: Scope, match: Match<Binding>): Promise<Requests> {
-  const {binding} = match
-  const {methodKind} = binding.method
-  const reader = bodyReaderOf(binding)
-  const parts: RequestParts = {query: scope.rawQuery, contentType: scope.contentType}
-  if (!reader) {
-    // Path and query first: what they have wrong is not to wait for the end of a body.
-    const message = transcoder.decodeRequest(match, parts)
-    await refuseBody(scope, binding)
-    return () => [message]
-  }
-  const isEmpty = !hasBody(scope.headers)
-  if (methodKind === 'unary' || methodKind === 'server_streaming') {
-    // An empty body is the empty message whatever its type, and no multipart.
-    if (isEmpty) {
-      const message = transcoder.decodeRequest(match, parts)
-      return () => [message]
-    }
-    const multipart = reader === 'message' && bodyForm(scope.contentType, reader) === 'multipart'
-    const body = multipart ? await partsOf(scope, formLimits) : await scope.bytes(maxBodyBytes)
-    const message = transcoder.decodeRequest(match, {...parts, body})
-    return () => [message]
-  }
-  const messages = transcoder.readMessages(match, parts)
-  scope.refuseCompressed()
-  if (reader === 'raw') {
-    const empty = () => [messages.raw(new Uint8Array())]
-    return () => messagesOf(scope.body, (piece) => messages.raw(piece), empty)
-  }
-  if (!isEmpty) bodyForm(scope.contentType, reader)
-  const splitter = new JsonSplitter({maxBytes: maxBodyBytes})
-  const bare = () => (!splitter.isArray && bindsSomething(scope, binding) ? [messages.bare()] : [])
-  return () => messagesOf(valuesIn(scope.body, splitter), (text) => messages.json(text), bare)
-}
-
-/** @throws {Fault} 400 as soon as a byte of a body says something; 415 when it is compressed */
-async function refuseBody(scope: Scope, {rule}: Binding): Promise<void> {
-  if (!hasBody(scope.headers)) return
-  scope.refuseCompressed()
-  const content = new NoBody(rule, scope.contentType)
-  for await (const piece of scope.body) content.push(piece)
-  content.end()
-}
-
-/** Whether path or query, once read, have set a field: a parameter that is none was ignored. */
-function bindsSomething({query}: Scope, {method, variables}: Binding): boolean {
-  return variables.length > 0 || query.keys().some((name) => !('problem' in findField(method.input, name)))
-}
-
-async function* valuesIn(body: AsyncIterable<Uint8Array>, splitter: JsonSplitter): AsyncGenerator<string> {
-  for await (const piece of body) yield* splitter.push(piece)
-  yield* splitter.end()
-}
-
-/**
- * A message for each of `values`, or what `none` gives where there are none: an empty body still says what path and query
- * bind; an empty array says that there is no message.
- */
-async function* messagesOf<T>(
-  values: AsyncIterable<T>,
-  to: (value: T) => Message,
-  none: () => Message[],
-): AsyncGenerator<Message> {
-  let came = false
-  for await (const value of values) {
-    came = true
-    yield to(value)
-  }
-  if (!came) yield* none()
 }
 
 /** `work` for `call`; when it fails, the answer carries what the backend sent beside its status. */

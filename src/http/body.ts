@@ -2,9 +2,10 @@ import type {IncomingHttpHeaders, IncomingMessage, ServerResponse} from 'node:ht
 import {Fault} from '../core/fault.ts'
 import {shortened} from '../core/shortened.ts'
 import {within} from '../core/waiting.ts'
+import type {BodyAccount} from './admission.ts'
 import type {Scope} from './scope.ts'
 
-/** What is read whole is at most this long unless a function says otherwise, in bytes. */
+/** Default limit for a body that is read whole, in bytes. */
 const defaultLimit = 1024 * 1024
 
 /** How much of a body that nobody reads is read into nothing behind the answer, in bytes. */
@@ -36,24 +37,60 @@ export function hasBody({'content-length': announced, 'transfer-encoding': codin
 }
 
 /**
- * The whole body of a request.
- * @throws {Fault} 413 beyond `limit` bytes; 415 when it is compressed: inflating is not limited by what arrives
+ * The whole body of a request, compressed or not; its bytes are booked in `account`, and stay there.
+ * @throws {Fault} 413 beyond `limit` bytes, 429 beyond what the instance decodes at once
  */
 export async function wholeBody(
   {headers, body}: Pick<Scope, 'headers' | 'body'>,
+  account: BodyAccount,
   limit = defaultLimit,
 ): Promise<Buffer> {
   if (!hasBody(headers)) return Buffer.alloc(0)
-  refuseCompressed(headers)
-  if (Number(headers['content-length']) > limit) throw tooLong(limit)
-  const pieces: Buffer[] = []
-  let length = 0
+  const announced = Number(headers['content-length'] ?? 0)
+  if (announced > limit) throw tooLong(limit)
+  account.expect(announced)
+  const gathered = new Gathered(account, announced || limit)
   for await (const piece of body) {
-    length += piece.length
-    if (length > limit) throw tooLong(limit)
-    pieces.push(piece)
+    if (gathered.length + piece.length > limit) throw tooLong(limit)
+    gathered.add(piece)
   }
-  return Buffer.concat(pieces, length)
+  return gathered.bytes
+}
+
+/** The least that a buffer is made for when it has to grow, in bytes. */
+const leastGrowth = 4096
+
+/**
+ * Gathers the pieces of a body, each copied as it comes: a body can come in a million pieces, and an object each would take
+ * much more than what is in it.
+ */
+class Gathered {
+  readonly #account: BodyAccount
+  readonly #most: number
+  #buffer: Buffer = Buffer.alloc(0)
+  length = 0
+
+  /** @param most how long the body may become */
+  constructor(account: BodyAccount, most: number) {
+    this.#account = account
+    this.#most = most
+  }
+
+  get bytes(): Buffer {
+    return this.#buffer.subarray(0, this.length)
+  }
+
+  /** @throws {Fault} 429 */
+  add(piece: Buffer): void {
+    const length = this.length + piece.length
+    this.#account.hold(length)
+    if (length > this.#buffer.length) {
+      const size = Math.min(this.#most, Math.max(leastGrowth, Math.ceil(1.5 * length)))
+      this.#buffer = this.length === 0 ? piece : Buffer.concat([this.bytes], size)
+    }
+    if (this.length > 0) piece.copy(this.#buffer, this.length)
+    this.length = length
+  }
 }
 
 /**

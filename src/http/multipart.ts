@@ -1,6 +1,6 @@
 import {Readable} from 'node:stream'
 import {pipeline} from 'node:stream/promises'
-import {setImmediate} from 'node:timers/promises'
+import {setImmediate as othersTurn} from 'node:timers/promises'
 import {Busboy} from '@fastify/busboy'
 import {Fault} from '../core/fault.ts'
 import type {Scope} from './scope.ts'
@@ -60,7 +60,7 @@ export async function partsOf(scope: Scope, {maxBytes, maxParts}: FormLimits): P
 
 async function* slices(body: Buffer): AsyncGenerator<Buffer> {
   for (let start = 0; start < body.length; start += sliceSize) {
-    if (start > 0) await setImmediate()
+    if (start > 0) await othersTurn()
     yield body.subarray(start, start + sliceSize)
   }
 }

@@ -5,7 +5,8 @@ import {Fault} from '../core/fault.ts'
 import {type Life, over} from '../core/life.ts'
 import {type Logger, log} from '../core/log.ts'
 import {atMost, latenessOf, within} from '../core/waiting.ts'
-import {bodyOf, isTooLongToDiscard, refuseCompressed, wholeBody} from './body.ts'
+import {admission, BodyAccount} from './admission.ts'
+import {bodyOf, hasBody, isTooLongToDiscard, refuseCompressed, wholeBody} from './body.ts'
 import {allowCors} from './cors.ts'
 import {refuseCrossSite} from './cross-site.ts'
 import {answers, runInContextOf} from './current-request.ts'
@@ -36,11 +37,19 @@ export interface Scope extends Life {
   /** The body's bytes as they arrive, to be read once. */
   readonly body: AsyncIterable<Buffer>
   /**
-   * The whole body.
+   * The whole body, which counts among the bytes that the instance decodes until hold() says otherwise.
    * @param limit bytes, 1 MiB unless given
-   * @throws {Fault} 413 beyond the limit, 415 when it is compressed
+   * @throws {Fault} 413 beyond the limit, 429 beyond what the instance decodes at once, 415 when it is compressed:
+   *   inflating is not limited by what arrives
    */
   bytes(limit?: number): Promise<Buffer>
+  /** As bytes(), compressed or not. @throws {Fault} 413, 429 */
+  bytesAsSent(limit?: number): Promise<Buffer>
+  /**
+   * Says how many bytes of the body are held from now on: read, and not yet decoded and passed on. Zero at the end.
+   * @throws {Fault} 429 when that is more than before, and more than the instance decodes at once
+   */
+  hold(bytes: number): void
   /** @throws {Fault} 415 when the body is compressed: inflating is not limited by what arrives */
   refuseCompressed(): void
   /** Headers that the answer has, whatever it will be. */
@@ -60,6 +69,8 @@ export interface Handler {
   answersOptions?: boolean
   /** Where it is only a choice of others: the one that `scope` is for, to be taken in its place. */
   choose?: (scope: Scope) => Handler
+  /** Whether it is called however many requests the instance answers: a health check. */
+  exempt?: boolean
 }
 
 /** What is kept of the function's own timeout, to answer 504 before the platform does, in ms. */
@@ -104,6 +115,7 @@ class RequestScope implements Scope {
   readonly #end = new AbortController()
   readonly #begun = new Set<Promise<unknown>>()
   readonly #notes: Record<string, unknown> = {}
+  readonly #account = new BodyAccount()
   #log: Logger | undefined
   #query: URLSearchParams | undefined
   #timer: NodeJS.Timeout | undefined
@@ -141,8 +153,17 @@ class RequestScope implements Scope {
     return bodyOf(this.#request, this.signal, () => this.#responder.goOn())
   }
 
-  bytes(limit?: number): Promise<Buffer> {
-    return wholeBody(this, limit)
+  async bytes(limit?: number): Promise<Buffer> {
+    if (hasBody(this.headers)) this.refuseCompressed()
+    return await this.bytesAsSent(limit)
+  }
+
+  bytesAsSent(limit?: number): Promise<Buffer> {
+    return wholeBody(this, this.#account, limit)
+  }
+
+  hold(bytes: number): void {
+    this.#account.hold(bytes)
   }
 
   refuseCompressed(): void {
@@ -170,12 +191,17 @@ class RequestScope implements Scope {
     const done = Promise.withResolvers<void>()
     inFlight(this, done.promise)
     let fault: Fault | undefined
+    let entered = false
     try {
       this.#watch()
       const handler = given.choose?.(this) ?? given
       handler.before?.(this)
       allowCors(this, methodsOf(handler))
       this.#checkHead()
+      if (!handler.exempt) {
+        admission.enter()
+        entered = true
+      }
       this.#startClock()
       refuseCrossSite(this)
       const instead = answerInstead(this, handler)
@@ -185,6 +211,8 @@ class RequestScope implements Scope {
       fault = await this.#fail(Fault.from(error)).catch((cause) => this.#fail(Fault.from(cause)))
     } finally {
       clearTimeout(this.#timer)
+      this.#account.close()
+      if (entered) admission.leave()
       done.resolve()
       this.#report(fault ?? (this.#responder.done ? undefined : hungUp()))
     }

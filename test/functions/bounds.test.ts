@@ -16,7 +16,9 @@ let app: Child
 test.before(async () => {
   schema = servedSchema()
   stack = await startStack()
-  const env = {...stack.env, GATEWAY_DESCRIPTORS: schema.path, UPLOAD_BUCKETS: 'samples'}
+  // All bodies come at once.
+  const limits = {GATEWAY_MAX_DECODING_BYTES: String(256 * 1024 * 1024)}
+  const env = {...stack.env, ...limits, GATEWAY_DESCRIPTORS: schema.path, UPLOAD_BUCKETS: 'samples'}
   app = await startChild('app', env)
 })
 test.after.always(async () => {

@@ -52,6 +52,7 @@ export async function startApp({target = 'app', env = {}, backend: options = {}}
   const {requestsInFlight} = await import('../../src/http/in-flight.ts')
   const {openCalls} = await import('../../src/clients/calls.ts')
   const {closeChannels} = await import('../../src/clients/channels.ts')
+  const {admission} = await import('../../src/http/admission.ts')
   const {currentRequest} = await import('../../src/http/current-request.ts')
   leaveToRequests(() => currentRequest() !== undefined)
   const {http} = await import('@google-cloud/functions-framework')
@@ -88,8 +89,8 @@ export async function startApp({target = 'app', env = {}, backend: options = {}}
       await Promise.all([backend.idle(), storage.idle(), metadata.idle()])
       for (let turns = 0; turns < 100 && requestsInFlight() > 0; turns++) await new Promise(setImmediate)
       t.deepEqual(
-        {requests: requestsInFlight(), calls: openCalls(), timers: runningTimers()},
-        {requests: 0, calls: 0, timers: []},
+        {requests: requestsInFlight(), calls: openCalls(), timers: runningTimers(), held: admission.bytes},
+        {requests: 0, calls: 0, timers: [], held: 0},
       )
     },
     async close() {

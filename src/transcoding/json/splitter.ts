@@ -53,6 +53,11 @@ export class JsonSplitter {
     return this.#array
   }
 
+  /** How many bytes are kept for a value that has not ended. */
+  get held(): number {
+    return this.#size
+  }
+
   /**
    * The texts of the values that end in `bytes`. What is wrong after them is thrown by the next call, so that how the
    * bytes were cut makes no difference.
@@ -169,6 +174,7 @@ export class JsonSplitter {
     const whole = this.#size === 0 ? bytes.subarray(start, end) : this.#hold(bytes, start, end)
     values.push(decodeUtf8(whole))
     this.#size = 0
+    if (this.#held.length > mostKept) this.#held = new Uint8Array(0)
     this.#state = between
     this.#expected = this.#array ? comma : item
   }
@@ -177,7 +183,7 @@ export class JsonSplitter {
   #hold(bytes: Uint8Array, start: number, end: number): Uint8Array {
     const size = this.#size + end - start
     if (size > this.#held.length) {
-      const larger = new Uint8Array(Math.min(this.#maxBytes, Math.max(1024, 2 * size)))
+      const larger = new Uint8Array(Math.min(this.#maxBytes, Math.max(1024, Math.ceil(1.5 * size))))
       larger.set(this.#held.subarray(0, this.#size))
       this.#held = larger
     }
@@ -196,6 +202,9 @@ export class JsonSplitter {
     )
   }
 }
+
+/** A larger buffer is not kept for the next value. */
+const mostKept = 4096
 
 const quote = 0x22
 const backslash = 0x5c

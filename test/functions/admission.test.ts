@@ -1,0 +1,165 @@
+import test from 'ava'
+import type {Response} from '../http/connection.ts'
+import {type OpenRequest, refused} from './gateway-client.ts'
+import {type Seen, type Served, silence, startServed} from './gateway-services.ts'
+
+const maxBytes = 60_000
+const maxDecoding = 100_000
+const maxRequests = 3
+
+let app: Served
+test.before(async () => {
+  app = await startServed({
+    target: 'app',
+    env: {
+      GATEWAY_MAX_BODY_BYTES: String(maxBytes),
+      GATEWAY_MAX_DECODING_BYTES: String(maxDecoding),
+      MAX_CONCURRENT_REQUESTS: String(maxRequests),
+    },
+  })
+})
+test.afterEach((t) => app.quiet(t))
+test.after.always(() => app.close())
+
+const json = {'content-type': 'application/json'}
+
+/** Waits until the instance holds as many bytes of bodies. */
+async function held(wanted: number | ((bytes: number) => boolean)): Promise<void> {
+  const {admission} = await import('../../src/http/admission.ts')
+  const isThere = typeof wanted === 'function' ? wanted : (bytes: number) => bytes === wanted
+  while (!isThere(admission.bytes)) await new Promise(setImmediate)
+}
+
+/** Waits until no request is being answered. */
+async function free(): Promise<void> {
+  const {admission} = await import('../../src/http/admission.ts')
+  while (admission.requests > 0) await new Promise(setImmediate)
+}
+
+function isTooMuch(t: Parameters<typeof refused>[0], response: Response, reason: string, limit: number): void {
+  refused(t, response, 429)
+  t.is(response.headers.get('retry-after'), '1')
+  const {status, details} = response.json.error
+  t.is(status, 'RESOURCE_EXHAUSTED')
+  t.deepEqual(details, [
+    {
+      '@type': 'type.googleapis.com/google.rpc.ErrorInfo',
+      reason,
+      domain: 'grpc-functions',
+      metadata: {limit: String(limit)},
+    },
+    {'@type': 'type.googleapis.com/google.rpc.RetryInfo', retryDelay: '1s'},
+  ])
+}
+
+/** The beginning of a message, `size` bytes. */
+function begun(size: number): string {
+  return `{"name":"${'a'.repeat(size - 9)}`
+}
+
+test.serial(
+  'bodies that are being received leave no room for others, and do again when they have been sent on',
+  async (t) => {
+    await using first = await app.begin('POST /whole', {headers: json})
+    await using second = await app.begin('POST /whole', {headers: json})
+    first.write(begun(50_000))
+    second.write(begun(40_000))
+    await held(90_000)
+    const third = {headers: json, body: `${begun(11_000)}"}`}
+    isTooMuch(t, await app.send('POST /whole', third), 'DECODING_BYTES_EXCEEDED', maxDecoding)
+    t.is((await app.send('POST /whole', {headers: json, body: '{"name":"small"}'})).status, 200)
+    t.is((await app.send('GET /health')).status, 200)
+    first.write('"}')
+    first.end()
+    t.is((await first.response()).status, 200)
+    t.is((await app.send('POST /whole', third)).status, 200)
+    second.write('"}')
+    second.end()
+    t.is((await second.response()).status, 200)
+  },
+)
+
+test.serial('a body that there is no room for is refused before it comes', async (t) => {
+  await using first = await app.begin('POST /whole', {headers: json})
+  first.write(begun(50_000))
+  await held(50_000)
+  const headers = {...json, 'content-length': '50001'}
+  isTooMuch(t, await app.send('POST /whole', {headers}), 'DECODING_BYTES_EXCEEDED', maxDecoding)
+})
+
+test.serial('the half of a message in a client stream takes room too', async (t) => {
+  await using first = await app.begin('POST /up', {headers: json})
+  first.write(`{"name":"whole"}${begun(50_000)}`)
+  await held((bytes) => bytes >= 50_000)
+  await using second = await app.begin('POST /up', {headers: json})
+  second.write(begun(50_001))
+  isTooMuch(t, await second.response(), 'DECODING_BYTES_EXCEEDED', maxDecoding)
+  first.write('"}')
+  await held(0)
+  first.end()
+  t.deepEqual(
+    (await first.response()).json.names.map((name: string) => name.length),
+    [5, 50_000 - 9],
+  )
+})
+
+test.serial('what has been sent to a backend that takes its time leaves room for others', async (t) => {
+  using _ = app.echo.handle({whole: (_request, context) => silence(context)})
+  const body = `${begun(50_000)}"}`
+  await using first = await app.begin('POST /whole', {headers: json})
+  await using second = await app.begin('POST /whole', {headers: json})
+  for (const request of [first, second]) {
+    const call = app.echo.next()
+    request.write(body)
+    request.end()
+    await call
+  }
+  await held(0)
+  t.pass()
+})
+
+test.serial('a body alone has its own limit only, also where it comes in the smallest pieces', async (t) => {
+  await using first = await app.begin('POST /whole', {headers: json})
+  const body = `{"name":"${'a'.repeat(2000)}"}`
+  for (const byte of body) first.write(byte)
+  first.end()
+  t.is((await first.response()).json.name.length, 2000)
+})
+
+for (const [function_, line, headers] of [
+  ['ping', 'POST /ping', json],
+  ['upload, for a job', 'POST /upload', json],
+  ['upload, for a body of unknown length', 'POST /upload?creatorId=me&name=n', {'content-type': 'text/plain'}],
+] as const) {
+  test.serial(`${function_} takes no body that there is no room for`, async (t) => {
+    await using first = await app.begin('POST /whole', {headers: json})
+    first.write(begun(50_000))
+    await using second = await app.begin('POST /whole', {headers: json})
+    second.write(begun(50_000))
+    await held(100_000)
+    await using third = await app.begin(line, {headers})
+    third.write('{')
+    isTooMuch(t, await third.response(), 'DECODING_BYTES_EXCEEDED', maxDecoding)
+  })
+}
+
+test.serial('requests beyond MAX_CONCURRENT_REQUESTS are refused, but health checks', async (t) => {
+  using _ = app.echo.handle({whole: (_request, context) => silence(context)})
+  const open: [call: Seen, request: OpenRequest][] = []
+  for (let count = 0; count < maxRequests; count++) {
+    const call = app.echo.next()
+    const request = await app.begin('POST /whole', {headers: json})
+    request.end()
+    open.push([await call, request])
+  }
+  for (const line of ['GET /one/a', 'GET /openapi.json', 'GET /ping', 'POST /upload', 'GET /nothing']) {
+    isTooMuch(t, await app.send(line), 'CONCURRENT_REQUESTS_EXCEEDED', maxRequests)
+  }
+  t.is((await app.send('GET /health')).status, 200)
+  for (const [{cancelled}, request] of open) {
+    await request[Symbol.asyncDispose]()
+    await cancelled
+  }
+  await free()
+  t.is((await app.send('GET /one/a')).status, 200)
+})
