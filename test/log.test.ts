@@ -135,6 +135,7 @@ for (const [path, status, severity, code] of [
   ['/faults?http=503', 503, 'ERROR', 'NOT_FOUND'],
   ['/fails', 500, 'ERROR', 'INTERNAL'],
   ['/breaks', 200, 'ERROR', 'INTERNAL'],
+  ['/breaks-for-good', 200, 'ERROR', 'INTERNAL'],
 ] as const) {
   test(`${path}, ${status}, is a record of severity ${severity}${code ? ` with ${code}` : ''}`, async (t) => {
     const {record} = await ask(path)

@@ -52,14 +52,21 @@ export class EventWriter {
   /** After the last event of a stream that failed; `data` says why. */
   fail(fault: Fault, data: string): string {
     const retryAfter = fault.headers['retry-after']
-    const isOver = !mayPass[fault.code] && retryAfter === undefined
-    const next = isOver ? this.#endId() : retryAfter === undefined ? '' : `retry: ${1000 * Number(retryAfter)}\n`
-    return `${next}event: error\n${dataLines(data)}\n`
+    const wait = retryAfter === undefined ? '' : `retry: ${1000 * Number(retryAfter)}\n`
+    return `${isFinal(fault) ? this.#endId() : wait}event: error\n${dataLines(data)}\n`
   }
 
   #endId(): string {
     return `id: ${this.#count}${endMark}\n`
   }
+}
+
+/**
+ * Whether repeating cannot mend `fault`. The response has to end well then, although its stream did not: when a connection
+ * is cut, a browser that is busy drops what it has received and not read, and so would not learn that it is to stop.
+ */
+export function isFinal(fault: Fault): boolean {
+  return !mayPass[fault.code] && fault.headers['retry-after'] === undefined
 }
 
 /** Whether a request with this Last-Event-ID has had all of its stream: 204 tells a browser to ask no more. */

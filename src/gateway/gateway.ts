@@ -4,7 +4,7 @@ import type {Call} from '../clients/calls.ts'
 import {invoke} from '../clients/interceptors.ts'
 import {type CallOptions, callOf, onlyAnswer} from '../clients/service-client.ts'
 import {config} from '../core/config.ts'
-import {hadAllEvents} from '../core/event-stream.ts'
+import {hadAllEvents, isFinal} from '../core/event-stream.ts'
 import {log} from '../core/log.ts'
 import {atMost} from '../core/waiting.ts'
 import {compressed} from '../http/compress.ts'
@@ -120,6 +120,7 @@ async function streamed(scope: Scope, match: Match<Binding>): Promise<Reply> {
     headers: {...headersOf(call), 'content-type': encoder.contentType, 'cache-control': 'no-store'},
     body: body(),
     failure: (fault) => encoder.fail(fault),
+    ...(type === 'text/event-stream' && {endsWith: isFinal}),
   }
 }
 

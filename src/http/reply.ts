@@ -1,6 +1,6 @@
 import {inspect} from 'node:util'
 import {create, type DescMessage, type JsonValue, type MessageInitShape, toJsonString} from '@bufbuild/protobuf'
-import {EventWriter} from '../core/event-stream.ts'
+import {EventWriter, isFinal} from '../core/event-stream.ts'
 import type {Fault} from '../core/fault.ts'
 
 /** What a function answers. Who sends it, and that it is sent once, is the scope's affair. */
@@ -13,6 +13,8 @@ export interface Reply {
   readonly body?: string | Uint8Array | AsyncIterable<string | Uint8Array>
   /** What is sent last when `body` fails after its first piece, before the connection is cut; nothing unless given. */
   readonly failure?: (fault: Fault) => string
+  /** Whether the reader has to get that for certain: the response ends as a complete one then, and nothing is cut. */
+  readonly endsWith?: (fault: Fault) => boolean
 }
 
 const jsonType = 'application/json; charset=utf-8'
@@ -56,6 +58,7 @@ export function eventStream(values: AsyncIterable<string>): Reply {
     headers: {'content-type': 'text/event-stream; charset=utf-8', 'cache-control': 'no-store'},
     body: body(),
     failure: (fault) => events.fail(fault, JSON.stringify(fault.toJSON())),
+    endsWith: isFinal,
   }
 }
 

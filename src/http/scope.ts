@@ -280,9 +280,15 @@ class RequestScope implements Scope {
       const fault = Fault.from(error)
       this.#leave(pieces)
       await this.#close(fault)
-      if (responder.begun) await responder.sayLast(reply.failure?.(fault) ?? '')
+      if (responder.begun) await this.#sayLast(reply, fault)
       throw fault
     }
+  }
+
+  async #sayLast({failure, endsWith}: Reply, fault: Fault): Promise<void> {
+    const words = failure?.(fault) ?? ''
+    if (endsWith?.(fault)) await this.#responder.end(this.deadline, Buffer.from(words))
+    else await this.#responder.sayLast(words)
   }
 
   async #next(pieces: AsyncIterator<string | Uint8Array>): Promise<IteratorResult<string | Uint8Array>> {
@@ -314,9 +320,10 @@ class RequestScope implements Scope {
     })
   }
 
-  /** Answers with `fault` where there is no answer yet, and cuts the one that there is; gives `fault` back. */
+  /** Answers with `fault` where there is no answer yet, and cuts the one that is not complete; gives `fault` back. */
   async #fail(fault: Fault): Promise<Fault> {
     await this.#close(fault)
+    if (this.#responder.done) return fault
     if (this.#responder.begun) this.#responder.cut()
     else {
       const {body, ...head} = this.failure(fault)

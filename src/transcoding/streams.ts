@@ -4,7 +4,8 @@ import type {StreamType} from './media.ts'
 
 /**
  * Writes a stream of messages, each given as its JSON. The texts in their order are the body. A stream that fails is
- * ended by resetting the connection after the text of fail(): nothing before it is a complete success.
+ * ended by resetting the connection after the text of fail(): nothing before it is a complete success. Events that end
+ * for good are not reset: what they are shows from their names.
  */
 export interface StreamEncoder {
   readonly contentType: string

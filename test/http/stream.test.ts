@@ -1,6 +1,6 @@
 import {once} from 'node:events'
 import test from 'ava'
-import {Fault} from '../../src/core/fault.ts'
+import {type Code, Fault} from '../../src/core/fault.ts'
 import {pause} from '../../src/core/waiting.ts'
 import {eventStream, json, ndjson} from '../../src/http/reply.ts'
 import type {Scope} from '../../src/http/scope.ts'
@@ -44,9 +44,9 @@ test.serial('a stream of nothing is an empty body', async (t) => {
   t.deepEqual({status, text, whole}, {status: 200, text: '', whole: true})
 })
 
-async function* failingAfterOne(): AsyncGenerator<string> {
+async function* failingAfterOne(code: Code = 'DATA_LOSS'): AsyncGenerator<string> {
   yield '{"n":1}'
-  throw new Fault('DATA_LOSS', 'Lost it', {cause: new Error('secret')})
+  throw new Fault(code, 'Lost it', {cause: new Error('secret')})
 }
 
 const lost = '{"error":{"code":500,"message":"Lost it","status":"DATA_LOSS","details":[]}}'
@@ -55,9 +55,15 @@ for (const [title, reply, sent] of [
   ['a body', () => ({body: failingAfterOne()}), '{"n":1}'],
   ['ndjson', () => ndjson(failingAfterOne()), `{"n":1}\n${lost}\n`],
   [
-    'an event stream',
-    () => eventStream(failingAfterOne()),
-    `id: 1\ndata: {"n":1}\n\nid: 1;end\nevent: error\ndata: ${lost}\n\n`,
+    'an event stream, by what may pass,',
+    () => eventStream(failingAfterOne('UNAVAILABLE')),
+    `id: 1
+data: {"n":1}
+
+event: error
+data: ${lost.replace('500', '503').replace('DATA_LOSS', 'UNAVAILABLE')}
+
+`,
   ],
   [
     'a body whose second piece is none',
@@ -81,6 +87,16 @@ for (const [title, reply, sent] of [
     t.is(connection.rest, '')
   })
 }
+
+test.serial('an event stream that fails for good is read to its end, and the connection serves on', async (t) => {
+  const {url} = await app.serve(({path}) => (path === '/well' ? json({all: 'well'}) : eventStream(failingAfterOne())))
+  await using connection = await connectTo(url)
+  const {status, text, whole} = await askOnce(t, connection, '/')
+  t.deepEqual(
+    {status, text, whole},
+    {status: 200, text: `id: 1\ndata: {"n":1}\n\nid: 1;end\nevent: error\ndata: ${lost}\n\n`, whole: true},
+  )
+})
 
 const data = [
   '{\n  "pretty": true\n}',

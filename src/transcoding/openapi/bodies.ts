@@ -166,7 +166,7 @@ function streamAnswer(binding: Binding, schemas: Schemas): Response {
       'Messages, sent as they are made: one JSON value a line, one JSON array, or one event each; `Accept` chooses.',
       'The last event is named `end`: a client that connects again with its id gets 204.',
       'A failure after the first of them ends the lines with `{"error": …}`, the events with one that is named `error`,',
-      'and leaves the array open; each way the connection is reset.',
+      'and leaves the array open; each way the connection is reset, but for events of which no more will come.',
     ].join(' '),
     content: Object.fromEntries(streamTypes.map((type) => [type, all[type]])),
   }
