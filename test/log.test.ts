@@ -307,6 +307,17 @@ test('no value of a query reaches the log, whatever became of the request', asyn
   t.regex(asked[3]!.text, /hunter2/)
 })
 
+test('neither credentials nor values of a whole URL in the first line reach the log', async (t) => {
+  await using connection = await connectTo(child.url)
+  connection.send(
+    'GET http://me:hunter2@localhost/well?key=hunter2#hunter2 HTTP/1.1\nHost: localhost\nx-request-id: whole-url\n\n',
+  )
+  t.is((await connection.response()).status, 200)
+  const record = await recordOf('whole-url')
+  t.is(record.httpRequest.requestUrl, '/well?key=…')
+  t.notRegex(JSON.stringify(record), /hunter2/)
+})
+
 test('no value of a body reaches the log', async (t) => {
   await using stack = await startStack()
   await using app = await startChild('app', stack.env)
