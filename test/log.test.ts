@@ -192,13 +192,44 @@ test('a caller that hung up before a long answer had left is told apart as well'
   t.deepEqual([httpRequest.status, severity, code], [200, 'WARNING', 'CANCELLED'])
 })
 
-test('an answer that its caller did not read in time is recorded as that', async (t) => {
+for (const [title, path] of [
+  ['an answer', '/long'],
+  ['a stream', '/endless'],
+]) {
+  test(`${title} that its caller did not read in time is recorded as that`, async (t) => {
+    await using connection = await connectTo(child.url)
+    connection.socket.pause()
+    connection.get(path!, `x-request-id: unread${path}`, 'x-server-timeout: 0.1')
+    const {severity, message, code, httpRequest} = await recordOf(`unread${path}`)
+    t.deepEqual([severity, code, httpRequest.status], ['WARNING', 'DEADLINE_EXCEEDED', 200])
+    t.regex(message, /^GET \/\w+ 200 in \d+ ms: The caller had not read the answer by its deadline$/)
+  })
+}
+
+for (const [title, sent, line] of [
+  ['is no HTTP', 'nonsense\n\n', '400 before a request was read: The request is not HTTP: Invalid method encountered'],
+  [
+    'has headers without end',
+    `GET / HTTP/1.1\nx: ${'x'.repeat(20_000)}`,
+    '431 before a request was read: The headers are too long',
+  ],
+] as const) {
+  test(`what ${title} has a record with the id that its answer has`, async (t) => {
+    await using connection = await connectTo(child.url)
+    connection.send(sent)
+    const {status, headers} = await connection.response()
+    const {severity, message, httpRequest, code} = await recordOf(headers.get('x-request-id') ?? 'none')
+    t.deepEqual([severity, message, httpRequest.status, code], ['WARNING', line, status, 'INVALID_ARGUMENT'])
+  })
+}
+
+test('a body that proves malformed is in the record of its request', async (t) => {
   await using connection = await connectTo(child.url)
-  connection.socket.pause()
-  connection.get('/long', 'x-request-id: unread', 'x-server-timeout: 0.1')
-  const {severity, message, code, httpRequest} = await recordOf('unread')
-  t.deepEqual([severity, code, httpRequest.status], ['WARNING', 'DEADLINE_EXCEEDED', 200])
-  t.regex(message, /^GET \/long 200 in \d+ ms: The caller had not read the answer by its deadline$/)
+  connection.send('POST /whole HTTP/1.1\nHost: test\nx-request-id: broken\nTransfer-Encoding: chunked\n\nno chunk\n')
+  t.is((await connection.response()).status, 400)
+  const {message, httpRequest} = await recordOf('broken')
+  t.is(httpRequest.status, 400)
+  t.regex(message, /^POST \/whole 400 in \d+ ms: The request is not HTTP: /)
 })
 
 test('what a function notes is in its record, and what it logs carries the request’s id and trace', async (t) => {

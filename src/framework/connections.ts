@@ -20,7 +20,11 @@ export function endGently(socket: Socket): void {
 
 /** Has Node end `socket` so after an answer with `Connection: close`: it calls `destroySoon` of the socket for that. */
 export function endsGently(socket: Socket): void {
-  socket.destroySoon = () => endGently(socket)
+  socket.destroySoon = endThisGently
+}
+
+function endThisGently(this: Socket): void {
+  endGently(this)
 }
 
 /** Ends the connection when `response`, which is under way, has left. */

@@ -28,7 +28,9 @@ export function waitsToContinue({httpVersion, headers: {expect}}: IncomingMessag
 
 function checkHost(httpVersion: string, rawHeaders: readonly string[], host: string | undefined): void {
   if (host === undefined && httpVersion === '1.0') return
-  const times = rawHeaders.filter((name, index) => index % 2 === 0 && name.toLowerCase() === 'host').length
+  let times = 0
+  // Names and values in turn; `headers` has the first one alone.
+  for (let index = 0; index < rawHeaders.length; index += 2) if (rawHeaders[index]!.toLowerCase() === 'host') times++
   if (times !== 1) throw Fault.invalid('host', `The request has ${times || 'no'} Host headers: expected one`)
   if (!hostForm.test(host!)) throw Fault.invalid('host', 'Header Host is malformed: expected a host, or host:port')
 }
