@@ -10,21 +10,22 @@ export interface RunningRequest {
 
 const current = new AsyncLocalStorage<RunningRequest>()
 
-const byResponse = new WeakMap<ServerResponse, RunningRequest>()
-const failedBefore = new WeakMap<ServerResponse, Fault>()
+const answered = Symbol('the request that a response is the answer to')
+const failed = Symbol('why a response fails whose request has yet to run')
+
+// Properties rather than WeakMaps: V8's young generation keeps all that a WeakMap has, which costs a request 20 µs.
+type Answering = ServerResponse & {[answered]?: RunningRequest; [failed]?: Fault}
 
 /** Says that `response` is the answer to `request`. */
-export function answers(response: ServerResponse, request: RunningRequest): void {
-  byResponse.set(response, request)
-  const fault = failedBefore.get(response)
-  if (fault) request.fail(fault)
+export function answers(response: Answering, request: RunningRequest): void {
+  response[answered] = request
+  if (response[failed]) request.fail(response[failed])
 }
 
 /** Fails the request that `response` is the answer to, also when it has yet to get from the framework to its function. */
-export function failAnswerOf(response: ServerResponse, fault: Fault): void {
-  const request = byResponse.get(response)
-  if (request) request.fail(fault)
-  else failedBefore.set(response, fault)
+export function failAnswerOf(response: Answering, fault: Fault): void {
+  if (response[answered]) response[answered].fail(fault)
+  else response[failed] = fault
 }
 
 /** Runs `work` in the async context of `request`: errors thrown in timers and listeners it starts belong to `request`. */

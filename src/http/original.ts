@@ -6,19 +6,22 @@ export interface Original {
   readonly contentType: string | undefined
 }
 
-const originals = new WeakMap<IncomingMessage, Original>()
+const kept = Symbol('what a request said before it was changed')
+
+// A property rather than a WeakMap: V8's young generation keeps all that a WeakMap has, for every request.
+type Changed = IncomingMessage & {[kept]?: Original}
 
 /** Remembers what `request` said before it was changed. */
-export function keepOriginal(request: IncomingMessage, original: Original): void {
-  originals.set(request, original)
+export function keepOriginal(request: Changed, original: Original): void {
+  request[kept] = original
 }
 
 /** The request target as it stood in the request line. */
-export function urlOf(request: IncomingMessage): string {
-  return originals.get(request)?.url ?? request.url ?? '/'
+export function urlOf(request: Changed): string {
+  return request[kept]?.url ?? request.url ?? '/'
 }
 
 /** The request's own Content-Type. */
-export function contentTypeOf(request: IncomingMessage): string | undefined {
-  return originals.get(request)?.contentType ?? request.headers['content-type']
+export function contentTypeOf(request: Changed): string | undefined {
+  return request[kept]?.contentType ?? request.headers['content-type']
 }
