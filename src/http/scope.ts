@@ -88,8 +88,6 @@ const grace = 500
  */
 export function serve(handler: Handler): (request: IncomingMessage, response: ServerResponse) => Promise<void> {
   return async (request, response) => {
-    // Behind the last answer of a connection: it cannot be answered, and so is not carried out.
-    if (!request.socket.writable) return
     const scope = new RequestScope(request, response)
     answers(response, scope)
     await runInContextOf(scope, () => scope.run(handler))
@@ -225,6 +223,9 @@ class RequestScope implements Scope {
       if (!this.#response.writableFinished) this.#end.abort(hungUp())
     })
     if (this.#response.destroyed) this.#end.abort(hungUp())
+    // The connection has ended, by its caller or behind its last answer: nobody can be answered, so nothing is carried out.
+    if (!this.#request.socket.writable)
+      this.fail(new Fault('CANCELLED', 'The connection ended before the request began'))
     this.#response.on('error', () => {})
   }
 
