@@ -1,16 +1,21 @@
-/** Registers the function that FUNCTION_TARGET names, and loads no other one's code. */
-import {createRequire} from 'node:module'
-import {setFlagsFromString} from 'node:v8'
-
-// V8 13.6 collects short-lived buffers with its slowest collector unless the young generation is kept small: uploads cost
-// 40 % more CPU (nodejs/node#61967). NODE_OPTIONS refuses the flag, and it has to be set before there is much of a heap.
-if (process.versions.v8.startsWith('13.6.')) setFlagsFromString('--scavenger-max-new-space-capacity-mb=8')
-
-try {
-  const {register} = createRequire(import.meta.url)('./register.ts') as typeof import('./register.ts')
-  register()
-} catch (error) {
-  const line = error instanceof Error && error.name === 'ConfigError' ? error.message : (error as Error).stack
-  process.stderr.write(`${line}\n`)
-  process.exit(1)
-}
+/**
+ * The library's front door. Importing it opens nothing and reads no environment: a runtime is made of a configuration, and
+ * functions are made of a runtime.
+ */
+export type {CallRuntime} from './clients/calls.ts'
+export {createRuntime, type Runtime, type RuntimeOptions} from './clients/runtime.ts'
+export {
+  type CallOptions,
+  type ClientOptions,
+  createClient,
+  type ServiceClient,
+  type Stream,
+} from './clients/service-client.ts'
+export {type Backend, type Config, ConfigError, type GatewayConfig, readConfig} from './core/config.ts'
+export {type Code, codes, Fault, type FaultOptions} from './core/fault.ts'
+export type {Life} from './core/life.ts'
+export {register} from './framework/register.ts'
+export {type GatewayOptions, gateway} from './gateway/gateway.ts'
+export {only} from './http/methods.ts'
+export {eventStream, json, message, ndjson, type Reply} from './http/reply.ts'
+export {type Handler, type Scope, type Serving, serve} from './http/scope.ts'

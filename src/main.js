@@ -6,6 +6,6 @@ import './node-version.js'
 import {existsSync} from 'node:fs'
 import {createRequire} from 'node:module'
 
-const build = '../dist/index.js'
+const build = '../dist/deployed.js'
 
-createRequire(import.meta.url)(existsSync(new URL(build, import.meta.url)) ? build : './index.ts')
+createRequire(import.meta.url)(existsSync(new URL(build, import.meta.url)) ? build : './deployed.ts')

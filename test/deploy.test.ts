@@ -163,7 +163,7 @@ test('where there is a build, that is what is served', async (t) => {
   mkdirSync(join(folder, 'dist'))
   const framework = `import {http} from '@google-cloud/functions-framework'`
   writeFileSync(
-    join(folder, 'dist/index.js'),
+    join(folder, 'dist/deployed.js'),
     `${framework}\nhttp('built', (req, res) => res.send('from the build'))\n`,
   )
   const url = await started(t, folder, 'built')
@@ -175,9 +175,9 @@ test("README's function of one's own runs as it stands there", async (t) => {
   const readme = readFileSync(join(root, 'README.md'), 'utf8')
   const [, source = ''] = /```ts\n([^`]*(?:`\$?[^`]+`[^`]*)*)\n```/.exec(readme) ?? []
   const [, row = ''] = /one row, by which it is deployed: `([^`]+)`/.exec(readme) ?? []
-  const register = join(folder, 'src/register.ts')
+  const register = join(folder, 'src/deployed.ts')
   writeFileSync(join(folder, 'src/functions/greet.ts'), source)
-  writeFileSync(register, readFileSync(register, 'utf8').replace('  app: ()', `  ${row},\n  app: ()`))
+  writeFileSync(register, readFileSync(register, 'utf8').replace('  app: (runtime)', `  ${row},\n  app: (runtime)`))
   const url = await started(t, folder, 'greet')
   const response = await fetch(`${url}/?name=Ada`)
   t.deepEqual(await response.json(), {greeting: 'Hello Ada'})

@@ -6,8 +6,10 @@ import {Fault} from '../core/fault.ts'
 import {type Life, over} from '../core/life.ts'
 import {within} from '../core/waiting.ts'
 import {Batch} from './batch.ts'
+import type {Channels} from './channels.ts'
 import {connect, connectedChannel} from './connecting.ts'
 import {asBuffer, probe, takesFramed} from './grpc-internals.ts'
+import type {IdTokens} from './id-tokens.ts'
 import {faultOf} from './status.ts'
 
 /** A message, or the bytes of one. */
@@ -20,8 +22,15 @@ export type Sendable = Message | Uint8Array
  */
 export type Requests<T = Sendable> = (signal: AbortSignal) => Iterable<T> | AsyncIterable<T | Iterable<T>>
 
+/** What all calls of one runtime share. */
+export interface CallRuntime {
+  readonly channels: Channels
+  readonly idTokens: IdTokens
+}
+
 /** One call of any of the four kinds: messages in, messages out. Interceptors may change what is not readonly. */
 export interface Call {
+  readonly runtime: CallRuntime
   readonly life: Life
   readonly backend: Backend
   readonly method: DescMethod
@@ -79,7 +88,7 @@ export function openCalls(): number {
 export async function* send(call: Call): AsyncGenerator<Message> {
   const {signal} = call.life
   if (signal.aborted) throw signal.reason
-  const channel = connectedChannel(call.backend) ?? (await connect(call))
+  const channel = connectedChannel(call) ?? (await connect(call))
   const wire = channel.createCall(pathOf(call.method), call.deadline, null, null, null)
   const sourceEnd = new AbortController()
   const received: Buffer[] = []

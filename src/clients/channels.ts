@@ -3,33 +3,49 @@ import {Channel, type ChannelOptions, credentials} from '@grpc/grpc-js'
 import type {Backend} from '../core/config.ts'
 import {watchSockets} from './grpc-internals.ts'
 
-const channels = new Map<string, Channel>()
+/** What channels are opened with. */
+export interface ChannelsOptions {
+  /** Limit for one attempt to connect to a backend, in ms. */
+  readonly connectTimeout: number
+}
+
+/** The channels of one runtime: one a backend, opened when first asked for, then shared by all of its requests. */
+export class Channels {
+  /** Limit for one attempt to connect to a backend, in ms. */
+  readonly connectTimeout: number
+  readonly #channels = new Map<string, Channel>()
+
+  constructor({connectTimeout}: ChannelsOptions) {
+    this.connectTimeout = connectTimeout
+  }
+
+  /** The channel to `backend`. */
+  to(backend: Backend): Channel {
+    let channel = this.#channels.get(backend.url)
+    if (!channel) {
+      channel = open(backend)
+      this.#channels.set(backend.url, channel)
+    }
+    return channel
+  }
+
+  /** Closes a channel that does not get connected, with its sockets; the next call opens a new one. */
+  giveUp(backend: Backend, channel: Channel): void {
+    if (this.#channels.get(backend.url) === channel) this.#channels.delete(backend.url)
+    channel.close()
+    for (const socket of sockets.get(channel) ?? []) socket.destroy()
+    sockets.delete(channel)
+  }
+
+  /** Closes every channel; the next call opens a new one. */
+  close(): void {
+    for (const channel of this.#channels.values()) channel.close()
+    this.#channels.clear()
+  }
+}
+
 /** The sockets of each open channel; one that is not here has been given up. */
 const sockets = new WeakMap<Channel, Set<Socket>>()
-
-/** The channel to `backend`: opened when first asked for, then shared by every request of this instance. */
-export function channelTo(backend: Backend): Channel {
-  let channel = channels.get(backend.url)
-  if (!channel) {
-    channel = open(backend)
-    channels.set(backend.url, channel)
-  }
-  return channel
-}
-
-/** Closes every channel; what is called afterwards opens a new one. */
-export function closeChannels(): void {
-  for (const channel of channels.values()) channel.close()
-  channels.clear()
-}
-
-/** Closes a channel that does not get connected, with its sockets; what is called afterwards opens a new one. */
-export function giveUp(backend: Backend, channel: Channel): void {
-  if (channels.get(backend.url) === channel) channels.delete(backend.url)
-  channel.close()
-  for (const socket of sockets.get(channel) ?? []) socket.destroy()
-  sockets.delete(channel)
-}
 
 /** The most bytes of one message of a backend. */
 export const mostReceived = 32 * 1024 * 1024

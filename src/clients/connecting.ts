@@ -1,14 +1,12 @@
 import {type Channel, connectivityState} from '@grpc/grpc-js'
-import {type Backend, config} from '../core/config.ts'
 import {Fault} from '../core/fault.ts'
 import {within} from '../core/waiting.ts'
 import type {Call} from './calls.ts'
 import {causes} from './causes.ts'
-import {channelTo, giveUp} from './channels.ts'
 
-/** The channel to `backend` if it is connected: the usual case, which costs next to nothing. */
-export function connectedChannel(backend: Backend): Channel | undefined {
-  const channel = channelTo(backend)
+/** The channel to the backend of a call if it is connected: the usual case, which costs next to nothing. */
+export function connectedChannel({runtime, backend}: Call): Channel | undefined {
+  const channel = runtime.channels.to(backend)
   return channel.getConnectivityState(false) === connectivityState.READY ? channel : undefined
 }
 
@@ -24,7 +22,7 @@ export function connectedChannel(backend: Backend): Channel | undefined {
 export async function connect(call: Call): Promise<Channel> {
   const start = Date.now()
   const late = Promise.withResolvers<never>()
-  const limit = Math.min(config.connectTimeout, call.deadline - start)
+  const limit = Math.min(call.runtime.channels.connectTimeout, call.deadline - start)
   const timer = setTimeout(() => late.reject(tooLate(call, start)), Math.max(0, limit))
   try {
     return await connected(call, start, late.promise)
@@ -51,15 +49,19 @@ interface Attempt {
 
 const attempts = new WeakMap<Channel, Attempt>()
 
-async function connected({backend, life}: Call, start: number, late: Promise<never>): Promise<Channel> {
+async function connected(
+  {runtime: {channels}, backend, life}: Call,
+  start: number,
+  late: Promise<never>,
+): Promise<Channel> {
   for (let now = start; ; now = Date.now()) {
-    const channel = channelTo(backend)
+    const channel = channels.to(backend)
     channel.getConnectivityState(true)
     if (!isConnecting(channel)) return channel
     const attempt = attempts.get(channel) ?? {since: now, waiting: 0}
     attempts.set(channel, attempt)
-    if (now - attempt.since >= config.connectTimeout) {
-      giveUp(backend, channel)
+    if (now - attempt.since >= channels.connectTimeout) {
+      channels.giveUp(backend, channel)
       continue
     }
     attempt.waiting++
@@ -67,7 +69,8 @@ async function connected({backend, life}: Call, start: number, late: Promise<nev
       await within(life.signal, Promise.race([late, change(channel, attempt)]))
     } catch (error) {
       const isLast = attempt.waiting === 1
-      if (isLast && attempt.since <= start && Fault.from(error).code === 'UNAVAILABLE') giveUp(backend, channel)
+      if (isLast && attempt.since <= start && Fault.from(error).code === 'UNAVAILABLE')
+        channels.giveUp(backend, channel)
       throw error
     } finally {
       attempt.waiting--
@@ -93,12 +96,13 @@ function isConnecting(channel: Channel): boolean {
 }
 
 function tooLate(call: Call, start: number): Fault {
-  const {method} = call
+  const {method, runtime} = call
+  const {connectTimeout} = runtime.channels
   const name = `${method.parent.typeName}.${method.name}`
-  if (call.deadline - start < config.connectTimeout) {
+  if (call.deadline - start < connectTimeout) {
     return new Fault('DEADLINE_EXCEEDED', `${name} did not answer in time`, {hint: unconnected(call, start)})
   }
-  const limit = `${config.connectTimeout / 1000} s`
+  const limit = `${connectTimeout / 1000} s`
   return new Fault('UNAVAILABLE', `The backend of ${name} cannot be reached: no connection within ${limit}`, {
     reason: 'BACKEND_CONNECT_TIMEOUT',
     hint: `no connection to ${call.backend.url} within the connect deadline of ${limit}, BACKEND_CONNECT_TIMEOUT_SECONDS: ${causes.SILENT.change()}`,

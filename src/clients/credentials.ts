@@ -1,5 +1,5 @@
 import type {AuthClient, IdTokenProvider} from 'google-auth-library'
-import {config} from '../core/config.ts'
+import type {Config} from '../core/config.ts'
 import {Fault} from '../core/fault.ts'
 import {within} from '../core/waiting.ts'
 
@@ -17,19 +17,20 @@ export interface Credentials {
   readonly client: AuthClient
 }
 
-let found: Promise<Credentials> | undefined
+/** Gives the credentials of one runtime: found when first asked for; a failure is not remembered. */
+export type CredentialsSource = () => Promise<Credentials>
 
-/** The credentials of this instance, found when first asked for; a failure is not remembered. */
-export function credentials(): Promise<Credentials> {
-  found ??= find().catch((error) => {
-    found = undefined
-    throw error
-  })
-  return found
-}
-
-function find(): Promise<Credentials> {
-  return config.metadataHost ? fromMetadataServer(config.metadataHost) : fromEnvironment()
+/** The credentials that `config` names: nothing is looked for before they are asked for. */
+export function credentialsOf(config: Pick<Config, 'metadataHost' | 'projectId'>): CredentialsSource {
+  const {metadataHost, projectId} = config
+  let found: Promise<Credentials> | undefined
+  return () => {
+    found ??= (metadataHost ? fromMetadataServer(metadataHost) : fromEnvironment(projectId)).catch((error) => {
+      found = undefined
+      throw error
+    })
+    return found
+  }
 }
 
 /**
@@ -79,12 +80,12 @@ async function fromMetadataServer(host: string): Promise<Credentials> {
 }
 
 /** A key file, impersonation, workload identity, or a developer's own login: as google-auth-library finds them. */
-async function fromEnvironment(): Promise<Credentials> {
+async function fromEnvironment(projectId = 'unknown'): Promise<Credentials> {
   const {GoogleAuth, JWT} = await import('google-auth-library')
   const auth = new GoogleAuth({
     scopes: 'https://www.googleapis.com/auth/cloud-platform',
     // Any name keeps it from asking the gcloud command for one.
-    projectId: config.projectId ?? 'unknown',
+    projectId,
     clientOptions: {transporterOptions: {timeout: attempt}},
   })
   const client = await auth.getClient()

@@ -8,6 +8,7 @@ import {
   type HealthCheckResponse,
   HealthCheckResponse_ServingStatus,
 } from '../gen/health/v1/health_pb.js'
+import type {CallRuntime} from './calls.ts'
 import {callOf, onlyAnswer} from './service-client.ts'
 
 /** How a backend's server as a whole is. */
@@ -19,9 +20,14 @@ export interface BackendHealth {
 }
 
 /** The grpc.health.v1 status of a backend's server as a whole: SERVING, NOT_SERVING, … */
-export async function servingStatus(life: Life, backend: Backend, timeout: number): Promise<string> {
+export async function servingStatus(
+  runtime: CallRuntime,
+  life: Life,
+  backend: Backend,
+  timeout: number,
+): Promise<string> {
   const request = create(HealthCheckRequestSchema)
-  const call = callOf(life, backend, Health.method.check, () => [request], {timeout})
+  const call = callOf(runtime, {life, backend, method: Health.method.check, requests: () => [request]}, {timeout})
   const {status} = (await life.track(onlyAnswer(call))) as HealthCheckResponse
   return HealthCheckResponse_ServingStatus[status] ?? String(status)
 }
@@ -38,9 +44,14 @@ const silent: Partial<Record<Code, string>> = {
  * How a backend is. One that answers without grpc.health.v1, as most do, is UNKNOWN with a note: it can be reached.
  * @throws {Fault} when it cannot
  */
-export async function healthOf(life: Life, backend: Backend, timeout: number): Promise<BackendHealth> {
+export async function healthOf(
+  runtime: CallRuntime,
+  life: Life,
+  backend: Backend,
+  timeout: number,
+): Promise<BackendHealth> {
   try {
-    return {status: await servingStatus(life, backend, timeout)}
+    return {status: await servingStatus(runtime, life, backend, timeout)}
   } catch (error) {
     // These codes come from a gRPC server alone: what is in front of it, and what we cannot reach, is UNAVAILABLE.
     const note = error instanceof Fault ? silent[error.code] : undefined

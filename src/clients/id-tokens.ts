@@ -1,7 +1,7 @@
 import {Fault} from '../core/fault.ts'
 import {type Life, over} from '../core/life.ts'
 import {explainLateness} from '../core/waiting.ts'
-import {credentials} from './credentials.ts'
+import type {CredentialsSource} from './credentials.ts'
 
 interface Token {
   readonly value: string
@@ -24,12 +24,14 @@ type Waiter = Pick<Life, 'signal' | 'deadline' | 'log'>
 /** The ID tokens for one audience: one for all requests of this instance, fetched when first asked for. */
 export class IdTokenSource {
   readonly #audience: string
+  readonly #credentials: CredentialsSource
   #token: Token | undefined
   #fetch: {readonly promise: Promise<Token>; readonly end: AbortController; waiting: number} | undefined
   #notBefore = 0
 
-  constructor(audience: string) {
+  constructor(audience: string, credentials: CredentialsSource) {
     this.#audience = audience
+    this.#credentials = credentials
   }
 
   /**
@@ -102,7 +104,7 @@ export class IdTokenSource {
 
   async #fetchToken(signal: AbortSignal): Promise<Token> {
     try {
-      const value = (await (await credentials()).idToken(this.#audience, signal)).trim()
+      const value = (await (await this.#credentials()).idToken(this.#audience, signal)).trim()
       const expires = expiryOf(value)
       const now = Date.now()
       return {value, expires, stale: expires - Math.min(refreshBefore, (expires - now) / 2)}
@@ -123,16 +125,24 @@ export class IdTokenSource {
   }
 }
 
-const sources = new Map<string, IdTokenSource>()
+/** The ID tokens of one runtime: a source for each audience, made when first asked for, then shared by all requests. */
+export class IdTokens {
+  readonly #credentials: CredentialsSource
+  readonly #sources = new Map<string, IdTokenSource>()
 
-/** The source of ID tokens for `audience`: made when first asked for, then shared by every request of this instance. */
-export function idTokensFor(audience: string): IdTokenSource {
-  let source = sources.get(audience)
-  if (!source) {
-    source = new IdTokenSource(audience)
-    sources.set(audience, source)
+  constructor(credentials: CredentialsSource) {
+    this.#credentials = credentials
   }
-  return source
+
+  /** The source of ID tokens for `audience`. */
+  for(audience: string): IdTokenSource {
+    let source = this.#sources.get(audience)
+    if (!source) {
+      source = new IdTokenSource(audience, this.#credentials)
+      this.#sources.set(audience, source)
+    }
+    return source
+  }
 }
 
 /** When a JWT expires, in ms since the epoch; its signature is the backend's affair. */

@@ -1,7 +1,6 @@
 import {status} from '@grpc/grpc-js'
 import {codeOf, Fault} from '../core/fault.ts'
 import {type Call, type Interceptor, intercepted, pathOf, send} from './calls.ts'
-import {idTokensFor} from './id-tokens.ts'
 import {metrics} from './metrics.ts'
 
 /** The backend hears the request's id and trace. */
@@ -46,7 +45,7 @@ const idToken: Interceptor = async function* (call, next) {
   const {audience, tokenHeader} = call.backend
   if (audience) {
     const {signal, log} = call.life
-    call.idToken = await idTokensFor(audience).token({signal, log, deadline: call.deadline})
+    call.idToken = await call.runtime.idTokens.for(audience).token({signal, log, deadline: call.deadline})
     const taken = call.metadata.get('authorization').length > 0
     call.metadata.set(taken ? 'x-serverless-authorization' : tokenHeader, `Bearer ${call.idToken}`)
   }

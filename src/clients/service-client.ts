@@ -12,10 +12,10 @@ import {
   type MessageShape,
 } from '@bufbuild/protobuf'
 import {Metadata} from '@grpc/grpc-js'
-import {type Backend, config} from '../core/config.ts'
+import type {Backend} from '../core/config.ts'
 import {Fault} from '../core/fault.ts'
 import type {Life} from '../core/life.ts'
-import {type Call, codec, pathOf} from './calls.ts'
+import {type Call, type CallRuntime, codec, pathOf} from './calls.ts'
 import {invoke} from './interceptors.ts'
 
 /** What a call may be told beside its messages. */
@@ -56,39 +56,55 @@ export type ServiceClient<S extends DescService> = {
 
 const defaultTimeout = 30_000
 
+/** What a client needs of the runtime that it belongs to. */
+export interface ClientRuntime extends CallRuntime {
+  readonly config: {backendOf(service: string): Backend}
+}
+
+/** How a client differs from what the configuration says. */
+export interface ClientOptions {
+  /** Whom it calls; the backend that the configuration names for the service unless given. */
+  readonly backend?: Backend
+}
+
 /**
- * A client of `service`, whose backend the configuration names.
- * @throws {ConfigError} when it names none
+ * A typed client of `service`: a function for each of its methods.
+ * @throws {ConfigError} when the configuration names no backend for it
+ * @example
+ * const ping = createClient(runtime, PingService)
+ * const {pong} = await ping.send(scope, {message: 'hi'})
  */
-export function clientOf<S extends DescService>(service: S): ServiceClient<S> {
-  const backend = config.backendOf(service.typeName)
-  const methods = service.methods.map((method) => [method.localName, caller(backend, method)])
+export function createClient<S extends DescService>(
+  runtime: ClientRuntime,
+  service: S,
+  {backend = runtime.config.backendOf(service.typeName)}: ClientOptions = {},
+): ServiceClient<S> {
+  const methods = service.methods.map((method) => [method.localName, caller(runtime, backend, method)])
   return Object.fromEntries(methods) as ServiceClient<S>
 }
 
-function caller(backend: Backend, method: DescMethod) {
+function caller(runtime: CallRuntime, backend: Backend, method: DescMethod) {
   const many = method.methodKind === 'client_streaming' || method.methodKind === 'bidi_streaming'
   const one = method.methodKind === 'unary' || method.methodKind === 'client_streaming'
   const typed = (init: unknown) => create(method.input, init as MessageInitShape<DescMessage>)
   return (life: Life, input: unknown, options: CallOptions = {}) => {
     const requests = many ? converted(input as Stream<unknown>, typed) : () => [typed(input)]
-    const call = callOf(life, backend, method, requests, options)
+    const call = callOf(runtime, {life, backend, method, requests}, options)
     return one ? life.track(onlyAnswer(call)) : (invoke(call) as AsyncIterable<Message>)
   }
 }
 
-/** A call of `method` that has yet to be made. */
+/** A call that has yet to be made. */
 export function callOf(
-  life: Life,
-  backend: Backend,
-  method: DescMethod,
-  requests: Call['requests'],
+  runtime: CallRuntime,
+  {life, backend, method, requests}: Pick<Call, 'life' | 'backend' | 'method' | 'requests'>,
   {timeout = defaultTimeout, messageTimeout, metadata = {}, serialize}: CallOptions = {},
 ): Call {
   const sent = new Metadata()
   for (const [key, value] of Object.entries(metadata)) sent.set(key, value)
   const wire = codec(method)
   return {
+    runtime,
     life,
     backend,
     method,

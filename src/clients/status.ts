@@ -7,7 +7,6 @@ import {adviceFor} from './causes.ts'
 import {mostReceived} from './channels.ts'
 import {detailTypesOf} from './detail-types.ts'
 import {type Ending, endingOf} from './grpc-internals.ts'
-import {idTokensFor} from './id-tokens.ts'
 import {causeOf} from './probe.ts'
 
 /** A call that is reset this long before its deadline, in ms, is taken to have met the backend's clock rather than ours. */
@@ -90,7 +89,7 @@ function late(end: StatusObject, call: Call): Fault {
 function notGrpc(http: number, end: StatusObject, call: Call): Fault {
   const {url, audience} = call.backend
   if (http === 401 || http === 403) {
-    if (audience && call.idToken) idTokensFor(audience).forget(call.idToken)
+    if (audience && call.idToken) call.runtime.idTokens.for(audience).forget(call.idToken)
     return new Fault('UNAVAILABLE', `The backend of ${nameOf(call)} turned this function away`, {
       http: 502,
       reason: http === 401 ? 'BACKEND_UNAUTHENTICATED' : 'BACKEND_PERMISSION_DENIED',

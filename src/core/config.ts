@@ -118,9 +118,11 @@ export interface GatewayConfig {
 
 /**
  * Reads and checks the whole configuration, through the table in settings.ts.
+ * @param env the environment, or any other record of the same variables
+ * @param argv the command line: the framework's `--target` wins over FUNCTION_TARGET
  * @throws {ConfigError} naming the variable, its value and what was expected
  */
-export function readConfig(env: Env): Config {
+export function readConfig(env: Env, argv: readonly string[] = []): Config {
   refuseUnknown(env)
   // The framework reads it, and would listen on a file of that name.
   read(env, 'PORT')
@@ -172,7 +174,7 @@ export function readConfig(env: Env): Config {
       security: read(env, 'OPENAPI_SECURITY'),
     },
     corsOrigins: new Set(read(env, 'CORS_ORIGINS')),
-    target: targetOf(env),
+    target: targetOf(env, argv),
   } satisfies Config)
 }
 
@@ -187,8 +189,8 @@ function decodingBytes(env: Env): number {
 }
 
 /** As the framework finds it: its command line wins. */
-function targetOf(env: Env): string {
-  const flag = process.argv.find((argument) => argument.startsWith('--target='))
+function targetOf(env: Env, argv: readonly string[]): string {
+  const flag = argv.find((argument) => argument.startsWith('--target='))
   return flag?.slice('--target='.length) || read(env, 'FUNCTION_TARGET')
 }
 
@@ -261,6 +263,3 @@ export function upperSnake(service: string): string {
     .replace(/([A-Z])([A-Z][a-z])/g, '$1_$2')
     .toUpperCase()
 }
-
-/** The configuration of this instance. */
-export const config: Config = readConfig(process.env)

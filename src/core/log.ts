@@ -1,6 +1,6 @@
 import {createRequire} from 'node:module'
 import {type Logger, type LoggerOptions, pino} from 'pino'
-import {config} from './config.ts'
+import type {Config} from './config.ts'
 import {boundedLine} from './log-line.ts'
 
 export type {Logger} from 'pino'
@@ -16,27 +16,25 @@ const severity = {
 } as const
 
 // @google-cloud/pino-logging-gcp-config is not used: it loads all of @google-cloud/logging, four times what pino takes.
-const options: LoggerOptions = {
-  level: config.logLevel,
+const options = {
   messageKey: 'message',
   base: null,
   timestamp: () => `,"timestamp":"${new Date().toISOString()}"`,
   hooks: {streamWrite: boundedLine},
-  formatters: {level: (label) => ({severity: severity[label as keyof typeof severity] ?? 'DEFAULT'})},
-}
+  formatters: {level: (label: string) => ({severity: severity[label as keyof typeof severity] ?? 'DEFAULT'})},
+} satisfies LoggerOptions
 
-/** One JSON line a record, in Cloud Logging's names; lines for a person in a terminal. */
-export const log: Logger = open()
-
-function open(): Logger {
+/** A log with one JSON line a record, in Cloud Logging's names; with lines for a person where `logPretty`. */
+export function createLog({logLevel: level, logPretty}: Pick<Config, 'logLevel' | 'logPretty'>): Logger {
+  const plainOptions: LoggerOptions = {...options, level}
   // Written before the call returns: on Cloud Run what waits in memory may wait until the next request.
-  const plain = () => pino(options, pino.destination({fd: 1, sync: true}))
-  if (!config.logPretty) return plain()
+  const plain = () => pino(plainOptions, pino.destination({fd: 1, sync: true}))
+  if (!logPretty) return plain()
   // A tool of development: where only what a deploy has is installed, a terminal gets the lines as they are.
   const pretty = pinoPretty()
   if (!pretty) return plain()
   return pino(
-    {...options, timestamp: true, formatters: {}},
+    {...plainOptions, timestamp: true, formatters: {}},
     pretty({
       sync: true,
       messageKey: 'message',

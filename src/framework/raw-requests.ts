@@ -1,9 +1,12 @@
 import {subscribe} from 'node:diagnostics_channel'
 import type {IncomingMessage, Server, ServerResponse} from 'node:http'
-import {config} from '../core/config.ts'
+import type {Logger} from '../core/log.ts'
 import {keepOriginal} from '../http/original.ts'
 import {endsGently} from './connections.ts'
 import {answerAll, isLatest} from './unreadable.ts'
+
+/** The longest timeout that Cloud Run lets a function have, in ms. */
+const longestTimeout = 3_600_000
 
 let subscribed = false
 
@@ -14,21 +17,22 @@ let subscribed = false
  * Node publishes each request before its server's listeners get it. Without a content type no parser of the framework
  * runs, and with the path `/` no route of Express but the function's own applies; `contentTypeOf` and `urlOf` give what
  * was there. CloudEvent functions need the parsers: an instance that serves one must not call this.
+ * @param log where the requests that no function sees are recorded; the first call's holds for the process
  */
-export function leaveRequestsUntouched(): void {
+export function leaveRequestsUntouched(log: Logger): void {
   if (subscribed) return
   subscribed = true
   subscribe('tracing:net.server.listen:asyncEnd', (message) => {
     const {server} = message as {server: Server}
-    if (isExpress(server)) answerAll(server)
+    if (isExpress(server)) answerAll(server, log)
   })
   subscribe('http.server.request.start', (message) => {
     const {request, response, server} = message as {request: IncomingMessage; response: ServerResponse; server: Server}
     if (!isExpress(server)) return
     isLatest(response)
     endsGently(request.socket)
-    // Node's own limit of 300 s would end a longer upload that the function has the time for.
-    server.requestTimeout = config.requestTimeout
+    // Node's own limit of 300 s would end a longer upload that the function has the time for: its deadline is the limit.
+    server.requestTimeout = longestTimeout
     keepOriginal(request, {url: request.url ?? '/', contentType: request.headers['content-type']})
     request.url = '/'
     delete request.headers['content-type']

@@ -1,7 +1,7 @@
 import {subscribe} from 'node:diagnostics_channel'
 import type {Server} from 'node:http'
 import {Fault} from '../core/fault.ts'
-import {log} from '../core/log.ts'
+import type {Logger} from '../core/log.ts'
 import {atMost} from '../core/waiting.ts'
 import {currentRequest} from '../http/current-request.ts'
 import {drained, failAll, isStopping, requestsInFlight, stopTaking} from '../http/in-flight.ts'
@@ -19,6 +19,13 @@ const crashed = 16
 
 const servers = new Set<Server>()
 
+/** What the end of the instance needs. */
+export interface Ending {
+  readonly log: Logger
+  /** Called when all requests have been answered. */
+  close(): Promise<void> | void
+}
+
 /**
  * Ends the instance well on SIGTERM and SIGINT: no new request is taken, all in flight are answered, `close` is called,
  * and the process exits with 0. What is thrown where nobody can catch it fails the request in whose name it was; an
@@ -27,7 +34,7 @@ const servers = new Set<Server>()
  * The framework's own handlers would answer the latest request with 500, drop all others and exit at once: they are
  * taken away as they are registered, and nobody else's are.
  */
-export function endWell(close: () => Promise<void> | void): void {
+export function endWell({log, close}: Ending): void {
   withoutDomains()
   subscribe('http.server.request.start', (message) => {
     servers.add((message as {server: Server}).server)
@@ -38,7 +45,12 @@ export function endWell(close: () => Promise<void> | void): void {
     const done = drain()
     log.info(`Stopping: ${why}, ${requestsInFlight()} in flight`)
     done
-      .then(() => atMost(closing, Promise.try(close)))
+      .then(() =>
+        atMost(
+          closing,
+          Promise.try(() => close()),
+        ),
+      )
       .catch((error) => log.error({err: error}, 'Stopping failed'))
       .finally(() => process.exit(exitCode))
   }
@@ -46,7 +58,7 @@ export function endWell(close: () => Promise<void> | void): void {
     SIGTERM: () => stop('SIGTERM', 0),
     SIGINT: () => stop('SIGINT', 0),
     uncaughtException: (error: unknown) => {
-      if (failed(error)) return
+      if (failed(error, log)) return
       log.fatal({err: error}, 'Uncaught exception')
       stop('uncaught exception', crashed)
     },
@@ -60,7 +72,7 @@ export function endWell(close: () => Promise<void> | void): void {
 }
 
 /** Whether `error` was thrown in the name of a request: it is answered with INTERNAL, unless it is over. */
-function failed(error: unknown): boolean {
+function failed(error: unknown, log: Logger): boolean {
   const request = currentRequest()
   if (!request) return false
   if (!request.fail(Fault.from(error))) log.error({err: error}, 'Thrown after its request was over')

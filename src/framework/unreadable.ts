@@ -3,7 +3,7 @@ import {type IncomingMessage, type Server, type ServerResponse, STATUS_CODES} fr
 import type {Socket} from 'node:net'
 import type {Duplex} from 'node:stream'
 import {type Code, Fault} from '../core/fault.ts'
-import {log} from '../core/log.ts'
+import type {Logger} from '../core/log.ts'
 import {failAnswerOf} from '../http/current-request.ts'
 import {endAfter, endGently} from './connections.ts'
 
@@ -26,21 +26,21 @@ export function isLatest(response: ServerResponse): void {
  * Has `server` answer in our shape, and say in the log, what Node by itself answers with an empty body or not at all: what is
  * no HTTP, CONNECT, and requests that it refuses by their headers. The latter reach the function: http/framing.ts refuses them.
  */
-export function answerAll(server: Server): void {
+export function answerAll(server: Server, log: Logger): void {
   Object.assign(server, {requireHostHeader: false})
   // Node leaves out headers beyond the first thousand, without a word: their size is limited anyway.
   server.maxHeadersCount = 0
   const on = (request: IncomingMessage, response: ServerResponse) => server.emit('request', request, response)
   server.on('checkContinue', on).on('checkExpectation', on)
-  server.on('clientError', onUnreadable)
-  server.on('connect', onConnect)
+  server.on('clientError', (error, stream) => onUnreadable(error, stream, log))
+  server.on('connect', (_request, stream) => onConnect(stream, log))
 }
 
 /**
  * What is no HTTP ends the connection, once all requests before it have been answered: it was not theirs. A request whose
  * body it is has this as its answer, if none has begun. What belongs to no request is answered at once.
  */
-function onUnreadable(error: Unreadable, stream: Duplex): void {
+function onUnreadable(error: Unreadable, stream: Duplex, log: Logger): void {
   const socket = stream as Socket
   const last = latest.get(socket)
   if (unreadable.has(socket) || !socket.writable) {
@@ -48,17 +48,17 @@ function onUnreadable(error: Unreadable, stream: Duplex): void {
     return
   }
   unreadable.set(socket, mostIgnored)
-  if (last && isUnderWay(last)) endBehind(last, error)
+  if (last && isUnderWay(last)) endBehind(last, error, log)
   // The answer has left before all of the body has come that it belongs to: there is no second one.
   else if (last && !last.req.complete) endGently(socket)
-  else answer(socket, faultOf(error))
+  else answer(socket, faultOf(error), log)
 }
 
 /** Ends the connection when `last` and all before it have left. */
-function endBehind(last: ServerResponse, error: Unreadable): void {
+function endBehind(last: ServerResponse, error: Unreadable, log: Logger): void {
   const {req} = last
   // No server of Node's tells a caller that has hung up from one that has nothing more to send.
-  if (req.socket.readableEnded) hangUp(last, error)
+  if (req.socket.readableEnded) hangUp(last, error, log)
   else {
     if (!req.complete) failAnswerOf(last, faultOf(error))
     endAfter(last)
@@ -66,10 +66,10 @@ function endBehind(last: ServerResponse, error: Unreadable): void {
 }
 
 /** A caller that ends in the middle of a body may still read what became of it, where that is the only request. */
-function hangUp(last: ServerResponse, error: Unreadable): void {
+function hangUp(last: ServerResponse, error: Unreadable, log: Logger): void {
   const {req} = last
   if (req.complete || last.headersSent || !last.socket) req.socket.end()
-  else answer(req.socket, faultOf(error))
+  else answer(req.socket, faultOf(error), log)
 }
 
 function isUnderWay(response: ServerResponse): boolean {
@@ -85,12 +85,12 @@ function ignore(socket: Socket, bytes: number): void {
 }
 
 /** CONNECT is for proxies. Node has taken its listeners off the socket. */
-function onConnect(_request: IncomingMessage, stream: Duplex): void {
+function onConnect(stream: Duplex, log: Logger): void {
   const socket = stream as Socket
   const last = latest.get(socket)
   socket.on('error', () => {}).resume()
   if (last && isUnderWay(last)) endAfter(last)
-  else answer(socket, new Fault('UNIMPLEMENTED', 'CONNECT is not served: this is no proxy', {reason: 'NO_PROXY'}))
+  else answer(socket, new Fault('UNIMPLEMENTED', 'CONNECT is not served: this is no proxy', {reason: 'NO_PROXY'}), log)
 }
 
 /** What Node says of a request that it cannot read, beside that it is malformed: the status and the text for it. */
@@ -108,7 +108,7 @@ function faultOf(error: Unreadable): Fault {
 }
 
 /** The last words on `socket`, in the shape of every failure. */
-function answer(socket: Socket, fault: Fault): void {
+function answer(socket: Socket, fault: Fault, log: Logger): void {
   const {http, message} = fault
   const id = randomUUID()
   const body = JSON.stringify(fault.toJSON())

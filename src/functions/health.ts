@@ -1,10 +1,10 @@
 import {healthOf} from '../clients/health.ts'
-import {type Backend, ConfigError, config} from '../core/config.ts'
+import type {Runtime} from '../clients/runtime.ts'
+import {type Backend, ConfigError} from '../core/config.ts'
 import {Fault} from '../core/fault.ts'
-import {json} from '../http/reply.ts'
+import {only} from '../http/methods.ts'
+import {json, type Reply} from '../http/reply.ts'
 import type {Handler, Scope} from '../http/scope.ts'
-
-if (config.backends.length === 0) throw new ConfigError('BACKEND_URL is not set: expected the URL of a backend to ask')
 
 /** How long a backend has to say how it is, in ms: all are asked at once. */
 const patience = 4500
@@ -13,17 +13,24 @@ const patience = 4500
  * GET /: 200 with what each backend says of itself, or 503 with the one that fails and why. A backend that can be reached
  * but does not say how it is makes the whole UNKNOWN, and fails nothing.
  */
-export const health: Handler = async (scope) => {
-  const backends = await Promise.all(config.backends.map((backend) => stateOf(scope, backend)))
+export function health(runtime: Runtime): Handler {
+  if (runtime.config.backends.length > 0) {
+    return Object.assign(
+      only(['GET'], (scope) => statesOf(runtime, scope)),
+      {exempt: true},
+    )
+  }
+  throw new ConfigError('BACKEND_URL is not set: expected the URL of a backend to ask')
+}
+
+async function statesOf(runtime: Runtime, scope: Scope): Promise<Reply> {
+  const backends = await Promise.all(runtime.config.backends.map((backend) => stateOf(runtime, scope, backend)))
   const failing = backends.filter(({status, note}) => status !== 'SERVING' && !note)
   if (failing.length === 0) return json({status: backends.some(({note}) => note) ? 'UNKNOWN' : 'SERVING', backends})
   const why = failing.map(({url, status, message}) => `${url} is ${status}${message ? `: ${message}` : ''}`)
   scope.note({backends})
   return json({status: 'NOT_SERVING', backends, ...errorOf(why.join('; '))}, {status: 503})
 }
-health.methods = ['GET']
-
-health.exempt = true
 
 interface State {
   readonly [field: string]: string
@@ -31,9 +38,9 @@ interface State {
   readonly status: string
 }
 
-async function stateOf(scope: Scope, backend: Backend): Promise<State> {
+async function stateOf(runtime: Runtime, scope: Scope, backend: Backend): Promise<State> {
   try {
-    return {url: backend.url, ...(await healthOf(scope, backend, patience))}
+    return {url: backend.url, ...(await healthOf(runtime, scope, backend, patience))}
   } catch (error) {
     const {code, message, hint, cause} = Fault.from(error)
     scope.log.warn({err: cause, hint}, `${backend.url}: ${message}${hint ? ` (${hint})` : ''}`)

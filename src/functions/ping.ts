@@ -1,18 +1,22 @@
-import {pingService} from '../clients/ping.ts'
+import type {Runtime} from '../clients/runtime.ts'
+import {createClient} from '../clients/service-client.ts'
 import {Fault} from '../core/fault.ts'
 import {shortened} from '../core/shortened.ts'
-import {type Request, RequestSchema, ResponseSchema} from '../gen/ping/ping_pb.js'
+import {PingService, type Request, RequestSchema, ResponseSchema} from '../gen/ping/ping_pb.js'
+import {only} from '../http/methods.ts'
 import {message} from '../http/reply.ts'
 import type {Handler, Scope} from '../http/scope.ts'
 import {messageFromJson} from '../transcoding/json/message.ts'
 
 /** GET /?message=… or POST {"message": …}: asks the Ping service, so a 200 means that the whole path works. */
-export const ping: Handler = async (scope) => {
-  const request = await requestFrom(scope)
-  const ask = flag(scope, 'upstream') ? pingService.sendUpstream : pingService.send
-  return message(ResponseSchema, await ask(scope, request))
+export function ping(runtime: Runtime): Handler {
+  const {send, sendUpstream} = createClient(runtime, PingService)
+  return only(['GET', 'POST'], async (scope) => {
+    const request = await requestFrom(scope)
+    const ask = flag(scope, 'upstream') ? sendUpstream : send
+    return message(ResponseSchema, await ask(scope, request))
+  })
 }
-ping.methods = ['GET', 'POST']
 
 async function requestFrom(scope: Scope): Promise<Pick<Request, 'message'>> {
   if (scope.method !== 'POST') return {message: scope.query.get('message') ?? ''}

@@ -1,14 +1,14 @@
 import {Readable} from 'node:stream'
 import {toJsonString} from '@bufbuild/protobuf'
 import {type Content, createRepo, mostBytes, type Progress} from '../clients/repo/create-repo.ts'
-import {readObject, versionOf} from '../clients/storage/objects.ts'
-import {config} from '../core/config.ts'
+import type {Runtime} from '../clients/runtime.ts'
 import {hadAllEvents} from '../core/event-stream.ts'
 import {Fault} from '../core/fault.ts'
 import {shortened} from '../core/shortened.ts'
 import {atMost} from '../core/waiting.ts'
 import {type UploadRequest, UploadRequestSchema} from '../gen/functions/upload_pb.js'
 import {type RepoCreateReply, RepoCreateReplySchema} from '../gen/repo_pb.js'
+import {only} from '../http/methods.ts'
 import {eventStream, message, ndjson, noMoreEvents, type Reply} from '../http/reply.ts'
 import type {Handler, Scope} from '../http/scope.ts'
 import {messageFromJson} from '../transcoding/json/message.ts'
@@ -30,17 +30,20 @@ const mostUnannounced = 1024 * 1024
  * POST {"bucket", "object", "generation"?, "context": {"creatorId", "name"}}: streams the Storage object into
  * Repo.CreateRepo. A body of any other type than JSON, with ?creatorId=…&name=…, is itself what is streamed.
  */
-export const upload: Handler = async (scope) => {
+export function upload(runtime: Runtime): Handler {
+  return only(['POST'], (scope) => uploaded(runtime, scope))
+}
+
+async function uploaded(runtime: Runtime, scope: Scope): Promise<Reply> {
   const shape = negotiate(scope.headers.accept, ['application/json', 'application/x-ndjson', 'text/event-stream'])
   if (shape === 'text/event-stream' && hadAllEvents(scope.headers['last-event-id'])) return noMoreEvents
-  const {context, content} = isJob(scope) ? await fromStorage(scope) : await fromBody(scope)
+  const {context, content} = isJob(scope) ? await fromStorage(runtime, scope) : await fromBody(scope)
   const progress: Progress = {sent: 0, total: content.size}
-  const reply = createRepo(scope, context, content, progress)
+  const reply = createRepo(runtime, scope, context, content, progress)
   return shape === 'application/json'
     ? message(RepoCreateReplySchema, await reply)
     : seen[shape](lines(reply, progress))
 }
-upload.methods = ['POST']
 
 const seen = {
   'application/x-ndjson': ndjson,
@@ -62,7 +65,7 @@ function isJob({contentType, query}: Scope): boolean {
   return /^application\/json\s*(;|$)/i.test(contentType.trim())
 }
 
-async function fromStorage(scope: Scope): Promise<Upload> {
+async function fromStorage({storage, config}: Runtime, scope: Scope): Promise<Upload> {
   const request = messageFromJson(UploadRequestSchema, await scope.bytes())
   scope.hold(0)
   const {bucket, object, generation} = request
@@ -78,8 +81,8 @@ async function fromStorage(scope: Scope): Promise<Upload> {
   ] as const) {
     if (!value) throw Fault.invalid(field, `Field "${field}" is missing`)
   }
-  allow(request)
-  const version = await versionOf(scope.signal, {bucket, object, generation: generation?.toString()})
+  allow(request, config.uploadBuckets)
+  const version = await storage.versionOf(scope.signal, {bucket, object, generation: generation?.toString()})
   const {size, crc32c} = version
   if (size > mostBytes) {
     throw new Fault(
@@ -90,15 +93,15 @@ async function fromStorage(scope: Scope): Promise<Upload> {
       },
     )
   }
-  const pieces = (signal: AbortSignal) => readObject(signal, version)
+  const pieces = (signal: AbortSignal) => storage.read(signal, version)
   return {context, content: {size, crc32c, generation: version.generation, pieces}}
 }
 
-function allow({bucket}: UploadRequest): void {
-  if (config.uploadBuckets.has(bucket)) return
+function allow({bucket}: UploadRequest, buckets: ReadonlySet<string>): void {
+  if (buckets.has(bucket)) return
   throw new Fault('PERMISSION_DENIED', `Bucket "${shortened(bucket)}" is not one that upload reads from`, {
     reason: 'BUCKET_NOT_ALLOWED',
-    hint: `add it to UPLOAD_BUCKETS, which has ${[...config.uploadBuckets].join(', ') || 'none'}`,
+    hint: `add it to UPLOAD_BUCKETS, which has ${[...buckets].join(', ') || 'none'}`,
   })
 }
 

@@ -2,66 +2,103 @@ import {type DescMethod, fromBinary, type Message} from '@bufbuild/protobuf'
 import type {Metadata} from '@grpc/grpc-js'
 import type {Call} from '../clients/calls.ts'
 import {invoke} from '../clients/interceptors.ts'
+import type {Runtime} from '../clients/runtime.ts'
 import {type CallOptions, callOf, onlyAnswer} from '../clients/service-client.ts'
-import {config} from '../core/config.ts'
+import type {Backend, GatewayConfig} from '../core/config.ts'
 import {hadAllEvents, isFinal} from '../core/event-stream.ts'
-import {log} from '../core/log.ts'
 import {atMost} from '../core/waiting.ts'
 import {compressed} from '../http/compress.ts'
 import {allowCors, isPreflight} from '../http/cors.ts'
 import {failure, json, noMoreEvents, type Reply} from '../http/reply.ts'
 import type {Handler, Scope} from '../http/scope.ts'
 import {negotiate, streamTypes, unaryTypes} from '../transcoding/media.ts'
-import {type MetadataEntry, requestMetadata, responseHeaders, trailerHeaders} from '../transcoding/metadata.ts'
+import {
+  type MetadataEntry,
+  type MetadataOptions,
+  requestMetadata,
+  responseHeaders,
+  trailerHeaders,
+} from '../transcoding/metadata.ts'
 import {answersRaw, rawOf} from '../transcoding/responses.ts'
 import type {Binding} from '../transcoding/rules/bindings.ts'
 import {type Match, type Unrouted, unroutedFault} from '../transcoding/rules/router.ts'
 import {streamEncoder} from '../transcoding/streams.ts'
+import type {Transcoder} from '../transcoding/transcoder.ts'
 import {exposure} from './exposure.ts'
 import {metadataOptions} from './metadata.ts'
 import {RequestReader} from './request-reader.ts'
-import {documentPath, loadTranscoder, refuseRulesAt, refuseUnknownBackends} from './schema.ts'
+import {documentPath, loadTranscoder, refuseRulesAt, refuseUnknownBackends, type Schema} from './schema.ts'
 
-const {errors, ignoreUnknown, eventStreamPing, messageTimeout} = config.gateway
-const fromCaller = metadataOptions(config.gateway)
-const transcoder = loadTranscoder(config.gateway)
-const reader = new RequestReader(transcoder, config.gateway)
-refuseUnknownBackends(transcoder, config)
-const backends = new Map(
-  transcoder.bindings.map(({method}) => [method.parent.typeName, config.backendOf(method.parent.typeName)]),
-)
-log.info(exposure(transcoder))
+/** How a gateway differs from what its runtime's configuration says. */
+export interface GatewayOptions extends Partial<GatewayConfig> {
+  /**
+   * What is served unless GATEWAY_DESCRIPTORS names a file: a google.protobuf.FileDescriptorSet with all imports, as a
+   * file's path or as its bytes, or what protobuf-es made of one.
+   */
+  readonly schema?: Schema
+  /** Paths that never get here, because another function of the instance takes them. */
+  readonly taken?: readonly string[]
+}
 
-/** Any method of any proto, by its google.api.http rules: all four kinds. */
-export const gateway: Handler = async (scope) => {
-  if (scope.path === documentPath && ['GET', 'HEAD'].includes(scope.method)) return await description(scope)
+/** What one gateway serves, and how: made once. */
+interface Gateway {
+  readonly runtime: Runtime
+  readonly settings: GatewayConfig
+  readonly transcoder: Transcoder
+  readonly reader: RequestReader
+  /** By the full name of the service. */
+  readonly backends: ReadonlyMap<string, Backend>
+  readonly metadata: MetadataOptions
+  /** OpenAPI 3.1, from the table that requests are routed by; made when first asked for. */
+  document: Promise<string> | undefined
+}
+
+/**
+ * A function that serves any method of any proto by its google.api.http rules, all four kinds.
+ * @throws {ConfigError} with a line for each rule that cannot be served, and for a service without a backend
+ * @example
+ * register(runtime, {gateway: (runtime) => gateway(runtime, {schema: 'src/gen/descriptors.binpb'})})
+ */
+export function gateway(runtime: Runtime, {schema, taken = [], ...given}: GatewayOptions = {}): Handler {
+  const {config, log} = runtime
+  const settings = {...config.gateway, ...given}
+  const transcoder = loadTranscoder(settings, schema)
+  refuseUnknownBackends(transcoder, config, schema)
+  refuseRulesAt(transcoder, taken)
+  const names = new Set(transcoder.bindings.map(({method}) => method.parent.typeName))
+  const served: Gateway = {
+    runtime,
+    settings,
+    transcoder,
+    reader: new RequestReader(transcoder, settings),
+    backends: new Map([...names].map((name) => [name, config.backendOf(name)])),
+    metadata: metadataOptions(settings),
+    document: undefined,
+  }
+  log.info(exposure(transcoder))
+  return Object.assign((scope: Scope) => answer(served, scope), {
+    before(scope: Scope) {
+      if (settings.errors === 'status') scope.failure = (fault) => json(fault.toStatusJson(), failure(fault))
+    },
+    // A rule can be bound to OPTIONS.
+    answersOptions: true,
+  })
+}
+
+async function answer(served: Gateway, scope: Scope): Promise<Reply> {
+  const {transcoder} = served
+  if (scope.path === documentPath && ['GET', 'HEAD'].includes(scope.method)) return await description(served, scope)
   const match = transcoder.route(scope.method, scope.path)
   if (!('binding' in match)) return unbound(scope, withDocument(scope, match))
   if (match.binding.httpMethod !== 'OPTIONS' && isPreflight(scope)) return {status: 204}
   const {methodKind} = match.binding.method
-  return await (methodKind === 'unary' || methodKind === 'client_streaming' ? whole : streamed)(scope, match)
+  return await (methodKind === 'unary' || methodKind === 'client_streaming' ? whole : streamed)(served, scope, match)
 }
-
-/**
- * Says that requests for `paths` never get here: another function of this instance takes them.
- * @throws {ConfigError} with a line for each rule that is for one of them
- */
-export function leavePaths(paths: readonly string[]): void {
-  refuseRulesAt(transcoder, paths)
-}
-
-gateway.before = (scope) => {
-  if (errors === 'status') scope.failure = (fault) => json(fault.toStatusJson(), failure(fault))
-}
-// A rule can be bound to OPTIONS.
-gateway.answersOptions = true
-
-let document: Promise<string> | undefined
 
 /** The description of all that is served. */
-async function description(scope: Scope): Promise<Reply> {
-  document ??= describe()
-  return await compressed(scope, {headers: {'content-type': 'application/json'}, body: await document})
+async function description(served: Gateway, scope: Scope): Promise<Reply> {
+  served.document ??= describe(served)
+  return await compressed(scope, {headers: {'content-type': 'application/json'}, body: await served.document})
 }
 
 /** What no rule takes: OPTIONS, 404 and 405. */
@@ -78,30 +115,30 @@ function withDocument({method, path}: Scope, unrouted: Unrouted): Unrouted {
   return {status: method === 'OPTIONS' ? 204 : 405, allow}
 }
 
-/** OpenAPI 3.1, from the table that requests are routed by; made when first asked for. */
-async function describe(): Promise<string> {
+async function describe({runtime, transcoder, settings: {errors, ignoreUnknown}}: Gateway): Promise<string> {
   const {openApi} = await import('../transcoding/openapi/openapi.ts')
-  return JSON.stringify(openApi({...transcoder, ...config.openApi, errors, ignoreUnknown}))
+  return JSON.stringify(openApi({...transcoder, ...runtime.config.openApi, errors, ignoreUnknown}))
 }
 
 /** One answer: of a unary call, or of a client stream. */
-async function whole(scope: Scope, match: Match<Binding>): Promise<Reply> {
+async function whole(served: Gateway, scope: Scope, match: Match<Binding>): Promise<Reply> {
   const {binding} = match
   if (!answersRaw(binding)) negotiate(scope.headers.accept, unaryTypes)
-  const call = await callFor(scope, match)
+  const call = await callFor(served, scope, match)
   const answer = await scope.track(telling(scope, call, onlyAnswer(call)))
-  const {contentType, body} = transcoder.encodeResponse(binding, answer)
+  const {contentType, body} = served.transcoder.encodeResponse(binding, answer)
   const headers = {...headersOf(call), ...trailersOf(call), 'content-type': contentType}
   return await compressed(scope, {headers, body})
 }
 
 /** Answers as they come. What fails before the first of them has a status of its own. */
-async function streamed(scope: Scope, match: Match<Binding>): Promise<Reply> {
+async function streamed(served: Gateway, scope: Scope, match: Match<Binding>): Promise<Reply> {
   const {binding} = match
   const type = answersRaw(binding) ? undefined : negotiate(scope.headers.accept, streamTypes)
   if (type === 'text/event-stream' && hadAllEvents(scope.headers['last-event-id'])) return noMoreEvents
+  const {errors, eventStreamPing} = served.settings
   const encoder = type && streamEncoder(type, errors)
-  const call = await callFor(scope, match)
+  const call = await callFor(served, scope, match)
   const messages = invoke(call)[Symbol.asyncIterator]() as AsyncIterator<Message>
   endWith(scope, messages)
   if (!encoder) return await rawStream(scope, binding, call, messages)
@@ -111,7 +148,7 @@ async function streamed(scope: Scope, match: Match<Binding>): Promise<Reply> {
   async function* body() {
     for (let piece = first; !piece.done; piece = await pieces.next()) {
       const {value} = piece
-      yield value === nothing ? idle : encoder!.next(transcoder.encodeMessage(binding, value))
+      yield value === nothing ? idle : encoder!.next(served.transcoder.encodeMessage(binding, value))
     }
     const last = encoder!.end()
     if (last) yield last
@@ -164,21 +201,22 @@ const ours = {
 /** 100 levels of JSON are up to 300 of messages, in a google.protobuf.Struct: an echo of what is read can be answered. */
 const recursionLimit = 500
 
-async function callFor(scope: Scope, match: Match<Binding>): Promise<Call> {
+async function callFor(served: Gateway, scope: Scope, match: Match<Binding>): Promise<Call> {
   const {method} = match.binding
-  const backend = backends.get(method.parent.typeName)!
+  const {runtime, transcoder, settings, reader} = served
+  const backend = served.backends.get(method.parent.typeName)!
   const requests = await reader.read(scope, match)
-  const call = callOf(scope, backend, method, requests, limitsOf(method))
+  const call = callOf(runtime, {life: scope, backend, method, requests}, limitsOf(method, settings))
   call.types = transcoder.registry
   call.deserialize = (bytes) => fromBinary(method.output, bytes, {recursionLimit})
-  for (const [key, value] of requestMetadata({...scope.headers, ...ours}, fromCaller)) {
+  for (const [key, value] of requestMetadata({...scope.headers, ...ours}, served.metadata)) {
     call.metadata.add(key, typeof value === 'string' ? value : Buffer.from(value))
   }
   return call
 }
 
 /** A stream lasts as long as its request. Only a server stream is not to be silent: in a chat it may be the caller's turn. */
-function limitsOf({methodKind}: DescMethod): CallOptions {
+function limitsOf({methodKind}: DescMethod, {messageTimeout}: GatewayConfig): CallOptions {
   if (methodKind === 'unary') return {}
   return {timeout: Number.POSITIVE_INFINITY, ...(methodKind === 'server_streaming' && {messageTimeout})}
 }

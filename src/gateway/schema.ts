@@ -1,6 +1,5 @@
 import {readFileSync} from 'node:fs'
 import {METHODS} from 'node:http'
-import {join} from 'node:path'
 import type {FileRegistry} from '@bufbuild/protobuf'
 import {type Config, ConfigError, type GatewayConfig, upperSnake} from '../core/config.ts'
 import {nearest} from '../core/settings.ts'
@@ -11,20 +10,23 @@ import {createTranscoder, type Transcoder} from '../transcoding/transcoder.ts'
 /** Where the gateway describes what it serves. */
 export const documentPath = '/openapi.json'
 
-/** The schema that is built from proto/. */
-const ownDescriptors = join(import.meta.dirname, '../gen/descriptors.binpb')
+/** A google.protobuf.FileDescriptorSet with all imports, as a file's path or as its bytes, or what protobuf-es made of it. */
+export type Schema = string | Uint8Array | FileRegistry
 
 /**
- * The transcoder for the schema that is configured.
+ * The transcoder for the schema that is configured, or else for `schema`.
  * @throws {ConfigError} with a line for each rule that cannot be served
  */
-export function loadTranscoder(config: GatewayConfig): Transcoder {
+export function loadTranscoder(config: GatewayConfig, schema: Schema | undefined): Transcoder {
   const {descriptors, services, defaultBindings, ignoreUnknown, updateMask, maxBodyValues: maxValues} = config
-  const path = descriptors ?? ownDescriptors
+  const given = descriptors ?? schema
+  if (given === undefined)
+    throw new ConfigError('GATEWAY_DESCRIPTORS is not set: expected a file with a FileDescriptorSet')
+  const path = typeof given === 'string' ? given : 'schema'
   const made = (() => {
     try {
-      const schema = readFileSync(path)
-      return createTranscoder({schema, services, defaultBindings, ignoreUnknown, updateMask, maxValues})
+      const options = {services, defaultBindings, ignoreUnknown, updateMask, maxValues}
+      return createTranscoder({schema: typeof given === 'string' ? readFileSync(given) : given, ...options})
     } catch (error) {
       const why = error instanceof Error ? error.message : String(error)
       throw new ConfigError(`GATEWAY_DESCRIPTORS="${path}": expected a FileDescriptorSet: ${why}`)
@@ -65,10 +67,10 @@ function refuseUnknownServices(registry: FileRegistry, services: readonly string
 }
 
 /**
- * Refuses the URL of a service that neither the served schema nor, for the other functions' sake, proto/ has.
+ * Refuses the URL of a service that neither the served schema nor, for the other functions' sake, `own` has.
  * @throws {ConfigError} with a line for each BACKEND_URL_<SERVICE> that is for none
  */
-export function refuseUnknownBackends({registry}: Transcoder, {ownBackends}: Config): void {
+export function refuseUnknownBackends({registry}: Transcoder, {ownBackends}: Config, own: Schema | undefined): void {
   const known = servicesOf(registry)
   const hasNone = (services: readonly string[]) => {
     const named = new Set(services.map(upperSnake))
@@ -76,12 +78,17 @@ export function refuseUnknownBackends({registry}: Transcoder, {ownBackends}: Con
   }
   let unknown = ownBackends.filter(hasNone(known))
   // Not read before there is a need: it is a large file.
-  if (unknown.length > 0) unknown = unknown.filter(hasNone(servicesOf(readSchema(readFileSync(ownDescriptors)))))
+  if (unknown.length > 0 && own !== undefined) unknown = unknown.filter(hasNone(servicesOf(registryOf(own))))
   const variables = known.map((service) => `BACKEND_URL_${upperSnake(service)}`)
   const lines = unknown
     .map((service) => `BACKEND_URL_${service}`)
     .map((name) => `${name} is for no service of the schema: ${suggestion(name, variables)} ${listed(known)}`)
   if (lines.length > 0) throw new ConfigError(lines.join('\n'))
+}
+
+function registryOf(schema: Schema): FileRegistry {
+  if (typeof schema === 'string') return readSchema(readFileSync(schema))
+  return schema instanceof Uint8Array ? readSchema(schema) : schema
 }
 
 function servicesOf(registry: FileRegistry): string[] {

@@ -1,4 +1,4 @@
-import {config, type Limits} from '../core/config.ts'
+import type {Limits} from '../core/config.ts'
 import {Fault} from '../core/fault.ts'
 
 /** The place where an instance refuses what is too much for it, with 429: each limit has a reason of its own. */
@@ -61,13 +61,32 @@ export class Admission {
   }
 }
 
-/** The admission of this instance. */
-export const admission = new Admission(config.limits)
+/** What an admission is made for: a runtime. */
+interface Limited {
+  readonly config: {readonly limits: Limits}
+}
+
+const admissions = new WeakMap<Limited, Admission>()
+
+/** The admission of `runtime`: one for all of its functions. */
+export function admissionOf(runtime: Limited): Admission {
+  let admission = admissions.get(runtime)
+  if (!admission) {
+    admission = new Admission(runtime.config.limits)
+    admissions.set(runtime, admission)
+  }
+  return admission
+}
 
 /** What an instance holds of one request's body: bytes that have arrived and are not decoded and passed on. */
 export class BodyAccount {
+  readonly #admission: Admission
   #held = 0
   #closed = false
+
+  constructor(admission: Admission) {
+    this.#admission = admission
+  }
 
   /**
    * Says how many bytes are held from now on.
@@ -76,8 +95,8 @@ export class BodyAccount {
   hold(bytes: number): void {
     if (this.#closed) return
     const more = bytes - this.#held
-    if (more > 0) admission.refuseBeyond(more, this.#held)
-    admission.book(more)
+    if (more > 0) this.#admission.refuseBeyond(more, this.#held)
+    this.#admission.book(more)
     this.#held = bytes
   }
 
@@ -86,7 +105,7 @@ export class BodyAccount {
    * @throws {Fault} 429
    */
   expect(bytes: number): void {
-    admission.refuseBeyond(bytes, this.#held)
+    this.#admission.refuseBeyond(bytes, this.#held)
   }
 
   /** Nothing is held from now on, whatever is said. */

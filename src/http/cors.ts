@@ -1,4 +1,3 @@
-import {config} from '../core/config.ts'
 import type {Scope} from './scope.ts'
 
 /** How long a browser may remember what it was allowed, in seconds. */
@@ -11,10 +10,11 @@ const remembered = 3600
  */
 export function allowCors(scope: Scope, methods: readonly string[]): void {
   const {origin, 'access-control-request-method': wanted, 'access-control-request-headers': headers} = scope.headers
-  if (config.corsOrigins.size === 0) return
-  const any = config.corsOrigins.has('*')
+  const {corsOrigins} = scope
+  if (corsOrigins.size === 0) return
+  const any = corsOrigins.has('*')
   if (!any) scope.also.vary = 'origin'
-  if (origin === undefined || !isAllowedOrigin(origin)) return
+  if (origin === undefined || !isAllowedOrigin(scope, origin)) return
   scope.also['access-control-allow-origin'] = any ? '*' : origin
   scope.also['access-control-expose-headers'] = '*'
   if (!wanted || !isPreflight(scope)) return
@@ -24,18 +24,18 @@ export function allowCors(scope: Scope, methods: readonly string[]): void {
 }
 
 /** Whether a browser asks what a page of a configured origin may do: allowCors() says that, and nobody else is asked. */
-export function isPreflight({method, headers}: Scope): boolean {
+export function isPreflight(scope: Scope): boolean {
+  const {method, headers} = scope
   return (
     method === 'OPTIONS' &&
     Boolean(headers['access-control-request-method']) &&
     Boolean(headers.origin) &&
-    isAllowedOrigin(headers.origin)
+    isAllowedOrigin(scope, headers.origin)
   )
 }
 
 /** Whether pages of `origin` may call; undefined is allowed with all of them. */
-export function isAllowedOrigin(origin: string | undefined): boolean {
-  const {corsOrigins} = config
+export function isAllowedOrigin({corsOrigins}: Scope, origin: string | undefined): boolean {
   if (corsOrigins.has('*')) return true
   return origin !== undefined && (corsOrigins.has(origin) || corsOrigins.has(origin.replace(/(:\d+)?$/, ':*')))
 }

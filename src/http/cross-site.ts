@@ -12,8 +12,9 @@ const safe: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS'])
  * @throws {Fault} 403
  * @see https://www.w3.org/TR/fetch-metadata/
  */
-export function refuseCrossSite({method, headers}: Scope): void {
-  if (safe.has(method) || !isCrossSite(headers)) return
+export function refuseCrossSite(scope: Scope): void {
+  const {method, headers} = scope
+  if (safe.has(method) || !isCrossSite(scope)) return
   const page = headers.origin === undefined ? 'another site' : `"${shortened(headers.origin)}"`
   throw new Fault('PERMISSION_DENIED', `A page of ${page} may not send ${method} here`, {
     reason: 'CROSS_SITE_REQUEST',
@@ -21,8 +22,9 @@ export function refuseCrossSite({method, headers}: Scope): void {
   })
 }
 
-function isCrossSite({origin, host, 'sec-fetch-site': site}: Scope['headers']): boolean {
-  if (isAllowedOrigin(origin)) return false
+function isCrossSite(scope: Scope): boolean {
+  const {origin, host, 'sec-fetch-site': site} = scope.headers
+  if (isAllowedOrigin(scope, origin)) return false
   if (site === 'cross-site') return true
   // Behind a proxy Host may be another name than the one that the page has: the browser knows better.
   if (site === 'same-origin' || site === 'none') return false

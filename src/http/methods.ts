@@ -3,6 +3,11 @@ import {isPreflight} from './cors.ts'
 import type {Reply} from './reply.ts'
 import type {Handler, Scope} from './scope.ts'
 
+/** `handler`, to be called with `methods` alone, and with HEAD wherever GET is: others are answered with 405. */
+export function only(methods: readonly string[], handler: Handler): Handler {
+  return Object.assign((scope: Scope) => handler(scope), {...handler, methods})
+}
+
 /** The methods that `handler` is called with and OPTIONS, sorted; empty when it is called with any. */
 export function methodsOf({methods}: Handler): readonly string[] {
   if (!methods) return []

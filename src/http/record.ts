@@ -20,6 +20,8 @@ export interface Outcome {
   readonly bytes: number
   /** In ms. */
   readonly latency: number
+  /** Entries of X-Forwarded-For that are skipped, from the right. */
+  readonly trustedHops: number
 }
 
 /**
@@ -28,7 +30,7 @@ export interface Outcome {
  * @see https://cloud.google.com/logging/docs/reference/v2/rest/v2/LogEntry#HttpRequest
  */
 export function requestRecord(request: IncomingMessage, outcome: Outcome) {
-  const {status, fault, query, bytes, latency} = outcome
+  const {status, fault, query, bytes, latency, trustedHops} = outcome
   const path = loggedPath(outcome.path)
   // What fails after the head has gone out has left with a status that says all is well.
   const worst = Math.max(status, fault?.http ?? 0)
@@ -45,7 +47,7 @@ export function requestRecord(request: IncomingMessage, outcome: Outcome) {
         status,
         responseSize: String(bytes),
         userAgent: shortened(request.headers['user-agent'] ?? '', mostText) || undefined,
-        remoteIp: remoteIp(request),
+        remoteIp: remoteIp(request, trustedHops),
         referer: loggedUrl(request.headers.referer ?? ''),
         latency: `${(latency / 1000).toFixed(6)}s`,
         protocol: `HTTP/${request.httpVersion}`,

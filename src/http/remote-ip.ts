@@ -1,14 +1,13 @@
 import type {IncomingMessage} from 'node:http'
 import {isIP} from 'node:net'
-import {config} from '../core/config.ts'
 
 /**
  * The address that `request` came from, as the platform vouches for it. Each hop adds the address that it was called
  * from to X-Forwarded-For, on the right; what stands left of the platform's own entries is whatever the caller wrote.
  */
-export function remoteIp({headers, socket}: IncomingMessage): string | undefined {
+export function remoteIp({headers, socket}: IncomingMessage, trustedHops: number): string | undefined {
   const entries = String(headers['x-forwarded-for'] ?? '').split(',')
-  const entry = entries[Math.max(0, entries.length - 1 - config.trustedHops)] ?? ''
+  const entry = entries[Math.max(0, entries.length - 1 - trustedHops)] ?? ''
   return addressIn(entry.trim()) ?? socket.remoteAddress
 }
 

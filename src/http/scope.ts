@@ -1,11 +1,11 @@
 import {randomUUID} from 'node:crypto'
 import type {IncomingHttpHeaders, IncomingMessage, ServerResponse} from 'node:http'
-import {config} from '../core/config.ts'
+import type {Config} from '../core/config.ts'
 import {Fault} from '../core/fault.ts'
 import {type Life, over} from '../core/life.ts'
-import {type Logger, log} from '../core/log.ts'
+import type {Logger} from '../core/log.ts'
 import {atMost, latenessOf, within} from '../core/waiting.ts'
-import {admission, BodyAccount} from './admission.ts'
+import {type Admission, admissionOf, BodyAccount} from './admission.ts'
 import {bodyOf, hasBody, isTooLongToDiscard, refuseCompressed, wholeBody} from './body.ts'
 import {allowCors} from './cors.ts'
 import {refuseCrossSite} from './cross-site.ts'
@@ -52,6 +52,8 @@ export interface Scope extends Life {
   hold(bytes: number): void
   /** @throws {Fault} 415 when the body is compressed: inflating is not limited by what arrives */
   refuseCompressed(): void
+  /** The origins whose pages may call; `*` for all. */
+  readonly corsOrigins: ReadonlySet<string>
   /** Headers that the answer has, whatever it will be. */
   readonly also: Record<string, string>
   /** What a failure looks like; AIP-193 unless set. */
@@ -73,11 +75,17 @@ export interface Handler {
   exempt?: boolean
 }
 
+/** What requests are served with: a runtime has all of it. */
+export interface Serving {
+  readonly log: Logger
+  readonly config: Pick<Config, 'requestTimeout' | 'projectId' | 'trustedHops' | 'corsOrigins' | 'limits'>
+}
+
+/** A function of the functions-framework. */
+export type NodeHandler = (request: IncomingMessage, response: ServerResponse) => Promise<void>
+
 /** What is kept of the function's own timeout, to answer 504 before the platform does, in ms. */
 const toAnswer = 1000
-
-/** How long a request may last, in ms. */
-const longest = config.requestTimeout - toAnswer
 
 /** How long work that was told to end has to end before the answer goes out without it, in ms. */
 const grace = 500
@@ -86,9 +94,9 @@ const grace = 500
  * `handler` as a function of the functions-framework: it is answered exactly once, whatever `handler` does, and what was
  * begun in the scope has ended before the response has.
  */
-export function serve(handler: Handler): (request: IncomingMessage, response: ServerResponse) => Promise<void> {
+export function serve(handler: Handler, serving: Serving): NodeHandler {
   return async (request, response) => {
-    const scope = new RequestScope(request, response)
+    const scope = new RequestScope(request, response, serving)
     answers(response, scope)
     await runInContextOf(scope, () => scope.run(handler))
   }
@@ -103,27 +111,33 @@ class RequestScope implements Scope {
   readonly id: string
   readonly trace: Readonly<Record<string, string>>
   readonly also: Record<string, string> = {}
-  deadline = Date.now() + longest
+  deadline: number
   failure = failure
 
   readonly #request: IncomingMessage
   readonly #response: ServerResponse
   readonly #responder: Responder
+  readonly #serving: Serving
   readonly #began = performance.now()
   readonly #end = new AbortController()
   readonly #begun = new Set<Promise<unknown>>()
   readonly #notes: Record<string, unknown> = {}
-  readonly #account = new BodyAccount()
+  readonly #admission: Admission
+  readonly #account: BodyAccount
   #log: Logger | undefined
   #query: URLSearchParams | undefined
   #timer: NodeJS.Timeout | undefined
 
-  constructor(request: IncomingMessage, response: ServerResponse) {
+  constructor(request: IncomingMessage, response: ServerResponse, serving: Serving) {
     const url = urlOf(request).replace(/^https?:\/\/[^/?]*/i, '')
     const mark = url.indexOf('?')
     this.#request = request
     this.#response = response
     this.#responder = new Responder(request, response)
+    this.#serving = serving
+    this.#admission = admissionOf(serving)
+    this.#account = new BodyAccount(this.#admission)
+    this.deadline = Date.now() + serving.config.requestTimeout - toAnswer
     this.method = request.method ?? 'GET'
     this.path = normalPath(mark < 0 ? url : url.slice(0, mark)) || '/'
     this.rawQuery = mark < 0 ? '' : url.slice(mark + 1)
@@ -131,6 +145,10 @@ class RequestScope implements Scope {
     this.contentType = contentTypeOf(request)
     this.id = requestId(request.headers['x-request-id'])
     this.trace = passedOn(request.headers)
+  }
+
+  get corsOrigins(): ReadonlySet<string> {
+    return this.#serving.config.corsOrigins
   }
 
   get signal(): AbortSignal {
@@ -143,7 +161,8 @@ class RequestScope implements Scope {
   }
 
   get log(): Logger {
-    this.#log ??= log.child({requestId: this.id, ...traceFields(this.headers)})
+    const {log, config} = this.#serving
+    this.#log ??= log.child({requestId: this.id, ...traceFields(this.headers, config.projectId)})
     return this.#log
   }
 
@@ -197,7 +216,7 @@ class RequestScope implements Scope {
       allowCors(this, methodsOf(handler))
       this.#checkHead()
       if (!handler.exempt) {
-        admission.enter()
+        this.#admission.enter()
         entered = true
       }
       this.#startClock()
@@ -210,7 +229,7 @@ class RequestScope implements Scope {
     } finally {
       clearTimeout(this.#timer)
       this.#account.close()
-      if (entered) admission.leave()
+      if (entered) this.#admission.leave()
       done.resolve()
       this.#report(fault ?? (this.#responder.done ? undefined : hungUp()))
     }
@@ -239,7 +258,7 @@ class RequestScope implements Scope {
   #startClock(): void {
     this.signal.throwIfAborted()
     if (isStopping()) throw new Fault('UNAVAILABLE', 'The instance is stopping: try again')
-    const timeout = Math.min(callerTimeout(this.headers), longest)
+    const timeout = Math.min(callerTimeout(this.headers), this.#serving.config.requestTimeout - toAnswer)
     this.deadline = Date.now() + timeout
     this.#timer = setTimeout(() => {
       this.#end.abort(latenessOf(this.signal) ?? new Fault('DEADLINE_EXCEEDED', `No answer within ${timeout / 1000} s`))
@@ -354,6 +373,7 @@ class RequestScope implements Scope {
       query: this.rawQuery,
       bytes: this.#responder.bytes,
       latency: performance.now() - this.#began,
+      trustedHops: this.#serving.config.trustedHops,
     })
     this.log[level]({...record.fields, ...this.#notes}, record.message)
   }

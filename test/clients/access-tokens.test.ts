@@ -1,24 +1,25 @@
 import {getEventListeners} from 'node:events'
+import {Agent as HttpAgent} from 'node:http'
+import {Agent as HttpsAgent} from 'node:https'
 import {Storage} from '@google-cloud/storage'
 import test from 'ava'
 import {startMetadataServer} from '../../local/identity/metadata.ts'
 import {startStorage} from '../../local/storage/server.ts'
+import {getObject, textOf} from '../../src/clients/storage/request.ts'
+import {Fault} from '../../src/core/fault.ts'
+import {latenessOf} from '../../src/core/waiting.ts'
 import {runningTimers} from '../helpers/timers.ts'
 import {faultOf, reasonOf} from './life.ts'
+import {runtimeOf} from './runtime.ts'
 
 const metadata = await startMetadataServer()
 const server = await startStorage()
 await server.put('b', 'o', 'content')
-Object.assign(process.env, metadata.env, {LOG_LEVEL: 'silent'})
+const {credentials} = runtimeOf(metadata.env)
 
 // One attempt to get a token takes up to ten seconds: here a tenth of that.
 const {timeout} = AbortSignal
 AbortSignal.timeout = (ms) => timeout.call(AbortSignal, ms / 10)
-
-const {credentials} = await import('../../src/clients/credentials.ts')
-const {getObject, textOf} = await import('../../src/clients/storage/request.ts')
-const {Fault} = await import('../../src/core/fault.ts')
-const {latenessOf} = await import('../../src/core/waiting.ts')
 
 /** The library as it is on Cloud Run, but for where Storage is. */
 const storage = new Storage({
@@ -27,11 +28,13 @@ const storage = new Storage({
   projectId: 'p',
   authClient: (await credentials()).client,
 })
+const agents = {'http:': new HttpAgent({keepAlive: true}), 'https:': new HttpsAgent({keepAlive: true})}
 const name = {bucket: 'b', object: 'o'}
 const query = new URLSearchParams({alt: 'media'})
 
 async function read(signal: AbortSignal): Promise<string> {
-  return textOf(await getObject(signal, {storage, name, query, fresh: false}))
+  const source = {storage, emulator: undefined, agents, stall: 10_000}
+  return textOf(await getObject(signal, source, {name, query, fresh: false}), source.stall)
 }
 
 /** Resolves when the metadata server has been asked for what it does not answer. */

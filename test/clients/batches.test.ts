@@ -3,20 +3,19 @@ import type {AddressInfo} from 'node:net'
 import {create, type Message, toBinary} from '@bufbuild/protobuf'
 import test from 'ava'
 import {startBackend} from '../../local/grpc/backend.ts'
-import type {Requests, Sendable} from '../../src/clients/calls.ts'
+import type {Call, Requests, Sendable} from '../../src/clients/calls.ts'
+import {openCalls} from '../../src/clients/calls.ts'
+import {takesFramed} from '../../src/clients/grpc-internals.ts'
+import {invoke} from '../../src/clients/interceptors.ts'
+import {callOf, onlyAnswer} from '../../src/clients/service-client.ts'
 import {Kinds, type Numbered} from '../local/kinds.ts'
 import {KindsService, silence} from './kinds.ts'
 import {TestLife} from './life.ts'
+import {runtimeOf} from './runtime.ts'
 
 const kinds = new KindsService()
 const backend = await startBackend({services: [kinds], window: 65535})
-Object.assign(process.env, {BACKEND_URL: backend.url, LOG_LEVEL: 'silent'})
-const {config} = await import('../../src/core/config.ts')
-const {callOf, onlyAnswer} = await import('../../src/clients/service-client.ts')
-const {openCalls} = await import('../../src/clients/calls.ts')
-const {invoke} = await import('../../src/clients/interceptors.ts')
-const {takesFramed} = await import('../../src/clients/grpc-internals.ts')
-const {closeChannels} = await import('../../src/clients/channels.ts')
+const runtime = runtimeOf({BACKEND_URL: backend.url})
 const {up, both} = Kinds.method as Record<'up' | 'both', (typeof Kinds.methods)[number]>
 
 let life: TestLife
@@ -30,9 +29,13 @@ test.afterEach.always(async (t) => {
   kinds.handle({})
 })
 test.after.always(async () => {
-  closeChannels()
+  runtime.channels.close()
   await backend.close()
 })
+
+function kindsCall(method: typeof up, requests: Requests, backend = runtime.config.backendOf('test.Kinds')): Call {
+  return callOf(runtime, {life, backend, method, requests})
+}
 
 function message(value: number, size = 0): Message {
   return create(up.input, {value, filler: new Uint8Array(size).fill(value)} as Record<string, unknown>)
@@ -54,7 +57,7 @@ async function arriving(requests: Requests): Promise<[value: number, size: numbe
       return {}
     },
   })
-  await onlyAnswer(callOf(life, config.backendOf('test.Kinds'), up, requests))
+  await onlyAnswer(kindsCall(up, requests))
   return seen
 }
 
@@ -108,13 +111,12 @@ test.serial(
     })
     await new Promise((resolve) => server.once('listening', resolve))
     const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
-    const target = {...config.backendOf('test.Kinds'), url, address: url.slice('http://'.length)}
-    await onlyAnswer(
-      callOf(life, target, up, async function* () {
-        yield range(0, 1000).map((value) => message(value + 1))
-      }),
-    )
-    closeChannels()
+    const target = {...runtime.config.backendOf('test.Kinds'), url, address: url.slice('http://'.length)}
+    const requests: Requests = async function* () {
+      yield range(0, 1000).map((value) => message(value + 1))
+    }
+    await onlyAnswer(kindsCall(up, requests, target))
+    runtime.channels.close()
     await new Promise((resolve) => server.close(resolve))
     t.true(takesFramed())
     t.is(
@@ -144,7 +146,7 @@ test.serial('a backend that reads nothing stops a source of batches', async (t) 
     }
   }
   const answer = onlyAnswer(
-    callOf(life, config.backendOf('test.Kinds'), up, async function* () {
+    kindsCall(up, async function* () {
       while (taken < 200_000) yield batch()
     }),
   ) as Promise<Numbered>
@@ -172,7 +174,7 @@ test.serial('a caller who hangs up ends a batch, and its iterator', async (t) =>
   }
   const seen = kinds.next()
   const answer = onlyAnswer(
-    callOf(life, config.backendOf('test.Kinds'), up, async function* () {
+    kindsCall(up, async function* () {
       yield batch()
     }),
   )
@@ -188,7 +190,7 @@ test.serial('a batch that fails half-way cancels the call, and its error is what
   const seen = kinds.next()
   const failure = new Error('no more')
   const answer = onlyAnswer(
-    callOf(life, config.backendOf('test.Kinds'), up, async function* () {
+    kindsCall(up, async function* () {
       yield [message(1)]
       await seen
       yield (function* (): Generator<Sendable> {
@@ -204,7 +206,7 @@ test.serial('a batch that fails half-way cancels the call, and its error is what
 test.serial('each batch of a conversation leaves at once', async (t) => {
   const answers: number[] = []
   let go = () => {}
-  const call = callOf(life, config.backendOf('test.Kinds'), both, async function* () {
+  const call = kindsCall(both, async function* () {
     for (const batch of [[1], [2, 3], [4]]) {
       const answered = new Promise<void>((resolve) => {
         go = () => {

@@ -1,24 +1,24 @@
 import {AsyncLocalStorage} from 'node:async_hooks'
+import type {DescMethod} from '@bufbuild/protobuf'
 import test from 'ava'
 import {startBackend} from '../../local/grpc/backend.ts'
 import type {CallContext} from '../../local/grpc/implement.ts'
 import {StatusError} from '../../local/grpc/status-error.ts'
+import {type Call, intercepted, openCalls, type Requests} from '../../src/clients/calls.ts'
+import {invoke} from '../../src/clients/interceptors.ts'
+import {callMetrics} from '../../src/clients/metrics.ts'
+import {callOf, createClient, onlyAnswer} from '../../src/clients/service-client.ts'
 import {Health} from '../../src/gen/health/v1/health_pb.js'
 import {runningTimers} from '../helpers/timers.ts'
 import {Kinds, type Numbered} from '../local/kinds.ts'
 import {type KindsClient, KindsService, numbered, type Seen, silence} from './kinds.ts'
 import {faultOf, reasonOf, TestLife} from './life.ts'
+import {runtimeOf} from './runtime.ts'
 
 const kinds = new KindsService()
 const backend = await startBackend({services: [kinds], window: 65535})
-Object.assign(process.env, {BACKEND_URL: backend.url, LOG_LEVEL: 'silent'})
-const {config} = await import('../../src/core/config.ts')
-const {callOf, clientOf, onlyAnswer} = await import('../../src/clients/service-client.ts')
-const {intercepted, openCalls} = await import('../../src/clients/calls.ts')
-const {invoke} = await import('../../src/clients/interceptors.ts')
-const {callMetrics} = await import('../../src/clients/metrics.ts')
-const {closeChannels} = await import('../../src/clients/channels.ts')
-const client = clientOf(Kinds) as unknown as KindsClient
+const runtime = runtimeOf({BACKEND_URL: backend.url})
+const client = createClient(runtime, Kinds) as unknown as KindsClient
 
 let life: TestLife
 test.beforeEach(() => {
@@ -31,9 +31,13 @@ test.afterEach.always(async (t) => {
   kinds.handle({})
 })
 test.after.always(async () => {
-  closeChannels()
+  runtime.channels.close()
   await backend.close()
 })
+
+function kindsCall(method: DescMethod, requests: Requests): Call {
+  return callOf(runtime, {life, backend: runtime.config.backendOf('test.Kinds'), method, requests})
+}
 
 async function valuesOf(answers: AsyncIterable<Numbered>): Promise<number[]> {
   return (await Array.fromAsync(answers)).map(({value}) => value)
@@ -83,7 +87,7 @@ test.serial('a call of each kind takes messages and gives messages', async (t) =
 })
 
 test.serial('a stream of answers goes on for as long as it is watched', async (t) => {
-  const health = clientOf(Health)
+  const health = createClient(runtime, Health)
   const states: number[] = []
   for await (const {status} of health.watch(life, {})) {
     states.push(status)
@@ -170,7 +174,7 @@ test.serial("the backend's header is there before the first answer, its trailer 
       context.trailer.set('x-cost', '5')
     },
   })
-  const call = callOf(life, config.backendOf('test.Kinds'), Kinds.method.down!, () => [numbered()])
+  const call = kindsCall(Kinds.method.down!, () => [numbered()])
   for await (const _ of invoke(call)) {
     t.deepEqual(call.header?.get('x-server'), ['one'])
     t.is(call.trailer, undefined)
@@ -274,7 +278,7 @@ for (const [kind, begin] of Object.entries(begun)) {
 
   test.serial(`${kind}: a caller who hangs up while the channel connects is let go`, async (t) => {
     kinds.handle(deaf)
-    closeChannels()
+    runtime.channels.close()
     const caller = new TestLife()
     const answer = begin(caller)
     const reason = caller.hangUp()
@@ -516,7 +520,7 @@ test.serial('a caller that takes no answers stops the backend', async (t) => {
 
 test.serial('each of many cold callers goes on in its own async context', async (t) => {
   const context = new AsyncLocalStorage<number>()
-  closeChannels()
+  runtime.channels.close()
   const contexts = await Promise.all(
     Array.from({length: 20}, (_, index) =>
       context.run(index, async () => {
@@ -544,8 +548,7 @@ test.serial('each of many cold callers goes on in its own async context', async 
 })
 
 test.serial('one answer is what a call for one wants: none, and two, are INTERNAL', async (t) => {
-  const call = (value: number) =>
-    callOf(life, config.backendOf('test.Kinds'), Kinds.method.down!, () => [numbered(value)])
+  const call = (value: number) => kindsCall(Kinds.method.down!, () => [numbered(value)])
   t.is(((await onlyAnswer(call(1))) as Numbered).value, 1)
   const none = await faultOf(t, onlyAnswer(call(0)))
   t.is(none.code, 'INTERNAL')
@@ -559,7 +562,7 @@ test.serial('one answer is what a call for one wants: none, and two, are INTERNA
 
 test.serial('an answer of another type is INTERNAL, and cancels the call', async (t) => {
   kinds.handle(deaf)
-  const call = callOf(life, config.backendOf('test.Kinds'), Kinds.method.down!, () => [numbered()])
+  const call = kindsCall(Kinds.method.down!, () => [numbered()])
   call.deserialize = () => {
     throw new Error('no protobuf')
   }
@@ -584,7 +587,7 @@ test.serial('interceptors stand around the whole call, the first one outermost',
         steps.push(`${name} ends`)
       }
     }
-  const call = callOf(life, config.backendOf('test.Kinds'), Kinds.method.one!, () => [numbered()])
+  const call = kindsCall(Kinds.method.one!, () => [numbered()])
   for await (const _ of intercepted(invoke as never, [named('outer'), named('inner')] as never)(call));
   t.deepEqual(steps, ['outer begins', 'inner begins', 'inner answers', 'outer answers', 'inner ends', 'outer ends'])
 })

@@ -1,3 +1,4 @@
+import '../helpers/node-roots.ts'
 import {once} from 'node:events'
 import {createServer as createHttp1} from 'node:http'
 import {createServer as createHttp2, createSecureServer} from 'node:http2'
@@ -5,20 +6,18 @@ import {createServer as createHttps} from 'node:https'
 import {type AddressInfo, createServer, type Server, type Socket} from 'node:net'
 import {createServer as createTls, getCACertificates, setDefaultCACertificates, type TLSSocket} from 'node:tls'
 import test, {type ExecutionContext} from 'ava'
+import {openCalls} from '../../src/clients/calls.ts'
+import {adviceFor} from '../../src/clients/causes.ts'
+import {servingStatus} from '../../src/clients/health.ts'
+import {causeAt} from '../../src/clients/probe.ts'
+import {readConfig} from '../../src/core/config.ts'
 import {certificateFor, certificateOf} from '../helpers/certificate.ts'
 import {runningTimers} from '../helpers/timers.ts'
 import {startChild} from '../http/child.ts'
 import {faultOf, reasonOf, TestLife} from './life.ts'
+import {runtimeOf} from './runtime.ts'
 
-process.env.LOG_LEVEL = 'silent'
-// It would take the place of what Node trusts.
-delete process.env.GRPC_DEFAULT_SSL_ROOTS_FILE_PATH
-const {readConfig} = await import('../../src/core/config.ts')
-const {closeChannels} = await import('../../src/clients/channels.ts')
-const {servingStatus} = await import('../../src/clients/health.ts')
-const {causeAt} = await import('../../src/clients/probe.ts')
-const {adviceFor} = await import('../../src/clients/causes.ts')
-const {openCalls} = await import('../../src/clients/calls.ts')
+const runtime = runtimeOf({})
 type CauseName = import('../../src/clients/causes.ts').CauseName
 
 const ours = certificateFor('localhost')
@@ -35,7 +34,7 @@ test.beforeEach(() => {
 })
 test.afterEach.always(async (t) => {
   await life.quiet(t)
-  closeChannels()
+  runtime.channels.close()
   t.deepEqual({calls: openCalls(), timers: runningTimers()}, {calls: 0, timers: []})
 })
 
@@ -139,7 +138,7 @@ const toldByGrpcAlone = new Set<CauseName>(['CLIENT_CERTIFICATE', 'TLS_VERSION',
 for (const [scheme, title, create, cause] of cases) {
   test.serial(`${scheme} and ${title}: 503 as ever, and the log says ${cause}`, async (t) => {
     const backend = backendAt(`${scheme}://localhost:${await listening(t, create())}`)
-    const fault = await faultOf(t, servingStatus(life, backend, 10_000))
+    const fault = await faultOf(t, servingStatus(runtime, life, backend, 10_000))
     t.like(fault, {
       code: 'UNAVAILABLE',
       http: 503,
@@ -159,7 +158,7 @@ for (const [url, cause] of [
 ] as const) {
   test.serial(`${url}: 503 as ever, and the log says ${cause}`, async (t) => {
     const backend = backendAt(url)
-    const fault = await faultOf(t, servingStatus(life, backend, 10_000))
+    const fault = await faultOf(t, servingStatus(runtime, life, backend, 10_000))
     t.is(fault.http, 503)
     t.is(fault.hint, adviceFor(cause, backend), String(fault.cause))
   })
@@ -170,7 +169,9 @@ test.serial('however many calls fail at a port, it is asked once what it speaks'
   const server = answering((hello) => void hellos.push(hello.slice(0, 7)))
   const backend = backendAt(`http://localhost:${await listening(t, server)}`)
   for (let round = 0; round < 3; round++) {
-    const faults = await Promise.all(Array.from({length: 20}, () => faultOf(t, servingStatus(life, backend, 10_000))))
+    const faults = await Promise.all(
+      Array.from({length: 20}, () => faultOf(t, servingStatus(runtime, life, backend, 10_000))),
+    )
     t.deepEqual(new Set(faults.map(({hint}) => hint)), new Set([adviceFor('CLOSED', backend)]))
   }
   t.is(hellos.filter((hello) => hello === 'OPTIONS').length, 1)
@@ -187,14 +188,14 @@ test.serial('a caller who hangs up while the port is asked is let go, and the ne
     })
   })
   const backend = backendAt(`http://localhost:${await listening(t, server)}`)
-  const failed = faultOf(t, servingStatus(life, backend, 10_000))
+  const failed = faultOf(t, servingStatus(runtime, life, backend, 10_000))
   await asked.promise
   const reason = life.hangUp()
   t.is(await failed, reason)
   await life.quiet(t)
   sayNothing = false
   life = new TestLife()
-  t.is((await faultOf(t, servingStatus(life, backend, 10_000))).hint, adviceFor('CLOSED', backend))
+  t.is((await faultOf(t, servingStatus(runtime, life, backend, 10_000))).hint, adviceFor('CLOSED', backend))
 })
 
 test('the record of a request has the cause and what to change, and its caller has neither', async (t) => {

@@ -6,21 +6,22 @@ import type {TLSSocket} from 'node:tls'
 import {connectivityState} from '@grpc/grpc-js'
 import test, {type ExecutionContext} from 'ava'
 import {type Backend, startBackend} from '../../local/grpc/backend.ts'
+import {openCalls} from '../../src/clients/calls.ts'
+import {servingStatus} from '../../src/clients/health.ts'
 import type {Backend as Target} from '../../src/core/config.ts'
+import {readConfig} from '../../src/core/config.ts'
 import {Fault} from '../../src/core/fault.ts'
 import {type Certificate, certificateFor} from '../helpers/certificate.ts'
 import {Folder, inChild} from './child.ts'
 import {faultOf, TestLife} from './life.ts'
+import {runtimeOf} from './runtime.ts'
 import {SilentServer} from './silent-server.ts'
 
-process.env.LOG_LEVEL = 'silent'
-const {readConfig} = await import('../../src/core/config.ts')
-const {channelTo, closeChannels, giveUp} = await import('../../src/clients/channels.ts')
-const {servingStatus} = await import('../../src/clients/health.ts')
-const {openCalls} = await import('../../src/clients/calls.ts')
+const runtime = runtimeOf({})
+const {channels} = runtime
 
 test.afterEach.always((t) => {
-  closeChannels()
+  channels.close()
   t.is(openCalls(), 0)
 })
 
@@ -29,7 +30,7 @@ function target(url: string): Target {
 }
 
 function check(url: string, timeout = 10_000): Promise<string> {
-  return servingStatus(new TestLife(), target(url), timeout)
+  return servingStatus(runtime, new TestLife(), target(url), timeout)
 }
 
 async function started(t: ExecutionContext, options: Parameters<typeof startBackend>[0] = {}): Promise<Backend> {
@@ -38,7 +39,7 @@ async function started(t: ExecutionContext, options: Parameters<typeof startBack
   return backend
 }
 
-test.serial('loading the clients opens nothing', async (t) => {
+test.serial('making a runtime and a client opens nothing', async (t) => {
   let connections = 0
   const server = createServer(() => connections++).listen(0, '127.0.0.1')
   await once(server, 'listening')
@@ -46,10 +47,10 @@ test.serial('loading the clients opens nothing', async (t) => {
   const host = `127.0.0.1:${(server.address() as AddressInfo).port}`
   const env = {BACKEND_URL: `http://${host}`, GCE_METADATA_HOST: host, STORAGE_EMULATOR_HOST: `http://${host}`}
   const {value} = await inChild({env, arg: undefined}, async () => {
-    await import('../../src/clients/ping.ts')
-    await import('../../src/clients/repo/create-repo.ts')
-    await import('../../src/clients/health.ts')
-    await import('../../src/clients/storage/objects.ts')
+    const {createClient} = await import('../../src/clients/service-client.ts')
+    const {PingService} = await import('../../src/gen/ping/ping_pb.js')
+    const {runtimeOf} = await import('./runtime.ts')
+    createClient(runtimeOf(process.env), PingService)
     // Its pipes are how it speaks to us.
     return process.getActiveResourcesInfo().filter((kind) => kind !== 'PipeWrap')
   })
@@ -60,7 +61,7 @@ test.serial('loading the clients opens nothing', async (t) => {
 test.serial('a backend has one channel and one connection, made at the first call', async (t) => {
   const backend = await started(t)
   const to = target(backend.url)
-  t.is(channelTo(to), channelTo(target(`${backend.url}/`)))
+  t.is(channels.to(to), channels.to(target(`${backend.url}/`)))
   t.is(backend.connections(), 0)
   t.deepEqual(new Set(await Promise.all(Array.from({length: 50}, () => check(backend.url)))), new Set(['SERVING']))
   t.is(backend.connections(), 1)
@@ -72,8 +73,8 @@ test.serial('services of one URL share a channel, those of another have their ow
     BACKEND_URL_PING_SERVICE: 'http://localhost:9090/',
     BACKEND_URL_REPO: 'http://localhost:9091',
   })
-  t.is(channelTo(backendOf('ping.PingService')), channelTo(backendOf('any')))
-  t.not(channelTo(backendOf('Repo')), channelTo(backendOf('any')))
+  t.is(channels.to(backendOf('ping.PingService')), channels.to(backendOf('any')))
+  t.not(channels.to(backendOf('Repo')), channels.to(backendOf('any')))
 })
 
 for (const [url, wanted, authority] of [
@@ -84,20 +85,20 @@ for (const [url, wanted, authority] of [
   ['http://[::1]:9090', 'dns:[::1]:9090', '[::1]:9090'],
 ] as const) {
   test.serial(`${url} is ${wanted} with the authority ${authority}`, (t) => {
-    t.is(channelTo(target(url)).getTarget(), wanted)
+    t.is(channels.to(target(url)).getTarget(), wanted)
     t.is(target(url).host, authority)
   })
 }
 
-test.serial('a call after closeChannels opens a new channel; the old connection is closed', async (t) => {
+test.serial('a call after the channels were closed opens a new channel; the old connection is closed', async (t) => {
   const backend = await started(t)
   await check(backend.url)
-  const old = channelTo(target(backend.url))
-  closeChannels()
+  const old = channels.to(target(backend.url))
+  channels.close()
   t.is(old.getConnectivityState(false), connectivityState.SHUTDOWN)
   while (backend.connections() > 0) await new Promise(setImmediate)
   t.is(await check(backend.url), 'SERVING')
-  t.not(channelTo(target(backend.url)), old)
+  t.not(channels.to(target(backend.url)), old)
   t.is(backend.connections(), 1)
 })
 
@@ -105,7 +106,7 @@ test.serial('the channel outlives its backend: a new one on the same port is fou
   const first = await started(t)
   const {url, port} = first
   await check(url)
-  const channel = channelTo(target(url))
+  const channel = channels.to(target(url))
   await first.close()
   const second = await started(t, {port})
   t.is(await check(url), 'SERVING')
@@ -114,7 +115,7 @@ test.serial('the channel outlives its backend: a new one on the same port is fou
   // Whether the channel has heard of it or not: it is not the caller who has to.
   await changed(url, connectivityState.READY)
   t.is(await check(url), 'SERVING')
-  t.is(channelTo(target(url)), channel)
+  t.is(channels.to(target(url)), channel)
 })
 
 test.serial('a backend that was away is found again, though calls have failed meanwhile', async (t) => {
@@ -135,7 +136,7 @@ test.serial('a call that waits for a channel that is given up goes on with the n
   const answer = check(url)
   const closed = once(await connected, 'close')
   server.passTo(backend.port)
-  giveUp(target(url), channelTo(target(url)))
+  channels.giveUp(target(url), channels.to(target(url)))
   t.is(await answer, 'SERVING')
   await closed
 })
@@ -149,7 +150,7 @@ for (const [title, fault, warnings] of [
     const url = `http://127.0.0.1:${server.port}`
     const life = new TestLife()
     const connected = server.next()
-    const failed = faultOf(t, servingStatus(life, target(url), 30_000))
+    const failed = faultOf(t, servingStatus(runtime, life, target(url), 30_000))
     await connected
     life.end(fault)
     t.is(await failed, fault)
@@ -161,7 +162,7 @@ for (const [title, fault, warnings] of [
 
 /** Resolves when the channel is no longer in `state`. */
 function changed(url: string, state: connectivityState): Promise<void> {
-  const channel = channelTo(target(url))
+  const channel = channels.to(target(url))
   if (channel.getConnectivityState(true) !== state) return Promise.resolve()
   return new Promise((resolve, reject) => {
     channel.watchConnectivityState(state, Date.now() + 10_000, (error) => (error ? reject(error) : resolve()))
@@ -199,17 +200,17 @@ async function callOverTls(url: string, cert?: string) {
     ...(cert && {NODE_EXTRA_CA_CERTS: folder.write('ca.pem', cert)}),
   }
   const {value} = await inChild({env, arg: undefined}, async () => {
-    const {config} = await import('../../src/core/config.ts')
+    const {runtimeOf} = await import('./runtime.ts')
+    const runtime = runtimeOf(process.env)
     const {servingStatus} = await import('../../src/clients/health.ts')
     const {TestLife} = await import('./life.ts')
     try {
-      return {status: await servingStatus(new TestLife(), config.backendOf('any'), 10_000)}
+      return {status: await servingStatus(runtime, new TestLife(), runtime.config.backendOf('any'), 10_000)}
     } catch (error) {
       const {code, http, message} = error as import('../../src/core/fault.ts').Fault
       return {code, http, message}
     } finally {
-      const {closeChannels} = await import('../../src/clients/channels.ts')
-      closeChannels()
+      runtime.close()
     }
   })
   return value

@@ -1,16 +1,16 @@
 import {once} from 'node:events'
 import test from 'ava'
 import {startBackend} from '../../local/grpc/backend.ts'
+import {openCalls} from '../../src/clients/calls.ts'
+import {servingStatus} from '../../src/clients/health.ts'
+import {readConfig} from '../../src/core/config.ts'
 import {runningTimers} from '../helpers/timers.ts'
 import {FullServer} from './full-server.ts'
 import {faultOf, reasonOf, TestLife} from './life.ts'
+import {runtimeOf} from './runtime.ts'
 import {SilentServer} from './silent-server.ts'
 
-Object.assign(process.env, {LOG_LEVEL: 'silent', BACKEND_CONNECT_TIMEOUT_SECONDS: '0.2'})
-const {readConfig} = await import('../../src/core/config.ts')
-const {closeChannels} = await import('../../src/clients/channels.ts')
-const {servingStatus} = await import('../../src/clients/health.ts')
-const {openCalls} = await import('../../src/clients/calls.ts')
+const runtime = runtimeOf({BACKEND_CONNECT_TIMEOUT_SECONDS: '0.2'})
 
 let life: TestLife
 let server: SilentServer
@@ -21,13 +21,13 @@ test.beforeEach(async () => {
 test.afterEach.always(async (t) => {
   await life.quiet(t)
   t.deepEqual({calls: openCalls(), timers: runningTimers()}, {calls: 0, timers: []})
-  closeChannels()
+  runtime.channels.close()
   await server[Symbol.asyncDispose]()
 })
 
 function check(url: string, timeout = Number.POSITIVE_INFINITY): Promise<string> {
   const backend = readConfig({BACKEND_URL: url, BACKEND_AUDIENCE: 'none'}).backendOf('any')
-  return servingStatus(life, backend, timeout)
+  return servingStatus(runtime, life, backend, timeout)
 }
 
 for (const [title, urlOf] of [

@@ -11,9 +11,10 @@ const robot = 'robot@p.iam.gserviceaccount.com'
 /** What 100 callers at a time get in a process with `env`: the claims of their one token, or their one failure. */
 async function tokenIn(env: Record<string, string>) {
   const {value} = await inChild({env, arg: audience}, async (audience) => {
-    const {idTokensFor} = await import('../../src/clients/id-tokens.ts')
     const {TestLife} = await import('./life.ts')
-    const ask = () => idTokensFor(audience).token(new TestLife())
+    const {runtimeOf} = await import('./runtime.ts')
+    const {idTokens} = runtimeOf(process.env)
+    const ask = () => idTokens.for(audience).token(new TestLife())
     try {
       const tokens = new Set(await Promise.all(Array.from({length: 100}, ask)))
       const claims = [...tokens].map((token) => Buffer.from(token.split('.')[1]!, 'base64url').toString())
@@ -145,9 +146,10 @@ test('a key file that is put in its place later is found by the next request', a
   const env = {...google.env, GOOGLE_APPLICATION_CREDENTIALS: join(google.folder.path, 'key.json')}
   const {value} = await inChild({env, arg: JSON.stringify(google.keyFile)}, async (key) => {
     const {writeFileSync} = await import('node:fs')
-    const {idTokensFor} = await import('../../src/clients/id-tokens.ts')
     const {TestLife} = await import('./life.ts')
-    const ask = () => idTokensFor('https://x.a.run.app').token(new TestLife())
+    const {runtimeOf} = await import('./runtime.ts')
+    const {idTokens} = runtimeOf(process.env)
+    const ask = () => idTokens.for('https://x.a.run.app').token(new TestLife())
     const first = await ask().catch(({code}) => code)
     writeFileSync(process.env.GOOGLE_APPLICATION_CREDENTIALS!, key)
     return [first, (await ask()).split('.').length]
@@ -160,11 +162,11 @@ test('a token endpoint that hangs holds nobody beyond the deadline, and the next
   google.hanging = 1
   const GOOGLE_APPLICATION_CREDENTIALS = google.folder.write('key.json', JSON.stringify(google.keyFile))
   const {value} = await inChild({env: {...google.env, GOOGLE_APPLICATION_CREDENTIALS}, arg: undefined}, async () => {
-    const {idTokensFor} = await import('../../src/clients/id-tokens.ts')
-    const {credentials} = await import('../../src/clients/credentials.ts')
     const {TestLife} = await import('./life.ts')
+    const {runtimeOf} = await import('./runtime.ts')
+    const {idTokens, credentials} = runtimeOf(process.env)
     await credentials()
-    const ask = (timeout: number) => idTokensFor('https://x.a.run.app').token(new TestLife({timeout}))
+    const ask = (timeout: number) => idTokens.for('https://x.a.run.app').token(new TestLife({timeout}))
     const first = await ask(1000).catch(({code}) => code)
     return [first, (await ask(30_000)).split('.').length]
   })

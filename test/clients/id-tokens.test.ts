@@ -1,12 +1,13 @@
 import test from 'ava'
 import {startMetadataServer} from '../../local/identity/metadata.ts'
+import {IdTokenSource} from '../../src/clients/id-tokens.ts'
 import {runningTimers} from '../helpers/timers.ts'
 import {advance} from './clock.ts'
 import {faultOf, reasonOf, TestLife} from './life.ts'
+import {runtimeOf} from './runtime.ts'
 
 const metadata = await startMetadataServer()
-Object.assign(process.env, metadata.env, {LOG_LEVEL: 'silent'})
-const {IdTokenSource, idTokensFor} = await import('../../src/clients/id-tokens.ts')
+const {idTokens, credentials} = runtimeOf(metadata.env)
 
 const minute = 60_000
 let life: TestLife
@@ -31,7 +32,7 @@ async function fetches(work: () => Promise<unknown>): Promise<number> {
 
 /** A source whose token is near its expiry, with four minutes to go. */
 async function stale(name: string) {
-  const source = new IdTokenSource(`https://${name}.a.run.app`)
+  const source = new IdTokenSource(`https://${name}.a.run.app`, credentials)
   const old = await source.token(life)
   advance(56 * minute)
   return {source, old}
@@ -42,7 +43,7 @@ function claimsOf(token: string): Record<string, unknown> {
 }
 
 test.serial('100 cold callers share one fetch', async (t) => {
-  const source = idTokensFor('https://cold.a.run.app')
+  const source = idTokens.for('https://cold.a.run.app')
   t.is(await fetches(() => Promise.all(Array.from({length: 100}, () => source.token(life)))), 1)
   const tokens = await Promise.all(Array.from({length: 100}, () => source.token(life)))
   t.is(new Set(tokens).size, 1)
@@ -50,8 +51,8 @@ test.serial('100 cold callers share one fetch', async (t) => {
 })
 
 test.serial('each audience has one source, and a token of its own', async (t) => {
-  t.is(idTokensFor('https://a.a.run.app'), idTokensFor('https://a.a.run.app'))
-  const [a, b] = await Promise.all(['a', 'b'].map((name) => idTokensFor(`https://${name}.a.run.app`).token(life)))
+  t.is(idTokens.for('https://a.a.run.app'), idTokens.for('https://a.a.run.app'))
+  const [a, b] = await Promise.all(['a', 'b'].map((name) => idTokens.for(`https://${name}.a.run.app`).token(life)))
   t.is(claimsOf(a!).aud, 'https://a.a.run.app')
   t.is(claimsOf(b!).aud, 'https://b.a.run.app')
 })
@@ -59,7 +60,7 @@ test.serial('each audience has one source, and a token of its own', async (t) =>
 test.serial(
   'a token is used until it has five minutes to live, and then refreshed once, by whoever asks',
   async (t) => {
-    const source = new IdTokenSource('https://kept.a.run.app')
+    const source = new IdTokenSource('https://kept.a.run.app', credentials)
     const first = await source.token(life)
     advance(54 * minute)
     t.is(await fetches(async () => t.is(await source.token(life), first)), 0)
@@ -84,7 +85,7 @@ test.serial('nothing is asked for in the background', async (t) => {
 
 test.serial('a token of ten seconds is kept for half of its life, not fetched for every call', async (t) => {
   metadata.lifetimeSeconds = 10
-  const source = new IdTokenSource('https://short.a.run.app')
+  const source = new IdTokenSource('https://short.a.run.app', credentials)
   const token = await source.token(life)
   advance(3000)
   t.is(await fetches(async () => t.is(await source.token(life), token)), 0)
@@ -150,7 +151,7 @@ test.serial('a caller who hangs up while a refresh hangs is let go at once', asy
 
 test.serial('a failure is UNAVAILABLE with a text for the caller, and the next request tries again', async (t) => {
   for (const status of [404, 500, 503] as const) {
-    const source = new IdTokenSource('https://failing.a.run.app')
+    const source = new IdTokenSource('https://failing.a.run.app', credentials)
     metadata.fail(status)
     t.is(
       await fetches(async () => {
@@ -173,7 +174,7 @@ test.serial('a failure is UNAVAILABLE with a text for the caller, and the next r
 
 test.serial('waiting for a metadata server that hangs ends at the deadline, and the fetch with it', async (t) => {
   metadata.hang()
-  const source = new IdTokenSource('https://hangs.a.run.app')
+  const source = new IdTokenSource('https://hangs.a.run.app', credentials)
   const fault = await faultOf(t, source.token(new TestLife({timeout: 20})))
   t.is(fault.code, 'DEADLINE_EXCEEDED')
   t.is(fault.http, 504)
@@ -185,18 +186,18 @@ test.serial('waiting for a metadata server that hangs ends at the deadline, and 
 
 test.serial('no time at all is no reason to wait for ever', async (t) => {
   metadata.hang()
-  const source = new IdTokenSource('https://no-time.a.run.app')
+  const source = new IdTokenSource('https://no-time.a.run.app', credentials)
   t.is((await faultOf(t, source.token(new TestLife({timeout: -1000})))).code, 'DEADLINE_EXCEEDED')
   await metadata.idle()
 })
 
 test.serial('a deadline too far away for a timer is waited for all the same', async (t) => {
-  const source = new IdTokenSource('https://far.a.run.app')
+  const source = new IdTokenSource('https://far.a.run.app', credentials)
   t.truthy(await source.token(new TestLife({timeout: Number.POSITIVE_INFINITY})))
 })
 
 test.serial('one of three callers hangs up and the others get their token', async (t) => {
-  const source = new IdTokenSource('https://three.a.run.app')
+  const source = new IdTokenSource('https://three.a.run.app', credentials)
   const {promise: until, resolve: go} = Promise.withResolvers<void>()
   metadata.delay(until)
   const asked = metadata.nextIdentityRequest()
@@ -212,7 +213,7 @@ test.serial('one of three callers hangs up and the others get their token', asyn
 })
 
 test.serial('when the last caller has hung up the fetch is broken off, and the next one begins anew', async (t) => {
-  const source = new IdTokenSource('https://last.a.run.app')
+  const source = new IdTokenSource('https://last.a.run.app', credentials)
   metadata.hang()
   const callers = [new TestLife(), new TestLife()]
   const asked = metadata.nextIdentityRequest()
@@ -228,7 +229,7 @@ test.serial('when the last caller has hung up the fetch is broken off, and the n
 })
 
 test.serial('a caller who has hung up already asks for nothing', async (t) => {
-  const source = new IdTokenSource('https://gone.a.run.app')
+  const source = new IdTokenSource('https://gone.a.run.app', credentials)
   metadata.hang()
   const gone = new TestLife()
   const reason = gone.hangUp()
@@ -240,13 +241,13 @@ test.serial('a caller who has hung up already asks for nothing', async (t) => {
 
 test.serial('an audience is sent as it is, whatever is in it', async (t) => {
   const audience = 'https://x.a.run.app/?a=1&format=standard#ü%2F+'
-  const token = await new IdTokenSource(audience).token(life)
+  const token = await new IdTokenSource(audience, credentials).token(life)
   t.deepEqual(metadata.identityRequests.at(-1), {audience, format: 'full'})
   t.is(claimsOf(token).aud, audience)
 })
 
 test.serial('a token that the backend did not take is forgotten, once, by whoever used it', async (t) => {
-  const source = new IdTokenSource('https://forgotten.a.run.app')
+  const source = new IdTokenSource('https://forgotten.a.run.app', credentials)
   const first = await source.token(life)
   advance(1000)
   source.forget(first)

@@ -2,7 +2,9 @@ import {once} from 'node:events'
 import {createServer, type ServerResponse} from 'node:http'
 import type {AddressInfo} from 'node:net'
 import test from 'ava'
+import {IdTokenSource} from '../../src/clients/id-tokens.ts'
 import {faultOf, reasonOf, TestLife} from './life.ts'
+import {runtimeOf} from './runtime.ts'
 
 /** In place of the metadata server. */
 const server = createServer((_request, response) => respond(response)).listen(0, '127.0.0.1')
@@ -10,8 +12,7 @@ await once(server, 'listening')
 const {port} = server.address() as AddressInfo
 let respond: (response: ServerResponse) => void
 
-Object.assign(process.env, {GCE_METADATA_HOST: `127.0.0.1:${port}`, GOOGLE_CLOUD_PROJECT: 'p', LOG_LEVEL: 'silent'})
-const {IdTokenSource} = await import('../../src/clients/id-tokens.ts')
+const {credentials} = runtimeOf({GCE_METADATA_HOST: `127.0.0.1:${port}`, GOOGLE_CLOUD_PROJECT: 'p'})
 
 test.after.always(() => {
   server.close()
@@ -42,7 +43,7 @@ const answers: Record<string, (response: ServerResponse) => void> = {
 for (const [title, answer] of Object.entries(answers)) {
   test.serial(`an answer ${title} is UNAVAILABLE, and is not kept`, async (t) => {
     const life = new TestLife()
-    const source = new IdTokenSource('https://ping.a.run.app')
+    const source = new IdTokenSource('https://ping.a.run.app', credentials)
     respond = answer
     const fault = await faultOf(t, source.token(life))
     t.is(fault.code, 'UNAVAILABLE')
@@ -57,5 +58,5 @@ for (const [title, answer] of Object.entries(answers)) {
 
 test.serial('a token with a line break at its end is taken without it', async (t) => {
   respond = (response) => response.writeHead(200, flavor).end(`${good}\n`)
-  t.is(await new IdTokenSource('https://ping.a.run.app').token(new TestLife()), good)
+  t.is(await new IdTokenSource('https://ping.a.run.app', credentials).token(new TestLife()), good)
 })

@@ -16,24 +16,24 @@ import test, {type ExecutionContext} from 'ava'
 import {startBackend} from '../../local/grpc/backend.ts'
 import {StatusError} from '../../local/grpc/status-error.ts'
 import {startMetadataServer} from '../../local/identity/metadata.ts'
+import {openCalls} from '../../src/clients/calls.ts'
+import {healthOf} from '../../src/clients/health.ts'
+import {invoke} from '../../src/clients/interceptors.ts'
+import {callOf, onlyAnswer} from '../../src/clients/service-client.ts'
+import {faultOf as endOf} from '../../src/clients/status.ts'
+import {readConfig} from '../../src/core/config.ts'
+import {codes, httpStatus} from '../../src/core/fault.ts'
 import {ErrorInfoSchema, RetryInfoSchema} from '../../src/gen/google/rpc/error_details_pb.js'
 import {runningTimers} from '../helpers/timers.ts'
 import {Kinds, type Numbered} from '../local/kinds.ts'
 import {KindsService, numbered} from './kinds.ts'
 import {faultOf, reasonOf, TestLife} from './life.ts'
+import {runtimeOf} from './runtime.ts'
 
 const metadata = await startMetadataServer()
 const kinds = new KindsService()
 const backend = await startBackend({services: [kinds], iam: metadata})
-Object.assign(process.env, metadata.env, {LOG_LEVEL: 'silent'})
-const {readConfig} = await import('../../src/core/config.ts')
-const {codes, httpStatus} = await import('../../src/core/fault.ts')
-const {callOf, onlyAnswer} = await import('../../src/clients/service-client.ts')
-const {openCalls} = await import('../../src/clients/calls.ts')
-const {closeChannels} = await import('../../src/clients/channels.ts')
-const {invoke} = await import('../../src/clients/interceptors.ts')
-const {healthOf} = await import('../../src/clients/health.ts')
-const {faultOf: endOf} = await import('../../src/clients/status.ts')
+const runtime = runtimeOf(metadata.env)
 const {one, down, up} = Kinds.method
 
 let life: TestLife
@@ -49,14 +49,16 @@ test.afterEach.always(async (t) => {
   kinds.handle({})
 })
 test.after.always(async () => {
-  closeChannels()
+  runtime.channels.close()
   await Promise.all([backend.close(), metadata.close()])
 })
 
 /** Calls One of the backend at `url`. */
 function ask(url = backend.url, {audience = url === backend.url ? url : 'none', timeout = 60_000} = {}) {
   const to = readConfig({BACKEND_URL: url, BACKEND_AUDIENCE: audience}).backendOf('test.Kinds')
-  return onlyAnswer(callOf(life, to, one!, () => [numbered(1)], {timeout})) as Promise<Numbered>
+  return onlyAnswer(
+    callOf(runtime, {life, backend: to, method: one!, requests: () => [numbered(1)]}, {timeout}),
+  ) as Promise<Numbered>
 }
 
 /** The URL of an HTTP/2 server that answers every request as `respond` says. */
@@ -71,7 +73,7 @@ async function serving(t: ExecutionContext, respond: (stream: ServerHttp2Stream)
   })
   await once(server, 'listening')
   t.teardown(async () => {
-    closeChannels()
+    runtime.channels.close()
     for (const session of sessions) session.destroy()
     await new Promise((resolve) => server.close(resolve))
   })
@@ -315,7 +317,7 @@ for (const [name, {code, reset}] of Object.entries(resets)) {
 for (const code of ['UNIMPLEMENTED', 'NOT_FOUND', 'UNAUTHENTICATED', 'PERMISSION_DENIED'] as const) {
   test.serial(`a backend that answers ${code} when asked how it is can be reached`, async (t) => {
     const url = await serving(t, (stream) => stream.respond({...grpc, 'grpc-status': codes[code]}, {endStream: true}))
-    const {status, note} = await healthOf(life, readConfig({BACKEND_URL: url}).backendOf('any'), 10_000)
+    const {status, note} = await healthOf(runtime, life, readConfig({BACKEND_URL: url}).backendOf('any'), 10_000)
     t.is(status, 'UNKNOWN')
     t.regex(note ?? '', /^it answers, and /)
   })
@@ -325,7 +327,7 @@ for (const code of ['UNAVAILABLE', 'INTERNAL', 'RESOURCE_EXHAUSTED'] as const) {
   test.serial(`a backend that answers ${code} when asked how it is is not well`, async (t) => {
     const url = await serving(t, (stream) => stream.respond({...grpc, 'grpc-status': codes[code]}, {endStream: true}))
     const to = readConfig({BACKEND_URL: url}).backendOf('any')
-    t.is((await faultOf(t, healthOf(life, to, 10_000))).code, code)
+    t.is((await faultOf(t, healthOf(runtime, life, to, 10_000))).code, code)
   })
 }
 
@@ -333,7 +335,7 @@ test.serial('a front end that answers 404 or 403 without gRPC, when asked how th
   for (const status of [403, 404]) {
     const url = await serving(t, (stream) => stream.respond({':status': status}, {endStream: true}))
     const to = readConfig({BACKEND_URL: url}).backendOf('any')
-    t.is((await faultOf(t, healthOf(life, to, 10_000))).code, 'UNAVAILABLE')
+    t.is((await faultOf(t, healthOf(runtime, life, to, 10_000))).code, 'UNAVAILABLE')
   }
 })
 
@@ -355,7 +357,7 @@ for (const [code, number] of [
 
 test('what a service says of something else as the deadline passes is what its caller gets', async (t) => {
   const to = readConfig({BACKEND_URL: 'http://127.0.0.1:1'}).backendOf('test.Kinds')
-  const call = callOf(new TestLife(), to, one!, () => [], {timeout: -1})
+  const call = callOf(runtime, {life: new TestLife(), backend: to, method: one!, requests: () => []}, {timeout: -1})
   const header = new Metadata()
   header.set('content-type', 'application/grpc')
   for (const code of ['NOT_FOUND', 'UNKNOWN', 'UNAVAILABLE', 'RESOURCE_EXHAUSTED'] as const) {
@@ -520,7 +522,9 @@ test.serial('answers that came before an error of the service are given first, o
   const fault = await faultOf(
     t,
     (async () => {
-      for await (const {value} of invoke(callOf(life, to, down!, () => [numbered()])) as AsyncIterable<Numbered>) {
+      for await (const {value} of invoke(
+        callOf(runtime, {life, backend: to, method: down!, requests: () => [numbered()]}),
+      ) as AsyncIterable<Numbered>) {
         values.push(value)
       }
     })(),
@@ -540,7 +544,7 @@ test.serial('a front end that turns a long upload away ends it', async (t) => {
       told = signal.aborted
     }
   }
-  const fault = await faultOf(t, onlyAnswer(callOf(life, to, up!, endless)))
+  const fault = await faultOf(t, onlyAnswer(callOf(runtime, {life, backend: to, method: up!, requests: endless})))
   t.is(fault.http, 502)
   t.true(told)
 })

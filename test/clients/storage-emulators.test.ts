@@ -5,6 +5,7 @@ import test from 'ava'
 import {startStorage} from '../../local/storage/server.ts'
 import {inChild} from './child.ts'
 import {faultOf, reasonOf} from './life.ts'
+import {runtimeOf} from './runtime.ts'
 
 /** What a foreign emulator answers at each path; all others are 404, as its routes are. */
 const answers = new Map<string, {status?: number; body: unknown}>()
@@ -15,8 +16,7 @@ const emulator = createServer((request, response) => {
 }).listen(0, '127.0.0.1')
 await once(emulator, 'listening')
 const host = `127.0.0.1:${(emulator.address() as AddressInfo).port}`
-Object.assign(process.env, {STORAGE_EMULATOR_HOST: host, LOG_LEVEL: 'silent'})
-const {readObject, versionOf} = await import('../../src/clients/storage/objects.ts')
+const {storage} = runtimeOf({STORAGE_EMULATOR_HOST: host})
 
 const server = await startStorage()
 await server.put('b', 'a/b', 'content')
@@ -27,7 +27,7 @@ test.after.always(async () => {
 })
 
 const {signal} = new AbortController()
-const version = (object: string, bucket = 'b') => versionOf(signal, {bucket, object})
+const version = (object: string, bucket = 'b') => storage.versionOf(signal, {bucket, object})
 
 /** Has the emulator answer so when it is asked about `object`. */
 function answering(object: string, body: unknown, status = 200): void {
@@ -47,10 +47,11 @@ for (const form of [
     const before = server.requests.length
     const env = {STORAGE_EMULATOR_HOST: form(new URL(server.url).host)}
     const {value} = await inChild({env, arg: undefined}, async () => {
-      const {readObject, versionOf} = await import('../../src/clients/storage/objects.ts')
+      const {runtimeOf} = await import('./runtime.ts')
+      const {storage} = runtimeOf(process.env)
       const {signal} = new AbortController()
-      const version = await versionOf(signal, {bucket: 'b', object: 'a/b'})
-      return Buffer.concat(await Array.fromAsync(readObject(signal, version))).toString()
+      const version = await storage.versionOf(signal, {bucket: 'b', object: 'a/b'})
+      return Buffer.concat(await Array.fromAsync(storage.read(signal, version))).toString()
     })
     t.is(value, 'content')
     t.deepEqual(
@@ -67,7 +68,7 @@ test('an empty object whose size is left out, as proto3 JSON leaves it, is empty
   answering('empty', {crc32c: 'AAAAAA==', generation: '1'})
   const empty = await version('empty')
   t.is(empty.size, 0)
-  t.deepEqual(await Array.fromAsync(readObject(signal, empty)), [])
+  t.deepEqual(await Array.fromAsync(storage.read(signal, empty)), [])
 })
 
 test('an object that has bytes by its checksum, and no size, is not taken for empty', async (t) => {

@@ -4,14 +4,14 @@ import {getEventListeners} from 'node:events'
 import {gzipSync} from 'node:zlib'
 import test from 'ava'
 import {startStorage} from '../../local/storage/server.ts'
+import {Fault} from '../../src/core/fault.ts'
 import {runningTimers} from '../helpers/timers.ts'
 import {inChild} from './child.ts'
 import {faultOf, reasonOf} from './life.ts'
+import {runtimeOf} from './runtime.ts'
 
 const server = await startStorage()
-Object.assign(process.env, {STORAGE_EMULATOR_HOST: server.url, STORAGE_STALL_SECONDS: '1', LOG_LEVEL: 'silent'})
-const {readObject, versionOf} = await import('../../src/clients/storage/objects.ts')
-const {Fault} = await import('../../src/core/fault.ts')
+const {storage} = runtimeOf({STORAGE_EMULATOR_HOST: server.url, STORAGE_STALL_SECONDS: '1'})
 
 const bucket = 'b'
 const size = 1_000_003
@@ -39,7 +39,7 @@ function listeners(): number {
 
 /** The whole object, as it is read. */
 async function read(object = 'o', {signal} = end): Promise<Buffer> {
-  return Buffer.concat(await Array.fromAsync(readObject(signal, await versionOf(signal, {bucket, object}))))
+  return Buffer.concat(await Array.fromAsync(storage.read(signal, await storage.versionOf(signal, {bucket, object}))))
 }
 
 /** What of the requests so far there is since this was called, for the object's bytes. */
@@ -50,7 +50,7 @@ function media() {
 
 test.serial('an object is read whole, from its pinned generation, in one request', async (t) => {
   const requests = media()
-  const version = await versionOf(end.signal, {bucket, object: 'o'})
+  const version = await storage.versionOf(end.signal, {bucket, object: 'o'})
   t.is(version.size, size)
   t.true(bytes.equals(await read()))
   t.is(requests().length, 1)
@@ -153,13 +153,13 @@ test.serial('a caller who hangs up ends the waiting between two attempts', async
 
 test.serial('an object that is replaced while it is read is ABORTED, and gives no byte of the new one', async (t) => {
   await server.put(bucket, 'replaced', bytes)
-  const version = await versionOf(end.signal, {bucket, object: 'replaced'})
+  const version = await storage.versionOf(end.signal, {bucket, object: 'replaced'})
   server.fault({object: 'replaced', cutAt: 100_000})
   let read = 0
   const fault = await faultOf(
     t,
     (async () => {
-      for await (const piece of readObject(end.signal, version)) {
+      for await (const piece of storage.read(end.signal, version)) {
         t.true(bytes.subarray(read, read + piece.length).equals(piece))
         if (read === 0) await server.put(bucket, 'replaced', randomBytes(size))
         read += piece.length
@@ -176,8 +176,8 @@ test.serial('an old generation is read to its end where the bucket keeps it', as
   const old = await server.put('versioned', 'o', bytes)
   await server.put('versioned', 'o', 'new')
   const name = {bucket: 'versioned', object: 'o', generation: old.generation}
-  const version = await versionOf(end.signal, name)
-  t.true(bytes.equals(Buffer.concat(await Array.fromAsync(readObject(end.signal, version)))))
+  const version = await storage.versionOf(end.signal, name)
+  t.true(bytes.equals(Buffer.concat(await Array.fromAsync(storage.read(end.signal, version)))))
 })
 
 for (const {title, name, code, http, reason} of [
@@ -219,7 +219,7 @@ for (const {title, name, code, http, reason} of [
 ]) {
   test.serial(`${title} is ${code} ${http}, said once`, async (t) => {
     const before = server.requests.length
-    const fault = await faultOf(t, versionOf(end.signal, name))
+    const fault = await faultOf(t, storage.versionOf(end.signal, name))
     t.is(fault.code as string, code)
     t.is(fault.http, http)
     t.is(reasonOf(fault), reason)
@@ -229,9 +229,12 @@ for (const {title, name, code, http, reason} of [
 }
 
 test.serial('no permission is 403, and the log is told what to grant', async (t) => {
-  const version = await versionOf(end.signal, {bucket, object: 'o'})
+  const version = await storage.versionOf(end.signal, {bucket, object: 'o'})
   using _ = server.forbid(bucket)
-  for (const work of [versionOf(end.signal, {bucket, object: 'o'}), Array.fromAsync(readObject(end.signal, version))]) {
+  for (const work of [
+    storage.versionOf(end.signal, {bucket, object: 'o'}),
+    Array.fromAsync(storage.read(end.signal, version)),
+  ]) {
     const fault = await faultOf(t, work)
     t.is(fault.code, 'PERMISSION_DENIED')
     t.is(fault.http, 403)
@@ -270,7 +273,7 @@ for (const object of [
   'x'.repeat(1024),
 ]) {
   test.serial(`an object named ${JSON.stringify(object.slice(0, 20))} is that object and no other`, async (t) => {
-    t.is((await faultOf(t, versionOf(end.signal, {bucket, object}))).code, 'NOT_FOUND')
+    t.is((await faultOf(t, storage.versionOf(end.signal, {bucket, object}))).code, 'NOT_FOUND')
     const content = Buffer.from(`the content of ${object}`)
     await server.put(bucket, object, content)
     t.true(content.equals(await read(object)))
@@ -280,7 +283,7 @@ for (const object of [
 
 for (const name of ['b/o/o', 'b%2Fo', '../b', 'b?x', 'b#x', '..', '']) {
   test.serial(`a bucket named ${JSON.stringify(name)} is no way to another`, async (t) => {
-    const fault = await faultOf(t, versionOf(end.signal, {bucket: name, object: 'o'}))
+    const fault = await faultOf(t, storage.versionOf(end.signal, {bucket: name, object: 'o'}))
     t.true(fault.http >= 400)
     t.deepEqual(
       server.requests.slice(-1).filter(({status, bucket}) => status === 200 && bucket === 'b'),
@@ -295,7 +298,7 @@ test.serial('a name that is no text is refused at once', async (t) => {
     {bucket: 'b\udc00', object: 'o'},
   ]) {
     const before = server.requests.length
-    const fault = await faultOf(t, versionOf(end.signal, name))
+    const fault = await faultOf(t, storage.versionOf(end.signal, name))
     t.is(fault.code, 'INVALID_ARGUMENT')
     t.is(server.requests.length, before)
   }
@@ -318,7 +321,7 @@ for (const kind of ['metadata', 'media'] as const) {
 
 test.serial('a caller who hangs up while bytes are awaited leaves no request', async (t) => {
   const reason = new Fault('CANCELLED', 'The caller hung up')
-  const pieces = readObject(end.signal, await versionOf(end.signal, {bucket, object: 'o'}))
+  const pieces = storage.read(end.signal, await storage.versionOf(end.signal, {bucket, object: 'o'}))
   server.fault({object: 'o', stallAt: 1})
   t.is((await pieces.next()).value?.length, 1)
   const next = pieces.next()
@@ -333,26 +336,26 @@ test.serial('a caller who hangs up between two pieces leaves no request', async 
   const fault = await faultOf(
     t,
     (async () => {
-      const version = await versionOf(end.signal, {bucket, object: 'o'})
-      for await (const _ of readObject(end.signal, version)) end.abort(reason)
+      const version = await storage.versionOf(end.signal, {bucket, object: 'o'})
+      for await (const _ of storage.read(end.signal, version)) end.abort(reason)
     })(),
   )
   t.is(fault, reason)
 })
 
 test.serial('a caller who hangs up before anything was asked asks nothing', async (t) => {
-  const version = await versionOf(end.signal, {bucket, object: 'o'})
+  const version = await storage.versionOf(end.signal, {bucket, object: 'o'})
   const before = server.requests.length
   const reason = new Fault('CANCELLED', 'The caller hung up')
   end.abort(reason)
-  t.is(await faultOf(t, versionOf(end.signal, {bucket, object: 'o'})), reason)
-  t.is(await faultOf(t, Array.fromAsync(readObject(end.signal, version))), reason)
+  t.is(await faultOf(t, storage.versionOf(end.signal, {bucket, object: 'o'})), reason)
+  t.is(await faultOf(t, Array.fromAsync(storage.read(end.signal, version))), reason)
   t.is(server.requests.length, before)
 })
 
 test.serial('breaking out of a read ends it', async (t) => {
   await server.put(bucket, 'large', randomBytes(20_000_000))
-  for await (const _ of readObject(end.signal, await versionOf(end.signal, {bucket, object: 'large'}))) break
+  for await (const _ of storage.read(end.signal, await storage.versionOf(end.signal, {bucket, object: 'large'}))) break
   await server.idle()
   t.true(server.requests.at(-1)?.aborted)
   t.true(server.requests.at(-1)!.bytesSent < 20_000_000)
@@ -360,11 +363,11 @@ test.serial('breaking out of a read ends it', async (t) => {
 
 test.serial('of two reads at a time one is hung up, and the other arrives whole', async (t) => {
   const other = new AbortController()
-  const version = await versionOf(end.signal, {bucket, object: 'o'})
+  const version = await storage.versionOf(end.signal, {bucket, object: 'o'})
   const reason = new Fault('CANCELLED', 'The caller hung up')
   const begun = Promise.withResolvers<void>()
   const broken = (async () => {
-    for await (const _ of readObject(other.signal, version)) {
+    for await (const _ of storage.read(other.signal, version)) {
       begun.resolve()
       await new Promise(setImmediate)
     }
@@ -386,9 +389,9 @@ test.serial('twenty reads at a time with faults among them all arrive whole', as
 
 test.serial('a slow reader is not taken for a Storage that stands still', async (t) => {
   const requests = media()
-  const version = await versionOf(end.signal, {bucket, object: 'o'})
+  const version = await storage.versionOf(end.signal, {bucket, object: 'o'})
   let got = 0
-  for await (const piece of readObject(end.signal, version)) {
+  for await (const piece of storage.read(end.signal, version)) {
     // Once for longer than Storage itself may take.
     if (got === 0) await new Promise((resolve) => setTimeout(resolve, 1100))
     got += piece.length
@@ -423,10 +426,10 @@ test('a function that reads no object loads no Storage', async (t) => {
     })
     const storages = () => loaded.filter((url) => /@google-cloud\/storage|google-auth-library/.test(url)).length
     await import('../../src/functions/ping.ts')
-    await import('../../src/clients/storage/objects.ts')
+    const {runtimeOf} = await import('./runtime.ts')
+    const {storage} = runtimeOf(process.env)
     const before = storages()
-    const {storage} = await import('../../src/clients/storage/objects.ts')
-    await storage()
+    await storage.client()
     return {before, after: storages() > 0}
   })
   t.deepEqual(value, {before: 0, after: true})

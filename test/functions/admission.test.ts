@@ -1,4 +1,5 @@
 import test from 'ava'
+import {admissionOf} from '../../src/http/admission.ts'
 import type {Response} from '../http/connection.ts'
 import {type OpenRequest, refused} from './gateway-client.ts'
 import {type Seen, type Served, silence, startServed} from './gateway-services.ts'
@@ -25,14 +26,14 @@ const json = {'content-type': 'application/json'}
 
 /** Waits until the instance holds as many bytes of bodies. */
 async function held(wanted: number | ((bytes: number) => boolean)): Promise<void> {
-  const {admission} = await import('../../src/http/admission.ts')
+  const admission = admissionOf(app.runtime)
   const isThere = typeof wanted === 'function' ? wanted : (bytes: number) => bytes === wanted
   while (!isThere(admission.bytes)) await new Promise(setImmediate)
 }
 
 /** Waits until no request is being answered. */
 async function free(): Promise<void> {
-  const {admission} = await import('../../src/http/admission.ts')
+  const admission = admissionOf(app.runtime)
   while (admission.requests > 0) await new Promise(setImmediate)
 }
 

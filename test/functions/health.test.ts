@@ -23,9 +23,8 @@ test.serial('503 with the backend that fails, and why', async (t) => {
 })
 
 test.serial('503 when the ID token is not to be had', async (t) => {
-  const {log} = await import('../../src/core/log.ts')
-  const {idTokensFor} = await import('../../src/clients/id-tokens.ts')
-  const source = idTokensFor(app.backend.url)
+  const {log, idTokens} = app.runtime
+  const source = idTokens.for(app.backend.url)
   source.forget(await source.token({signal: AbortSignal.timeout(10_000), deadline: Date.now() + 10_000, log}))
   app.metadata.fail(404, 1)
   const answer = await app.ask(t, '/')

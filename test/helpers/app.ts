@@ -1,13 +1,29 @@
+// Counts timers from before anything of ours is loaded.
+
 import {once} from 'node:events'
 import type {Server} from 'node:http'
 import type {AddressInfo} from 'node:net'
+import {http} from '@google-cloud/functions-framework'
 import {getTestServer} from '@google-cloud/functions-framework/testing'
 import type {ExecutionContext} from 'ava'
 import type {Backend, BackendOptions} from '../../local/grpc/backend.ts'
 import type {MetadataServer} from '../../local/identity/metadata.ts'
 import {startStack} from '../../local/stack.ts'
 import type {StorageServer} from '../../local/storage/server.ts'
-import type {Handler} from '../../src/http/scope.ts'
+import {openCalls} from '../../src/clients/calls.ts'
+import {createRuntime, type Runtime} from '../../src/clients/runtime.ts'
+import {readConfig} from '../../src/core/config.ts'
+import {leaveRequestsUntouched} from '../../src/framework/raw-requests.ts'
+import {endWell} from '../../src/framework/shutdown.ts'
+import {app} from '../../src/functions/app.ts'
+import {gateway} from '../../src/functions/gateway.ts'
+import {health} from '../../src/functions/health.ts'
+import {ping} from '../../src/functions/ping.ts'
+import {upload} from '../../src/functions/upload.ts'
+import {admissionOf} from '../../src/http/admission.ts'
+import {currentRequest} from '../../src/http/current-request.ts'
+import {requestsInFlight} from '../../src/http/in-flight.ts'
+import {type Handler, serve} from '../../src/http/scope.ts'
 import {runningTimers} from './timers.ts'
 
 export interface AppOptions {
@@ -20,9 +36,10 @@ export interface AppOptions {
 
 /**
  * The functions and the local stack, in this process, so that a test sees both ends: the real functions-framework's
- * server in front, real sockets all the way. One a test file: the configuration is read once a process.
+ * server in front, real sockets all the way.
  */
 export interface App {
+  readonly runtime: Runtime
   readonly backend: Backend
   readonly storage: StorageServer
   readonly metadata: MetadataServer
@@ -44,32 +61,37 @@ export interface Answer {
   readonly json: any
 }
 
+/** Each function by its name, as src/deployed.ts has them. */
+const functions: Readonly<Record<string, (runtime: Runtime) => Handler>> = {app, gateway, health, ping, upload}
+
+let apps = 0
+let prepared = false
+
 export async function startApp({target = 'app', env = {}, backend: options = {}}: AppOptions = {}): Promise<App> {
   const stack = await startStack({}, options)
-  Object.assign(process.env, stack.env, {LOG_LEVEL: 'silent', FUNCTION_TARGET: target}, env)
-  await import('../../src/index.ts')
-  const {serve} = await import('../../src/http/scope.ts')
-  const {requestsInFlight} = await import('../../src/http/in-flight.ts')
-  const {openCalls} = await import('../../src/clients/calls.ts')
-  const {closeChannels} = await import('../../src/clients/channels.ts')
-  const {admission} = await import('../../src/http/admission.ts')
-  const {currentRequest} = await import('../../src/http/current-request.ts')
-  leaveToRequests(() => currentRequest() !== undefined)
-  const {http} = await import('@google-cloud/functions-framework')
+  const runtime = createRuntime(readConfig({...stack.env, LOG_LEVEL: 'silent', ...env}))
+  const admission = admissionOf(runtime)
+  if (!prepared) {
+    prepared = true
+    leaveRequestsUntouched(runtime.log)
+    endWell(runtime)
+    leaveToRequests(() => currentRequest() !== undefined)
+  }
   const servers: Server[] = []
-
-  const listen = async (name: string) => {
+  const listen = async (handler: Handler) => {
+    const name = `app${++apps}`
+    http(name, serve(handler, runtime))
     const server = getTestServer(name).listen(0, '127.0.0.1')
     servers.push(server)
     await once(server, 'listening')
     return {url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, close: () => closed(server)}
   }
-  const {url} = await listen(target)
+  const {url} = await listen(functions[target]!(runtime))
   const {backend, storage, metadata} = stack
   if (!backend || !storage || !metadata) throw new Error('The stack is not whole')
-  let served = 0
 
   return {
+    runtime,
     backend,
     storage,
     metadata,
@@ -80,11 +102,7 @@ export async function startApp({target = 'app', env = {}, backend: options = {}}
       t.deepEqual({calls: openCalls(), timers: runningTimers()}, {calls: 0, timers: []})
       return {status: response.status, headers: response.headers, text, json: parsed(text)}
     },
-    async serve(handler) {
-      const name = `served${++served}`
-      http(name, serve(handler))
-      return await listen(name)
-    },
+    serve: listen,
     async quiet(t) {
       await Promise.all([backend.idle(), storage.idle(), metadata.idle()])
       for (let turns = 0; turns < 100 && requestsInFlight() > 0; turns++) await new Promise(setImmediate)
@@ -95,7 +113,7 @@ export async function startApp({target = 'app', env = {}, backend: options = {}}
     },
     async close() {
       await Promise.all(servers.map(closed))
-      closeChannels()
+      runtime.close()
       await stack.close()
     },
   }

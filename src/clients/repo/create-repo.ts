@@ -8,7 +8,7 @@ import {
   type RepoCreateRequest,
   RepoCreateRequestSchema,
 } from '../../gen/repo_pb.js'
-import {clientOf} from '../service-client.ts'
+import {type ClientRuntime, createClient} from '../service-client.ts'
 import {Crc32c} from '../storage/crc32c.ts'
 import {gathered} from './chunks.ts'
 
@@ -39,8 +39,6 @@ export interface Progress {
   readonly total: number | undefined
 }
 
-const repo = clientOf(Repo)
-
 /** Bytes of data in a message: more gains nothing, and receivers take 4 MiB at most by default. */
 const messageSize = 256 * 1024
 /** Room before the data for its field's tag and length. */
@@ -57,17 +55,22 @@ const dataTag = 0x12
  * @throws {Fault} DATA_LOSS (502) when content or reply are not what they should be; OUT_OF_RANGE beyond int32
  */
 export async function createRepo(
+  runtime: ClientRuntime,
   life: Life,
   context: Context,
   content: Content,
   progress: Progress,
 ): Promise<RepoCreateReply> {
   if ((content.size ?? 0) > mostBytes) throw tooLarge(content.size)
-  const reply = await repo.createRepo(life, (signal) => messages(signal, context, content, progress), {
-    timeout: Number.POSITIVE_INFINITY,
-    metadata: announced(content),
-    serialize: (message) => serialized(message as RepoCreateRequest),
-  })
+  const reply = await createClient(runtime, Repo).createRepo(
+    life,
+    (signal) => messages(signal, context, content, progress),
+    {
+      timeout: Number.POSITIVE_INFINITY,
+      metadata: announced(content),
+      serialize: (message) => serialized(message as RepoCreateRequest),
+    },
+  )
   const whole = content.size ?? progress.sent
   if (reply.size !== whole || !progress.ended) {
     throw lost(`The backend kept ${reply.size} bytes of ${progress.ended ? whole : `more than ${progress.sent}`}`)

@@ -1,11 +1,12 @@
+import {Agent as HttpAgent} from 'node:http'
+import {Agent as HttpsAgent} from 'node:https'
 import type {Storage} from '@google-cloud/storage'
-import {config} from '../../core/config.ts'
 import {Fault} from '../../core/fault.ts'
 import {within} from '../../core/waiting.ts'
 import {Attempts} from '../attempts.ts'
-import {credentials} from '../credentials.ts'
+import type {CredentialsSource} from '../credentials.ts'
 import {Crc32c} from './crc32c.ts'
-import {getObject, needsNoToken, piecesOf, quoted, textOf} from './request.ts'
+import {type Agents, getObject, needsNoToken, piecesOf, quoted, type Source, textOf} from './request.ts'
 
 /** Which object is meant. */
 export interface ObjectName {
@@ -26,106 +27,141 @@ export interface ObjectVersion extends ObjectName {
 
 const crcOfNothing = new Crc32c().toString()
 
-let library: Promise<Storage> | undefined
-
-/** The Storage client of this instance: loaded and made when first asked for; a failure is not remembered. */
-export function storage(): Promise<Storage> {
-  library ??= load().catch((error) => {
-    library = undefined
-    throw error
-  })
-  return library
+/** What a reader is made with. */
+export interface StorageOptions {
+  readonly credentials: CredentialsSource
+  readonly projectId: string | undefined
+  /** Limit for a response of Storage, and for each pause between two pieces of its body, in ms. */
+  readonly storageStall: number
+  /** The base URL of an emulator in place of Google's Storage. */
+  readonly storageEmulator: string | undefined
 }
 
-async function load(): Promise<Storage> {
-  const {Storage} = await import('@google-cloud/storage')
-  // Any project will do: what we do names none, and without one the library asks the gcloud command.
-  const projectId = config.projectId ?? 'unknown'
-  const plain = new Storage({projectId})
-  return needsNoToken(plain) ? plain : new Storage({projectId, authClient: (await credentials()).client})
-}
+/** Objects of Storage, for reading: the library is loaded when it is first asked for. */
+export class StorageReader {
+  readonly #options: StorageOptions
+  #agents: Agents | undefined
+  #library: Promise<Storage> | undefined
 
-/**
- * What Storage says of an object.
- * @throws {Fault} NOT_FOUND, PERMISSION_DENIED, or FAILED_PRECONDITION (412) when it has no such generation
- */
-export async function versionOf(signal: AbortSignal, name: ObjectName): Promise<ObjectVersion> {
-  const {bucket, object, generation: wanted} = name
-  try {
-    const {generation, crc32c, ...said} = await metadataOf(signal, name)
-    // Emulators that write proto3 JSON leave a size of 0 out.
-    const size = said.size ?? (crc32c === crcOfNothing ? '0' : '')
-    if (!generation || !crc32c || !/^\d+$/.test(size)) {
-      throw new Fault('FAILED_PRECONDITION', `Storage gives no size and checksum for ${quoted(name)}`)
-    }
-    return {bucket, object, generation, size: Number(size), crc32c}
-  } catch (error) {
-    if (!wanted || !(error instanceof Fault) || error.code !== 'NOT_FOUND') throw error
-    const live = await versionOf(signal, {bucket, object})
-    throw new Fault('FAILED_PRECONDITION', `${quoted(name)} has no generation ${wanted}`, {
-      http: 412,
-      reason: 'GENERATION_MISMATCH',
-      metadata: {liveGeneration: live.generation},
+  constructor(options: StorageOptions) {
+    this.#options = options
+  }
+
+  /** Google's client of Storage; a failure to make it is not remembered. */
+  client(): Promise<Storage> {
+    this.#library ??= this.#load().catch((error) => {
+      this.#library = undefined
+      throw error
     })
+    return this.#library
   }
-}
 
-async function metadataOf(signal: AbortSignal, name: ObjectName): Promise<Record<string, string | undefined>> {
-  const query = new URLSearchParams({fields: 'generation,size,crc32c'})
-  if (name.generation) query.set('generation', name.generation)
-  const attempts = new Attempts('Asking Storage failed')
-  for (;;) {
-    try {
-      const request = {storage: await within(signal, storage()), name, query, fresh: attempts.again}
-      return JSON.parse(await textOf(await getObject(signal, request)))
-    } catch (error) {
-      await attempts.failed(error, signal)
-    }
+  /** Closes the connections that are kept alive; the next read opens new ones. */
+  close(): void {
+    for (const agent of Object.values(this.#agents ?? {})) agent.destroy()
+    this.#agents = undefined
   }
-}
 
-/**
- * The bytes of an object, as they are stored, from the first to the last. A read that breaks, stalls or ends early is
- * resumed where it broke; all comes from the one generation.
- *
- * The library's createReadStream is not used: it never resumes and never times out, takes a short body for a success,
- * breaks every other read of the process when one fails, and ends the process after a 503 on Node 24
- * (googleapis/google-cloud-node#8670).
- * @throws {Fault} UNAVAILABLE when resuming is of no use, ABORTED when the generation has gone meanwhile
- */
-export async function* readObject(signal: AbortSignal, version: ObjectVersion): AsyncGenerator<Buffer> {
-  const attempts = new Attempts(`Reading ${quoted(version)} broke off`)
-  let offset = 0
-  while (offset < version.size) {
+  async #load(): Promise<Storage> {
+    const {Storage} = await import('@google-cloud/storage')
+    // Any project will do: what we do names none, and without one the library asks the gcloud command.
+    const {projectId = 'unknown', credentials, storageEmulator} = this.#options
+    const apiEndpoint = storageEmulator && new URL(storageEmulator).origin
+    const plain = new Storage({projectId, ...(apiEndpoint && {apiEndpoint})})
+    return needsNoToken(plain) ? plain : new Storage({projectId, authClient: (await credentials()).client})
+  }
+
+  async #source(): Promise<Source> {
+    this.#agents ??= {'http:': new HttpAgent({keepAlive: true}), 'https:': new HttpsAgent({keepAlive: true})}
+    const {storageStall: stall, storageEmulator: emulator} = this.#options
+    return {storage: await this.client(), emulator, agents: this.#agents, stall}
+  }
+
+  /**
+   * What Storage says of an object.
+   * @throws {Fault} NOT_FOUND, PERMISSION_DENIED, or FAILED_PRECONDITION (412) when it has no such generation
+   */
+  async versionOf(signal: AbortSignal, name: ObjectName): Promise<ObjectVersion> {
+    const {bucket, object, generation: wanted} = name
     try {
-      for await (const piece of bytesFrom(signal, version, offset, attempts.again)) {
-        attempts.succeeded()
-        offset += piece.length
-        if (offset > version.size)
-          throw new Fault('DATA_LOSS', `${quoted(version)} is longer than its size`, {http: 502})
-        yield piece
+      const {generation, crc32c, ...said} = await this.#metadataOf(signal, name)
+      // Emulators that write proto3 JSON leave a size of 0 out.
+      const size = said.size ?? (crc32c === crcOfNothing ? '0' : '')
+      if (!generation || !crc32c || !/^\d+$/.test(size)) {
+        throw new Fault('FAILED_PRECONDITION', `Storage gives no size and checksum for ${quoted(name)}`)
       }
-      if (offset < version.size) throw new Error(`The answer ended at byte ${offset} of ${version.size}`)
+      return {bucket, object, generation, size: Number(size), crc32c}
     } catch (error) {
-      await attempts.failed(error, signal)
+      if (!wanted || !(error instanceof Fault) || error.code !== 'NOT_FOUND') throw error
+      const live = await this.versionOf(signal, {bucket, object})
+      throw new Fault('FAILED_PRECONDITION', `${quoted(name)} has no generation ${wanted}`, {
+        http: 412,
+        reason: 'GENERATION_MISMATCH',
+        metadata: {liveGeneration: live.generation},
+      })
     }
   }
-}
 
-async function* bytesFrom(signal: AbortSignal, version: ObjectVersion, from: number, fresh: boolean) {
-  const query = new URLSearchParams({alt: 'media', generation: version.generation})
-  const headers: Record<string, string> = from > 0 ? {range: `bytes=${from}-`} : {}
-  try {
-    const name = {bucket: version.bucket, object: version.object}
-    const request = {storage: await within(signal, storage()), name, query, headers, fresh}
-    const response = await getObject(signal, request)
-    if (from > 0 && !response.headers['content-range']?.startsWith(`bytes ${from}-`)) {
-      response.destroy()
-      throw new Error(`Storage answered a range from ${from} with ${response.headers['content-range'] ?? 'all bytes'}`)
+  async #metadataOf(signal: AbortSignal, name: ObjectName): Promise<Record<string, string | undefined>> {
+    const query = new URLSearchParams({fields: 'generation,size,crc32c'})
+    if (name.generation) query.set('generation', name.generation)
+    const attempts = new Attempts('Asking Storage failed')
+    for (;;) {
+      try {
+        const source = await within(signal, this.#source())
+        const response = await getObject(signal, source, {name, query, fresh: attempts.again})
+        return JSON.parse(await textOf(response, source.stall))
+      } catch (error) {
+        await attempts.failed(error, signal)
+      }
     }
-    yield* piecesOf(response)
-  } catch (error) {
-    if (!(error instanceof Fault) || error.code !== 'NOT_FOUND') throw error
-    throw new Fault('ABORTED', `${quoted(version)} was replaced or deleted while it was read`, {cause: error})
+  }
+
+  /**
+   * The bytes of an object, as they are stored, from the first to the last. A read that breaks, stalls or ends early is
+   * resumed where it broke; all comes from the one generation.
+   *
+   * The library's createReadStream is not used: it never resumes and never times out, takes a short body for a success,
+   * breaks every other read of the process when one fails, and ends the process after a 503 on Node 24
+   * (googleapis/google-cloud-node#8670).
+   * @throws {Fault} UNAVAILABLE when resuming is of no use, ABORTED when the generation has gone meanwhile
+   */
+  async *read(signal: AbortSignal, version: ObjectVersion): AsyncGenerator<Buffer> {
+    const attempts = new Attempts(`Reading ${quoted(version)} broke off`)
+    let offset = 0
+    while (offset < version.size) {
+      try {
+        for await (const piece of this.#bytesFrom(signal, version, offset, attempts.again)) {
+          attempts.succeeded()
+          offset += piece.length
+          if (offset > version.size)
+            throw new Fault('DATA_LOSS', `${quoted(version)} is longer than its size`, {http: 502})
+          yield piece
+        }
+        if (offset < version.size) throw new Error(`The answer ended at byte ${offset} of ${version.size}`)
+      } catch (error) {
+        await attempts.failed(error, signal)
+      }
+    }
+  }
+
+  async *#bytesFrom(signal: AbortSignal, version: ObjectVersion, from: number, fresh: boolean) {
+    const query = new URLSearchParams({alt: 'media', generation: version.generation})
+    const headers: Record<string, string> = from > 0 ? {range: `bytes=${from}-`} : {}
+    try {
+      const name = {bucket: version.bucket, object: version.object}
+      const source = await within(signal, this.#source())
+      const response = await getObject(signal, source, {name, query, headers, fresh})
+      if (from > 0 && !response.headers['content-range']?.startsWith(`bytes ${from}-`)) {
+        response.destroy()
+        throw new Error(
+          `Storage answered a range from ${from} with ${response.headers['content-range'] ?? 'all bytes'}`,
+        )
+      }
+      yield* piecesOf(response, source.stall)
+    } catch (error) {
+      if (!(error instanceof Fault) || error.code !== 'NOT_FOUND') throw error
+      throw new Fault('ABORTED', `${quoted(version)} was replaced or deleted while it was read`, {cause: error})
+    }
   }
 }

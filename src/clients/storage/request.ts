@@ -1,16 +1,31 @@
-import {Agent as HttpAgent, request as httpRequest, type IncomingMessage} from 'node:http'
-import {Agent as HttpsAgent, request as httpsRequest} from 'node:https'
+import {type Agent as HttpAgent, request as httpRequest, type IncomingMessage} from 'node:http'
+import {type Agent as HttpsAgent, request as httpsRequest} from 'node:https'
 import type {Storage} from '@google-cloud/storage'
-import {config} from '../../core/config.ts'
 import {Fault} from '../../core/fault.ts'
 import {shortened} from '../../core/shortened.ts'
 import {explainLateness, within} from '../../core/waiting.ts'
 import {Passing} from '../attempts.ts'
 import type {ObjectName} from './objects.ts'
 
+/** Keep-alive connections, by the scheme of the URL. */
+export interface Agents {
+  readonly 'http:': HttpAgent
+  readonly 'https:': HttpsAgent
+}
+
+/** Where and how objects are read. */
+export interface Source {
+  /** Google's library: the endpoint and the credentials are its own. */
+  readonly storage: Storage
+  /** The base URL of an emulator, in place of the library's endpoint. */
+  readonly emulator: string | undefined
+  readonly agents: Agents
+  /** Limit for a response, and for each pause between two pieces of its body, in ms. */
+  readonly stall: number
+}
+
 /** A GET of an object, or of what Storage says of it. */
 export interface ObjectRequest {
-  readonly storage: Storage
   readonly name: ObjectName
   readonly query: URLSearchParams
   readonly headers?: Readonly<Record<string, string>>
@@ -21,15 +36,14 @@ export interface ObjectRequest {
 /** The longest name of an object, in bytes: https://cloud.google.com/storage/docs/objects#naming */
 const mostName = 1024
 
-const agents = {'http:': new HttpAgent({keepAlive: true}), 'https:': new HttpsAgent({keepAlive: true})}
-
 /**
  * The response to `request`, its body yet to be read; its status is 200 or 206.
  * @throws {Fault} what will not pass: NOT_FOUND, PERMISSION_DENIED, FAILED_PRECONDITION, …
  * @throws {Error} what may pass
  */
-export async function getObject(signal: AbortSignal, request: ObjectRequest): Promise<IncomingMessage> {
-  const {storage, name, query, fresh} = request
+export async function getObject(signal: AbortSignal, source: Source, request: ObjectRequest): Promise<IncomingMessage> {
+  const {storage, emulator, agents, stall} = source
+  const {name, query, fresh} = request
   if (!name.bucket.isWellFormed() || !name.object.isWellFormed()) {
     throw new Fault('INVALID_ARGUMENT', `${quoted(name)} is not named in Unicode`)
   }
@@ -37,7 +51,7 @@ export async function getObject(signal: AbortSignal, request: ObjectRequest): Pr
     throw Fault.invalid('object', `${quoted(name)} cannot be: a name has at most ${mostName} bytes of UTF-8`)
   }
   // The library takes an emulator's variable for a base URL as it stands, which no emulator but its own would serve.
-  const base = new URL(config.storageEmulator ?? storage.baseUrl)
+  const base = new URL(emulator ?? storage.baseUrl)
   const authorization = await within(signal, authorizationFor(signal, storage))
   const secure = base.protocol === 'https:'
   const {promise, resolve, reject} = Promise.withResolvers<IncomingMessage>()
@@ -51,24 +65,21 @@ export async function getObject(signal: AbortSignal, request: ObjectRequest): Pr
     agent: fresh ? false : agents[secure ? 'https:' : 'http:'],
     signal,
   })
-  const timer = setTimeout(
-    () => sent.destroy(new Passing(`No answer for ${config.storageStall} ms`)),
-    config.storageStall,
-  )
+  const timer = setTimeout(() => sent.destroy(new Passing(`No answer for ${stall} ms`)), stall)
   sent.on('response', resolve)
   sent.on('error', reject)
   sent.end()
   try {
-    return await accepted(await promise, name)
+    return await accepted(await promise, name, stall)
   } finally {
     clearTimeout(timer)
   }
 }
 
-async function accepted(response: IncomingMessage, name: ObjectName): Promise<IncomingMessage> {
+async function accepted(response: IncomingMessage, name: ObjectName, stall: number): Promise<IncomingMessage> {
   const status = response.statusCode ?? 0
   if (status === 200 || status === 206) return response
-  const text = await textOf(response)
+  const text = await textOf(response, stall)
   if (status === 408 || status === 429 || status >= 500) {
     throw new Passing(`Storage answered ${status}`, Number(response.headers['retry-after'] ?? 0) * 1000 || 0)
   }
@@ -146,13 +157,13 @@ export function needsNoToken({customEndpoint, useAuthWithCustomEndpoint}: Storag
   return customEndpoint && !useAuthWithCustomEndpoint
 }
 
-/** What arrives of `response`, piece by piece, as long as no piece keeps us waiting for longer than the configuration allows. */
-export async function* piecesOf(response: IncomingMessage): AsyncGenerator<Buffer> {
+/** What arrives of `response`, piece by piece, as long as no piece keeps us waiting for longer than `stall` ms. */
+export async function* piecesOf(response: IncomingMessage, stall: number): AsyncGenerator<Buffer> {
   // Only what we wait for can be late: while the receiver is slow, nothing is asked for.
   let waiting = true
   const timer = setTimeout(() => {
-    if (waiting) response.destroy(new Passing(`No bytes for ${config.storageStall} ms`))
-  }, config.storageStall)
+    if (waiting) response.destroy(new Passing(`No bytes for ${stall} ms`))
+  }, stall)
   try {
     for await (const piece of response) {
       waiting = false
@@ -166,7 +177,7 @@ export async function* piecesOf(response: IncomingMessage): AsyncGenerator<Buffe
 }
 
 /** All of `response`, as text: for answers that are small. */
-export async function textOf(response: IncomingMessage): Promise<string> {
-  const pieces = await Array.fromAsync(piecesOf(response))
+export async function textOf(response: IncomingMessage, stall: number): Promise<string> {
+  const pieces = await Array.fromAsync(piecesOf(response, stall))
   return Buffer.concat(pieces).toString()
 }

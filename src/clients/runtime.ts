@@ -1,0 +1,50 @@
+import type {Config} from '../core/config.ts'
+import {createLog, type Logger} from '../core/log.ts'
+import type {CallRuntime} from './calls.ts'
+import {Channels} from './channels.ts'
+import {type CredentialsSource, credentialsOf} from './credentials.ts'
+import {IdTokens} from './id-tokens.ts'
+import {StorageReader} from './storage/objects.ts'
+
+/**
+ * What the functions of one instance share and what outlives a request: channels, ID tokens, credentials, the Storage
+ * client. All of it is made when first asked for. Two runtimes in one process share nothing.
+ */
+export interface Runtime extends CallRuntime {
+  readonly config: Config
+  readonly log: Logger
+  readonly credentials: CredentialsSource
+  readonly storage: StorageReader
+  /** Closes the channels and the connections to Storage. What is asked for afterwards opens new ones. */
+  close(): void
+}
+
+/** How a runtime differs from what its configuration says. */
+export interface RuntimeOptions {
+  /** Where records go; JSON lines on standard output unless given. */
+  readonly log?: Logger
+}
+
+/**
+ * A runtime with `config`. Nothing is opened, loaded or asked for yet.
+ * @example
+ * const runtime = createRuntime(readConfig(process.env))
+ * const other = createRuntime(readConfig({BACKEND_URL: 'http://localhost:9090'}))
+ */
+export function createRuntime(config: Config, {log = createLog(config)}: RuntimeOptions = {}): Runtime {
+  const credentials = credentialsOf(config)
+  const channels = new Channels(config)
+  const storage = new StorageReader({...config, credentials})
+  return {
+    config,
+    log,
+    credentials,
+    channels,
+    idTokens: new IdTokens(credentials),
+    storage,
+    close() {
+      channels.close()
+      storage.close()
+    },
+  }
+}

@@ -1,0 +1,37 @@
+import {http} from '@google-cloud/functions-framework'
+import {type Config, ConfigError} from '../core/config.ts'
+import {type Handler, type Serving, serve} from '../http/scope.ts'
+import {leaveRequestsUntouched} from './raw-requests.ts'
+import {endWell} from './shutdown.ts'
+
+/** What a registration needs of the runtime. */
+export interface Registering extends Serving {
+  readonly config: Serving['config'] & Pick<Config, 'target'>
+  /** Called once at the end of the instance, when all requests have been answered. */
+  close(): Promise<void> | void
+}
+
+/**
+ * Registers the function that FUNCTION_TARGET names with the functions-framework, for all the life of the process. Only
+ * that one is made. From here on the framework parses no body, and SIGTERM lets the requests in flight end.
+ * @param functions every function by its name, each as what makes it from `runtime`
+ * @throws {ConfigError} when there is none of that name, and what the function's own making throws
+ * @example
+ * register(createRuntime(readConfig(process.env)), {
+ *   gateway,
+ *   hello: () => () => json({hello: 'world'}),
+ * })
+ */
+export function register<R extends Registering>(
+  runtime: R,
+  functions: Readonly<Record<string, (runtime: R) => Handler>>,
+): void {
+  const {target} = runtime.config
+  const make = Object.hasOwn(functions, target) ? functions[target] : undefined
+  if (!make) {
+    throw new ConfigError(`FUNCTION_TARGET="${target}": expected one of ${Object.keys(functions).join(', ')}`)
+  }
+  leaveRequestsUntouched(runtime.log)
+  endWell(runtime)
+  http(target, serve(make(runtime), runtime))
+}
