@@ -11,6 +11,8 @@ export interface Usage {
   readonly rss: number
   readonly peak: number
   readonly cpuSeconds: number
+  /** How much CPU was used between two turns of the event loop at the most, in ms; 0 unless MEASURE_HOLD is set. */
+  readonly hold: number
 }
 
 /** Asks a process over its channel. */
@@ -32,7 +34,7 @@ export async function functionProcess(source: string, target: string, env: Recor
   const port = await freePort(0)
   const child = fork(frameworkMain(), [`--target=${target}`, `--source=${join(root, source)}`, `--port=${port}`], {
     cwd: root,
-    env: {...process.env, ...env, NODE_ENV: 'production', LOG_LEVEL: 'warn', FUNCTION_TARGET: target},
+    env: {...process.env, NODE_ENV: 'production', LOG_LEVEL: 'warn', ...env, FUNCTION_TARGET: target},
     execArgv: ['--import', join(import.meta.dirname, 'usage.ts')],
   })
   const url = `http://localhost:${port}`

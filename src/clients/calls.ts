@@ -1,10 +1,9 @@
-import {setImmediate as othersTurn} from 'node:timers/promises'
 import {type DescMethod, fromBinary, type Message, type Registry, toBinary} from '@bufbuild/protobuf'
 import {type Metadata, type StatusObject, status} from '@grpc/grpc-js'
 import type {Backend} from '../core/config.ts'
 import {Fault} from '../core/fault.ts'
 import {type Life, over} from '../core/life.ts'
-import {within} from '../core/waiting.ts'
+import {turn, within} from '../core/waiting.ts'
 import {Batch} from './batch.ts'
 import type {Channels} from './channels.ts'
 import {connect, connectedChannel} from './connecting.ts'
@@ -141,7 +140,7 @@ export async function* send(call: Call): AsyncGenerator<Message> {
       batch.add(bytesOf(message))
       if (takesFramed() && !batch.isDue) continue
       await (takesFramed() === undefined ? writeProbe(batch) : writeBytes(batch.toMessage()))
-      if (batch.isDue) await othersTurn()
+      if (batch.isDue) await turn()
       batch = new Batch()
     }
     if (!ended && !batch.isEmpty) await writeBytes(batch.toMessage())

@@ -62,3 +62,14 @@ export function pause(ms: number, signal: AbortSignal): Promise<void> {
     else signal.addEventListener('abort', onAbort, {once: true})
   })
 }
+
+let lastTurn: Promise<void> = Promise.resolve()
+
+/**
+ * Waits for a turn of the event loop that no other caller gets: of work that takes its time, there is one piece a turn, and
+ * all other requests go on between two.
+ */
+export function turn(): Promise<void> {
+  lastTurn = lastTurn.then(() => new Promise((resolve) => setImmediate(resolve)))
+  return lastTurn
+}

@@ -1,5 +1,6 @@
 import {type DescMessage, type Message, toBinary} from '@bufbuild/protobuf'
 import type {Requests} from '../clients/calls.ts'
+import {turn} from '../core/waiting.ts'
 import {hasBody} from '../http/body.ts'
 import {partsOf} from '../http/multipart.ts'
 import type {Scope} from '../http/scope.ts'
@@ -19,6 +20,9 @@ export interface RequestLimits {
   /** The most parts of a multipart body. */
   readonly maxBodyValues: number
 }
+
+/** A body of so many bytes can take tens of milliseconds to decode. */
+const largeBody = 8 * 1024
 
 /**
  * Reads the messages of requests. Each is made into its bytes as soon as it is decoded: what is built of a body takes many
@@ -55,6 +59,7 @@ export class RequestReader {
   async #whole(scope: Scope, match: Match<Binding>): Promise<Requests> {
     // An empty body is the empty message whatever its type, and no multipart.
     const body = hasBody(scope.headers) ? await this.#body(scope, match.binding) : undefined
+    if (body && (Array.isArray(body) || body.length > largeBody)) await turn()
     return letGo(scope, this.#decode(scope, match, body))
   }
 

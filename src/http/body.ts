@@ -85,7 +85,8 @@ class Gathered {
     const length = this.length + piece.length
     this.#account.hold(length)
     if (length > this.#buffer.length) {
-      const size = Math.min(this.#most, Math.max(leastGrowth, Math.ceil(1.5 * length)))
+      // Once half of it is there, room for all of it.
+      const size = 2 * length >= this.#most ? this.#most : Math.max(leastGrowth, Math.ceil(1.5 * length))
       this.#buffer = this.length === 0 ? piece : Buffer.concat([this.bytes], size)
     }
     if (this.length > 0) piece.copy(this.#buffer, this.length)

@@ -1,8 +1,8 @@
 import {Readable} from 'node:stream'
 import {pipeline} from 'node:stream/promises'
-import {setImmediate as othersTurn} from 'node:timers/promises'
 import {Busboy} from '@fastify/busboy'
 import {Fault} from '../core/fault.ts'
+import {turn} from '../core/waiting.ts'
 import type {Scope} from './scope.ts'
 
 /** One part of a multipart/form-data body. */
@@ -60,7 +60,7 @@ export async function partsOf(scope: Scope, {maxBytes, maxParts}: FormLimits): P
 
 async function* slices(body: Buffer): AsyncGenerator<Buffer> {
   for (let start = 0; start < body.length; start += sliceSize) {
-    if (start > 0) await othersTurn()
+    await turn()
     yield body.subarray(start, start + sliceSize)
   }
 }

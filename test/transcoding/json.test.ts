@@ -269,6 +269,14 @@ for (const [name, nest] of nests) {
   })
 }
 
+test('json: five Anys in one another are read, six refused: each is a copy of all that is in it', (t) => {
+  const type = '"@type":"type.googleapis.com/every.Every"'
+  const nested = (anys: number) =>
+    `{"any":${`{${type},"any":`.repeat(anys - 1)}{${type},"name":"a"}${'}'.repeat(anys - 1)}}`
+  t.notThrows(() => decode(transcoder, 'POST', '/every', nested(5)))
+  t.is(refusal(transcoder, 'POST', '/every', nested(6))[0], 'any.any.any.any.any.any')
+})
+
 test('json: GATEWAY_IGNORE_UNKNOWN=true ignores unknown fields, and only these', (t) => {
   const lenient = transcode([{post: '/every', body: '*'}], {ignoreUnknown: true})
   const body = `{"nope":{"a":[${big}]},"child":{"nope":1,"name":"a"},"[every.weight]":1}`

@@ -18,7 +18,12 @@ export interface JsonOptions {
 export interface Reading extends JsonOptions {
   /** Counts the values in a text, such as a FieldMask's; the others were counted as JSON. */
   count: ValueCount
+  /** How many Anys there are around what is read. */
+  anys?: number
 }
+
+/** How many Anys may be in one another (ours): each is a copy of all that is in it. */
+const maxAnys = 5
 
 type Json = Record<string, unknown>
 
@@ -155,7 +160,11 @@ const specials = new Map<string, (value: unknown, path: string, options: Reading
   ['google.protobuf.ListValue', (value, path) => fitValue(expectArray(value, path), path)],
 ])
 
-function fitAny(value: unknown, path: string, options: Reading): unknown {
+function fitAny(value: unknown, path: string, around: Reading): unknown {
+  const options = {...around, anys: (around.anys ?? 0) + 1}
+  if (options.anys > maxAnys) {
+    throw Fault.invalid(path, `Cannot read "${shortened(path)}": it is in ${maxAnys} others of its kind already`)
+  }
   const object = expectObject(value, path, 'an object with "@type"')
   const {'@type': type, ...rest} = object
   if (type === undefined && Object.keys(rest).length === 0) return object

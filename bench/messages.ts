@@ -1,0 +1,63 @@
+import {once} from 'node:events'
+import {request} from 'node:http'
+import {ask, end, functionProcess, median, stackProcess, type Usage} from './lib/processes.ts'
+
+/**
+ * CPU of a client stream a message, of the smallest messages that there are: `{}`, 200,000 to a body. The peer only writes
+ * as many to a grpc-js stream, and reads no HTTP and no JSON.
+ */
+const rounds = 5
+const count = 200_000
+const forms = {
+  'one after the other': '{}'.repeat(count),
+  NDJSON: '{}\n'.repeat(count),
+  'an array': `[${'{},'.repeat(count - 1)}{}]`,
+}
+/** What a message may cost, as a multiple of one that is written to grpc-js by hand. */
+const aim = 0.5
+
+const stack = await stackProcess({size: 0})
+const env = {...stack.env, K_SERVICE: 'bench'}
+const peer = await functionProcess('bench/peers/message-stream.ts', 'stream', env)
+const gateway = await functionProcess('src/index.ts', 'gateway', env)
+
+const costs: Record<string, number[]> = {}
+for (let round = 0; round <= rounds; round++) {
+  const measured: Record<string, number> = {
+    'grpc-js, by hand': await cost(peer, () => ask200(`${peer.url}/?count=${count}`)),
+  }
+  for (const [form, body] of Object.entries(forms)) {
+    measured[`gateway, ${form}`] = await cost(gateway, () => ask200(`${gateway.url}/api/person:in`, body))
+  }
+  if (round === 0) continue
+  for (const [name, microseconds] of Object.entries(measured)) costs[name] = [...(costs[name] ?? []), microseconds]
+}
+const [byHand = Number.NaN, ...ours] = Object.values(costs).map(median)
+const ratio = Math.max(...ours) / byHand
+console.log(`${count} messages of two bytes, medians of ${rounds}`)
+console.table(
+  Object.fromEntries(
+    Object.entries(costs).map(([name, all]) => [name, {'CPU µs a message': Number(median(all).toFixed(2))}]),
+  ),
+)
+console.log(`ratio ${ratio.toFixed(3)} (aim: under ${aim})`)
+await Promise.all([end(peer.child, 'SIGTERM'), end(gateway.child, 'SIGTERM')])
+await end(stack.child, 'stop')
+if (ratio >= aim) process.exitCode = 1
+
+/** CPU of the process a message, in µs. */
+async function cost({child}: typeof gateway, stream: () => Promise<void>): Promise<number> {
+  await ask<Usage>(child, 'usage')
+  await stream()
+  return ((await ask<Usage>(child, 'usage')).cpuSeconds / count) * 1e6
+}
+
+async function ask200(url: string, body?: string): Promise<void> {
+  const headers = {'content-type': body?.startsWith('[') ? 'application/json' : 'application/x-ndjson'}
+  const sent = request(url, body === undefined ? {} : {method: 'POST', headers})
+  sent.end(body)
+  const [response] = await once(sent, 'response')
+  response.resume()
+  await once(response, 'end')
+  if (response.statusCode !== 200) throw new Error(`${url} answered ${response.statusCode}`)
+}

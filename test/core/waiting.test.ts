@@ -1,0 +1,28 @@
+import test from 'ava'
+import {turn} from '../../src/core/waiting.ts'
+
+test('of work that waits for turns there is one piece a turn of the event loop, in the order of asking', async (t) => {
+  const order: string[] = []
+  let others = true
+  const other = () => {
+    order.push('other')
+    if (others) setImmediate(other)
+  }
+  setImmediate(other)
+  const pieces = ['a', 'b', 'c'].map(async (piece) => {
+    await turn()
+    order.push(piece)
+  })
+  await Promise.all(pieces)
+  others = false
+  t.deepEqual(
+    order.filter((entry) => entry !== 'other'),
+    ['a', 'b', 'c'],
+  )
+  for (const [first, second] of [
+    ['a', 'b'],
+    ['b', 'c'],
+  ] as const) {
+    t.true(order.slice(order.indexOf(first), order.indexOf(second)).includes('other'), order.join())
+  }
+})
