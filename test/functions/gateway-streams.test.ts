@@ -780,3 +780,17 @@ test.serial('the service hears of the deadline', async (t) => {
   const deadline = Number((await call).context.deadline)
   t.true(deadline >= before + 6999 && deadline <= Date.now() + 7001, `${deadline - before} ms`)
 })
+
+for (const [line, kind] of [
+  ['GET /down?int32_value=1', 'a server stream'],
+  ['POST /up', 'a client stream'],
+  ['POST /both', 'a bidi stream'],
+] as const) {
+  test.serial(`${kind} may last as long as its request: it has no deadline of a unary call`, async (t) => {
+    const call = app.streams.next()
+    await app.send(line, line.startsWith('POST') ? {body: '{"int32Value": 1}'} : {})
+    const left = Number((await call).context.deadline) - Date.now()
+    // 300 s, less the second that is kept for a 504, less what a busy machine takes to get here.
+    t.true(left > 200_000 && left <= 299_000, `${left} ms`)
+  })
+}

@@ -40,6 +40,8 @@ export interface AppOptions {
  */
 export interface App {
   readonly runtime: Runtime
+  /** The framework's own server. */
+  readonly server: Server
   readonly backend: Backend
   readonly storage: StorageServer
   readonly metadata: MetadataServer
@@ -84,14 +86,19 @@ export async function startApp({target = 'app', env = {}, backend: options = {}}
     const server = getTestServer(name).listen(0, '127.0.0.1')
     servers.push(server)
     await once(server, 'listening')
-    return {url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, close: () => closed(server)}
+    return {
+      server,
+      url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+      close: () => closed(server),
+    }
   }
-  const {url} = await listen(functions[target]!(runtime))
+  const {url, server} = await listen(functions[target]!(runtime))
   const {backend, storage, metadata} = stack
   if (!backend || !storage || !metadata) throw new Error('The stack is not whole')
 
   return {
     runtime,
+    server,
     backend,
     storage,
     metadata,

@@ -221,6 +221,30 @@ test.serial('a caller that hangs up while a stream is being finished leaves noth
   await app.quiet(t)
 })
 
+for (const [title, method, piece] of [
+  ['of a HEAD', 'HEAD', 'first'],
+  ['that fails for its last piece is no text', 'GET', 5 as unknown as string],
+] as const) {
+  test.serial(`an answer ${title} ends only when its source has been left, however long that takes`, async (t) => {
+    const events: string[] = []
+    const {url} = await app.serve(() => ({
+      body: {
+        [Symbol.asyncIterator]: () => ({
+          next: async () => ({done: false, value: piece}),
+          async return() {
+            for (let turn = 0; turn < 10; turn++) await new Promise(setImmediate)
+            events.push('left')
+            return {done: true, value: undefined}
+          },
+        }),
+      },
+    }))
+    await fetch(url, {method}).then((response) => response.text())
+    events.push('answered')
+    t.deepEqual(events, ['left', 'answered'])
+  })
+}
+
 /** Resolves when `count` stands still for as long as the loop takes to turn a few hundred times. */
 async function still(count: () => number): Promise<void> {
   for (let turns = 0, last = -1; turns < 300; turns++) {

@@ -183,6 +183,18 @@ test.serial('a caller that waits to be told to send its body is told', async (t)
   t.is((await connection.response()).text, 'abc')
 })
 
+test.serial(
+  "Node's own limit of 300 s for a request does not end one that the function has the time for",
+  async (t) => {
+    await app.ask(t, '/health')
+    t.is(
+      app.server.requestTimeout,
+      3_600_000,
+      'the longest that Cloud Run allows: the deadline of the request ends it before',
+    )
+  },
+)
+
 test.serial('another server of the same process is left alone', async (t) => {
   const server = createServer(({url, headers}, response) => response.end(`${url} ${headers['content-type']}`))
   server.listen(0, '127.0.0.1')

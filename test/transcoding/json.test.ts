@@ -130,6 +130,19 @@ const refused: [key: string, body: string | Uint8Array, field: string, text: str
   ['duplicate keys', '{"name":"a","n\\u0061me":"b"}', 'body', 'the key "name" is there twice'],
   ['duplicate keys', '{"child":{"age":1,"age":2}}', 'body', 'the key "age" is there twice'],
   ['duplicate keys', '{"struct":{"a":[{"b":1,"b":2}]}}', 'body', 'the key "b" is there twice'],
+  [
+    'duplicate keys: behind a nested value',
+    '{"child":{},"name":"a","name":"b"}',
+    'body',
+    'the key "name" is there twice',
+  ],
+  ['duplicate keys: behind a nested value', '{"children":[{}],"name":"a","name":"b"}', 'body', '"name" is there twice'],
+  [
+    'duplicate keys: behind a nested value',
+    '{"child":{"child":{}},"child":{}}',
+    'body',
+    'the key "child" is there twice',
+  ],
   ['duplicate keys', '{"labels":{"a":"1","a":"2"}}', 'body', 'the key "a" is there twice'],
   [
     'duplicate keys: both names of a field',
