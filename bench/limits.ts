@@ -88,7 +88,7 @@ const bodies: Record<string, [headers: Record<string, string>, body: string]> = 
 }
 
 const stack = await stackProcess({size: 0})
-const instance = await functionProcess('src/index.ts', 'gateway', {
+const instance = await functionProcess('src/main.js', 'gateway', {
   ...stack.env,
   K_SERVICE: 'bench',
   LOG_LEVEL: 'silent',

@@ -19,7 +19,7 @@ const aim = 0.5
 const stack = await stackProcess({size: 0})
 const env = {...stack.env, K_SERVICE: 'bench'}
 const peer = await functionProcess('bench/peers/message-stream.ts', 'stream', env)
-const gateway = await functionProcess('src/index.ts', 'gateway', env)
+const gateway = await functionProcess('src/main.js', 'gateway', env)
 
 const costs: Record<string, number[]> = {}
 for (let round = 0; round <= rounds; round++) {

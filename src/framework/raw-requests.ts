@@ -1,8 +1,10 @@
 import {subscribe} from 'node:diagnostics_channel'
 import type {IncomingMessage, Server, ServerResponse} from 'node:http'
 import type {Logger} from '../core/log.ts'
+import {hasBody} from '../http/body.ts'
 import {keepOriginal} from '../http/original.ts'
 import {endsGently} from './connections.ts'
+import {gatherSmallPieces} from './small-pieces.ts'
 import {answerAll, isLatest} from './unreadable.ts'
 
 /** The longest timeout that Cloud Run lets a function have, in ms. */
@@ -31,6 +33,7 @@ export function leaveRequestsUntouched(log: Logger): void {
     if (!isExpress(server)) return
     isLatest(response)
     endsGently(request.socket)
+    if (hasBody(request.headers)) gatherSmallPieces(request)
     // Node's own limit of 300 s would end a longer upload that the function has the time for: its deadline is the limit.
     server.requestTimeout = longestTimeout
     keepOriginal(request, {url: request.url ?? '/', contentType: request.headers['content-type']})

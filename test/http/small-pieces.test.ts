@@ -1,0 +1,104 @@
+import {subscribe, unsubscribe} from 'node:diagnostics_channel'
+import type {IncomingMessage} from 'node:http'
+import test from 'ava'
+import {json} from '../../src/http/reply.ts'
+import {type App, startApp} from '../helpers/app.ts'
+import {connectTo} from './connection.ts'
+
+let app: App
+test.before(async () => {
+  app = await startApp()
+})
+test.afterEach.always((t) => app.quiet(t))
+test.after.always(() => app.close())
+
+/** Text in which each place is another. */
+function text(length: number): string {
+  return Array.from({length}, (_, index) => String.fromCharCode(0x21 + ((index * 31 + (index >> 6)) % 90))).join('')
+}
+
+function chunked(text: string, size: number): string {
+  const chunks: string[] = []
+  for (let at = 0; at < text.length; at += size) {
+    const chunk = text.slice(at, at + size)
+    chunks.push(`${chunk.length.toString(16)}\r\n${chunk}\r\n`)
+  }
+  return chunks.join('')
+}
+
+/** The next request as Node has it. */
+function nextRequest(): Promise<IncomingMessage> {
+  const {promise, resolve} = Promise.withResolvers<IncomingMessage>()
+  const listener = (message: unknown) => {
+    unsubscribe('http.server.request.start', listener)
+    resolve((message as {request: IncomingMessage}).request)
+  }
+  subscribe('http.server.request.start', listener)
+  return promise
+}
+
+const head = 'POST / HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n'
+
+test.serial('what comes in chunks of a byte, and is not read yet, is kept in few pieces', async (t) => {
+  const {promise: open, resolve: go} = Promise.withResolvers<void>()
+  const {url} = await app.serve(async (scope) => {
+    await open
+    return json((await scope.bytes()).toString())
+  })
+  await using connection = await connectTo(url)
+  const seen = nextRequest()
+  const body = text(100_000)
+  connection.socket.write(head + chunked(body, 1))
+  const request = await seen
+  while (request.readableLength < 30_000) await new Promise(setImmediate)
+  const {buffer} = (request as unknown as {_readableState: {buffer: unknown[]}})._readableState
+  t.true(buffer.length < 100, `${buffer.length} pieces`)
+  t.true(request.readableLength <= 2 * request.readableHighWaterMark, `${request.readableLength} bytes`)
+  go()
+  connection.socket.write('0\r\n\r\n')
+  t.is((await connection.response()).json, body)
+})
+
+for (const sizes of [[1], [511], [512], [513], [1, 600, 3], [4096, 1, 4096], [1, 70_000, 1], [100, 4000]]) {
+  test.serial(`a body in chunks of ${sizes} bytes is read as it was sent`, async (t) => {
+    const {url} = await app.serve(async (scope) => json((await scope.bytes()).toString()))
+    await using connection = await connectTo(url)
+    const body = text(200_000)
+    let sent = head
+    for (let at = 0, round = 0; at < body.length; round++) {
+      const size = sizes[round % sizes.length]!
+      sent += chunked(body.slice(at, at + size), size)
+      at += size
+    }
+    connection.socket.write(`${sent}0\r\n\r\n${head}${chunked('next', 1)}0\r\n\r\n`)
+    t.is((await connection.response()).json, body)
+    t.is((await connection.response()).json, 'next')
+  })
+}
+
+test.serial('each small piece reaches a reader that waits for it', async (t) => {
+  const pieces: string[] = []
+  let more = () => {}
+  const {url} = await app.serve(async (scope) => {
+    for await (const piece of scope.body) {
+      pieces.push(piece.toString())
+      more()
+    }
+    return json(pieces.length)
+  })
+  await using connection = await connectTo(url)
+  connection.socket.write(head)
+  for (let count = 0; count < 50; count++) {
+    const came = new Promise<void>((resolve) => {
+      more = resolve
+    })
+    connection.socket.write(chunked(`piece ${count}`, 100))
+    await came
+  }
+  connection.socket.write('0\r\n\r\n')
+  t.is((await connection.response()).json, 50)
+  t.deepEqual(
+    pieces,
+    Array.from({length: 50}, (_, count) => `piece ${count}`),
+  )
+})
