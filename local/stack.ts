@@ -1,52 +1,13 @@
 import {type Backend, type BackendOptions, startBackend} from './grpc/backend.ts'
-import {type MetadataServer, startMetadataServer} from './identity/metadata.ts'
-import {type StorageServer, startStorage} from './storage/server.ts'
+import {type Env, localBucket, type Parts, startParts} from './parts.ts'
 
-type Env = Readonly<Record<string, string | undefined>>
-
-/** The local stack: what the functions reach in place of Google, each part on a free port of its own. */
-export interface Stack extends AsyncDisposable {
-  /** Left out, as the others are, when the environment already names one. */
-  readonly metadata: MetadataServer | undefined
-  readonly backend: Backend | undefined
-  readonly storage: StorageServer | undefined
-  /** What the functions' environment needs to find the parts. */
-  readonly env: Readonly<Record<string, string>>
-  /** Ends all parts; nothing is left behind. */
-  close(): Promise<void>
-}
+/** The local stack of this repository, with its own services. */
+export type Stack = Parts<Backend>
 
 /** The bucket with the sample objects. */
-export const sampleBucket = 'samples'
+export const sampleBucket = localBucket
 
 /** Starts what `given` does not name: a metadata server, gRPC services that want its ID tokens, and Storage. */
-export async function startStack(given: Env = {}, options: BackendOptions = {}): Promise<Stack> {
-  const ownBackend = !Object.keys(given).some((name) => /^BACKEND_URL(_|$)/.test(name) && given[name])
-  // Its tokens open no door but that of our own services.
-  const metadata = ownBackend && !given.GCE_METADATA_HOST ? await startMetadataServer() : undefined
-  const backend = ownBackend ? await startBackend({...options, iam: metadata}) : undefined
-  const storage = given.STORAGE_EMULATOR_HOST ? undefined : await startStorage()
-  const close = async () => {
-    await Promise.all([backend?.close(), storage?.close()])
-    await metadata?.close()
-  }
-  return {
-    metadata,
-    backend,
-    storage,
-    env: {
-      // Our services take no other tokens: a developer's own credentials would keep them out.
-      ...(metadata && {
-        GCE_METADATA_HOST: metadata.host,
-        GCE_METADATA_IP: '',
-        GOOGLE_APPLICATION_CREDENTIALS: '',
-        GOOGLE_CLOUD_PROJECT: metadata.projectId,
-      }),
-      ...(backend && {BACKEND_URL: backend.url, BACKEND_AUDIENCE: metadata ? backend.url : 'none'}),
-      ...(storage && {STORAGE_EMULATOR_HOST: storage.url}),
-      UPLOAD_BUCKETS: given.UPLOAD_BUCKETS || sampleBucket,
-    },
-    close,
-    [Symbol.asyncDispose]: close,
-  }
+export function startStack(given: Env = {}, options: BackendOptions = {}): Promise<Stack> {
+  return startParts(given, ({iam}) => startBackend({...options, iam}))
 }

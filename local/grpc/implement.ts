@@ -62,6 +62,8 @@ export type Handlers<S extends DescService> = {
 export interface ImplementOptions {
   /** Told of each run of a handler when it begins, with the metadata of its call. `run` never rejects. */
   onRun?: (run: Promise<void>, metadata: Metadata) => void
+  /** The message of UNIMPLEMENTED for a method without a handler; left out, grpc-js's own. */
+  unimplemented?: ((method: DescMethod) => string) | undefined
 }
 
 /** A service with its handlers; `definition` and `handlers` are what `server.addService()` takes. */
@@ -79,17 +81,24 @@ export interface Implementation {
 export function implement<S extends DescService>(
   service: S,
   handlers: Handlers<S>,
-  {onRun = () => {}}: ImplementOptions = {},
+  {onRun = () => {}, unimplemented}: ImplementOptions = {},
 ): Implementation {
   const definition: Record<string, MethodDefinition<unknown, Buffer>> = {}
   const implementation: Implementation = {service, definition, handlers: {}}
   for (const method of service.methods) {
     const name = method.localName as keyof S['method'] & string
-    const handler = handlers[name] as AnyHandler | undefined
+    const handler = (handlers[name] as AnyHandler | undefined) ?? (unimplemented && missing(unimplemented(method)))
     definition[name] = definitionOf(method)
     if (handler) implementation.handlers[name] = surface[method.methodKind](method, handler, onRun)
   }
   return implementation
+}
+
+/** In place of a handler that is not there, of any kind: the first turn of an iteration throws too. */
+function missing(message: string): AnyHandler {
+  return () => {
+    throw new StatusError(status.UNIMPLEMENTED, message)
+  }
 }
 
 /** What calls of all kinds have in common; grpc-js has a name for it that it does not give. */

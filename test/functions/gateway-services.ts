@@ -1,6 +1,6 @@
 import {type DescService, fromBinary, fromJson, type JsonValue, type Message, toJson} from '@bufbuild/protobuf'
-import type {Service} from '../../local/grpc/backend.ts'
 import {type CallContext, type Implementation, type ImplementOptions, implement} from '../../local/grpc/implement.ts'
+import type {Service} from '../../local/grpc/service.ts'
 import {type AppOptions, startApp} from '../helpers/app.ts'
 import {exchange, open, type Request} from './gateway-client.ts'
 import {type Schema, servedSchema} from './gateway-schema.ts'

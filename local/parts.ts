@@ -1,0 +1,59 @@
+import type {GrpcServer, ServerOptions} from './grpc/server.ts'
+import {type MetadataServer, startMetadataServer} from './identity/metadata.ts'
+import {type StorageServer, startStorage} from './storage/server.ts'
+
+/** The environment of the functions. */
+export type Env = Readonly<Record<string, string | undefined>>
+
+/** A local stack: what the functions reach in place of Google, each part on a free port of its own. */
+export interface Parts<Backend extends GrpcServer = GrpcServer> extends AsyncDisposable {
+  /** Left out, as the others are, when the environment already names one. */
+  readonly metadata: MetadataServer | undefined
+  readonly backend: Backend | undefined
+  readonly storage: StorageServer | undefined
+  /** What the functions' environment needs to find the parts. */
+  readonly env: Readonly<Record<string, string>>
+  /** Ends all parts; nothing is left behind. */
+  close(): Promise<void>
+}
+
+/** The bucket that upload may read from, unless UPLOAD_BUCKETS names others. */
+export const localBucket = 'samples'
+
+/**
+ * Starts what `given` does not name: a metadata server, the gRPC server that wants its ID tokens, and Storage.
+ * @param startBackend starts the gRPC server; `iam` is undefined where nobody would have a token for it
+ */
+export async function startParts<Backend extends GrpcServer>(
+  given: Env,
+  startBackend: (options: Pick<ServerOptions, 'iam'>) => Promise<Backend>,
+): Promise<Parts<Backend>> {
+  const ownBackend = !Object.keys(given).some((name) => /^BACKEND_URL(_|$)/.test(name) && given[name])
+  // Its tokens open no door but that of our own services.
+  const metadata = ownBackend && !given.GCE_METADATA_HOST ? await startMetadataServer() : undefined
+  const backend = ownBackend ? await startBackend({iam: metadata}) : undefined
+  const storage = given.STORAGE_EMULATOR_HOST ? undefined : await startStorage()
+  const close = async () => {
+    await Promise.all([backend?.close(), storage?.close()])
+    await metadata?.close()
+  }
+  return {
+    metadata,
+    backend,
+    storage,
+    env: {
+      // Our services take no other tokens: a developer's own credentials would keep them out.
+      ...(metadata && {
+        GCE_METADATA_HOST: metadata.host,
+        GCE_METADATA_IP: '',
+        GOOGLE_APPLICATION_CREDENTIALS: '',
+        GOOGLE_CLOUD_PROJECT: metadata.projectId,
+      }),
+      ...(backend && {BACKEND_URL: backend.url, BACKEND_AUDIENCE: metadata ? backend.url : 'none'}),
+      ...(storage && {STORAGE_EMULATOR_HOST: storage.url}),
+      UPLOAD_BUCKETS: given.UPLOAD_BUCKETS || localBucket,
+    },
+    close,
+    [Symbol.asyncDispose]: close,
+  }
+}
