@@ -1,8 +1,9 @@
 import {create} from '@bufbuild/protobuf'
 import {type Any, AnySchema} from '@bufbuild/protobuf/wkt'
 import test from 'ava'
-import {codeOf, codes, detail, Fault, httpStatus} from '../src/core/fault.ts'
+import {codeOf, codes, detail, Fault} from '../src/core/fault.ts'
 import {DebugInfoSchema, ErrorInfoSchema, RetryInfoSchema} from '../src/gen/google/rpc/error_details_pb.js'
+import {detailsJson, failureHeaders, failureJson, httpStatus, httpStatusOf} from '../src/http/failure.ts'
 
 /** google/rpc/code.proto: number, name, HTTP status. */
 const table = [
@@ -28,7 +29,7 @@ const table = [
 const any = (typeUrl: string, value: Uint8Array = new Uint8Array()): Any => create(AnySchema, {typeUrl, value})
 
 // biome-ignore lint/suspicious/noExplicitAny: tests look into JSON of every shape
-const errorOf = (fault: Fault): any => (fault.toJSON() as any).error
+const errorOf = (fault: Fault): any => (failureJson(fault, 'aip') as any).error
 
 for (const [number, name, http] of table) {
   test(`${number} is ${name} is HTTP ${http}, as in google/rpc/code.proto`, (t) => {
@@ -36,9 +37,9 @@ for (const [number, name, http] of table) {
     t.is(codes[name], number)
     t.is(httpStatus[name], http)
     const fault = new Fault(name, 'Why')
-    t.is(fault.http, http)
-    t.deepEqual(fault.toJSON(), {error: {code: http, message: 'Why', status: name, details: []}})
-    t.deepEqual(fault.toStatusJson(), {code: number, message: 'Why', details: []})
+    t.is(httpStatusOf(fault), http)
+    t.deepEqual(failureJson(fault, 'aip'), {error: {code: http, message: 'Why', status: name, details: []}})
+    t.deepEqual(failureJson(fault, 'status'), {code: number, message: 'Why', details: []})
   })
 }
 
@@ -85,7 +86,7 @@ test('a stack trace of the backend goes no further, whatever its type is called'
   ]
   const fault = new Fault('ABORTED', 'No', {details: names.map((name) => any(name, value))})
   t.deepEqual(errorOf(fault).details, [])
-  t.deepEqual(fault.detailsJson(), [])
+  t.deepEqual(detailsJson(fault), [])
 })
 
 for (const [seconds, nanos, header] of [
@@ -97,7 +98,7 @@ for (const [seconds, nanos, header] of [
 ] as const) {
   test(`RetryInfo of ${seconds} s and ${nanos} ns is Retry-After: ${header}`, (t) => {
     const details = [detail(RetryInfoSchema, {retryDelay: {seconds: BigInt(seconds), nanos}})]
-    t.deepEqual(new Fault('UNAVAILABLE', 'Later', {details}).headers, {'retry-after': header})
+    t.deepEqual(failureHeaders(new Fault('UNAVAILABLE', 'Later', {details})), {'retry-after': header})
   })
 }
 
@@ -105,14 +106,14 @@ test('RetryInfo that says nothing, or is broken, gives no header and is kept', (
   const name = 'type.googleapis.com/google.rpc.RetryInfo'
   for (const details of [[any(name)], [any(name, Uint8Array.of(255))]]) {
     const fault = new Fault('UNAVAILABLE', 'Later', {details})
-    t.deepEqual(fault.headers, {})
-    t.is(fault.detailsJson().length, 1)
+    t.deepEqual(failureHeaders(fault), {})
+    t.is(detailsJson(fault).length, 1)
   }
 })
 
 test('headers of its own are kept beside Retry-After', (t) => {
   const details = [detail(RetryInfoSchema, {retryDelay: {seconds: 1n}})]
-  t.deepEqual(new Fault('UNAVAILABLE', 'Later', {details, headers: {allow: 'GET'}}).headers, {
+  t.deepEqual(failureHeaders(new Fault('UNAVAILABLE', 'Later', {details, headers: {allow: 'GET'}})), {
     'retry-after': '1',
     allow: 'GET',
   })
@@ -128,7 +129,7 @@ test('a reason is an ErrorInfo of our domain, before all other details', (t) => 
 
 test('what is invalid is named in a BadRequest', (t) => {
   const fault = Fault.invalid('context.name', 'It is missing', {http: 415})
-  t.deepEqual(fault.toJSON(), {
+  t.deepEqual(failureJson(fault, 'aip'), {
     error: {
       code: 415,
       message: 'It is missing',
@@ -148,7 +149,9 @@ for (const thrown of [new Error('secret'), 'secret', {secret: true}, Symbol('sec
     const fault = Fault.from(thrown)
     t.is(fault.code, 'INTERNAL')
     t.is(fault.cause, thrown)
-    t.deepEqual(fault.toJSON(), {error: {code: 500, message: 'Internal error', status: 'INTERNAL', details: []}})
+    t.deepEqual(failureJson(fault, 'aip'), {
+      error: {code: 500, message: 'Internal error', status: 'INTERNAL', details: []},
+    })
   })
 }
 

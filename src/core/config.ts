@@ -88,6 +88,9 @@ export interface OpenApiConfig {
   readonly security: readonly SecurityScheme[] | undefined
 }
 
+/** The JSON of a failure: AIP-193's `{"error": {…}}`, or a google.rpc.Status. */
+export type ErrorShape = 'aip' | 'status'
+
 /** What the gateway serves, and how. */
 export interface GatewayConfig {
   /** A file with a FileDescriptorSet; undefined: the one that is built from proto/. */
@@ -105,7 +108,7 @@ export interface GatewayConfig {
   /** Whether a PATCH gets the update mask that its caller does not give. */
   readonly updateMask: 'fill' | 'off'
   /** The shape of failures: AIP-193's, or google.rpc.Status. */
-  readonly errors: 'aip' | 'status'
+  readonly errors: ErrorShape
   /** Whether the caller's own `authorization` goes to the backend; our ID token then goes beside it. */
   readonly authorization: boolean
   /** The metadata keys that callers may set; undefined: all but those that none may set. */

@@ -51,8 +51,8 @@ export class EventWriter {
 
   /** After the last event of a stream that failed; `data` says why. */
   fail(fault: Fault, data: string): string {
-    const retryAfter = fault.headers['retry-after']
-    const wait = retryAfter === undefined ? '' : `retry: ${1000 * Number(retryAfter)}\n`
+    const {retryAfter} = fault
+    const wait = retryAfter === undefined ? '' : `retry: ${1000 * retryAfter}\n`
     return `${isFinal(fault) ? this.#endId() : wait}event: error\n${dataLines(data)}\n`
   }
 
@@ -66,7 +66,7 @@ export class EventWriter {
  * is cut, a browser that is busy drops what it has received and not read, and so would not learn that it is to stop.
  */
 export function isFinal(fault: Fault): boolean {
-  return !mayPass[fault.code] && fault.headers['retry-after'] === undefined
+  return !mayPass[fault.code] && fault.retryAfter === undefined
 }
 
 /** Whether a request with this Last-Event-ID has had all of its stream: 204 tells a browser to ask no more. */

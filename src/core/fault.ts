@@ -1,8 +1,7 @@
-import {create, type DescMessage, type JsonValue, type MessageInitShape, type Registry} from '@bufbuild/protobuf'
+import {create, type DescMessage, type MessageInitShape, type Registry} from '@bufbuild/protobuf'
 import {type Any, anyPack, anyUnpack, durationMs} from '@bufbuild/protobuf/wkt'
 import {BadRequestSchema, ErrorInfoSchema, RetryInfoSchema} from '../gen/google/rpc/error_details_pb.js'
-import {detailJson} from './details.ts'
-import {fitting, shortened} from './shortened.ts'
+import {shortened} from './shortened.ts'
 
 /** The gRPC codes by name, as in google/rpc/code.proto. */
 export const codes = {
@@ -27,27 +26,6 @@ export const codes = {
 
 export type Code = keyof typeof codes
 
-/** The HTTP status that a caller sees for each gRPC code, as in google/rpc/code.proto. */
-export const httpStatus = {
-  OK: 200,
-  CANCELLED: 499,
-  UNKNOWN: 500,
-  INVALID_ARGUMENT: 400,
-  DEADLINE_EXCEEDED: 504,
-  NOT_FOUND: 404,
-  ALREADY_EXISTS: 409,
-  PERMISSION_DENIED: 403,
-  RESOURCE_EXHAUSTED: 429,
-  FAILED_PRECONDITION: 400,
-  ABORTED: 409,
-  OUT_OF_RANGE: 400,
-  UNIMPLEMENTED: 501,
-  INTERNAL: 500,
-  UNAVAILABLE: 503,
-  DATA_LOSS: 500,
-  UNAUTHENTICATED: 401,
-} as const satisfies Record<Code, number>
-
 const names = Object.keys(codes) as Code[]
 
 /** The name of the gRPC code `number`; UNKNOWN for a number that is none. */
@@ -66,11 +44,11 @@ export interface FaultOptions {
   /** An ErrorInfo of ours: `reason` in UPPER_SNAKE_CASE. */
   reason?: string
   metadata?: Record<string, string>
-  /** After how many seconds the same may succeed: a RetryInfo, and the header Retry-After. */
+  /** After how many seconds the same may succeed: a RetryInfo. */
   retryAfter?: number
-  /** The HTTP status, where it is not the one of the code: 405, 413, 502, … */
+  /** The HTTP status where the code alone would give a less exact one: 405, 413, 502, … */
   http?: number
-  /** Headers of the answer: Allow, … */
+  /** Headers that an HTTP response with this failure needs: Allow, … */
   headers?: Record<string, string>
   /** What the person who runs this has to do about it: for the log alone. */
   hint?: string
@@ -78,41 +56,45 @@ export interface FaultOptions {
   callerOnly?: string
 }
 
-/** The longest message, in characters: callers and backends have a say in it. */
-const mostMessage = 4096
-/** The most JSON of all details together, in characters. */
-const mostDetails = 32 * 1024
+/** Limit for a message, in characters: it may quote callers and backends. */
+const maxMessage = 4096
 
 /** The domain of every ErrorInfo that comes from here rather than from a backend. */
-const domain = 'grpc-functions'
+export const errorDomain = 'grpc-functions'
 
-/** A 401 says how to log in (RFC 9110 11.6.1), with a parameter at least (RFC 6750 3). */
-const challenge = {'www-authenticate': `Bearer realm="${domain}"`}
-
-/** A failure with a gRPC code. Its message is written for the caller; its cause and hint are for the log. */
+/**
+ * A failure with a gRPC code. Its message is written for the caller; its cause and hint are for the log. What an HTTP caller
+ * sees of it: http/failure.ts.
+ */
 export class Fault extends Error {
   override readonly name = 'Fault'
   readonly code: Code
   readonly details: readonly Any[]
-  readonly http: number
-  readonly headers: Readonly<Record<string, string>>
+  /** Where the types of `details` are looked up before google/rpc. */
+  readonly types: Registry | undefined
+  /** Seconds after which the same may succeed, rounded up; undefined: no RetryInfo says so. */
+  readonly retryAfter: number | undefined
+  /** The HTTP status, where it is more exact than the one of `code`. */
+  readonly ownHttpStatus: number | undefined
+  /** Headers that an HTTP response with this failure needs beside the usual ones. */
+  readonly ownHeaders: Readonly<Record<string, string>>
   readonly hint: string | undefined
   /** The message without what is for the caller alone. */
   readonly logMessage: string
-  readonly #types: Registry | undefined
 
   constructor(code: Code, message: string, options: FaultOptions = {}) {
     super(
-      shortened(`${message}${options.callerOnly ?? ''}`, mostMessage),
+      shortened(`${message}${options.callerOnly ?? ''}`, maxMessage),
       options.cause === undefined ? undefined : {cause: options.cause},
     )
     this.code = code
-    this.logMessage = shortened(message, mostMessage)
+    this.logMessage = shortened(message, maxMessage)
     this.details = [...ownDetails(options), ...(options.details ?? [])]
-    this.http = options.http ?? httpStatus[code]
-    this.headers = {...retryAfter(this.details), ...(this.http === 401 && challenge), ...options.headers}
+    this.types = options.types
+    this.retryAfter = retryAfterOf(this.details)
+    this.ownHttpStatus = options.http
+    this.ownHeaders = {...options.headers}
     this.hint = options.hint
-    this.#types = options.types
   }
 
   /** `error` as a Fault: itself, or INTERNAL with a text that gives nothing away and `error` as the cause. */
@@ -122,31 +104,20 @@ export class Fault extends Error {
 
   /** INVALID_ARGUMENT whose BadRequest names `field`: a parameter, a path of fields, or a place such as `body`. */
   static invalid(field: string, description: string, options: FaultOptions = {}): Fault {
-    const told = shortened(`${description}${options.callerOnly ?? ''}`, mostMessage)
+    const told = shortened(`${description}${options.callerOnly ?? ''}`, maxMessage)
     const violations = detail(BadRequestSchema, {fieldViolations: [{field: shortened(field), description: told}]})
     return new Fault('INVALID_ARGUMENT', description, {...options, details: [violations, ...(options.details ?? [])]})
   }
 
-  /** The shape of AIP-193: what a caller sees. */
-  toJSON(): JsonValue {
-    return {error: {code: this.http, message: this.message, status: this.code, details: this.detailsJson()}}
-  }
-
-  /** The shape of google.rpc.Status. */
-  toStatusJson(): JsonValue {
-    return {code: codes[this.code], message: this.message, details: this.detailsJson()}
-  }
-
-  /** As JSON, in their order: a detail that would make them too long is left out. */
-  detailsJson(): JsonValue[] {
-    const told = this.details.map((any) => detailJson(any, this.#types)).filter((json) => json !== undefined)
-    return fitting(told, mostDetails, (json) => JSON.stringify(json).length)
+  /** Only what the caller may see, wherever a Fault gets into JSON by accident. */
+  toJSON(): {code: Code; message: string} {
+    return {code: this.code, message: this.message}
   }
 }
 
 function ownDetails({reason, metadata = {}, retryAfter}: FaultOptions): Any[] {
   const details: Any[] = []
-  if (reason) details.push(detail(ErrorInfoSchema, {reason, domain, metadata}))
+  if (reason) details.push(detail(ErrorInfoSchema, {reason, domain: errorDomain, metadata}))
   if (retryAfter) details.push(detail(RetryInfoSchema, {retryDelay: {seconds: BigInt(retryAfter)}}))
   return details
 }
@@ -156,14 +127,14 @@ export function detail<Desc extends DescMessage>(schema: Desc, init: MessageInit
   return anyPack(schema, create(schema, init))
 }
 
-function retryAfter(details: readonly Any[]): Record<string, string> {
+function retryAfterOf(details: readonly Any[]): number | undefined {
   for (const any of details) {
     try {
       const delay = anyUnpack(any, RetryInfoSchema)?.retryDelay
-      if (delay) return {'retry-after': String(Math.max(0, Math.ceil(durationMs(delay) / 1000)))}
+      if (delay) return Math.max(0, Math.ceil(durationMs(delay) / 1000))
     } catch {
-      // Malformed: no header, and the detail stays as it came.
+      // A malformed RetryInfo says no time.
     }
   }
-  return {}
+  return undefined
 }

@@ -1,11 +1,10 @@
 import {subscribe} from 'node:diagnostics_channel'
 import type {IncomingMessage, Server, ServerResponse} from 'node:http'
-import type {Logger} from '../core/log.ts'
 import {hasBody} from '../http/body.ts'
 import {keepOriginal} from '../http/original.ts'
 import {endsGently} from './connections.ts'
 import {gatherSmallPieces} from './small-pieces.ts'
-import {answerAll, isLatest} from './unreadable.ts'
+import {answerUnreadable, isLatest, type Unseen} from './unreadable.ts'
 
 /** The longest timeout that Cloud Run lets a function have, in ms. */
 const longestTimeout = 3_600_000
@@ -19,14 +18,14 @@ let subscribed = false
  * Node publishes each request before its server's listeners get it. Without a content type no parser of the framework
  * runs, and with the path `/` no route of Express but the function's own applies; `contentTypeOf` and `urlOf` give what
  * was there. CloudEvent functions need the parsers: an instance that serves one must not call this.
- * @param log where the requests that no function sees are recorded; the first call's holds for the process
+ * @param unseen how requests that no function sees are answered and recorded; the first call's holds for the process
  */
-export function leaveRequestsUntouched(log: Logger): void {
+export function serveRawRequests(unseen: Unseen): void {
   if (subscribed) return
   subscribed = true
   subscribe('tracing:net.server.listen:asyncEnd', (message) => {
     const {server} = message as {server: Server}
-    if (isExpress(server)) answerAll(server, log)
+    if (isExpress(server)) answerUnreadable(server, unseen)
   })
   subscribe('http.server.request.start', (message) => {
     const {request, response, server} = message as {request: IncomingMessage; response: ServerResponse; server: Server}

@@ -1,7 +1,8 @@
 import {http} from '@google-cloud/functions-framework'
 import {type Config, ConfigError} from '../core/config.ts'
-import {type Handler, type Serving, serve} from '../http/scope.ts'
-import {leaveRequestsUntouched} from './raw-requests.ts'
+import type {Handler, Serving} from '../http/scope.ts'
+import {serve} from '../http/serve.ts'
+import {serveRawRequests} from './raw-requests.ts'
 import {endWell} from './shutdown.ts'
 
 /** What a registration needs of the runtime. */
@@ -31,7 +32,8 @@ export function register<R extends Registering>(
   if (!make) {
     throw new ConfigError(`FUNCTION_TARGET="${target}": expected one of ${Object.keys(functions).join(', ')}`)
   }
-  leaveRequestsUntouched(runtime.log)
+  const handler = make(runtime)
+  serveRawRequests({log: runtime.log, errorShape: handler.errorShape})
   endWell(runtime)
-  http(target, serve(make(runtime), runtime))
+  http(target, serve(handler, runtime))
 }

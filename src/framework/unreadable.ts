@@ -2,9 +2,11 @@ import {randomUUID} from 'node:crypto'
 import {type IncomingMessage, type Server, type ServerResponse, STATUS_CODES} from 'node:http'
 import type {Socket} from 'node:net'
 import type {Duplex} from 'node:stream'
+import type {ErrorShape} from '../core/config.ts'
 import {type Code, Fault} from '../core/fault.ts'
 import type {Logger} from '../core/log.ts'
 import {failAnswerOf} from '../http/current-request.ts'
+import {failureJson, httpStatusOf} from '../http/failure.ts'
 import {endAfter, endGently} from './connections.ts'
 
 /** How much of what cannot be read is read on, in bytes, so that the end of the connection is seen. */
@@ -17,6 +19,13 @@ const latest = new WeakMap<Duplex, ServerResponse>()
 /** Connections on which no further request can be read, and how many bytes are still ignored. */
 const unreadable = new WeakMap<Duplex, number>()
 
+/** How requests that no function sees are answered and recorded. */
+export interface Unseen {
+  readonly log: Logger
+  /** The shape of the answers, which are all failures: AIP-193 (`aip`) unless given. */
+  readonly errorShape?: ErrorShape | undefined
+}
+
 /** Remembers that `response` is the last one of its connection so far. */
 export function isLatest(response: ServerResponse): void {
   latest.set(response.req.socket, response)
@@ -26,21 +35,21 @@ export function isLatest(response: ServerResponse): void {
  * Has `server` answer in our shape, and say in the log, what Node by itself answers with an empty body or not at all: what is
  * no HTTP, CONNECT, and requests that it refuses by their headers. The latter reach the function: http/framing.ts refuses them.
  */
-export function answerAll(server: Server, log: Logger): void {
+export function answerUnreadable(server: Server, unseen: Unseen): void {
   Object.assign(server, {requireHostHeader: false})
   // Node leaves out headers beyond the first thousand, without a word: their size is limited anyway.
   server.maxHeadersCount = 0
   const on = (request: IncomingMessage, response: ServerResponse) => server.emit('request', request, response)
   server.on('checkContinue', on).on('checkExpectation', on)
-  server.on('clientError', (error, stream) => onUnreadable(error, stream, log))
-  server.on('connect', (_request, stream) => onConnect(stream, log))
+  server.on('clientError', (error, stream) => onUnreadable(error, stream, unseen))
+  server.on('connect', (_request, stream) => onConnect(stream, unseen))
 }
 
 /**
  * What is no HTTP ends the connection, once all requests before it have been answered: it was not theirs. A request whose
  * body it is has this as its answer, if none has begun. What belongs to no request is answered at once.
  */
-function onUnreadable(error: Unreadable, stream: Duplex, log: Logger): void {
+function onUnreadable(error: Unreadable, stream: Duplex, unseen: Unseen): void {
   const socket = stream as Socket
   const last = latest.get(socket)
   if (unreadable.has(socket) || !socket.writable) {
@@ -48,17 +57,17 @@ function onUnreadable(error: Unreadable, stream: Duplex, log: Logger): void {
     return
   }
   unreadable.set(socket, mostIgnored)
-  if (last && isUnderWay(last)) endBehind(last, error, log)
+  if (last && isUnderWay(last)) endBehind(last, error, unseen)
   // The answer has left before all of the body has come that it belongs to: there is no second one.
   else if (last && !last.req.complete) endGently(socket)
-  else answer(socket, faultOf(error), log)
+  else answer(socket, faultOf(error), unseen)
 }
 
 /** Ends the connection when `last` and all before it have left. */
-function endBehind(last: ServerResponse, error: Unreadable, log: Logger): void {
+function endBehind(last: ServerResponse, error: Unreadable, unseen: Unseen): void {
   const {req} = last
   // No server of Node's tells a caller that has hung up from one that has nothing more to send.
-  if (req.socket.readableEnded) hangUp(last, error, log)
+  if (req.socket.readableEnded) hangUp(last, error, unseen)
   else {
     if (!req.complete) failAnswerOf(last, faultOf(error))
     endAfter(last)
@@ -66,10 +75,10 @@ function endBehind(last: ServerResponse, error: Unreadable, log: Logger): void {
 }
 
 /** A caller that ends in the middle of a body may still read what became of it, where that is the only request. */
-function hangUp(last: ServerResponse, error: Unreadable, log: Logger): void {
+function hangUp(last: ServerResponse, error: Unreadable, unseen: Unseen): void {
   const {req} = last
   if (req.complete || last.headersSent || !last.socket) req.socket.end()
-  else answer(req.socket, faultOf(error), log)
+  else answer(req.socket, faultOf(error), unseen)
 }
 
 function isUnderWay(response: ServerResponse): boolean {
@@ -85,12 +94,13 @@ function ignore(socket: Socket, bytes: number): void {
 }
 
 /** CONNECT is for proxies. Node has taken its listeners off the socket. */
-function onConnect(stream: Duplex, log: Logger): void {
+function onConnect(stream: Duplex, unseen: Unseen): void {
   const socket = stream as Socket
   const last = latest.get(socket)
   socket.on('error', () => {}).resume()
   if (last && isUnderWay(last)) endAfter(last)
-  else answer(socket, new Fault('UNIMPLEMENTED', 'CONNECT is not served: this is no proxy', {reason: 'NO_PROXY'}), log)
+  else
+    answer(socket, new Fault('UNIMPLEMENTED', 'CONNECT is not served: this is no proxy', {reason: 'NO_PROXY'}), unseen)
 }
 
 /** What Node says of a request that it cannot read, beside that it is malformed: the status and the text for it. */
@@ -108,10 +118,10 @@ function faultOf(error: Unreadable): Fault {
 }
 
 /** The last words on `socket`, in the shape of every failure. */
-function answer(socket: Socket, fault: Fault, log: Logger): void {
-  const {http, message} = fault
+function answer(socket: Socket, fault: Fault, {log, errorShape = 'aip'}: Unseen): void {
+  const http = httpStatusOf(fault)
   const id = randomUUID()
-  const body = JSON.stringify(fault.toJSON())
+  const body = JSON.stringify(failureJson(fault, errorShape))
   const head = [
     `HTTP/1.1 ${http} ${STATUS_CODES[http]}`,
     'Content-Type: application/json; charset=utf-8',
@@ -123,7 +133,7 @@ function answer(socket: Socket, fault: Fault, log: Logger): void {
   ]
   log.warn(
     {requestId: id, httpRequest: {status: http, remoteIp: socket.remoteAddress}, code: fault.code},
-    `${http} before a request was read: ${message}`,
+    `${http} before a request was read: ${fault.message}`,
   )
   socket.write(`${head.join('\r\n')}\r\n\r\n${body}`)
   endGently(socket)

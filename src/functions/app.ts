@@ -17,5 +17,5 @@ export function app(runtime: Runtime): Handler {
   }
   const others = gateway(runtime, {taken: Object.keys(routes)})
   const choose = ({path}: Scope) => (Object.hasOwn(routes, path) ? routes[path]! : others)
-  return Object.assign((scope: Scope) => choose(scope)(scope), {choose})
+  return Object.assign((scope: Scope) => choose(scope)(scope), {choose, errorShape: others.errorShape})
 }

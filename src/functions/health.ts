@@ -2,6 +2,7 @@ import {healthOf} from '../clients/health.ts'
 import type {Runtime} from '../clients/runtime.ts'
 import {type Backend, ConfigError} from '../core/config.ts'
 import {Fault} from '../core/fault.ts'
+import {failureJson} from '../http/failure.ts'
 import {only} from '../http/methods.ts'
 import {json, type Reply} from '../http/reply.ts'
 import type {Handler, Scope} from '../http/scope.ts'
@@ -49,5 +50,5 @@ async function stateOf(runtime: Runtime, scope: Scope, backend: Backend): Promis
 }
 
 function errorOf(why: string) {
-  return new Fault('UNAVAILABLE', why).toJSON() as object
+  return failureJson(new Fault('UNAVAILABLE', why), 'aip') as object
 }

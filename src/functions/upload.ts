@@ -8,6 +8,7 @@ import {shortened} from '../core/shortened.ts'
 import {atMost} from '../core/waiting.ts'
 import {type UploadRequest, UploadRequestSchema} from '../gen/functions/upload_pb.js'
 import {type RepoCreateReply, RepoCreateReplySchema} from '../gen/repo_pb.js'
+import {httpStatusOf} from '../http/failure.ts'
 import {only} from '../http/methods.ts'
 import {eventStream, message, ndjson, noMoreEvents, type Reply} from '../http/reply.ts'
 import type {Handler, Scope} from '../http/scope.ts'
@@ -42,10 +43,10 @@ async function uploaded(runtime: Runtime, scope: Scope): Promise<Reply> {
   const reply = createRepo(runtime, scope, context, content, progress)
   return shape === 'application/json'
     ? message(RepoCreateReplySchema, await reply)
-    : seen[shape](lines(reply, progress))
+    : streams[shape](lines(reply, progress))
 }
 
-const seen = {
+const streams = {
   'application/x-ndjson': ndjson,
   'text/event-stream': eventStream,
 } satisfies Record<string, (lines: AsyncIterable<string>) => Reply>
@@ -122,7 +123,7 @@ async function unannounced(scope: Scope): Promise<Buffer> {
   try {
     return await scope.bytesAsSent(mostUnannounced)
   } catch (error) {
-    if (!(error instanceof Fault) || error.http !== 413) throw error
+    if (!(error instanceof Fault) || httpStatusOf(error) !== 413) throw error
     throw Fault.invalid('content-length', `A body of more than ${mostUnannounced} bytes has to say its length`, {
       http: 411,
     })

@@ -5,11 +5,11 @@ import {invoke} from '../clients/interceptors.ts'
 import type {Runtime} from '../clients/runtime.ts'
 import {type CallOptions, callOf, onlyAnswer} from '../clients/service-client.ts'
 import type {Backend, GatewayConfig} from '../core/config.ts'
-import {hadAllEvents, isFinal} from '../core/event-stream.ts'
+import {hadAllEvents} from '../core/event-stream.ts'
 import {atMost} from '../core/waiting.ts'
 import {compressed} from '../http/compress.ts'
 import {allowCors, isPreflight} from '../http/cors.ts'
-import {failure, json, noMoreEvents, type Reply} from '../http/reply.ts'
+import {noMoreEvents, paused, type Reply, stream} from '../http/reply.ts'
 import type {Handler, Scope} from '../http/scope.ts'
 import {negotiate, streamTypes, unaryTypes} from '../transcoding/media.ts'
 import {
@@ -22,7 +22,6 @@ import {
 import {answersRaw, rawOf} from '../transcoding/responses.ts'
 import type {Binding} from '../transcoding/rules/bindings.ts'
 import {type Match, type Unrouted, unroutedFault} from '../transcoding/rules/router.ts'
-import {streamEncoder} from '../transcoding/streams.ts'
 import type {Transcoder} from '../transcoding/transcoder.ts'
 import {exposure} from './exposure.ts'
 import {metadataOptions} from './metadata.ts'
@@ -77,9 +76,7 @@ export function gateway(runtime: Runtime, {schema, taken = [], ...given}: Gatewa
   }
   log.info(exposure(transcoder))
   return Object.assign((scope: Scope) => answer(served, scope), {
-    before(scope: Scope) {
-      if (settings.errors === 'status') scope.failure = (fault) => json(fault.toStatusJson(), failure(fault))
-    },
+    errorShape: settings.errors,
     // A rule can be bound to OPTIONS.
     answersOptions: true,
   })
@@ -136,29 +133,19 @@ async function streamed(served: Gateway, scope: Scope, match: Match<Binding>): P
   const {binding} = match
   const type = answersRaw(binding) ? undefined : negotiate(scope.headers.accept, streamTypes)
   if (type === 'text/event-stream' && hadAllEvents(scope.headers['last-event-id'])) return noMoreEvents
-  const {errors, eventStreamPing} = served.settings
-  const encoder = type && streamEncoder(type, errors)
   const call = await callFor(served, scope, match)
   const messages = invoke(call)[Symbol.asyncIterator]() as AsyncIterator<Message>
   endWith(scope, messages)
-  if (!encoder) return await rawStream(scope, binding, call, messages)
-  const idle = encoder.idle()
-  const pieces = pausing(messages, idle ? eventStreamPing : Number.POSITIVE_INFINITY)
-  const first = await telling(scope, call, pieces.next())
-  async function* body() {
-    for (let piece = first; !piece.done; piece = await pieces.next()) {
-      const {value} = piece
-      yield value === nothing ? idle : encoder!.next(served.transcoder.encodeMessage(binding, value))
+  if (!type) return await rawStream(scope, binding, call, messages)
+  const {eventStreamPing} = served.settings
+  const answers = type === 'text/event-stream' ? withPauses(messages, eventStreamPing) : messages
+  const first = await telling(scope, call, answers.next())
+  async function* values() {
+    for (let next = first; !next.done; next = await answers.next()) {
+      yield next.value === paused ? paused : served.transcoder.encodeMessage(binding, next.value)
     }
-    const last = encoder!.end()
-    if (last) yield last
   }
-  return {
-    headers: {...headersOf(call), 'content-type': encoder.contentType, 'cache-control': 'no-store'},
-    body: body(),
-    failure: (fault) => encoder.fail(fault),
-    ...(type === 'text/event-stream' && {endsWith: isFinal}),
-  }
+  return stream(type, values(), headersOf(call))
 }
 
 /** The bytes of one google.api.HttpBody after the other, in the type that the first one names. */
@@ -171,13 +158,11 @@ async function rawStream(scope: Scope, binding: Binding, call: Call, messages: A
   return {headers: {...headersOf(call), 'content-type': contentType}, body: body()}
 }
 
-const nothing = Symbol('nothing came')
-
-/** `messages`, and `nothing` whenever none has come for `ms`. */
-async function* pausing(messages: AsyncIterator<Message>, ms: number): AsyncGenerator<Message | typeof nothing> {
+/** `messages`, and `paused` whenever none has come for `ms`. */
+async function* withPauses(messages: AsyncIterator<Message>, ms: number): AsyncGenerator<Message | typeof paused> {
   for (;;) {
     const pending = messages.next()
-    if (ms !== Number.POSITIVE_INFINITY) while (!(await atMost(ms, pending))) yield nothing
+    while (!(await atMost(ms, pending))) yield paused
     const next = await pending
     if (next.done) return
     yield next.value
@@ -227,7 +212,7 @@ async function telling<T>(scope: Scope, call: Call, work: Promise<T>): Promise<T
     return await work
   } catch (error) {
     const sent = isGrpc(call) ? {...headersOf(call), ...trailersOf(call)} : {}
-    for (const [name, value] of Object.entries(sent)) scope.also[name] = [value].flat().join(', ')
+    for (const [name, value] of Object.entries(sent)) scope.responseHeaders[name] = [value].flat().join(', ')
     throw error
   }
 }

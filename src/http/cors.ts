@@ -13,14 +13,14 @@ export function allowCors(scope: Scope, methods: readonly string[]): void {
   const {corsOrigins} = scope
   if (corsOrigins.size === 0) return
   const any = corsOrigins.has('*')
-  if (!any) scope.also.vary = 'origin'
+  if (!any) scope.responseHeaders.vary = 'origin'
   if (origin === undefined || !isAllowedOrigin(scope, origin)) return
-  scope.also['access-control-allow-origin'] = any ? '*' : origin
-  scope.also['access-control-expose-headers'] = '*'
+  scope.responseHeaders['access-control-allow-origin'] = any ? '*' : origin
+  scope.responseHeaders['access-control-expose-headers'] = '*'
   if (!wanted || !isPreflight(scope)) return
-  scope.also['access-control-allow-methods'] = methods.length > 0 ? methods.join(', ') : wanted
-  if (headers) scope.also['access-control-allow-headers'] = headers
-  scope.also['access-control-max-age'] = String(remembered)
+  scope.responseHeaders['access-control-allow-methods'] = methods.length > 0 ? methods.join(', ') : wanted
+  if (headers) scope.responseHeaders['access-control-allow-headers'] = headers
+  scope.responseHeaders['access-control-max-age'] = String(remembered)
 }
 
 /** Whether a browser asks what a page of a configured origin may do: allowCors() says that, and nobody else is asked. */

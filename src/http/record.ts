@@ -2,6 +2,7 @@ import type {IncomingMessage} from 'node:http'
 import {inspect} from 'node:util'
 import type {Fault} from '../core/fault.ts'
 import {shortened} from '../core/shortened.ts'
+import {httpStatusOf} from './failure.ts'
 import {loggedPath, loggedUrl, withoutValues, withQuery} from './logged-url.ts'
 import {remoteIp} from './remote-ip.ts'
 
@@ -33,7 +34,7 @@ export function requestRecord(request: IncomingMessage, outcome: Outcome) {
   const {status, fault, query, bytes, latency, trustedHops} = outcome
   const path = loggedPath(outcome.path)
   // What fails after the head has gone out has left with a status that says all is well.
-  const worst = Math.max(status, fault?.http ?? 0)
+  const worst = Math.max(status, fault ? httpStatusOf(fault) : 0)
   const level = worst >= 500 ? 'error' : worst >= 400 ? 'warn' : 'info'
   const why = fault ? `: ${withoutValues(fault.logMessage, query)}${fault.hint ? ` (${fault.hint})` : ''}` : ''
   return {

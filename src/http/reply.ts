@@ -1,20 +1,22 @@
 import {inspect} from 'node:util'
 import {create, type DescMessage, type JsonValue, type MessageInitShape, toJsonString} from '@bufbuild/protobuf'
-import {EventWriter, isFinal} from '../core/event-stream.ts'
+import type {ErrorShape} from '../core/config.ts'
 import type {Fault} from '../core/fault.ts'
+import {failureHeaders, failureJson, httpStatusOf} from './failure.ts'
+import {type StreamType, streamWriter} from './stream-format.ts'
 
-/** What a function answers. Who sends it, and that it is sent once, is the scope's affair. */
+/** The response of a function, as values. serve() sends it, once. */
 export interface Reply {
   /** The HTTP status; 200 unless given. */
   readonly status?: number
-  /** Those that say how long the body is, and where it ends, follow from the body: given here, they are left out. */
+  /** Headers of framing, such as Content-Length, are left out: they follow from the body. */
   readonly headers?: Readonly<Record<string, string | string[]>>
-  /** A value that is sent whole, or pieces that are sent as they come; nothing: an empty body. */
+  /** A value that is sent whole, or chunks that are sent as they come; the empty body unless given. */
   readonly body?: string | Uint8Array | AsyncIterable<string | Uint8Array>
-  /** What is sent last when `body` fails after its first piece, before the connection is cut; nothing unless given. */
-  readonly failure?: (fault: Fault) => string
-  /** Whether the reader has to get that for certain: the response ends as a complete one then, and nothing is cut. */
-  readonly endsWith?: (fault: Fault) => boolean
+  /** The last chunk when `body` fails after its first one, before the connection is cut; none unless given. */
+  readonly failureChunk?: (fault: Fault, shape: ErrorShape) => string
+  /** Whether the response ends as a complete one after that chunk, instead of being cut; never unless given. */
+  readonly endsCleanly?: (fault: Fault) => boolean
 }
 
 const jsonType = 'application/json; charset=utf-8'
@@ -29,19 +31,14 @@ export function message<Desc extends DescMessage>(schema: Desc, value: MessageIn
   return {headers: {'content-type': jsonType}, body: toJsonString(schema, create(schema, value))}
 }
 
-/** A failure, in the shape of AIP-193. */
-export function failure(fault: Fault): Reply {
-  return json(fault.toJSON(), {status: fault.http, headers: {...fault.headers}})
+/** A failure, in `shape`. */
+export function failureReply(fault: Fault, shape: ErrorShape): Reply {
+  return json(failureJson(fault, shape), {status: httpStatusOf(fault), headers: failureHeaders(fault)})
 }
 
 /** One JSON value a line, sent as they come; a failure is the last line. `values` are JSON already. */
 export function ndjson(values: AsyncIterable<string>): Reply {
-  return {
-    headers: {'content-type': 'application/x-ndjson; charset=utf-8', 'cache-control': 'no-store'},
-    // A line break in JSON stands between two tokens.
-    body: mapped(values, (value) => `${value.replaceAll(/[\r\n]+/g, ' ')}\n`),
-    failure: (fault) => `${JSON.stringify(fault.toJSON())}\n`,
-  }
+  return stream('application/x-ndjson', values, {'content-type': 'application/x-ndjson; charset=utf-8'})
 }
 
 /**
@@ -49,23 +46,39 @@ export function ndjson(values: AsyncIterable<string>): Reply {
  * `error`. `values` are text, JSON mostly. A request that hadAllEvents() is to be answered with noMoreEvents instead.
  */
 export function eventStream(values: AsyncIterable<string>): Reply {
-  const events = new EventWriter()
+  return stream('text/event-stream', values, {'content-type': 'text/event-stream; charset=utf-8'})
+}
+
+/** A value of a stream that stands for a pause: sent as what keeps a connection in use, where the format has that. */
+export const paused = Symbol('paused')
+
+/** `values`, each JSON already, as one body in the format of `type`, sent as they come. */
+export function stream(
+  type: StreamType,
+  values: AsyncIterable<string | typeof paused>,
+  headers: Reply['headers'] = {},
+): Reply {
+  const writer = streamWriter(type)
   async function* body() {
-    yield* mapped(values, (value) => events.next(value))
-    yield events.end()
+    for await (const value of values) {
+      const text = value === paused ? writer.idle : writer.next(value)
+      if (text) yield text
+    }
+    const end = writer.end()
+    if (end) yield end
   }
   return {
-    headers: {'content-type': 'text/event-stream; charset=utf-8', 'cache-control': 'no-store'},
+    headers: {'content-type': type, 'cache-control': 'no-store', ...headers},
     body: body(),
-    failure: (fault) => events.fail(fault, JSON.stringify(fault.toJSON())),
-    endsWith: isFinal,
+    failureChunk: (fault, shape) => writer.fail(fault, shape),
+    ...(writer.endsCleanly && {endsCleanly: writer.endsCleanly}),
   }
 }
 
 /** Tells a browser that connects again that its event stream has had its last event. */
 export const noMoreEvents: Reply = {status: 204, headers: {'cache-control': 'no-store'}}
 
-/** Headers that say where a response ends: whoever sends it says that. */
+/** Headers that say where a response ends: the responder sets them. */
 const framing: ReadonlySet<string> = new Set(['connection', 'content-length', 'keep-alive', 'transfer-encoding'])
 
 /** The reply's own headers, in lower case. */
@@ -75,16 +88,16 @@ export function headersOf({headers = {}}: Reply): Record<string, string | string
 }
 
 /**
- * `reply` when it can be sent: what a function returns has a type, and may be anything all the same.
- * @throws {TypeError} saying what was wanted
+ * `reply` if it can be sent: a function of JavaScript may return anything.
+ * @throws {TypeError} saying what was expected
  */
 export function sendable(reply: Reply): Reply {
-  if (typeof reply !== 'object' || reply === null) throw new TypeError(`Returned ${inspect(reply)}: wanted a reply`)
+  if (typeof reply !== 'object' || reply === null) throw new TypeError(`Returned ${inspect(reply)}: expected a reply`)
   const {status = 200, body = ''} = reply
   if (!Number.isInteger(status) || status < 200 || status > 599) {
-    throw new TypeError(`Replied with status ${inspect(status)}: wanted one from 200 to 599`)
+    throw new TypeError(`Replied with status ${inspect(status)}: expected one from 200 to 599`)
   }
-  return isStream(body) ? reply : {...reply, body: piece(body)}
+  return isStream(body) ? reply : {...reply, body: chunk(body)}
 }
 
 export function isStream(body: Reply['body']): body is AsyncIterable<string | Uint8Array> {
@@ -92,14 +105,10 @@ export function isStream(body: Reply['body']): body is AsyncIterable<string | Ui
 }
 
 /**
- * `value` when it can be sent as a body, or as a piece of one.
- * @throws {TypeError} saying what was wanted
+ * `value` if it can be sent as a body, or as a chunk of one.
+ * @throws {TypeError} saying what was expected
  */
-export function piece(value: string | Uint8Array): string | Uint8Array {
+export function chunk(value: string | Uint8Array): string | Uint8Array {
   if (typeof value === 'string' || value instanceof Uint8Array) return value
-  throw new TypeError(`Replied with ${inspect(value, {depth: 0})} in the body: wanted text or bytes`)
-}
-
-async function* mapped<T, U>(values: AsyncIterable<T>, to: (value: T) => U): AsyncGenerator<U> {
-  for await (const value of values) yield to(value)
+  throw new TypeError(`Replied with ${inspect(value, {depth: 0})} in the body: expected text or bytes`)
 }

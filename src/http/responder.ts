@@ -1,13 +1,14 @@
 import type {IncomingMessage, ServerResponse} from 'node:http'
 import {Fault} from '../core/fault.ts'
 import {atMost, within} from '../core/waiting.ts'
-import {discard} from './body.ts'
+import {discard, isTooLongToDiscard} from './body.ts'
 import {waitsToContinue} from './framing.ts'
+import {isStopping} from './in-flight.ts'
 
-/** How long a caller has to take an answer that is written after its deadline, a failure's above all, in ms. */
-const leastToTake = 500
+/** Time that a caller has to read a response that is written after its deadline, mostly a failure, in ms. */
+const minReadTime = 500
 
-/** The only writer of a response. Nothing that it holds outlives the deadline: what the caller does not take by then is dropped. */
+/** The only writer of a response. It holds nothing beyond the deadline: what the caller has not read by then is dropped. */
 export class Responder {
   /** Bytes of the body that were written. */
   bytes = 0
@@ -44,7 +45,13 @@ export class Responder {
     this.#response.writeContinue()
   }
 
+  /** Ends the connection with this response, if more of the request's body is announced than is read and discarded. */
+  endIfTooLongToDiscard(): void {
+    this.isLast ||= isTooLongToDiscard(this.#request)
+  }
+
   head(status: number, headers: Record<string, string | string[]>): void {
+    this.isLast ||= isStopping()
     this.#response.writeHead(status, {...headers, ...(this.isLast && {connection: 'close'})})
   }
 
@@ -74,17 +81,17 @@ export class Responder {
     // Mostly the kernel takes all of it at once. One that waits in line behind another answer has yet to be asked for.
     if (this.#response.writableLength > 0) await this.#turn()
     if (this.#response.writableLength === 0) return await left
-    if (await atMost(Math.max(deadline - Date.now(), leastToTake), left)) return
+    if (await atMost(Math.max(deadline - Date.now(), minReadTime), left)) return
     this.cut()
     throw unread()
   }
 
-  /** `words` as the last of an answer that will be cut. */
-  async sayLast(words: string): Promise<void> {
+  /** Writes `text` as the last of a response that will be cut. */
+  async writeLast(text: string): Promise<void> {
     if (this.gone) return
     await atMost(
-      leastToTake,
-      this.#left((left) => this.#response.write(words, left)),
+      minReadTime,
+      this.#left((left) => this.#response.write(text, left)),
     )
   }
 

@@ -8,6 +8,7 @@ import {startStorage} from '../../local/storage/server.ts'
 import {getObject, textOf} from '../../src/clients/storage/request.ts'
 import {Fault} from '../../src/core/fault.ts'
 import {latenessOf} from '../../src/core/waiting.ts'
+import {httpStatusOf} from '../../src/http/failure.ts'
 import {runningTimers} from '../helpers/timers.ts'
 import {faultOf, reasonOf} from './life.ts'
 import {runtimeOf} from './runtime.ts'
@@ -58,7 +59,7 @@ test.serial('a metadata server that fails is UNAVAILABLE, and the next request t
   metadata.fail(500, 1)
   const fault = await faultOf(t, read(end.signal))
   t.is(fault.code, 'UNAVAILABLE')
-  t.is(fault.http, 503)
+  t.is(httpStatusOf(fault), 503)
   t.is(reasonOf(fault), 'ACCESS_TOKEN_UNAVAILABLE')
   t.is(fault.message, 'No access token to be had for Storage')
   t.is(server.requests.length, 0)
@@ -75,7 +76,7 @@ test.serial('a caller who hangs up while a token is awaited is let go at once, a
   const answer = read(end.signal)
   await hanging()
   const late = latenessOf(end.signal)
-  t.is(late?.http, 504)
+  t.is(httpStatusOf(late!), 504)
   t.is(late?.message, 'No access token for Storage in time')
   t.is(reasonOf(late!), 'ACCESS_TOKEN_UNAVAILABLE')
   end.abort(reason)

@@ -9,6 +9,7 @@ import {invoke} from '../../src/clients/interceptors.ts'
 import {callMetrics} from '../../src/clients/metrics.ts'
 import {callOf, createClient, onlyAnswer} from '../../src/clients/service-client.ts'
 import {Health} from '../../src/gen/health/v1/health_pb.js'
+import {httpStatusOf} from '../../src/http/failure.ts'
 import {runningTimers} from '../helpers/timers.ts'
 import {Kinds, type Numbered} from '../local/kinds.ts'
 import {type KindsClient, KindsService, numbered, type Seen, silence} from './kinds.ts'
@@ -214,7 +215,7 @@ test.serial('a backend that does not answer is DEADLINE_EXCEEDED on both ends, a
       handled = await Promise.race([seen, failed.then(() => undefined)])
       const fault = await failed
       t.is(fault.code, 'DEADLINE_EXCEEDED')
-      t.is(fault.http, 504)
+      t.is(httpStatusOf(fault), 504)
       t.is(fault.message, 'test.Kinds.One did not answer in time')
       t.regex(String(fault.cause), /Deadline exceeded/)
     }

@@ -1,3 +1,4 @@
+import {httpStatusOf} from '../../src/http/failure.ts'
 import '../helpers/node-roots.ts'
 import {once} from 'node:events'
 import {createServer as createHttp1} from 'node:http'
@@ -159,7 +160,7 @@ for (const [url, cause] of [
   test.serial(`${url}: 503 as ever, and the log says ${cause}`, async (t) => {
     const backend = backendAt(url)
     const fault = await faultOf(t, servingStatus(runtime, life, backend, 10_000))
-    t.is(fault.http, 503)
+    t.is(httpStatusOf(fault), 503)
     t.is(fault.hint, adviceFor(cause, backend), String(fault.cause))
   })
 }

@@ -11,6 +11,7 @@ import {servingStatus} from '../../src/clients/health.ts'
 import type {Backend as Target} from '../../src/core/config.ts'
 import {readConfig} from '../../src/core/config.ts'
 import {Fault} from '../../src/core/fault.ts'
+import {httpStatusOf} from '../../src/http/failure.ts'
 import {type Certificate, certificateFor} from '../helpers/certificate.ts'
 import {Folder, inChild} from './child.ts'
 import {faultOf, TestLife} from './life.ts'
@@ -122,7 +123,7 @@ test.serial('a backend that was away is found again, though calls have failed me
   const first = await started(t)
   const {url, port} = first
   await first.close()
-  t.is((await faultOf(t, check(url))).http, 503)
+  t.is(httpStatusOf(await faultOf(t, check(url))), 503)
   await started(t, {port})
   await changed(url, connectivityState.TRANSIENT_FAILURE)
   t.is(await check(url), 'SERVING')
@@ -207,7 +208,10 @@ async function callOverTls(url: string, cert?: string) {
     try {
       return {status: await servingStatus(runtime, new TestLife(), runtime.config.backendOf('any'), 10_000)}
     } catch (error) {
-      const {code, http, message} = error as import('../../src/core/fault.ts').Fault
+      const fault = error as import('../../src/core/fault.ts').Fault
+      const {code, message} = fault
+      const {httpStatusOf} = await import('../../src/http/failure.ts')
+      const http = httpStatusOf(fault)
       return {code, http, message}
     } finally {
       runtime.close()

@@ -21,7 +21,10 @@ async function tokenIn(env: Record<string, string>) {
       const {aud, email} = JSON.parse(claims.join())
       return {aud, email}
     } catch (error) {
-      const {code, http, message, hint} = error as import('../../src/core/fault.ts').Fault
+      const fault = error as import('../../src/core/fault.ts').Fault
+      const {code, message, hint} = fault
+      const {httpStatusOf} = await import('../../src/http/failure.ts')
+      const http = httpStatusOf(fault)
       return {code, http, message, hint}
     }
   })

@@ -1,6 +1,7 @@
 import test from 'ava'
 import {startMetadataServer} from '../../local/identity/metadata.ts'
 import {IdTokenSource} from '../../src/clients/id-tokens.ts'
+import {httpStatusOf} from '../../src/http/failure.ts'
 import {runningTimers} from '../helpers/timers.ts'
 import {advance} from './clock.ts'
 import {faultOf, reasonOf, TestLife} from './life.ts'
@@ -158,7 +159,7 @@ test.serial('a failure is UNAVAILABLE with a text for the caller, and the next r
         const faults = await Promise.all(Array.from({length: 10}, () => faultOf(t, source.token(life))))
         for (const fault of faults) {
           t.is(fault.code, 'UNAVAILABLE')
-          t.is(fault.http, 503)
+          t.is(httpStatusOf(fault), 503)
           t.is(fault.message, 'No ID token to be had for the backend')
           t.is(reasonOf(fault), 'ID_TOKEN_UNAVAILABLE')
           t.regex(fault.hint ?? '', /"https:\/\/failing\.a\.run\.app"/)
@@ -177,7 +178,7 @@ test.serial('waiting for a metadata server that hangs ends at the deadline, and 
   const source = new IdTokenSource('https://hangs.a.run.app', credentials)
   const fault = await faultOf(t, source.token(new TestLife({timeout: 20})))
   t.is(fault.code, 'DEADLINE_EXCEEDED')
-  t.is(fault.http, 504)
+  t.is(httpStatusOf(fault), 504)
   t.is(fault.message, 'No ID token for the backend in time')
   await metadata.idle()
   metadata.recover()

@@ -3,6 +3,7 @@ import type {ExecutionContext} from 'ava'
 import {Fault} from '../../src/core/fault.ts'
 import type {Life} from '../../src/core/life.ts'
 import type {Logger} from '../../src/core/log.ts'
+import {detailsJson} from '../../src/http/failure.ts'
 
 /** What a test may say of a life; all else is as in a request with a minute to go. */
 export interface LifeOptions {
@@ -72,6 +73,6 @@ export async function faultOf(t: ExecutionContext, work: Promise<unknown>): Prom
 
 /** The reason of the ErrorInfo in a Fault's details. */
 export function reasonOf(fault: Fault): unknown {
-  const info = fault.detailsJson().find((detail) => typeof detail === 'object' && detail !== null && 'reason' in detail)
+  const info = detailsJson(fault).find((detail) => typeof detail === 'object' && detail !== null && 'reason' in detail)
   return (info as {reason?: string} | undefined)?.reason
 }

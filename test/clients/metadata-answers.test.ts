@@ -3,6 +3,7 @@ import {createServer, type ServerResponse} from 'node:http'
 import type {AddressInfo} from 'node:net'
 import test from 'ava'
 import {IdTokenSource} from '../../src/clients/id-tokens.ts'
+import {httpStatusOf} from '../../src/http/failure.ts'
 import {faultOf, reasonOf, TestLife} from './life.ts'
 import {runtimeOf} from './runtime.ts'
 
@@ -47,7 +48,7 @@ for (const [title, answer] of Object.entries(answers)) {
     respond = answer
     const fault = await faultOf(t, source.token(life))
     t.is(fault.code, 'UNAVAILABLE')
-    t.is(fault.http, 503)
+    t.is(httpStatusOf(fault), 503)
     t.is(fault.message, 'No ID token to be had for the backend')
     t.is(reasonOf(fault), 'ID_TOKEN_UNAVAILABLE')
     respond = (response) => response.writeHead(200, flavor).end(good)

@@ -22,8 +22,9 @@ import {invoke} from '../../src/clients/interceptors.ts'
 import {callOf, onlyAnswer} from '../../src/clients/service-client.ts'
 import {faultOf as endOf} from '../../src/clients/status.ts'
 import {readConfig} from '../../src/core/config.ts'
-import {codes, httpStatus} from '../../src/core/fault.ts'
+import {codes} from '../../src/core/fault.ts'
 import {ErrorInfoSchema, RetryInfoSchema} from '../../src/gen/google/rpc/error_details_pb.js'
+import {detailsJson, failureHeaders, httpStatus, httpStatusOf} from '../../src/http/failure.ts'
 import {runningTimers} from '../helpers/timers.ts'
 import {Kinds, type Numbered} from '../local/kinds.ts'
 import {KindsService, numbered} from './kinds.ts'
@@ -102,7 +103,7 @@ for (const {status, reason, spoil} of [
     spoil()
     const fault = await faultOf(t, ask())
     t.is(fault.code, 'UNAVAILABLE')
-    t.is(fault.http, 502)
+    t.is(httpStatusOf(fault), 502)
     t.is(reasonOf(fault), reason)
     t.is(fault.message, 'The backend of test.Kinds.One turned this function away')
     t.true(fault.hint?.includes(`HTTP ${status}`))
@@ -114,7 +115,7 @@ for (const {status, reason, spoil} of [
 
 test.serial('a call without a token is turned away, and the log says that there was none', async (t) => {
   const fault = await faultOf(t, ask(backend.url, {audience: 'none'}))
-  t.is(fault.http, 502)
+  t.is(httpStatusOf(fault), 502)
   t.is(reasonOf(fault), 'BACKEND_UNAUTHENTICATED')
   t.regex(fault.hint ?? '', /without an ID token/)
 })
@@ -131,7 +132,7 @@ test.serial("a service's own UNAUTHENTICATED and PERMISSION_DENIED stay 401 and 
         },
       })
       const fault = await faultOf(t, ask())
-      t.is(fault.http, http)
+      t.is(httpStatusOf(fault), http)
       t.is(fault.message, message)
       t.is(fault.hint, undefined)
     }
@@ -165,7 +166,7 @@ test.serial('no token to be had is UNAVAILABLE, and reaches no backend', async (
   metadata.fail(500, 1)
   const calls = backend.log.length
   const fault = await faultOf(t, ask(backend.url, {audience: 'https://no-token.a.run.app'}))
-  t.is(fault.http, 503)
+  t.is(httpStatusOf(fault), 503)
   t.is(reasonOf(fault), 'ID_TOKEN_UNAVAILABLE')
   t.is(backend.log.length, calls)
 })
@@ -185,7 +186,7 @@ test.serial('waiting for the token counts towards the deadline of the call', asy
   metadata.hang(1)
   const fault = await faultOf(t, ask(backend.url, {audience: 'https://slow.a.run.app', timeout: 30}))
   t.is(fault.code, 'DEADLINE_EXCEEDED')
-  t.is(fault.http, 504)
+  t.is(httpStatusOf(fault), 504)
 })
 
 /** A caller who gets an answer has not hung up, which is what 499 says. */
@@ -201,9 +202,12 @@ for (const code of Object.keys(codes).filter((code) => code !== 'OK') as (keyof 
     })
     const fault = await faultOf(t, ask())
     t.is(fault.code, code)
-    t.is(fault.http, seen[code])
+    t.is(httpStatusOf(fault), seen[code])
     t.is(fault.message, message)
-    t.is(fault.headers['www-authenticate'], code === 'UNAUTHENTICATED' ? 'Bearer realm="grpc-functions"' : undefined)
+    t.is(
+      failureHeaders(fault)['www-authenticate'],
+      code === 'UNAUTHENTICATED' ? 'Bearer realm="grpc-functions"' : undefined,
+    )
   })
 }
 
@@ -218,7 +222,7 @@ for (const place of ['header', 'trailer'] as const) {
         throw new StatusError(codes.UNAUTHENTICATED, 'Log in')
       },
     })
-    t.is((await faultOf(t, ask())).headers['www-authenticate'], challenge)
+    t.is(failureHeaders(await faultOf(t, ask()))['www-authenticate'], challenge)
   })
 }
 
@@ -232,12 +236,12 @@ test.serial("the details of a service's failure arrive, those of unknown types a
     },
   })
   const fault = await faultOf(t, ask())
-  t.deepEqual(fault.detailsJson(), [
+  t.deepEqual(detailsJson(fault), [
     {'@type': 'type.googleapis.com/google.rpc.ErrorInfo', reason: 'STOCK', domain: 'shop', metadata: {a: 'b'}},
     {'@type': 'type.googleapis.com/google.rpc.RetryInfo', retryDelay: '7.500s'},
     {'@type': 'type.googleapis.com/shop.Basket', value: Buffer.from('basket').toString('base64')},
   ])
-  t.is(fault.headers['retry-after'], '8')
+  t.is(failureHeaders(fault)['retry-after'], '8')
 })
 
 test.serial('details that cannot be read cost no more than themselves', async (t) => {
@@ -298,7 +302,7 @@ for (const [name, {code, reset}] of Object.entries(resets)) {
       // It comes long before our own timer fires, and less than the 50 ms before it that count as its time.
       const fault = await faultOf(t, ask(url, {timeout: 49}))
       t.is(fault.code, 'DEADLINE_EXCEEDED')
-      t.is(fault.http, 504)
+      t.is(httpStatusOf(fault), 504)
       t.is(fault.message, 'test.Kinds.One did not answer in time')
     })
 
@@ -306,7 +310,7 @@ for (const [name, {code, reset}] of Object.entries(resets)) {
       const url = await serving(t, respond)
       const fault = await faultOf(t, ask(url))
       t.is(fault.code as string, code)
-      t.is(fault.http, 502)
+      t.is(httpStatusOf(fault), 502)
       t.is(reasonOf(fault), 'BACKEND_RESET')
       t.is(fault.message, 'The backend of test.Kinds.One reset the call')
       t.truthy(fault.cause)
@@ -350,7 +354,7 @@ for (const [code, number] of [
     )
     const fault = await faultOf(t, ask(url, {timeout: 49}))
     t.is(fault.code, 'DEADLINE_EXCEEDED')
-    t.is(fault.http, 504)
+    t.is(httpStatusOf(fault), 504)
     t.is(fault.message, 'test.Kinds.One did not answer in time')
   })
 }
@@ -393,7 +397,7 @@ for (const {title, encoding, message, reason} of [
       stream.end(compressed(message))
     })
     const fault = await faultOf(t, ask(url))
-    t.is(fault.http, 502)
+    t.is(httpStatusOf(fault), 502)
     t.is(reasonOf(fault), reason)
     t.is(fault.code, reason === 'ANSWER_TOO_LARGE' ? 'RESOURCE_EXHAUSTED' : 'INTERNAL')
     t.true(fault.message.startsWith('test.Kinds.One answered with a message '), fault.message)
@@ -432,7 +436,7 @@ for (const {status, headers = html, http, reason} of [
       })
       const fault = await faultOf(t, ask(url))
       t.is(fault.code, 'UNAVAILABLE')
-      t.is(fault.http, http)
+      t.is(httpStatusOf(fault), http)
       t.is(reasonOf(fault), reason)
       t.is(fault.message, 'The backend of test.Kinds.One is not available')
       t.true(fault.hint?.startsWith(`${url} answered HTTP ${status} without gRPC`), fault.hint)
@@ -451,7 +455,7 @@ test.serial('a backend that cannot be reached is 503, and its address is for the
   await gone.close()
   const fault = await faultOf(t, ask(url))
   t.is(fault.code, 'UNAVAILABLE')
-  t.is(fault.http, 503)
+  t.is(httpStatusOf(fault), 503)
   t.is(reasonOf(fault), 'BACKEND_UNAVAILABLE')
   t.is(fault.message, 'The backend of test.Kinds.One cannot be reached')
   tellsNothing(t, fault)
@@ -460,7 +464,7 @@ test.serial('a backend that cannot be reached is 503, and its address is for the
 
 test.serial('a name that nobody knows is 503', async (t) => {
   const fault = await faultOf(t, ask('http://nobody.invalid:9090'))
-  t.is(fault.http, 503)
+  t.is(httpStatusOf(fault), 503)
   t.is(fault.message, 'The backend of test.Kinds.One cannot be reached')
   tellsNothing(t, fault)
 })
@@ -475,7 +479,7 @@ for (const header of [false, true]) {
     })
     const fault = await faultOf(t, ask(url))
     t.is(fault.code, 'UNAVAILABLE')
-    t.is(fault.http, 503)
+    t.is(httpStatusOf(fault), 503)
     tellsNothing(t, fault)
   })
 
@@ -494,7 +498,7 @@ for (const header of [false, true]) {
       if (header) stream.respond({':status': 200, 'content-type': 'application/grpc'})
     })
     const fault = await faultOf(t, ask(url, {timeout: 50}))
-    t.is(fault.http, 504)
+    t.is(httpStatusOf(fault), 504)
     t.is(fault.message, 'test.Kinds.One did not answer in time')
     tellsNothing(t, fault)
   })
@@ -506,7 +510,7 @@ test.serial('an answer without a status is no answer', async (t) => {
     stream.end()
   })
   const fault = await faultOf(t, ask(url))
-  t.true(fault.http >= 500)
+  t.true(httpStatusOf(fault) >= 500)
   tellsNothing(t, fault)
 })
 
@@ -545,6 +549,6 @@ test.serial('a front end that turns a long upload away ends it', async (t) => {
     }
   }
   const fault = await faultOf(t, onlyAnswer(callOf(runtime, {life, backend: to, method: up!, requests: endless})))
-  t.is(fault.http, 502)
+  t.is(httpStatusOf(fault), 502)
   t.true(told)
 })

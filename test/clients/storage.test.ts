@@ -5,6 +5,7 @@ import {gzipSync} from 'node:zlib'
 import test from 'ava'
 import {startStorage} from '../../local/storage/server.ts'
 import {Fault} from '../../src/core/fault.ts'
+import {httpStatusOf} from '../../src/http/failure.ts'
 import {runningTimers} from '../helpers/timers.ts'
 import {inChild} from './child.ts'
 import {faultOf, reasonOf} from './life.ts'
@@ -134,7 +135,7 @@ test.serial('when nothing helps it is UNAVAILABLE, for metadata and for bytes', 
     using _ = server.fault({kind, status: 503, retryAfter: 0, times: Number.POSITIVE_INFINITY})
     const fault = await faultOf(t, read())
     t.is(fault.code, 'UNAVAILABLE')
-    t.is(fault.http, 503)
+    t.is(httpStatusOf(fault), 503)
     t.notRegex(fault.message, /127\.0\.0\.1/)
   }
 })
@@ -167,7 +168,7 @@ test.serial('an object that is replaced while it is read is ABORTED, and gives n
     })(),
   )
   t.is(fault.code, 'ABORTED')
-  t.is(fault.http, 409)
+  t.is(httpStatusOf(fault), 409)
   t.true(read > 0 && read <= 100_000)
 })
 
@@ -221,7 +222,7 @@ for (const {title, name, code, http, reason} of [
     const before = server.requests.length
     const fault = await faultOf(t, storage.versionOf(end.signal, name))
     t.is(fault.code as string, code)
-    t.is(fault.http, http)
+    t.is(httpStatusOf(fault), http)
     t.is(reasonOf(fault), reason)
     t.true(fault.message.includes(`"${reason === 'BUCKET_NOT_FOUND' ? name.bucket : name.object}"`))
     t.true(server.requests.length - before <= 2)
@@ -237,7 +238,7 @@ test.serial('no permission is 403, and the log is told what to grant', async (t)
   ]) {
     const fault = await faultOf(t, work)
     t.is(fault.code, 'PERMISSION_DENIED')
-    t.is(fault.http, 403)
+    t.is(httpStatusOf(fault), 403)
     t.regex(fault.hint ?? '', /roles\/storage\.objectViewer on bucket "b"/)
     t.notRegex(fault.message, /iam\.gserviceaccount/)
   }
@@ -284,7 +285,7 @@ for (const object of [
 for (const name of ['b/o/o', 'b%2Fo', '../b', 'b?x', 'b#x', '..', '']) {
   test.serial(`a bucket named ${JSON.stringify(name)} is no way to another`, async (t) => {
     const fault = await faultOf(t, storage.versionOf(end.signal, {bucket: name, object: 'o'}))
-    t.true(fault.http >= 400)
+    t.true(httpStatusOf(fault) >= 400)
     t.deepEqual(
       server.requests.slice(-1).filter(({status, bucket}) => status === 200 && bucket === 'b'),
       [],

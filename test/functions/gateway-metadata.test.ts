@@ -3,13 +3,13 @@ import {type Any as AnyMessage, AnySchema, anyPack} from '@bufbuild/protobuf/wkt
 import {Metadata, status} from '@grpc/grpc-js'
 import test from 'ava'
 import {StatusError} from '../../local/grpc/status-error.ts'
-import {httpStatus} from '../../src/core/fault.ts'
 import {
   BadRequestSchema,
   DebugInfoSchema,
   ErrorInfoSchema,
   RetryInfoSchema,
 } from '../../src/gen/google/rpc/error_details_pb.js'
+import {httpStatus} from '../../src/http/failure.ts'
 import type {Response} from '../http/connection.ts'
 import {type Any, type Served, startServed} from './gateway-services.ts'
 

@@ -5,6 +5,7 @@ import {Validator} from '@seriousme/openapi-schema-validator'
 import test from 'ava'
 import {StatusError} from '../../local/grpc/status-error.ts'
 import {streamTypes} from '../../src/transcoding/media.ts'
+import {connectTo} from '../http/connection.ts'
 import {textOf} from './gateway-formats.ts'
 import {type Served, startServed} from './gateway-services.ts'
 
@@ -164,3 +165,27 @@ test.serial('GATEWAY_ERRORS=status and CORS hold for what fails before the gatew
   t.is(response.json.code, 3)
   t.is(response.headers.get('access-control-allow-origin'), '*')
 })
+
+/** Failures that no handler of the gateway gives: of Node's parser, of the head's check, of the limits, of the router. */
+const early: Readonly<Record<string, readonly [sent: string, http: number, code: number]>> = {
+  'no HTTP': ['nonsense\n\n', 400, 3],
+  'headers without end': [`GET /whole HTTP/1.1\nHost: test\nx: ${'x'.repeat(20_000)}\n\n`, 431, 3],
+  CONNECT: ['CONNECT test:80 HTTP/1.1\nHost: test\n\n', 501, 12],
+  'no Host': ['GET /whole HTTP/1.1\n\n', 400, 3],
+  'an unknown expectation': ['GET /whole HTTP/1.1\nHost: test\nExpect: more\n\n', 417, 3],
+  'a malformed deadline': ['GET /whole HTTP/1.1\nHost: test\ngrpc-timeout: soon\n\n', 400, 3],
+  'a body that is too long': ['POST /whole HTTP/1.1\nHost: test\nContent-Length: 2000000000\n\n', 413, 3],
+  'an unknown path': ['GET /nowhere HTTP/1.1\nHost: test\n\n', 404, 5],
+  'a method without a rule': ['DELETE /whole HTTP/1.1\nHost: test\n\n', 405, 12],
+  'a chunk that is none': ['POST /whole HTTP/1.1\nHost: test\nTransfer-Encoding: chunked\n\nnot one\n', 400, 3],
+}
+for (const [name, [sent, http, code]] of Object.entries(early)) {
+  test.serial(`GATEWAY_ERRORS=status holds for ${name}: ${http}`, async (t) => {
+    await using connection = await connectTo(app.url(''))
+    connection.send(sent)
+    const {status: answered, json: failure} = await connection.response()
+    t.is(answered, http)
+    t.like(failure, {code})
+    t.deepEqual(Object.keys(failure as object), ['code', 'message', 'details'])
+  })
+}

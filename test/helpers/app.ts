@@ -13,7 +13,7 @@ import type {StorageServer} from '../../local/storage/server.ts'
 import {openCalls} from '../../src/clients/calls.ts'
 import {createRuntime, type Runtime} from '../../src/clients/runtime.ts'
 import {readConfig} from '../../src/core/config.ts'
-import {leaveRequestsUntouched} from '../../src/framework/raw-requests.ts'
+import {serveRawRequests} from '../../src/framework/raw-requests.ts'
 import {endWell} from '../../src/framework/shutdown.ts'
 import {app} from '../../src/functions/app.ts'
 import {gateway} from '../../src/functions/gateway.ts'
@@ -23,7 +23,8 @@ import {upload} from '../../src/functions/upload.ts'
 import {admissionOf} from '../../src/http/admission.ts'
 import {currentRequest} from '../../src/http/current-request.ts'
 import {requestsInFlight} from '../../src/http/in-flight.ts'
-import {type Handler, serve} from '../../src/http/scope.ts'
+import type {Handler} from '../../src/http/scope.ts'
+import {serve} from '../../src/http/serve.ts'
 import {runningTimers} from './timers.ts'
 
 export interface AppOptions {
@@ -73,9 +74,10 @@ export async function startApp({target = 'app', env = {}, backend: options = {}}
   const stack = await startStack({}, options)
   const runtime = createRuntime(readConfig({...stack.env, LOG_LEVEL: 'silent', ...env}))
   const admission = admissionOf(runtime)
+  const handler = functions[target]!(runtime)
   if (!prepared) {
     prepared = true
-    leaveRequestsUntouched(runtime.log)
+    serveRawRequests({log: runtime.log, errorShape: handler.errorShape})
     endWell(runtime)
     leaveToRequests(() => currentRequest() !== undefined)
   }
@@ -92,7 +94,7 @@ export async function startApp({target = 'app', env = {}, backend: options = {}}
       close: () => closed(server),
     }
   }
-  const {url, server} = await listen(functions[target]!(runtime))
+  const {url, server} = await listen(handler)
   const {backend, storage, metadata} = stack
   if (!backend || !storage || !metadata) throw new Error('The stack is not whole')
 

@@ -1,4 +1,5 @@
 import test from 'ava'
+import {httpStatusOf} from '../../src/http/failure.ts'
 import {exactInteger, parseJson} from '../../src/transcoding/json/text.ts'
 import {ValueCount} from '../../src/transcoding/value-count.ts'
 import {caught, decode, decodeJson, fieldOf, refusal, transcode} from './schema.ts'
@@ -357,8 +358,8 @@ for (const [field, body, bad, json] of kinds) {
     const one = transcode([{post: '/a', body: field}])
     const [, value] = Object.entries(decodeJson(one, 'POST', '/a', body) as object)[0] ?? []
     t.deepEqual(value, json ?? JSON.parse(body))
-    t.is(caught(() => decode(one, 'POST', '/a', bad)).http, 400)
-    t.is(caught(() => decode(one, 'POST', '/a', 'null')).http, 400)
+    t.is(httpStatusOf(caught(() => decode(one, 'POST', '/a', bad))), 400)
+    t.is(httpStatusOf(caught(() => decode(one, 'POST', '/a', 'null'))), 400)
     t.deepEqual(decodeJson(one, 'POST', '/a', ''), {})
   })
 }

@@ -1,4 +1,5 @@
 import test from 'ava'
+import {httpStatusOf} from '../../src/http/failure.ts'
 import {type BodyReader, bodyForm, negotiate, streamTypes, unaryTypes} from '../../src/transcoding/media.ts'
 import {caught} from './schema.ts'
 
@@ -33,7 +34,7 @@ for (const [accept, stream, unary] of accepts) {
   test(`Accept: ${accept} → ${stream} for a stream, ${unary} for one message`, (t) => {
     for (const [offered, expected] of [[streamTypes, stream] as const, [unaryTypes, unary] as const]) {
       if (expected) t.is(negotiate(accept, offered) as string, expected)
-      else t.is(caught(() => negotiate(accept, offered)).http, 406)
+      else t.is(httpStatusOf(caught(() => negotiate(accept, offered))), 406)
     }
   })
 }
@@ -65,6 +66,6 @@ const types: [contentType: string | undefined, reader: BodyReader, form: string 
 for (const [contentType, reader, form] of types) {
   test(`Content-Type: ${contentType} for a ${reader} → ${form ?? 415}`, (t) => {
     if (form) t.is(bodyForm(contentType, reader) as string, form)
-    else t.is(caught(() => bodyForm(contentType, reader)).http, 415)
+    else t.is(httpStatusOf(caught(() => bodyForm(contentType, reader))), 415)
   })
 }

@@ -2,10 +2,11 @@ import {fromJson, type JsonValue, toBinary, toJson} from '@bufbuild/protobuf'
 import test from 'ava'
 import fc from 'fast-check'
 import {Fault} from '../../src/core/fault.ts'
+import {httpStatusOf} from '../../src/http/failure.ts'
+import {streamWriter} from '../../src/http/stream-format.ts'
 import {JsonSplitter} from '../../src/transcoding/json/splitter.ts'
 import {type StreamType, streamTypes} from '../../src/transcoding/media.ts'
 import {requestMetadata} from '../../src/transcoding/metadata.ts'
-import {streamEncoder} from '../../src/transcoding/streams.ts'
 import {type ClientRule, encode} from './encoder.ts'
 import {registry, transcode} from './schema.ts'
 
@@ -316,7 +317,8 @@ function attempt(act: () => string): string {
   try {
     return act()
   } catch (error) {
-    if (error instanceof Fault && error.http >= 400 && error.http < 500) return `${error.http}`
+    if (error instanceof Fault && httpStatusOf(error) >= 400 && httpStatusOf(error) < 500)
+      return `${httpStatusOf(error)}`
     throw error
   }
 }
@@ -335,7 +337,7 @@ function split(input: Uint8Array, cuts: readonly number[]): string[] {
       seen.push(...splitter.push(input.slice(places[index], place)))
     seen.push(...splitter.end())
   } catch (error) {
-    seen.push(error instanceof Fault && error.http < 500 ? `fault: ${error.http}` : `${error}`)
+    seen.push(error instanceof Fault && httpStatusOf(error) < 500 ? `fault: ${httpStatusOf(error)}` : `${error}`)
   }
   return seen
 }
@@ -396,11 +398,11 @@ test('no prefix of a failed stream reads as complete, but for lines, which the r
   const messages = fc.array(fc.dictionary(fc.constantFrom('a', 'b'), text), {minLength: 1, maxLength: 4})
   fc.assert(
     fc.property(fc.constantFrom(...streamTypes), messages, text, (type, sent, reason) => {
-      const good = streamEncoder(type)
+      const good = streamWriter(type)
       t.true(complete[type](sent.map((message) => good.next(JSON.stringify(message))).join('') + good.end()))
-      const bad = streamEncoder(type)
+      const bad = streamWriter(type)
       const before = sent.map((message) => bad.next(JSON.stringify(message))).join('')
-      const whole = before + bad.fail(new Fault('INTERNAL', reason))
+      const whole = before + bad.fail(new Fault('INTERNAL', reason), 'aip')
       t.false(complete[type](whole))
       // An array and events show by themselves that they are cut; lines do from the failure on.
       const from = type === 'application/x-ndjson' ? before.length + 1 : 0

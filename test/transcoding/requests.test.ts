@@ -1,5 +1,6 @@
 import {type JsonValue, type Message, toJson} from '@bufbuild/protobuf'
 import test from 'ava'
+import {httpStatusOf} from '../../src/http/failure.ts'
 import type {Part, RequestParts} from '../../src/transcoding/requests.ts'
 import {caught, decode, decodeJson, fieldOf, refusal, registry, transcode} from './schema.ts'
 
@@ -153,7 +154,7 @@ test('HttpBody as a field of a request: the body goes into it, the path beside i
 
 test('415 for a body of a type that is not read, with what is', (t) => {
   const fault = caught(() => decode(transcoder, 'POST', '/child', '{}', 'text/plain'))
-  t.is(fault.http, 415)
+  t.is(httpStatusOf(fault), 415)
   t.is(
     fault.message,
     'Cannot read a body of type "text/plain": expected application/json, application/x-www-form-urlencoded, multipart/form-data, in UTF-8',

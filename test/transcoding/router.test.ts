@@ -1,6 +1,7 @@
 import test from 'ava'
 import fc from 'fast-check'
 import {Fault} from '../../src/core/fault.ts'
+import {httpStatusOf} from '../../src/http/failure.ts'
 import {type Route, Router, unroutedFault} from '../../src/transcoding/rules/router.ts'
 import {parseTemplate} from '../../src/transcoding/rules/templates.ts'
 import {transcode} from './schema.ts'
@@ -126,7 +127,7 @@ for (const path of [
 ]) {
   test(`a malformed escape or invalid UTF-8: ${JSON.stringify(path)} is 400`, (t) => {
     const fault = t.throws(() => transcoder.route('GET', path), {instanceOf: Fault})
-    t.is(fault?.http, 400)
+    t.is(httpStatusOf(fault!), 400)
     t.like(fault?.toJSON(), {error: {details: [{fieldViolations: [{field: 'path'}]}]}})
   })
 }

@@ -24,6 +24,7 @@ import {
 import {Fault} from '../../src/core/fault.ts'
 import {http} from '../../src/gen/google/api/annotations_pb.js'
 import {HttpRuleSchema} from '../../src/gen/google/api/http_pb.js'
+import {detailsJson, httpStatusOf} from '../../src/http/failure.ts'
 import {createTranscoder, type Transcoder, type TranscoderOptions} from '../../src/transcoding/transcoder.ts'
 
 const root = join(import.meta.dirname, '../..')
@@ -95,7 +96,7 @@ export function decodeJson(transcoder: Transcoder, ...request: Rest<typeof decod
 /** The field that the 400 for a request names, and its text. */
 export function refusal(transcoder: Transcoder, ...request: Rest<typeof decode>): [field: string, message: string] {
   const fault = caught(() => decode(transcoder, ...request))
-  if (fault.http !== 400) throw fault
+  if (httpStatusOf(fault) !== 400) throw fault
   return [fieldOf(fault), fault.message]
 }
 
@@ -112,7 +113,7 @@ export function caught(act: () => unknown): Fault {
 
 /** The field that a Fault's BadRequest names. */
 export function fieldOf(fault: Fault): string {
-  const [detail] = fault.detailsJson() as [{fieldViolations: [{field?: string}]}]
+  const [detail] = detailsJson(fault) as [{fieldViolations: [{field?: string}]}]
   // proto3 JSON leaves an empty string out.
   return detail.fieldViolations[0].field ?? ''
 }

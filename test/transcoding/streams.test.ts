@@ -1,8 +1,6 @@
 import test from 'ava'
-import {Fault} from '../../src/core/fault.ts'
+import {httpStatusOf} from '../../src/http/failure.ts'
 import {JsonSplitter} from '../../src/transcoding/json/splitter.ts'
-import type {StreamType} from '../../src/transcoding/media.ts'
-import {type ErrorShape, errorJson, streamEncoder} from '../../src/transcoding/streams.ts'
 import {caught, fieldOf} from './schema.ts'
 
 const utf8 = new TextEncoder()
@@ -65,7 +63,7 @@ for (const [text, values, reason] of malformed) {
     test(`splitter: ${JSON.stringify(text)} is 400, ${size} bytes at a time`, (t) => {
       const seen: string[] = []
       const fault = caught(() => pieces(text, size, seen))
-      t.deepEqual([fault.http, fieldOf(fault), seen], [400, 'body', values])
+      t.deepEqual([httpStatusOf(fault), fieldOf(fault), seen], [400, 'body', values])
       t.true(fault.message.includes(reason), fault.message)
     })
   }
@@ -83,7 +81,7 @@ test('splitter: a value of too many bytes is 413, however it comes', (t) => {
     for (const size of [1, 4, 1000]) {
       const splitter = new JsonSplitter({maxBytes: 10})
       const fault = caught(() => feed(splitter, utf8.encode(text), size, []))
-      t.deepEqual([fault.http, fault.code], [413, 'RESOURCE_EXHAUSTED'])
+      t.deepEqual([httpStatusOf(fault), fault.code], [413, 'RESOURCE_EXHAUSTED'])
     }
   }
   t.deepEqual(feed(new JsonSplitter({maxBytes: 10}), utf8.encode('"aaaaaaaa""bbbbbbbb"'), 7, []).length, 2)
@@ -110,43 +108,3 @@ function feed(splitter: JsonSplitter, bytes: Uint8Array, size: number, seen: str
   seen.push(...splitter.end())
   return seen
 }
-
-const fault = new Fault('NOT_FOUND', 'Cannot find "x"')
-const aip = '{"error":{"code":404,"message":"Cannot find \\"x\\"","status":"NOT_FOUND","details":[]}}'
-const rpc = '{"error":{"code":5,"message":"Cannot find \\"x\\"","details":[]}}'
-
-/** "Answering a server stream": the format, the shape of errors, and what two messages, their end and a failure are. */
-const formats: [StreamType, ErrorShape, complete: string, failed: string, empty: string, idle: string][] = [
-  ['application/json', 'aip', '[{"a":1},\n{"a":2}]', '[{"a":1},\n{"a":2}', '[]', ''],
-  ['application/x-ndjson', 'aip', '{"a":1}\n{"a":2}\n', `{"a":1}\n{"a":2}\n${aip}\n`, '', ''],
-  ['application/x-ndjson', 'status', '{"a":1}\n{"a":2}\n', `{"a":1}\n{"a":2}\n${rpc}\n`, '', ''],
-  [
-    'text/event-stream',
-    'aip',
-    'id: 1\ndata: {"a":1}\n\nid: 2\ndata: {"a":2}\n\nid: 2;end\nevent: end\ndata: {}\n\n',
-    `id: 1\ndata: {"a":1}\n\nid: 2\ndata: {"a":2}\n\nid: 2;end\nevent: error\ndata: ${aip}\n\n`,
-    'id: 0;end\nevent: end\ndata: {}\n\n',
-    ':\n\n',
-  ],
-]
-
-for (const [type, shape, complete, failed, empty, idle] of formats) {
-  test(`answering as ${type}, errors as ${shape}`, (t) => {
-    const begun = () => {
-      const stream = streamEncoder(type, shape)
-      return {stream, text: stream.next('{"a":1}') + stream.next('{"a":2}')}
-    }
-    const good = begun()
-    t.is(good.text + good.stream.end(), complete)
-    const bad = begun()
-    t.is(bad.text + bad.stream.fail(fault), failed)
-    t.is(streamEncoder(type, shape).end(), empty)
-    t.is(bad.stream.idle(), idle)
-    t.is(bad.stream.contentType, type)
-  })
-}
-
-test('the shape of errors: AIP-193 by default, google.rpc.Status by the switch', (t) => {
-  t.is(errorJson(fault), aip)
-  t.is(errorJson(fault, 'status'), '{"code":5,"message":"Cannot find \\"x\\"","details":[]}')
-})

@@ -2,6 +2,7 @@ import {type DescMessage, fromJson, type JsonObject, type JsonValue, type Messag
 import {reflect} from '@bufbuild/protobuf/reflect'
 import test from 'ava'
 import fc from 'fast-check'
+import {httpStatusOf} from '../../src/http/failure.ts'
 import {createTranscoder} from '../../src/transcoding/transcoder.ts'
 import {bound, caught, decode, fieldOf, type RuleInit, registry, transcode} from './schema.ts'
 
@@ -205,7 +206,7 @@ test('update mask: paths that are many times longer than their JSON are refused'
     depth === 0 ? '{}' : `{"child":${tree(depth - 1)},"right":${tree(depth - 1)}}`
   const body = `{"child":${'{"child":'.repeat(80)}${tree(10)}${'}'.repeat(80)}}`
   const fault = caught(() => decode(transcoder, 'PATCH', '/e', body))
-  t.is(fault.http, 400)
+  t.is(httpStatusOf(fault), 400)
   t.regex(fault.message, /^Cannot make the update mask of the body: its paths have more than 262144 characters/)
   t.deepEqual(maskOf('/e', `{"child":${'{"child":'.repeat(80)}{}${'}'.repeat(80)}}`), [`${'child.'.repeat(80)}child`])
 })

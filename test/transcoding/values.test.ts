@@ -1,6 +1,7 @@
 import type {Message} from '@bufbuild/protobuf'
 import {toJson} from '@bufbuild/protobuf'
 import test from 'ava'
+import {httpStatusOf} from '../../src/http/failure.ts'
 import type {Part} from '../../src/transcoding/requests.ts'
 import {caught, decode, fieldOf, registry, transcode} from './schema.ts'
 
@@ -72,7 +73,7 @@ for (const [name, request] of Object.entries(forms)) {
     const [path, body, type] = request(maxValues)
     t.notThrows(() => decodeParts(path, body, type))
     const fault = caught(() => decodeParts(...request(maxValues + 1)))
-    t.is(fault.http, 400)
+    t.is(httpStatusOf(fault), 400)
     t.is(fieldOf(fault), 'body')
     t.is(fault.message, `Cannot read the request: a message has more than ${maxValues} values`)
   })
@@ -107,7 +108,7 @@ test('values: path and query of a stream are short, as each of its messages gets
   if ('status' in match) return t.fail()
   t.notThrows(() => transcoder.readMessages(match, {query: `name=${'a'.repeat(4091)}`}))
   const fault = caught(() => transcoder.readMessages(match, {query: `name=${'a'.repeat(4092)}`}))
-  t.is(fault.http, 400)
+  t.is(httpStatusOf(fault), 400)
   t.is(fieldOf(fault), 'query')
 })
 

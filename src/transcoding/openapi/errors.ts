@@ -1,5 +1,5 @@
+import type {ErrorShape} from '../../core/config.ts'
 import {codes} from '../../core/fault.ts'
-import type {ErrorShape} from '../streams.ts'
 import type {Response, Schema} from './document.ts'
 
 /** The names of the components of a failure: no message can have them, as a proto name has no hyphen. */

@@ -1,6 +1,6 @@
 import type {DescService, FileRegistry} from '@bufbuild/protobuf'
+import type {ErrorShape} from '../../core/config.ts'
 import type {Binding} from '../rules/bindings.ts'
-import type {ErrorShape} from '../streams.ts'
 import {requestBodyOf, responseOf} from './bodies.ts'
 import {commentOf, summaryOf} from './comments.ts'
 import {

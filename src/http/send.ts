@@ -1,0 +1,102 @@
+import type {ErrorShape} from '../core/config.ts'
+import {Fault} from '../core/fault.ts'
+import {over} from '../core/life.ts'
+import {chunk, headersOf, isStream, type Reply} from './reply.ts'
+import type {Responder} from './responder.ts'
+
+/** The parts of a request's life that its response needs. */
+export interface Sending {
+  readonly method: string
+  readonly id: string
+  readonly signal: AbortSignal
+  readonly deadline: number
+  readonly errorShape: ErrorShape
+  readonly responseHeaders: Readonly<Record<string, string>>
+  readonly responder: Responder
+  /** `work`, or the signal's reason as soon as it aborts. */
+  race<T>(work: Promise<T>): Promise<T>
+  track<T>(work: Promise<T>): Promise<T>
+  /** Aborts the signal with `reason`, and waits until all tracked work has ended. */
+  close(reason: Fault): Promise<void>
+}
+
+/**
+ * Sends `reply` as the response. All work of the request has ended before the response does.
+ * @throws {Fault} when a stream fails, or the caller does not read
+ */
+export async function send(reply: Reply, life: Sending): Promise<void> {
+  const {body = ''} = reply
+  if (isStream(body)) await sendStream(reply, body[Symbol.asyncIterator](), life)
+  else await sendWhole(reply, typeof body === 'string' ? Buffer.from(body) : body, life)
+}
+
+async function sendWhole(reply: Reply, body: Uint8Array, life: Sending): Promise<void> {
+  const {responder} = life
+  await life.close(over)
+  if (responder.gone) return
+  responder.endIfTooLongToDiscard()
+  writeHead(reply, life, isBodiless(reply) ? {} : {'content-length': String(body.byteLength)})
+  await responder.end(life.deadline, sendsBody(reply, life) ? body : undefined)
+}
+
+type Chunks = AsyncIterator<string | Uint8Array>
+
+/** The head leaves with the first chunk, so that a failure before it has its own status. */
+async function sendStream(reply: Reply, chunks: Chunks, life: Sending): Promise<void> {
+  const {responder} = life
+  try {
+    let next = await nextOf(chunks, life)
+    writeHead(reply, life)
+    for (; !next.done && sendsBody(reply, life); next = await nextOf(chunks, life)) {
+      await responder.write(next.value, life.signal)
+    }
+    if (!next.done) stop(chunks, life)
+    await life.close(over)
+    await responder.end(life.deadline)
+  } catch (error) {
+    const fault = Fault.from(error)
+    stop(chunks, life)
+    await life.close(fault)
+    if (responder.begun) await endFailed(reply, fault, life)
+    throw fault
+  }
+}
+
+async function nextOf(chunks: Chunks, life: Sending): Promise<IteratorResult<string | Uint8Array>> {
+  const next = await life.race(Promise.try(() => chunks.next()))
+  if (!next.done) chunk(next.value)
+  return next
+}
+
+/** Gives the source of the chunks time to clean up before the response ends. */
+function stop(chunks: Chunks, life: Sending): void {
+  life.track(Promise.try(() => chunks.return?.()).catch(() => {}))
+}
+
+async function endFailed({failureChunk, endsCleanly}: Reply, fault: Fault, life: Sending): Promise<void> {
+  const last = failureChunk?.(fault, life.errorShape) ?? ''
+  if (endsCleanly?.(fault)) await life.responder.end(life.deadline, Buffer.from(last))
+  else await life.responder.writeLast(last)
+}
+
+function writeHead(reply: Reply, life: Sending, framing: Record<string, string> = {}): void {
+  const headers = headersOf(reply)
+  const vary = [life.responseHeaders.vary, headers.vary].flat().filter((name) => name !== undefined)
+  life.responder.head(reply.status ?? 200, {
+    ...life.responseHeaders,
+    ...headers,
+    ...(vary.length > 0 && {vary: vary.join(', ')}),
+    ...framing,
+    'x-request-id': life.id,
+    'x-content-type-options': 'nosniff',
+  })
+}
+
+function sendsBody(reply: Reply, {method}: Sending): boolean {
+  return method !== 'HEAD' && !isBodiless(reply)
+}
+
+/** Whether HTTP forbids a body, and so a length. */
+function isBodiless({status}: Reply): boolean {
+  return status === 204 || status === 304
+}

@@ -1,0 +1,257 @@
+import {randomUUID} from 'node:crypto'
+import type {IncomingHttpHeaders, IncomingMessage, ServerResponse} from 'node:http'
+import type {ErrorShape} from '../core/config.ts'
+import {Fault} from '../core/fault.ts'
+import type {Logger} from '../core/log.ts'
+import {atMost, latenessOf, within} from '../core/waiting.ts'
+import {type Admission, admissionOf, BodyAccount} from './admission.ts'
+import {bodyOf, hasBody, refuseCompressed, wholeBody} from './body.ts'
+import {allowCors} from './cors.ts'
+import {refuseCrossSite} from './cross-site.ts'
+import {answers, runInContextOf} from './current-request.ts'
+import {callerTimeout} from './deadline.ts'
+import {checkHead} from './framing.ts'
+import {inFlight, isStopping} from './in-flight.ts'
+import {answerInstead, methodsOf} from './methods.ts'
+import {normalPath} from './normal-path.ts'
+import {contentTypeOf, urlOf} from './original.ts'
+import {requestRecord} from './record.ts'
+import {failureReply, sendable} from './reply.ts'
+import {Responder} from './responder.ts'
+import type {Handler, NodeHandler, Scope, Serving} from './scope.ts'
+import {type Sending, send} from './send.ts'
+import {passedOn, traceFields} from './trace.ts'
+
+/** Reserved at the end of the platform's timeout so that we, not Cloud Run, send the 504, in ms. */
+const timeToAnswer = 1000
+
+/** Grace period for aborted work to end before the response leaves without it, in ms. */
+const abortGrace = 500
+
+/**
+ * `handler` as a function of the functions-framework. A request gets exactly one response, whatever `handler` does, and all
+ * work that the scope tracks has ended before the response does.
+ */
+export function serve(handler: Handler, serving: Serving): NodeHandler {
+  return async (request, response) => {
+    const scope = new RequestScope(request, response, serving)
+    answers(response, scope)
+    await runInContextOf(scope, () => scope.run(handler))
+  }
+}
+
+/** The life of one request: its signal, its deadline, its one response, its one record. */
+class RequestScope implements Scope, Sending {
+  readonly method: string
+  readonly path: string
+  readonly rawQuery: string
+  readonly headers: IncomingHttpHeaders
+  readonly contentType: string | undefined
+  readonly id: string
+  readonly trace: Readonly<Record<string, string>>
+  readonly responseHeaders: Record<string, string> = {}
+  readonly responder: Responder
+  deadline: number
+
+  readonly #request: IncomingMessage
+  readonly #response: ServerResponse
+  readonly #serving: Serving
+  readonly #began = performance.now()
+  readonly #end = new AbortController()
+  readonly #work = new Set<Promise<unknown>>()
+  readonly #notes: Record<string, unknown> = {}
+  readonly #admission: Admission
+  readonly #account: BodyAccount
+  #errorShape: ErrorShape = 'aip'
+  #log: Logger | undefined
+  #query: URLSearchParams | undefined
+  #timer: NodeJS.Timeout | undefined
+
+  constructor(request: IncomingMessage, response: ServerResponse, serving: Serving) {
+    const url = urlOf(request).replace(/^https?:\/\/[^/?]*/i, '')
+    const mark = url.indexOf('?')
+    this.#request = request
+    this.#response = response
+    this.responder = new Responder(request, response)
+    this.#serving = serving
+    this.#admission = admissionOf(serving)
+    this.#account = new BodyAccount(this.#admission)
+    this.deadline = Date.now() + serving.config.requestTimeout - timeToAnswer
+    this.method = request.method ?? 'GET'
+    this.path = normalPath(mark < 0 ? url : url.slice(0, mark)) || '/'
+    this.rawQuery = mark < 0 ? '' : url.slice(mark + 1)
+    this.headers = request.headers
+    this.contentType = contentTypeOf(request)
+    this.id = requestId(request.headers['x-request-id'])
+    this.trace = passedOn(request.headers)
+  }
+
+  get corsOrigins(): ReadonlySet<string> {
+    return this.#serving.config.corsOrigins
+  }
+
+  get errorShape(): ErrorShape {
+    return this.#errorShape
+  }
+
+  get signal(): AbortSignal {
+    return this.#end.signal
+  }
+
+  get query(): URLSearchParams {
+    this.#query ??= new URLSearchParams(this.rawQuery)
+    return this.#query
+  }
+
+  get log(): Logger {
+    const {log, config} = this.#serving
+    this.#log ??= log.child({requestId: this.id, ...traceFields(this.headers, config.projectId)})
+    return this.#log
+  }
+
+  get body(): AsyncIterable<Buffer> {
+    return bodyOf(this.#request, this.signal, () => this.responder.goOn())
+  }
+
+  async bytes(limit?: number): Promise<Buffer> {
+    if (hasBody(this.headers)) this.refuseCompressed()
+    return await this.bytesAsSent(limit)
+  }
+
+  bytesAsSent(limit?: number): Promise<Buffer> {
+    return wholeBody(this, this.#account, limit)
+  }
+
+  hold(bytes: number): void {
+    this.#account.hold(bytes)
+  }
+
+  refuseCompressed(): void {
+    refuseCompressed(this.headers)
+  }
+
+  track<T>(work: Promise<T>): Promise<T> {
+    this.#work.add(work)
+    const settled = () => this.#work.delete(work)
+    work.then(settled, settled)
+    return work
+  }
+
+  note(fields: Record<string, unknown>): void {
+    Object.assign(this.#notes, fields)
+  }
+
+  fail(fault: Fault): boolean {
+    if (this.signal.aborted) return false
+    this.#end.abort(fault)
+    return true
+  }
+
+  async run(given: Handler): Promise<void> {
+    const done = Promise.withResolvers<void>()
+    inFlight(this, done.promise)
+    let fault: Fault | undefined
+    let entered = false
+    try {
+      this.#watch()
+      const handler = given.choose?.(this) ?? given
+      this.#errorShape = handler.errorShape ?? 'aip'
+      allowCors(this, methodsOf(handler))
+      this.#checkHead()
+      if (!handler.exempt) {
+        this.#admission.enter()
+        entered = true
+      }
+      this.#startClock()
+      refuseCrossSite(this)
+      const instead = answerInstead(this, handler)
+      await send(instead ?? sendable(await this.race(Promise.try(handler, this))), this)
+    } catch (error) {
+      // What cannot be sent, because of a header of its own, is a failure of ours.
+      fault = await this.#fail(Fault.from(error)).catch((cause) => this.#fail(Fault.from(cause)))
+    } finally {
+      clearTimeout(this.#timer)
+      this.#account.close()
+      if (entered) this.#admission.leave()
+      done.resolve()
+      this.#report(fault ?? (this.responder.done ? undefined : hungUp()))
+    }
+  }
+
+  /** Ends the life at once when the caller hangs up, or when something throws where nobody could catch it. */
+  #watch(): void {
+    // The response's `close`, not the request's: that one comes as soon as the body has been read.
+    this.#response.once('close', () => {
+      if (!this.#response.writableFinished) this.#end.abort(hungUp())
+    })
+    if (this.#response.destroyed) this.#end.abort(hungUp())
+    // The connection has ended, by its caller or behind its last answer: nobody can be answered, so nothing is carried out.
+    if (!this.#request.socket.writable)
+      this.fail(new Fault('CANCELLED', 'The connection ended before the request began'))
+    this.#response.on('error', () => {})
+  }
+
+  /** @throws {Fault} for what leaves open where the request ends, or may: the connection ends with the answer to it */
+  #checkHead(): void {
+    this.responder.isLast = true
+    checkHead(this.#request)
+    this.responder.isLast = false
+  }
+
+  #startClock(): void {
+    this.signal.throwIfAborted()
+    if (isStopping()) throw new Fault('UNAVAILABLE', 'The instance is stopping: try again')
+    const timeout = Math.min(callerTimeout(this.headers), this.#serving.config.requestTimeout - timeToAnswer)
+    this.deadline = Date.now() + timeout
+    this.#timer = setTimeout(() => {
+      this.#end.abort(latenessOf(this.signal) ?? new Fault('DEADLINE_EXCEEDED', `No answer within ${timeout / 1000} s`))
+    }, timeout)
+  }
+
+  race<T>(work: Promise<T>): Promise<T> {
+    return within(this.signal, this.track(work))
+  }
+
+  /** Responds with `fault`, or cuts a response that has begun and is not complete; gives `fault` back. */
+  async #fail(fault: Fault): Promise<Fault> {
+    await this.close(fault)
+    if (this.responder.done) return fault
+    if (this.responder.begun) this.responder.cut()
+    else await send(failureReply(fault, this.#errorShape), this)
+    return fault
+  }
+
+  async close(reason: Fault): Promise<void> {
+    clearTimeout(this.#timer)
+    if (!this.signal.aborted) this.#end.abort(reason)
+    if (this.#work.size === 0 || (await atMost(abortGrace, this.#ended()))) return
+    this.log.error(`${this.#work.size} pieces of work did not end when their request did`)
+    this.#work.clear()
+  }
+
+  async #ended(): Promise<void> {
+    while (this.#work.size > 0) await Promise.allSettled(this.#work)
+  }
+
+  #report(fault: Fault | undefined): void {
+    const {level, ...record} = requestRecord(this.#request, {
+      status: this.responder.begun ? this.#response.statusCode : 499,
+      fault,
+      path: this.path,
+      query: this.rawQuery,
+      bytes: this.responder.bytes,
+      latency: performance.now() - this.#began,
+      trustedHops: this.#serving.config.trustedHops,
+    })
+    this.log[level]({...record.fields, ...this.#notes}, record.message)
+  }
+}
+
+function hungUp(): Fault {
+  return new Fault('CANCELLED', 'The caller hung up')
+}
+
+/** The caller's own id when it can be one, or else a new one. */
+function requestId(header: string | string[] | undefined): string {
+  return typeof header === 'string' && /^[\x21-\x7e]{1,128}$/.test(header) ? header : randomUUID()
+}
