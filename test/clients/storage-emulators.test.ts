@@ -1,5 +1,5 @@
 import {once} from 'node:events'
-import {createServer} from 'node:http'
+import {createServer, type ServerResponse} from 'node:http'
 import type {AddressInfo} from 'node:net'
 import test from 'ava'
 import {startStorage} from '../../local/storage/server.ts'
@@ -10,6 +10,7 @@ import {runtimeOf} from './runtime.ts'
 /** What a foreign emulator answers at each path; all others are 404, as its routes are. */
 const answers = new Map<string, {status?: number; body: unknown}>()
 const emulator = createServer((request, response) => {
+  if (request.url?.includes('endless')) return answerForEver(response)
   const answer = answers.get((request.url ?? '').split('?')[0]!) ?? {status: 404, body: 'Not Found'}
   response.statusCode = answer.status ?? 200
   response.end(typeof answer.body === 'string' ? answer.body : JSON.stringify(answer.body))
@@ -110,4 +111,25 @@ for (const status of [400, 401, 403, 404, 405, 412]) {
       t.notRegex(String(fault.cause), /\[object/)
     })
   }
+}
+
+test.serial('of words without end only the beginning is read', async (t) => {
+  const {promise: closed, resolve} = Promise.withResolvers<void>()
+  onClose = resolve
+  const fault = await faultOf(t, version('endless'))
+  t.is(fault.code, 'PERMISSION_DENIED')
+  await closed
+})
+
+let onClose = () => {}
+
+/** Writes for as long as it is read. */
+function answerForEver(response: ServerResponse): void {
+  const write = () => {
+    while (!response.destroyed && response.write('x'.repeat(10_000)));
+  }
+  response.statusCode = 403
+  response.on('drain', write)
+  response.once('close', () => onClose())
+  write()
 }

@@ -176,8 +176,17 @@ export async function* piecesOf(response: IncomingMessage, stall: number): Async
   }
 }
 
-/** All of `response`, as text: for answers that are small. */
+/** How much of an answer is read as text, in bytes: what Storage says of an object or a failure is much shorter. */
+const mostText = 64 * 1024
+
+/** `response` as text: for answers that are small. Of a longer one it is the beginning, and the rest is not read. */
 export async function textOf(response: IncomingMessage, stall: number): Promise<string> {
-  const pieces = await Array.fromAsync(piecesOf(response, stall))
+  const pieces: Buffer[] = []
+  let size = 0
+  for await (const piece of piecesOf(response, stall)) {
+    pieces.push(piece)
+    size += piece.length
+    if (size > mostText) break
+  }
   return Buffer.concat(pieces).toString()
 }
