@@ -2,6 +2,7 @@ import type {AuthClient, IdTokenProvider} from 'google-auth-library'
 import type {Config} from '../core/config.ts'
 import {Fault} from '../core/fault.ts'
 import {within} from '../core/waiting.ts'
+import {askMetadata} from './metadata-server.ts'
 
 /** How long one attempt to get a token may take, in ms. */
 const attempt = 10_000
@@ -13,8 +14,8 @@ export interface Credentials {
    * @throws when there is none to be had, or as soon as `signal` aborts where that can be done
    */
   idToken(audience: string, signal: AbortSignal): Promise<string>
-  /** What google-auth-library and @google-cloud/storage know these credentials as. */
-  readonly client: AuthClient
+  /** These credentials as @google-cloud/storage takes them; loads google-auth-library. */
+  client(): Promise<AuthClient>
 }
 
 /** Gives the credentials of one runtime: found when first asked for; a failure is not remembered. */
@@ -25,58 +26,45 @@ export function credentialsOf(config: Pick<Config, 'metadataHost' | 'projectId'>
   const {metadataHost, projectId} = config
   let found: Promise<Credentials> | undefined
   return () => {
-    found ??= (metadataHost ? fromMetadataServer(metadataHost) : fromEnvironment(projectId)).catch((error) => {
-      found = undefined
-      throw error
-    })
+    found ??= (metadataHost ? Promise.resolve(fromMetadataServer(metadataHost)) : fromEnvironment(projectId)).catch(
+      (error) => {
+        found = undefined
+        throw error
+      },
+    )
     return found
   }
 }
 
 /**
- * The service account that Cloud Run runs this instance as.
- *
- * Asked with google-auth-library's transport, but not through its Compute client alone: that has no time limit on Cloud
- * Run, cannot be told to stop, and puts the audience into the URL as it is.
+ * The service account that Cloud Run runs this instance as. ID tokens are asked for without google-auth-library: to load it,
+ * and the fetch that it uses, takes as long as gRPC does, before the first answer of an instance.
  */
-async function fromMetadataServer(host: string): Promise<Credentials> {
+function fromMetadataServer(host: string): Credentials {
+  let client: Promise<AuthClient> | undefined
+  return {
+    idToken: (audience, signal) =>
+      askMetadata(host, `identity?${new URLSearchParams({audience, format: 'full'})}`, signal),
+    client() {
+      client ??= metadataClient(host)
+      return client
+    },
+  }
+}
+
+/** Google's Compute client, less what it does on Cloud Run: wait for ever. */
+async function metadataClient(host: string): Promise<AuthClient> {
   const {Compute} = await import('google-auth-library')
-  const base = `http://${host}/computeMetadata/v1/instance/service-accounts/default`
 
   class MetadataServer extends Compute {
-    /** The text of `path`. */
-    async ask<T>(
-      path: string,
-      params: Record<string, string>,
-      responseType: 'text' | 'json',
-      signal?: AbortSignal,
-    ): Promise<T> {
-      const {data, headers} = await this.transporter.request<T>({
-        url: `${base}/${path}`,
-        params,
-        responseType,
-        headers: {'metadata-flavor': 'Google'},
-        signal: AbortSignal.any([AbortSignal.timeout(attempt), ...(signal ? [signal] : [])]),
-        retry: false,
-        // It is next door, whatever HTTPS_PROXY says.
-        noProxy: [new URL(base)],
-      })
-      if (headers.get('metadata-flavor') !== 'Google') throw new Error(`${host} is not a metadata server`)
-      return data
-    }
-
     protected override async refreshTokenNoCache() {
-      const answer = await this.ask<{access_token: string; expires_in: number; token_type: string}>('token', {}, 'json')
-      const {expires_in, ...token} = answer
+      const answer = JSON.parse(await askMetadata(host, 'token'))
+      const {expires_in, ...token} = answer as {access_token: string; expires_in: number; token_type: string}
       return {tokens: {...token, expiry_date: Date.now() + expires_in * 1000}, res: null}
     }
   }
 
-  const client = new MetadataServer({forceRefreshOnFailure: true})
-  return {
-    client,
-    idToken: (audience, signal) => client.ask<string>('identity', {audience, format: 'full'}, 'text', signal),
-  }
+  return new MetadataServer({forceRefreshOnFailure: true})
 }
 
 /** A key file, impersonation, workload identity, or a developer's own login: as google-auth-library finds them. */
@@ -92,7 +80,7 @@ async function fromEnvironment(projectId = 'unknown'): Promise<Credentials> {
   // Google's token endpoint answers 400 to an assertion that asks for scopes and for an audience.
   const provider = client instanceof JWT ? client.createScoped() : client
   return {
-    client,
+    client: async () => client,
     async idToken(audience, signal) {
       if ('fetchIdToken' in provider) {
         const token = (provider as IdTokenProvider).fetchIdToken(audience)

@@ -27,7 +27,7 @@ const storage = new Storage({
   apiEndpoint: server.url,
   useAuthWithCustomEndpoint: true,
   projectId: 'p',
-  authClient: (await credentials()).client,
+  authClient: await (await credentials()).client(),
 })
 const agents = {'http:': new HttpAgent({keepAlive: true}), 'https:': new HttpsAgent({keepAlive: true})}
 const name = {bucket: 'b', object: 'o'}

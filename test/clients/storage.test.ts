@@ -3,6 +3,7 @@ import {randomBytes} from 'node:crypto'
 import {getEventListeners} from 'node:events'
 import {gzipSync} from 'node:zlib'
 import test from 'ava'
+import {startMetadataServer} from '../../local/identity/metadata.ts'
 import {startStorage} from '../../local/storage/server.ts'
 import {Fault} from '../../src/core/fault.ts'
 import {httpStatusOf} from '../../src/http/failure.ts'
@@ -414,8 +415,14 @@ test.serial('connections are used again', async (t) => {
   t.is(ports.size, 1)
 })
 
-test('a function that reads no object loads no Storage', async (t) => {
-  const env = {BACKEND_URL: 'http://127.0.0.1:1', STORAGE_EMULATOR_HOST: server.url}
+test('a function that reads no object loads no library of Google to call a backend', async (t) => {
+  const metadata = await startMetadataServer()
+  t.teardown(() => metadata.close())
+  const env = {
+    BACKEND_URL: 'http://127.0.0.1:1',
+    STORAGE_EMULATOR_HOST: server.url,
+    GCE_METADATA_HOST: metadata.host,
+  }
   const {value} = await inChild({env, arg: undefined}, async () => {
     const {registerHooks} = await import('node:module')
     const loaded: string[] = []
@@ -428,7 +435,9 @@ test('a function that reads no object loads no Storage', async (t) => {
     const storages = () => loaded.filter((url) => /@google-cloud\/storage|google-auth-library/.test(url)).length
     await import('../../src/functions/ping.ts')
     const {runtimeOf} = await import('./runtime.ts')
-    const {storage} = runtimeOf(process.env)
+    const {TestLife} = await import('./life.ts')
+    const {storage, idTokens} = runtimeOf(process.env)
+    await idTokens.for('https://ping.a.run.app').token(new TestLife())
     const before = storages()
     await storage.client()
     return {before, after: storages() > 0}

@@ -68,7 +68,7 @@ export class StorageReader {
     const {projectId = 'unknown', credentials, storageEmulator} = this.#options
     const apiEndpoint = storageEmulator && new URL(storageEmulator).origin
     const plain = new Storage({projectId, ...(apiEndpoint && {apiEndpoint})})
-    return needsNoToken(plain) ? plain : new Storage({projectId, authClient: (await credentials()).client})
+    return needsNoToken(plain) ? plain : new Storage({projectId, authClient: await (await credentials()).client()})
   }
 
   async #source(): Promise<Source> {

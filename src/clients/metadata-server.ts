@@ -1,0 +1,31 @@
+import {get, type IncomingMessage} from 'node:http'
+import {text} from 'node:stream/consumers'
+
+/** Limit for one answer, in ms. */
+const attempt = 10_000
+const flavor = 'metadata-flavor'
+
+/**
+ * What the metadata server at `host` says of the service account that this instance runs as.
+ * @param path `token`, or `identity?…`
+ * @throws {Error} when it does not answer, not in time, or not as a metadata server does
+ */
+export async function askMetadata(host: string, path: string, signal?: AbortSignal): Promise<string> {
+  const url = `http://${host}/computeMetadata/v1/instance/service-accounts/default/${path}`
+  const late = AbortSignal.timeout(attempt)
+  const {promise, resolve, reject} = Promise.withResolvers<IncomingMessage>()
+  get(url, {
+    headers: {[flavor]: 'Google'},
+    signal: signal ? AbortSignal.any([late, signal]) : late,
+    // A connection of its own, which no freeze has cut; and an agent of its own, as the server is next door, whatever
+    // HTTPS_PROXY says.
+    agent: false,
+  })
+    .on('response', resolve)
+    .on('error', reject)
+  const response = await promise
+  const body = await text(response)
+  if (response.headers[flavor] !== 'Google') throw new Error(`${host} is not a metadata server`)
+  if (response.statusCode !== 200) throw new Error(`The metadata server answered ${response.statusCode}: ${body}`)
+  return body
+}
