@@ -2,7 +2,7 @@ import {type ChildProcess, spawn} from 'node:child_process'
 import {once} from 'node:events'
 import {createRequire} from 'node:module'
 import {connect, createServer} from 'node:net'
-import {dirname, join} from 'node:path'
+import {dirname, extname, join} from 'node:path'
 import type {Readable} from 'node:stream'
 import {text} from 'node:stream/consumers'
 import {setTimeout as pause} from 'node:timers/promises'
@@ -44,10 +44,14 @@ export async function startFunctions({
   loopback = false,
 }: FunctionsOptions): Promise<FunctionsProcess> {
   if (port > 0) await freePort(port)
-  const announce = join(import.meta.dirname, loopback ? 'announce-loopback.ts' : 'announce-port.ts')
+  // This file is TypeScript here, and JavaScript in the package.
+  const announce = join(
+    import.meta.dirname,
+    (loopback ? 'announce-loopback' : 'announce-port') + extname(import.meta.filename),
+  )
   const child = spawn(
     process.execPath,
-    ['--import', announce, frameworkMain(), `--target=${target}`, `--port=${port}`],
+    ['--import', announce, frameworkMain(root), `--target=${target}`, `--port=${port}`],
     {
       cwd: root,
       // In production the framework keeps its own words out of the log and out of answers.
@@ -62,9 +66,9 @@ export async function startFunctions({
   return {url: `http://localhost:${bound.trim()}`, process: child, exited}
 }
 
-/** `node_modules/.bin/functions-framework`, which is what Cloud Run starts. */
-export function frameworkMain(): string {
-  const index = createRequire(import.meta.url).resolve('@google-cloud/functions-framework')
+/** `node_modules/.bin/functions-framework` of the project in `root`, which is what Cloud Run starts. */
+export function frameworkMain(root = project): string {
+  const index = createRequire(join(root, 'package.json')).resolve('@google-cloud/functions-framework')
   return join(dirname(index), 'main.js')
 }
 

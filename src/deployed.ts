@@ -1,14 +1,8 @@
 /** What is deployed: reads the environment, registers the function that FUNCTION_TARGET names, and loads no other one's code. */
 import {createRequire} from 'node:module'
-import {setFlagsFromString} from 'node:v8'
-import {createRuntime, type Runtime} from './clients/runtime.ts'
-import {readConfig} from './core/config.ts'
-import {register} from './framework/register.ts'
+import type {Runtime} from './clients/runtime.ts'
 import type {Handler} from './http/scope.ts'
-
-// V8 13.6 collects short-lived buffers with its slowest collector unless the young generation is kept small: uploads cost
-// 40 % more CPU (nodejs/node#61967). NODE_OPTIONS refuses the flag, and it has to be set before there is much of a heap.
-if (process.versions.v8.startsWith('13.6.')) setFlagsFromString('--scavenger-max-new-space-capacity-mb=8')
+import {run} from './run.ts'
 
 const require = createRequire(import.meta.url)
 
@@ -21,10 +15,4 @@ const functions: Readonly<Record<string, (runtime: Runtime) => Handler>> = {
   upload: (runtime) => require('./functions/upload.ts').upload(runtime),
 }
 
-try {
-  register(createRuntime(readConfig(process.env, process.argv)), functions)
-} catch (error) {
-  const line = error instanceof Error && error.name === 'ConfigError' ? error.message : (error as Error).stack
-  process.stderr.write(`${line}\n`)
-  process.exit(1)
-}
+run(process.env, functions)

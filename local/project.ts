@@ -1,0 +1,89 @@
+import {existsSync, readFileSync} from 'node:fs'
+import {join, relative} from 'node:path'
+import {pathToFileURL} from 'node:url'
+import {createFileRegistry, type DescService, fromBinary} from '@bufbuild/protobuf'
+import {FileDescriptorSetSchema} from '@bufbuild/protobuf/wkt'
+import {type FunctionsProcess, startFunctions} from './functions.ts'
+import {startServer} from './grpc/server.ts'
+import {type Service, service} from './grpc/service.ts'
+import {type Env, type Parts, startParts} from './parts.ts'
+
+export interface LocalOptions {
+  /** The project's folder; the working directory unless given. */
+  readonly root?: string
+  /** Which function is served; `app` unless given. */
+  readonly target?: string
+  /** Where it listens on this machine; any free port unless given. */
+  readonly port?: number
+  /** The functions' environment, beside what the stack gives: `process.env` unless given. What it names is not started. */
+  readonly env?: Env
+  /** Whether what the functions print goes where this process prints to; left out, they log nothing below an error. */
+  readonly output?: 'inherit'
+}
+
+/** A project that is served on this machine, and its local stack. */
+export interface Local extends Parts, AsyncDisposable {
+  /** `http://localhost:PORT` */
+  readonly url: string
+  readonly functions: FunctionsProcess
+}
+
+/** Where a project has the services that its stack serves. */
+const servicesFile = 'local/services.ts'
+
+/**
+ * Serves a project's functions with the real functions-framework in front of a local stack: a gRPC server with the services
+ * of the project's local/services.ts behind an IAM check like Cloud Run's, a metadata server, and Storage. A method of proto/
+ * that is not implemented there is UNIMPLEMENTED, and says so.
+ * @throws when the functions end before they listen; what they print says why
+ * @example
+ * const local = await startLocal()
+ * const response = await fetch(`${local.url}/v1/greetings/Ada`)
+ * await local.close()
+ */
+export async function startLocal(options: LocalOptions = {}): Promise<Local> {
+  const {root = process.cwd(), target = 'app', port = 0, env = process.env, output} = options
+  const services = await servicesOf(root)
+  const unimplemented = ({parent, name}: {parent: DescService; name: string}) =>
+    `${parent.typeName}/${name} is not implemented: add it to ${servicesFile}`
+  const stack = await startParts(env, (given) => startServer({...given, services, unimplemented}))
+  try {
+    const functions = await startFunctions({
+      root,
+      target,
+      port,
+      env: {...(output ? {} : {LOG_LEVEL: 'error'}), ...env, ...stack.env},
+      output: 'inherit',
+      loopback: true,
+    })
+    const close = async () => {
+      functions.process.kill()
+      await functions.exited
+      await stack.close()
+    }
+    return {...stack, url: functions.url, functions, close, [Symbol.asyncDispose]: close}
+  } catch (error) {
+    await stack.close()
+    throw error
+  }
+}
+
+/** Those of local/services.ts, and every other one of proto/ without a handler. */
+async function servicesOf(root: string): Promise<Service[]> {
+  const file = [servicesFile, servicesFile.replace(/ts$/, 'js')].map((name) => join(root, name)).find(existsSync)
+  const {services = []} = file ? ((await import(pathToFileURL(file).href)) as {services?: readonly Service[]}) : {}
+  if (!Array.isArray(services)) {
+    throw new Error(`${relative(root, file ?? '')}: expected "services" to be a list of service(…)`)
+  }
+  const implemented = new Set(services.map((each: Service) => each.implement({}).service.typeName))
+  const others = declared(root).filter(({typeName}) => !implemented.has(typeName))
+  return [...services, ...others.map((desc) => service(desc, {}))]
+}
+
+/** The services of the project's own schema; those of google.* are imported for their messages. */
+function declared(root: string): DescService[] {
+  const path = join(root, 'src/gen/descriptors.binpb')
+  if (!existsSync(path)) return []
+  const files = createFileRegistry(fromBinary(FileDescriptorSetSchema, readFileSync(path)))
+  return [...files].filter((type) => type.kind === 'service').filter(({typeName}) => !typeName.startsWith('google.'))
+}

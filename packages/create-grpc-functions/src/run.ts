@@ -1,0 +1,26 @@
+import {relative} from 'node:path'
+import {CreateError, createProject} from './create.ts'
+
+/**
+ * The command that makes a project: reads its arguments, says what it made and what comes next.
+ * @param command what the person wrote before the arguments, for the help
+ */
+export function runCreate(args: readonly string[], command: string): void {
+  const [folder, ...more] = args
+  if (!folder || folder.startsWith('-') || more.length > 0) {
+    const asked = folder === '--help' || folder === '-h'
+    const help = `${command} FOLDER: makes a project that serves gRPC services over HTTP in FOLDER`
+    console[asked ? 'log' : 'error'](help)
+    process.exitCode = asked ? 0 : 1
+    return
+  }
+  try {
+    const files = createProject(folder)
+    const steps = [...(relative('', folder) ? [`cd ${folder}`] : []), 'npm install', 'npm start']
+    console.log(`Created ${folder}: ${files.length} files\n\n${steps.map((step) => `  ${step}`).join('\n')}\n`)
+  } catch (error) {
+    if (!(error instanceof CreateError)) throw error
+    console.error(error.message)
+    process.exitCode = 1
+  }
+}

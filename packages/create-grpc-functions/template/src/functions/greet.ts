@@ -1,0 +1,12 @@
+import {type Handler, json, only, type Runtime} from 'grpc-functions'
+import {greeter} from '../clients/greeter.ts'
+
+/** GET /?names=Ada,Alan: one greeting for each name, asked for at once. */
+export function greet(runtime: Runtime): Handler {
+  const {sayHello} = greeter(runtime)
+  return only(['GET'], async (scope) => {
+    const names = (scope.query.get('names') ?? 'you').split(',')
+    const replies = await Promise.all(names.map((name) => sayHello(scope, {name})))
+    return json({greetings: replies.map(({message}) => message)})
+  })
+}
