@@ -149,7 +149,8 @@ async function* batchesOf<T>(scope: Scope, reading: StreamReading<T>): AsyncGene
   let decoding = 0
   const book = (bytes: number) => {
     decoding += bytes
-    scope.hold(decoding + values.held)
+    if (decoding > 0) scope.hold(decoding + values.held)
+    else scope.holdPart(values.held)
   }
   function* messages(found: readonly T[], size: number) {
     try {

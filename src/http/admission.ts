@@ -6,6 +6,7 @@ export class Admission {
   readonly #limits: Limits
   #requests = 0
   #bytes = 0
+  readonly #arriving = new Set<BodyAccount>()
 
   constructor(limits: Limits) {
     this.#limits = limits
@@ -42,22 +43,27 @@ export class Admission {
   }
 
   /**
-   * Refuses what would be too much beside what others hold. Alone a body has only its own limit: there is always a way on.
+   * Refuses what would be too much beside what others hold. A body that comes so slowly that it only takes others' room
+   * gives way. Alone a body has only its own limit: there is always a way on.
    * @throws {Fault} 429 when there is no room for `more` bytes of a request that holds `held`
    */
   refuseBeyond(more: number, held: number): void {
-    const {decodingBytes: limit} = this.#limits
-    if (this.#bytes + more <= limit || this.#bytes === held) return
+    const hasRoom = () => this.#bytes + more <= this.#limits.decodingBytes || this.#bytes === held
+    if (hasRoom()) return
+    for (const account of this.#arriving) account.giveWay()
+    if (hasRoom()) return
     throw tooMuch('The instance has no room for more of request bodies', {
       reason: 'DECODING_BYTES_EXCEEDED',
       setting: 'GATEWAY_MAX_DECODING_BYTES',
-      limit,
+      limit: this.#limits.decodingBytes,
     })
   }
 
-  /** Books `bytes` more, or less. */
-  book(bytes: number): void {
+  /** Books `bytes` more, or less, of an account that waits for the rest of them or does not. */
+  book(account: BodyAccount, bytes: number, isArriving: boolean): void {
     this.#bytes += bytes
+    if (isArriving) this.#arriving.add(account)
+    else this.#arriving.delete(account)
   }
 }
 
@@ -78,14 +84,23 @@ export function admissionOf(runtime: Limited): Admission {
   return admission
 }
 
+/** How long a body has before it may have to give way, in ms, and how fast it must come then, in bytes per ms. */
+const patience = 5000
+const leastSpeed = 16
+
 /** What an instance holds of one request's body: bytes that have arrived and are not decoded and passed on. */
 export class BodyAccount {
   readonly #admission: Admission
+  readonly #fail: (fault: Fault) => void
   #held = 0
+  /** Since when the rest of what is held is waited for, in ms since the epoch. */
+  #since: number | undefined
   #closed = false
 
-  constructor(admission: Admission) {
+  /** @param fail ends the request */
+  constructor(admission: Admission, fail: (fault: Fault) => void) {
     this.#admission = admission
+    this.#fail = fail
   }
 
   /**
@@ -93,11 +108,12 @@ export class BodyAccount {
    * @throws {Fault} 429 when they are more than before, and the instance has no room for them: nothing has changed then
    */
   hold(bytes: number): void {
-    if (this.#closed) return
-    const more = bytes - this.#held
-    if (more > 0) this.#admission.refuseBeyond(more, this.#held)
-    this.#admission.book(more)
-    this.#held = bytes
+    this.#book(bytes, undefined)
+  }
+
+  /** As hold(), of something whose rest is yet to come. @throws {Fault} 429 */
+  holdPart(bytes: number): void {
+    this.#book(bytes, bytes > 0 ? (this.#since ?? Date.now()) : undefined)
   }
 
   /**
@@ -108,10 +124,29 @@ export class BodyAccount {
     this.#admission.refuseBeyond(bytes, this.#held)
   }
 
+  /** Ends the request if its body comes too slowly. */
+  giveWay(): void {
+    const waited = Date.now() - (this.#since ?? Number.POSITIVE_INFINITY)
+    if (waited <= patience || this.#held >= leastSpeed * waited) return
+    this.close()
+    this.#fail(tooSlow())
+  }
+
   /** Nothing is held from now on, whatever is said. */
   close(): void {
     this.hold(0)
     this.#closed = true
+  }
+
+  #book(bytes: number, since: number | undefined): void {
+    if (this.#closed) return
+    const more = bytes - this.#held
+    if (more > 0) this.#admission.refuseBeyond(more, this.#held)
+    // Whoever makes room may have ended this one.
+    if (this.#closed) return
+    this.#admission.book(this, more, since !== undefined)
+    this.#held = bytes
+    this.#since = since
   }
 }
 
@@ -131,5 +166,13 @@ function tooMuch(message: string, {reason, setting, limit}: Excess): Fault {
     metadata: {limit: String(limit)},
     retryAfter,
     hint: `${setting} is the limit`,
+  })
+}
+
+function tooSlow(): Fault {
+  return new Fault('RESOURCE_EXHAUSTED', 'The body comes slowly, and others need the room that it takes: try again', {
+    reason: 'BODY_TOO_SLOW',
+    retryAfter,
+    hint: 'GATEWAY_MAX_DECODING_BYTES is the limit',
   })
 }

@@ -54,6 +54,7 @@ export async function wholeBody(
     if (gathered.length + piece.length > limit) throw tooLong(limit)
     gathered.add(piece)
   }
+  account.hold(gathered.length)
   return gathered.bytes
 }
 
@@ -83,7 +84,7 @@ class Gathered {
   /** @throws {Fault} 429 */
   add(piece: Buffer): void {
     const length = this.length + piece.length
-    this.#account.hold(length)
+    this.#account.holdPart(length)
     if (length > this.#buffer.length) {
       // Once half of it is there, room for all of it.
       const size = 2 * length >= this.#most ? this.#most : Math.max(leastGrowth, Math.ceil(1.5 * length))

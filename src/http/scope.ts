@@ -33,6 +33,8 @@ export interface Scope extends Life {
    * @throws {Fault} 429 when that is more than before, and more than the instance decodes at once
    */
   hold(bytes: number): void
+  /** As hold(), of something whose rest is yet to come: it gives way to others if it comes slowly. @throws {Fault} 429 */
+  holdPart(bytes: number): void
   /** @throws {Fault} 415 when the body is compressed: inflating is not limited by what arrives */
   refuseCompressed(): void
   /** The origins whose pages may call; `*` for all. */

@@ -75,7 +75,7 @@ class RequestScope implements Scope, Sending {
     this.responder = new Responder(request, response)
     this.#serving = serving
     this.#admission = admissionOf(serving)
-    this.#account = new BodyAccount(this.#admission)
+    this.#account = new BodyAccount(this.#admission, (fault) => this.fail(fault))
     this.deadline = Date.now() + serving.config.requestTimeout - timeToAnswer
     this.method = request.method ?? 'GET'
     this.path = normalPath(mark < 0 ? url : url.slice(0, mark)) || '/'
@@ -124,6 +124,10 @@ class RequestScope implements Scope, Sending {
 
   hold(bytes: number): void {
     this.#account.hold(bytes)
+  }
+
+  holdPart(bytes: number): void {
+    this.#account.holdPart(bytes)
   }
 
   refuseCompressed(): void {

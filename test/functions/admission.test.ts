@@ -1,5 +1,6 @@
 import test from 'ava'
 import {admissionOf} from '../../src/http/admission.ts'
+import {advance} from '../clients/clock.ts'
 import type {Response} from '../http/connection.ts'
 import {type OpenRequest, refused} from './gateway-client.ts'
 import {type Seen, type Served, silence, startServed} from './gateway-services.ts'
@@ -79,6 +80,26 @@ test.serial(
     t.is((await second.response()).status, 200)
   },
 )
+
+test.serial('bodies that come too slowly give way to others, but only when there is no room', async (t) => {
+  await using first = await app.begin('POST /whole', {headers: json})
+  await using second = await app.begin('POST /up', {headers: json})
+  first.write(begun(50_000))
+  second.write(begun(45_000))
+  await held(95_000)
+  const third = {headers: json, body: `${begun(11_000)}"}`}
+  isTooMuch(t, await app.send('POST /whole', third), 'DECODING_BYTES_EXCEEDED', maxDecoding)
+  advance(10_000)
+  t.is((await app.send('POST /whole', {headers: json, body: '{"name":"small"}'})).status, 200)
+  await held(95_000)
+  t.is((await app.send('POST /whole', third)).status, 200)
+  for (const request of [first, second]) {
+    const response = await request.response()
+    refused(t, response, 429)
+    t.is(response.json.error.details[0].reason, 'BODY_TOO_SLOW')
+    t.is(response.headers.get('retry-after'), '1')
+  }
+})
 
 test.serial('a body that there is no room for is refused before it comes', async (t) => {
   await using first = await app.begin('POST /whole', {headers: json})
