@@ -1,0 +1,146 @@
+import {
+  create,
+  createFileRegistry,
+  type DescField,
+  type DescMessage,
+  isFieldSet,
+  type Message,
+} from '@bufbuild/protobuf'
+import {
+  FieldDescriptorProto_Label,
+  FieldDescriptorProto_Type,
+  FieldDescriptorProtoSchema,
+  FileDescriptorProtoSchema,
+} from '@bufbuild/protobuf/wkt'
+import {Fault} from '../core/fault.ts'
+import {assignmentOf, planOf, put} from '../transcoding/fields/assign.ts'
+import {type FieldPath, findField, isTextual} from '../transcoding/fields/fields.ts'
+import {messageFromJson} from '../transcoding/json/message.ts'
+import {ValueCount} from '../transcoding/value-count.ts'
+import type {Plan} from './plan.ts'
+
+/** A request for the upload of a Storage object. */
+export interface Job {
+  readonly bucket: string
+  readonly object: string
+  /** The live one when it is undefined. */
+  readonly generation: string | undefined
+  readonly context: Message
+}
+
+type JobMessage = Message & {bucket: string; object: string; generation?: bigint; context?: Message}
+
+/**
+ * Makes the function that reads `{"bucket", "object", "generation"?, "context": {…}}`, the context in the JSON of its
+ * message. The function throws a Fault: 400 that names what cannot be read or is missing.
+ */
+export function jobReader({context, required, data, contextField}: Plan): (body: Uint8Array) => Job {
+  const schema = schemaWith(context)
+  return (body) => {
+    const {bucket, object, generation, context: sent} = messageFromJson(schema, body) as JobMessage
+    for (const [field, value] of Object.entries({bucket, object})) if (!value) throw missing(field)
+    const given = sent ?? create(context)
+    if (!contextField && isSet(given, data)) {
+      throw Fault.invalid(`context.${data.name}`, `Cannot set "context.${data.name}": the object's bytes go there`)
+    }
+    for (const path of required) if (!hasValue(given, path)) throw missing(`context.${jsonPath(path)}`)
+    return {bucket, object, generation: generation?.toString(), context: given}
+  }
+}
+
+/**
+ * The context that a query has, for a body that is itself uploaded. Parameters that are none of its fields are ignored.
+ * @throws {Fault} 400 that names the parameter that cannot be read, or is missing
+ */
+export function contextFromQuery({context, required, data, contextField}: Plan, query: URLSearchParams): Message {
+  const message = create(context)
+  const count = new ValueCount()
+  for (const [name, text] of query) {
+    count.add(1)
+    const path = parameterOf(context, name)
+    if (!path || !text || (!contextField && path.name === data.name)) continue
+    const origin = {name, mayRepeat: false}
+    if (path.field.fieldKind !== 'list' && isSet(message, path)) continue
+    put(message, path, assignmentOf(planOf(path), text, origin, count).value, origin, count)
+  }
+  for (const path of required) {
+    if (hasValue(message, path)) continue
+    const name = jsonPath(path)
+    throw Fault.invalid(
+      name,
+      `Parameter "${name}" is missing: a body that is not JSON is uploaded as it is, and its context is in the query`,
+    )
+  }
+  return message
+}
+
+/** The field of the context that a query parameter sets. */
+export function parameterOf(context: DescMessage, name: string): FieldPath | undefined {
+  const found = findField(context, name)
+  return 'problem' in found || !isTextual(found.field) ? undefined : found
+}
+
+/** `{bucket, object, generation, context}`, with a context of type `context`: no proto has it. */
+function schemaWith({typeName, file}: DescMessage): DescMessage {
+  const {STRING, INT64, MESSAGE} = FieldDescriptorProto_Type
+  const field = (number: number, name: string, more: object) =>
+    create(FieldDescriptorProtoSchema, {
+      number,
+      name,
+      jsonName: name,
+      label: FieldDescriptorProto_Label.OPTIONAL,
+      ...more,
+    })
+  const job = create(FileDescriptorProtoSchema, {
+    name: 'upload/job.proto',
+    syntax: 'proto3',
+    dependency: [file.proto.name],
+    messageType: [
+      {
+        name: 'UploadJob',
+        oneofDecl: [{name: '_generation'}],
+        field: [
+          field(1, 'bucket', {type: STRING}),
+          field(2, 'object', {type: STRING}),
+          field(3, 'generation', {type: INT64, proto3Optional: true, oneofIndex: 0}),
+          field(4, 'context', {type: MESSAGE, typeName: `.${typeName}`}),
+        ],
+      },
+    ],
+  })
+  return createFileRegistry(job, (name) => (name === file.proto.name ? file : undefined)).getMessage('UploadJob')!
+}
+
+/** Whether the field has a value that is not empty. */
+function hasValue(message: Message, path: FieldPath): boolean {
+  return isSet(message, path) && valueAt(message, path) !== ''
+}
+
+function isSet(message: Message, {parents, field}: FieldPath): boolean {
+  const target = parents.reduce<Message | undefined>(
+    (parent, field) => (parent && isFieldSet(parent, field) ? (fieldOf(parent, field) as Message) : undefined),
+    message,
+  )
+  return target !== undefined && isFieldSet(target, field)
+}
+
+function valueAt(message: Message, {parents, field}: FieldPath): unknown {
+  return fieldOf(
+    parents.reduce((parent, field) => fieldOf(parent, field) as Message, message),
+    field,
+  )
+}
+
+function fieldOf(message: Message, {oneof, localName}: DescField): unknown {
+  const fields = message as unknown as Record<string, unknown>
+  return oneof ? (fields[oneof.localName] as {value: unknown}).value : fields[localName]
+}
+
+/** The path in JSON names: how callers write it. */
+function jsonPath({parents, field}: FieldPath): string {
+  return [...parents, field].map(({jsonName}) => jsonName).join('.')
+}
+
+function missing(field: string): Fault {
+  return Fault.invalid(field, `Field "${field}" is missing`)
+}

@@ -1,0 +1,57 @@
+import {type DescMessage, ScalarType} from '@bufbuild/protobuf'
+import {pathOf} from '../clients/calls.ts'
+import {ConfigError} from '../core/config.ts'
+import {type FieldPath, findField, isPlainMessage, type MessageField} from '../transcoding/fields/fields.ts'
+import type {UploadMethod, UploadOptions} from './options.ts'
+
+/** The fields that an upload is made of, found in the method's descriptor once. */
+export interface Plan {
+  readonly method: UploadMethod
+  /** `Repo/CreateRepo`: how messages name the method. */
+  readonly name: string
+  readonly data: FieldPath
+  /** The field that the context fills; undefined where the context is the request itself. */
+  readonly contextField: MessageField | undefined
+  readonly context: DescMessage
+  readonly required: readonly FieldPath[]
+}
+
+/** @throws {ConfigError} for a method that takes no stream of bytes, and for names that are no such fields */
+export function planOf({method, data, context, required = []}: UploadOptions): Plan {
+  const name = pathOf(method).slice(1)
+  const refuse = (why: string): never => {
+    throw new ConfigError(`Cannot upload to ${name}: ${why}`)
+  }
+  if (method.methodKind !== 'client_streaming') refuse('expected a method that takes a stream and answers once')
+  const named = (desc: DescMessage, path: string) => {
+    const found = findField(desc, path)
+    return 'problem' in found ? refuse(`"${path}": ${found.problem}`) : found
+  }
+  const {input} = method
+  const contextField = context === undefined ? undefined : named(input, context).field
+  if (contextField && (!isPlainMessage(contextField) || context?.includes('.'))) {
+    return refuse(`"${context}": expected a message of ${input.typeName} for the context`)
+  }
+  const fields = bytesIn(input, contextField)
+  if (data === undefined && fields.length !== 1) {
+    refuse(`expected "data" to be one of ${fields.join(', ') || 'the fields of bytes, of which there are none'}`)
+  }
+  const bytes = named(input, data ?? fields[0]!)
+  if (!isBytes(bytes.field)) refuse(`"${bytes.name}": expected a field of bytes`)
+  if (bytes.parents.some(({delimitedEncoding}) => delimitedEncoding)) refuse(`"${bytes.name}" is inside a group`)
+  const type = contextField?.message ?? input
+  return {method, name, data: bytes, contextField, context: type, required: required.map((path) => named(type, path))}
+}
+
+/** The names of the fields of bytes, those of messages in `desc` included, `context` excepted. */
+function bytesIn({fields}: DescMessage, context?: MessageField): string[] {
+  return fields.flatMap((field) => {
+    if (isBytes(field)) return [field.name]
+    if (field === context || !isPlainMessage(field)) return []
+    return field.message.fields.filter(isBytes).map(({name}) => `${field.name}.${name}`)
+  })
+}
+
+function isBytes(field: DescMessage['fields'][number]): boolean {
+  return field.fieldKind === 'scalar' && field.scalar === ScalarType.BYTES
+}

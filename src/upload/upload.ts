@@ -1,0 +1,166 @@
+import {Readable} from 'node:stream'
+import {create, type Message, toJsonString} from '@bufbuild/protobuf'
+import type {Runtime} from '../clients/runtime.ts'
+import {hadAllEvents} from '../core/event-stream.ts'
+import {Fault} from '../core/fault.ts'
+import {shortened} from '../core/shortened.ts'
+import {atMost} from '../core/waiting.ts'
+import {httpStatusOf} from '../http/failure.ts'
+import {only} from '../http/methods.ts'
+import {eventStream, message, ndjson, noMoreEvents, type Reply} from '../http/reply.ts'
+import type {Handler, Scope} from '../http/scope.ts'
+import {negotiate} from '../transcoding/media.ts'
+import {contextFromQuery, type Job, jobReader, parameterOf} from './job.ts'
+import type {UploadMethod, UploadOptions} from './options.ts'
+import {type Plan, planOf} from './plan.ts'
+import {type Content, type Progress, type Sender, sender} from './send.ts'
+
+/** One upload function: made once. */
+interface Upload {
+  readonly runtime: Runtime
+  readonly plan: Plan
+  readonly send: Sender
+  readonly options: UploadOptions
+  readonly buckets: ReadonlySet<string>
+  readonly readJob: (body: Uint8Array) => Job
+}
+
+/** The time between two reports of progress, in ms. */
+const progressEvery = 250
+
+/** Limit for a body that does not say its length: it is read whole, in bytes. */
+const maxUnannounced = 1024 * 1024
+
+/**
+ * A function that streams into a client-streaming method whose request has a field of bytes.
+ *
+ * POST `{"bucket", "object", "generation"?, "context": {…}}` sends that Storage object. A body of any type but JSON is
+ * itself what is sent, and the query has the fields of its context.
+ * @throws {ConfigError} for a method that takes no stream of bytes, and for names that are no such fields
+ * @example
+ * register(runtime, {
+ *   store: (runtime) =>
+ *     upload(runtime, {
+ *       method: Repo.method.createRepo,
+ *       context: 'context',
+ *       data: 'data',
+ *       required: ['creatorId', 'name'],
+ *       sizeOf: (reply) => reply.size,
+ *     }),
+ * })
+ */
+export function upload<M extends UploadMethod>(runtime: Runtime, options: UploadOptions<M>): Handler {
+  const given = options as unknown as UploadOptions
+  const plan = planOf(given)
+  const backend = given.backend ?? runtime.config.backendOf(plan.method.parent.typeName)
+  const made: Upload = {
+    runtime,
+    plan,
+    options: given,
+    send: sender(runtime, backend, plan, given),
+    buckets: new Set(given.buckets ?? runtime.config.uploadBuckets),
+    readJob: jobReader(plan),
+  }
+  return only(['POST'], (scope) => answer(made, scope))
+}
+
+async function answer(upload: Upload, scope: Scope): Promise<Reply> {
+  const type = negotiate(scope.headers.accept, ['application/json', 'application/x-ndjson', 'text/event-stream'])
+  if (type === 'text/event-stream' && hadAllEvents(scope.headers['last-event-id'])) return noMoreEvents
+  const {context, content} = isJob(upload, scope) ? await fromStorage(upload, scope) : await fromBody(upload, scope)
+  const progress: Progress = {sent: 0, total: content.size}
+  const reply = upload.send(scope, firstMessage(upload, scope, context, content), content, progress)
+  const {output} = upload.plan.method
+  if (type === 'application/json') return message(output, await reply)
+  const lines = progressAndReply(
+    progress,
+    reply.then((value) => toJsonString(output, value)),
+  )
+  return type === 'text/event-stream' ? eventStream(lines) : ndjson(lines)
+}
+
+/** Progress as long as there is no reply, and then the reply: each as JSON. */
+async function* progressAndReply(progress: Progress, reply: Promise<string>): AsyncGenerator<string> {
+  for (let done = false; !done; ) {
+    done = await atMost(progressEvery, reply)
+    yield JSON.stringify({progress: {sent: progress.sent, total: progress.total}})
+  }
+  yield await reply
+}
+
+/** Whether the body says what to upload, rather than being it. */
+function isJob({plan}: Upload, {contentType, query}: Scope): boolean {
+  if (!contentType) return !query.keys().some((name) => parameterOf(plan.context, name))
+  return /^application\/json\s*(;|$)/i.test(contentType.trim())
+}
+
+/** What is sent before the bytes. */
+function firstMessage({plan, options}: Upload, scope: Scope, context: Message, content: Content): Message | undefined {
+  const {input} = plan.method
+  const message = withContext(plan, context)
+  if (options.first) {
+    const changed = options.first(message as never, content, scope)
+    return changed && create(input, changed)
+  }
+  // A request of nothing but bytes has no context to send.
+  return plan.contextField || input.fields.length > 1 ? message : undefined
+}
+
+function withContext({method, contextField}: Plan, value: Message): Message {
+  if (!contextField) return value
+  const {oneof, localName} = contextField
+  return create(method.input, oneof ? {[oneof.localName]: {case: localName, value}} : {[localName]: value})
+}
+
+interface Source {
+  readonly context: Message
+  readonly content: Content
+}
+
+async function fromStorage({runtime, plan, options, buckets, readJob}: Upload, scope: Scope): Promise<Source> {
+  const {bucket, object, generation, context} = readJob(await scope.bytes())
+  scope.hold(0)
+  allow(bucket, buckets)
+  const {storage} = runtime
+  const version = await storage.versionOf(scope.signal, {bucket, object, generation})
+  const {size, crc32c} = version
+  const {maxBytes} = options
+  if (maxBytes !== undefined && size > maxBytes) {
+    const why = `Object "${shortened(object)}" has ${size} bytes: ${plan.name} takes ${maxBytes} at most`
+    throw new Fault('OUT_OF_RANGE', why, {reason: 'TOO_LARGE'})
+  }
+  const pieces = (signal: AbortSignal) => storage.read(signal, version)
+  return {context, content: {size, crc32c, generation: version.generation, pieces}}
+}
+
+function allow(bucket: string, buckets: ReadonlySet<string>): void {
+  if (buckets.has(bucket)) return
+  throw new Fault('PERMISSION_DENIED', `Bucket "${shortened(bucket)}" is not one that upload reads from`, {
+    reason: 'BUCKET_NOT_ALLOWED',
+    hint: `add it to UPLOAD_BUCKETS, which has ${[...buckets].join(', ') || 'none'}`,
+  })
+}
+
+async function fromBody({plan}: Upload, scope: Scope): Promise<Source> {
+  const context = contextFromQuery(plan, scope.query)
+  const length = scope.headers['content-length']
+  if (length !== undefined) return {context, content: {size: Number(length), pieces: () => scope.body}}
+  const bytes = await unannounced(scope)
+  return {context, content: {size: bytes.length, pieces: () => Readable.from([bytes])}}
+}
+
+/**
+ * A body whose length is known only at its end. It is read whole before anything is sent: the backend could take a cancel
+ * for the end, and without a size announced it would keep a part for the whole.
+ * @throws {Fault} 411 when it is too long for that
+ */
+async function unannounced(scope: Scope): Promise<Buffer> {
+  try {
+    return await scope.bytesAsSent(maxUnannounced)
+  } catch (error) {
+    if (!(error instanceof Fault) || httpStatusOf(error) !== 413) throw error
+    throw Fault.invalid('content-length', `A body of more than ${maxUnannounced} bytes has to say its length`, {
+      http: 411,
+    })
+  }
+}
