@@ -14,7 +14,7 @@ const aim = 1.15
 
 const agent = new Agent({keepAlive: true, maxSockets: concurrency})
 const stack = await stackProcess({size: 0})
-const env = {...stack.env, K_SERVICE: 'bench'}
+const env = {...stack.env, AUTH: 'none', K_SERVICE: 'bench'}
 const ping = {...(await functionProcess('src/main.js', 'ping', env)), path: '/?message=hello'}
 const gateway = {...(await functionProcess('src/main.js', 'gateway', env)), path: '/api/ping?message=hello'}
 type Target = typeof ping

@@ -90,6 +90,7 @@ const bodies: Record<string, [headers: Record<string, string>, body: string]> = 
 const stack = await stackProcess({size: 0})
 const instance = await functionProcess('src/main.js', 'gateway', {
   ...stack.env,
+  AUTH: 'none',
   K_SERVICE: 'bench',
   LOG_LEVEL: 'silent',
   GATEWAY_DESCRIPTORS: schema.path,

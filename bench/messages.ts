@@ -17,7 +17,7 @@ const forms = {
 const aim = 0.5
 
 const stack = await stackProcess({size: 0})
-const env = {...stack.env, K_SERVICE: 'bench'}
+const env = {...stack.env, AUTH: 'none', K_SERVICE: 'bench'}
 const peer = await functionProcess('bench/peers/message-stream.ts', 'stream', env)
 const gateway = await functionProcess('src/main.js', 'gateway', env)
 

@@ -20,7 +20,7 @@ interface Figures {
 
 for (const window of [65_535, 4 * MiB]) {
   const stack = await stackProcess({window, size})
-  const env = {...stack.env, K_SERVICE: 'bench'}
+  const env = {...stack.env, AUTH: 'none', K_SERVICE: 'bench'}
   const ours = await functionProcess('src/main.js', 'upload', env)
   const obvious = await functionProcess('bench/peers/obvious-upload.ts', 'obvious', env)
   const figures: {ours: Figures[]; obvious: Figures[]} = {ours: [], obvious: []}

@@ -87,6 +87,43 @@ for (const [env, message] of [
     (text) =>
       [{STORAGE_EMULATOR_HOST: text}, `STORAGE_EMULATOR_HOST=${JSON.stringify(text)}: expected ${storage}`] as const,
   ),
+  [
+    {K_SERVICE: 'x'},
+    'AUTH is not set: expected "iam" (only callers that Cloud Run\'s IAM lets in), "jwt" (callers with a token of AUTH_ISSUERS or a key of AUTH_API_KEYS) or "none" (anybody)',
+  ],
+  [{AUTH: 'yes'}, 'AUTH="yes": expected one of iam, jwt, none'],
+  [{AUTH: 'jwt'}, 'AUTH="jwt": expected AUTH_ISSUERS or AUTH_API_KEYS beside it'],
+  [{AUTH: 'none', AUTH_PUBLIC: '/x'}, 'AUTH_PUBLIC="/x": expected AUTH="jwt" beside it: nothing else checks who calls'],
+  [{AUTH_API_KEYS: '/x'}, 'AUTH_API_KEYS="/x": expected AUTH="jwt" beside it: nothing else checks who calls'],
+  ...[
+    'https://idp.example',
+    'https://idp.example audience=',
+    'http://idp.example audience=a',
+    'idp.example audience=a',
+    'https://idp.example?a=b audience=a',
+    'https://idp.example audience=a jwks=http://idp.example/keys',
+    'https://idp.example audience=a header=authorization',
+    'https://idp.example audience=a algorithm=none',
+    'https://idp.example audience=a audience=b',
+    ';',
+  ].map(
+    (text) =>
+      [
+        {AUTH: 'jwt', AUTH_ISSUERS: text},
+        `AUTH_ISSUERS=${JSON.stringify(text)}: expected "issuer audience=…", with "jwks=URL" and "header=NAME" where needed, issuers separated by semicolons; URLs with https`,
+      ] as const,
+  ),
+  ...['ping', 'ping a', 'ping =a', 'ping a=', '*/x a=b', 'ping a=b; c'].map(
+    (text) =>
+      [
+        {AUTH: 'jwt', AUTH_ALLOW: text},
+        `AUTH_ALLOW=${JSON.stringify(text)}: expected "pkg.Service claim=value|value" or "pkg.Service/Method claim=value", rules separated by semicolons`,
+      ] as const,
+  ),
+  [
+    {AUTH: 'jwt', K_SERVICE: 'x', AUTH_ISSUERS: 'http://localhost:1 audience=a'},
+    'AUTH_ISSUERS="http://localhost:1 audience=a": expected URLs with https on Cloud Run',
+  ],
   [{GCE_METADATA_HOST: 'there/path'}, 'GCE_METADATA_HOST="there/path": expected a host or host:port'],
 ] as const) {
   test(`${JSON.stringify(env)} is refused in one line that says what was expected`, (t) => {
@@ -98,6 +135,9 @@ for (const [env, message] of [
 
 for (const [name, known] of [
   ['CORS_ORIGIN', 'CORS_ORIGINS'],
+  ['AUTH_ISSUER', 'AUTH_ISSUERS'],
+  ['AUTH_ALOW', 'AUTH_ALLOW'],
+  ['AUTH_API_KEY', 'AUTH_API_KEYS'],
   ['GATEWAY_SERVICE', 'GATEWAY_SERVICES'],
   ['GATEWAY_DESCRIPTOR_SET', 'GATEWAY_DESCRIPTORS'],
   ['UPLOAD_BUCKET', 'UPLOAD_BUCKETS'],
@@ -379,14 +419,14 @@ test('what is set is taken', (t) => {
 })
 
 test('on Cloud Run the metadata server is asked, unless there is a key file', (t) => {
-  t.is(readConfig({K_SERVICE: 'x'}).metadataHost, 'metadata.google.internal')
-  t.is(readConfig({K_SERVICE: 'x', GOOGLE_APPLICATION_CREDENTIALS: '/key.json'}).metadataHost, undefined)
+  t.is(readConfig({AUTH: 'iam', K_SERVICE: 'x'}).metadataHost, 'metadata.google.internal')
+  t.is(readConfig({AUTH: 'iam', K_SERVICE: 'x', GOOGLE_APPLICATION_CREDENTIALS: '/key.json'}).metadataHost, undefined)
 })
 
 test('the configuration reads no variable that has no row in the table', (t) => {
   const seen = new Set<string>()
   const env = new Proxy<Record<string, string>>(
-    {BACKEND_URL_REPO: 'https://repo', BACKEND_AUDIENCE_REPO: 'for-repo', K_SERVICE: 'x'},
+    {BACKEND_URL_REPO: 'https://repo', BACKEND_AUDIENCE_REPO: 'for-repo', AUTH: 'iam', K_SERVICE: 'x'},
     {get: (given, name: string) => seen.add(name) && given[name]},
   )
   readConfig(env)
@@ -438,4 +478,42 @@ test('as many bytes are decoded at once as one body may have, and 16 MiB at leas
   t.is(readConfig({}).limits.decodingBytes, 16 * 1024 * 1024)
   t.is(readConfig({GATEWAY_MAX_BODY_BYTES: '33554432'}).limits.decodingBytes, 33554432)
   t.is(readConfig({GATEWAY_MAX_DECODING_BYTES: '2000000'}).limits.decodingBytes, 2000000)
+})
+
+test('who calls is read as written', (t) => {
+  const {auth} = readConfig({
+    AUTH: 'jwt',
+    K_SERVICE: 'x',
+    AUTH_ISSUERS:
+      'https://a.example/ audience=x|y jwks=https://b.example/keys;\n https://cloud.google.com/iap audience=/projects/1',
+    AUTH_PUBLIC: 'ping.PingService/Send, /openapi.json',
+    AUTH_ALLOW: 'users.Users hd=a.example|b.example email=a@b; users.Users/Get https://a.example/roles=x=y',
+    OPENAPI_SERVERS: '/v1 https://api.example/v1/',
+  })
+  t.deepEqual(auth, {
+    mode: 'jwt',
+    issuers: [
+      {issuer: 'https://a.example/', audiences: ['x', 'y'], jwks: 'https://b.example/keys', header: undefined},
+      {
+        issuer: 'https://cloud.google.com/iap',
+        audiences: ['/projects/1'],
+        jwks: 'https://www.gstatic.com/iap/verify/public_key-jwk',
+        header: 'x-goog-iap-jwt-assertion',
+      },
+    ],
+    open: ['ping.PingService/Send', '/openapi.json'],
+    allow: [
+      {
+        target: 'users.Users',
+        conditions: [
+          {claim: 'hd', values: ['a.example', 'b.example']},
+          {claim: 'email', values: ['a@b']},
+        ],
+      },
+      {target: 'users.Users/Get', conditions: [{claim: 'https://a.example/roles', values: ['x=y']}]},
+    ],
+    apiKeys: undefined,
+    resource: 'https://api.example/v1',
+  })
+  t.is(readConfig({}).auth.mode, 'none')
 })

@@ -131,7 +131,7 @@ async function started(t: ExecutionContext, folder: string, target: string): Pro
     target,
     port: 0,
     root: folder,
-    env: {PATH: process.env.PATH, ...stack.env, LOG_LEVEL: 'silent', K_SERVICE: target},
+    env: {PATH: process.env.PATH, ...stack.env, LOG_LEVEL: 'silent', K_SERVICE: target, AUTH: 'none'},
     output: 'pipe',
   })
   t.teardown(async () => {

@@ -1,4 +1,5 @@
 import {status} from '@grpc/grpc-js'
+import {claimsBytes} from '../core/caller.ts'
 import {codeOf, Fault} from '../core/fault.ts'
 import {type Call, type Interceptor, intercepted, pathOf, send} from './calls.ts'
 import {metrics} from './metrics.ts'
@@ -10,6 +11,18 @@ const requestId: Interceptor = (call, next) => {
     // HTTP allows more than metadata does: a trace is not worth a failure.
     if (/^[ -~]*$/.test(value)) call.metadata.set(name, value)
   }
+  return next(call)
+}
+
+/** The metadata key of the caller's verified claims: JSON in UTF-8, which gRPC itself puts into base64. */
+const claimsKey = 'x-verified-claims-bin'
+
+/** Whoever the function is that calls: what AUTH_ALLOW forbids the caller is not called. The backend hears who that is. */
+const caller: Interceptor = (call, next) => {
+  const {life, metadata} = call
+  life.checkCall?.(pathOf(call.method).slice(1))
+  if (life.caller) metadata.set(claimsKey, claimsBytes(life.caller))
+  else metadata.remove(claimsKey)
   return next(call)
 }
 
@@ -56,6 +69,7 @@ const idToken: Interceptor = async function* (call, next) {
 export const invoke: (call: Call) => AsyncIterable<unknown> = intercepted(send, [
   metrics,
   requestId,
+  caller,
   record,
   deadline,
   idToken,

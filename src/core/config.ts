@@ -1,9 +1,12 @@
 import {isIP} from 'node:net'
 import {
+  type AllowRule,
   assignment,
   backendUrl,
   ConfigError,
   type Env,
+  type IssuerConfig,
+  isLoopback,
   type LogLevel,
   read,
   readAll,
@@ -12,7 +15,7 @@ import {
   wrong,
 } from './settings.ts'
 
-export {ConfigError, type LogLevel}
+export {type AllowRule, ConfigError, type IssuerConfig, type LogLevel}
 
 /** A gRPC service that functions call. */
 export interface Backend {
@@ -65,10 +68,25 @@ export interface Config {
   /** What the instance takes at once. */
   readonly limits: Limits
   readonly openApi: OpenApiConfig
+  readonly auth: AuthConfig
   /** The origins whose pages may call; `*` for all; none unless set. */
   readonly corsOrigins: ReadonlySet<string>
   /** The function that is deployed here. */
   readonly target: string
+}
+
+/** Who may call, and how that is proved. */
+export interface AuthConfig {
+  /** `iam`: the platform has checked it; `jwt`: each request proves it; `none`: anybody may. */
+  readonly mode: 'iam' | 'jwt' | 'none'
+  readonly issuers: readonly IssuerConfig[]
+  /** What needs no proof: `pkg.Service/Method`, `pkg.Service`, or a path. */
+  readonly open: readonly string[]
+  readonly allow: readonly AllowRule[]
+  /** The file of API keys. */
+  readonly apiKeys: string | undefined
+  /** The URL of the API, where OPENAPI_SERVERS gives it; without a slash at its end. */
+  readonly resource: string | undefined
 }
 
 /** How much an instance takes at once: what is beyond is refused with 429. */
@@ -176,9 +194,37 @@ export function readConfig(env: Env, argv: readonly string[] = []): Config {
       servers: read(env, 'OPENAPI_SERVERS'),
       security: read(env, 'OPENAPI_SECURITY'),
     },
+    auth: authIn(env, onCloudRun),
     corsOrigins: new Set(read(env, 'CORS_ORIGINS')),
     target: targetOf(env, argv),
   } satisfies Config)
+}
+
+/** A door is open by decision only: @throws {ConfigError} for an instance on Cloud Run that says nothing of it */
+function authIn(env: Env, onCloudRun: boolean): AuthConfig {
+  const mode = read(env, 'AUTH')
+  if (mode === undefined && onCloudRun) {
+    throw new ConfigError(
+      'AUTH is not set: expected "iam" (only callers that Cloud Run\'s IAM lets in), "jwt" (callers with a token of AUTH_ISSUERS or a key of AUTH_API_KEYS) or "none" (anybody)',
+    )
+  }
+  const settings = {
+    issuers: read(env, 'AUTH_ISSUERS') ?? [],
+    open: read(env, 'AUTH_PUBLIC') ?? [],
+    allow: read(env, 'AUTH_ALLOW') ?? [],
+    apiKeys: read(env, 'AUTH_API_KEYS'),
+    resource: read(env, 'OPENAPI_SERVERS').find((url) => /^https?:/i.test(url)),
+  }
+  for (const name of ['AUTH_ISSUERS', 'AUTH_PUBLIC', 'AUTH_ALLOW', 'AUTH_API_KEYS'] as const) {
+    if (env[name] && mode !== 'jwt') throw wrong(name, env[name], 'AUTH="jwt" beside it: nothing else checks who calls')
+  }
+  if (mode === 'jwt' && settings.issuers.length === 0 && settings.apiKeys === undefined)
+    throw wrong('AUTH', mode, 'AUTH_ISSUERS or AUTH_API_KEYS beside it')
+  for (const {issuer, jwks} of settings.issuers) {
+    if (onCloudRun && [issuer, jwks].some((url) => url?.startsWith('http:')))
+      throw wrong('AUTH_ISSUERS', env.AUTH_ISSUERS, 'URLs with https on Cloud Run')
+  }
+  return {mode: mode ?? 'none', ...settings}
 }
 
 /** A body that is within its own limit can be decoded, if nothing else is. */
@@ -245,10 +291,6 @@ function toBackend(env: Env, service: string, url: URL, given: string | undefine
     audience,
     tokenHeader: read(env, 'GATEWAY_FORWARD_AUTHORIZATION') ? 'x-serverless-authorization' : 'authorization',
   })
-}
-
-function isLoopback(host: string): boolean {
-  return host === 'localhost' || host === '[::1]' || /^127(\.\d+){3}$/.test(host)
 }
 
 /** On Cloud Run, and wherever it is named, the metadata server is asked directly: nothing has to be found out first. */

@@ -1,3 +1,4 @@
+import type {Caller} from './caller.ts'
 import {Fault} from './fault.ts'
 import type {Logger} from './log.ts'
 
@@ -12,6 +13,10 @@ export interface Life {
   /** Headers of the request that go through to a backend: `traceparent` and the like. */
   readonly trace: Readonly<Record<string, string>>
   readonly log: Logger
+  /** Who sends the request, as `AUTH=jwt` has verified it; undefined: nobody in particular. */
+  readonly caller?: Caller | undefined
+  /** Refuses a call of `method` (`pkg.Service/Method`) that AUTH_ALLOW forbids the caller. @throws {Fault} 401, 403 */
+  checkCall?(method: string): void
   /** Has the life last until `work` has settled, so that no work is left behind; gives `work` back. */
   track<T>(work: Promise<T>): Promise<T>
   /** Adds fields to the one record that the log gets of this request. */

@@ -1,4 +1,4 @@
-import {closestMatch} from 'leven'
+import leven, {closestMatch} from 'leven'
 
 /** A variable whose value we cannot use: stops the start, with one line for the operator. */
 export class ConfigError extends Error {
@@ -148,6 +148,108 @@ function originOf(text: string): string | undefined {
   const url = URL.parse(anyPort ? text.slice(0, -anyPort.length) : text)
   return url ? `${url.origin}${anyPort ?? ''}` : undefined
 }
+
+/** Rows that semicolons or line breaks separate, each of words that spaces separate. */
+function rows<T>(expected: string, row: (words: readonly string[]) => T | undefined): Parser<readonly T[]> {
+  return {
+    expected,
+    parse: (text) => {
+      const lines = text.split(/[;\r\n]+/).map((line) => line.trim().split(/\s+/))
+      const read = lines.filter(([first]) => first !== '').map(row)
+      return read.length > 0 && read.every((one) => one !== undefined) ? read : undefined
+    },
+  }
+}
+
+/** `name=value` words as a record; undefined where one has another name than `known`, or has it twice. */
+function assignments<N extends string>(
+  words: readonly string[],
+  known: readonly N[],
+): Partial<Record<N, string>> | undefined {
+  const given: Partial<Record<N, string>> = {}
+  for (const word of words) {
+    const [, name = '', value = ''] = /^([a-z]+)=(\S+)$/.exec(word) ?? []
+    const found = known.find((one) => one === name)
+    if (!found || found in given) return undefined
+    given[found] = value
+  }
+  return given
+}
+
+/** An issuer of tokens: a row of AUTH_ISSUERS. */
+export interface IssuerConfig {
+  /** The claim `iss`, exactly. */
+  readonly issuer: string
+  /** A token is for one of them, at least. */
+  readonly audiences: readonly string[]
+  /** Where its keys are; undefined: where its discovery document says. */
+  readonly jwks: string | undefined
+  /** Its own header, in lower case; undefined: the token is in `authorization`. */
+  readonly header: string | undefined
+}
+
+/** What Identity-Aware Proxy has in place of a discovery document. */
+const iap = {
+  issuer: 'https://cloud.google.com/iap',
+  jwks: 'https://www.gstatic.com/iap/verify/public_key-jwk',
+  header: 'x-goog-iap-jwt-assertion',
+}
+
+const issuers = rows(
+  '"issuer audience=…", with "jwks=URL" and "header=NAME" where needed, issuers separated by semicolons; URLs with https',
+  issuerIn,
+)
+
+function issuerIn([issuer = '', ...words]: readonly string[]): IssuerConfig | undefined {
+  const given = assignments(words, ['audience', 'jwks', 'header'])
+  const audiences = given?.audience?.split('|').filter(Boolean) ?? []
+  if (!given || audiences.length === 0 || !isSafeUrl(issuer) || (given.jwks && !isSafeUrl(given.jwks))) return undefined
+  const header = given.header?.toLowerCase()
+  if (header !== undefined && (!/^[\w-]+$/.test(header) || header === 'authorization')) return undefined
+  const own = issuer === iap.issuer ? iap : undefined
+  return {issuer, audiences, jwks: given.jwks ?? own?.jwks, header: header ?? own?.header}
+}
+
+/** Keys that come in the clear could be anybody's, but for those of this machine. */
+function isSafeUrl(text: string): boolean {
+  const url = URL.parse(text)
+  if (!url || url.search || url.hash || url.username || url.password) return false
+  return url.protocol === 'https:' || (url.protocol === 'http:' && isLoopback(url.hostname))
+}
+
+export function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '[::1]' || /^127(\.\d+){3}$/.test(host)
+}
+
+const methodOrPath = /^(?:[A-Za-z_][\w.]*(?:\/\w+)?|\/[^\s,;|]*)$/
+
+const methodsAndPaths: Parser<readonly string[]> = {
+  expected:
+    'methods such as "pkg.Service/Method", services, or paths such as "/openapi.json", separated by commas, semicolons, bars or spaces',
+  parse: (text) => {
+    const items = names.parse(text)
+    return items?.every((item) => methodOrPath.test(item)) ? items : undefined
+  },
+}
+
+/** Conditions on the claims of callers: a row of AUTH_ALLOW. All of them have to hold. */
+export interface AllowRule {
+  /** `pkg.Service/Method`, `pkg.Service`, or the path of a function. */
+  readonly target: string
+  readonly conditions: readonly {readonly claim: string; readonly values: readonly string[]}[]
+}
+
+const allowRules = rows(
+  '"pkg.Service claim=value|value" or "pkg.Service/Method claim=value", rules separated by semicolons',
+  ([target = '', ...words]): AllowRule | undefined => {
+    const conditions = words.map((word) => {
+      const [, claim = '', list = ''] = /^([^=]+)=(.+)$/.exec(word) ?? []
+      return {claim, values: list.split('|').filter(Boolean)}
+    })
+    const isRight = conditions.length > 0 && conditions.every(({values}) => values.length > 0)
+    return isRight && methodOrPath.test(target) ? {target, conditions} : undefined
+  },
+)
 
 function oneOf<const T extends string>(...values: readonly T[]): Parser<T> {
   const quoted = values.map((value) => `"${value}"`)
@@ -309,6 +411,34 @@ export const settings = {
       'a [list](#lists) of the origins whose pages may call, `https://app.example` or with any port `http://localhost:*`; or `*`. Pages of others may read nothing, and send nothing but GET and HEAD',
     unset: 'none; `npm start`: those of this machine',
   },
+  AUTH: {
+    parser: oneOf('iam', 'jwt', 'none'),
+    meaning:
+      'who checks [who calls](#who-calls): `iam`: the platform has done it; `jwt`: a token of `AUTH_ISSUERS` or a key of `AUTH_API_KEYS` is needed; `none`: anybody may call',
+    unset: 'on Cloud Run it must be set; elsewhere `none`',
+  },
+  AUTH_ISSUERS: {
+    parser: issuers,
+    meaning:
+      'whose tokens are taken, and for which audiences: `https://accounts.google.com audience=a.example|b.example; https://idp.example/ audience=… jwks=https://idp.example/keys`. Keys are where the discovery document or `jwks=` says. `header=` names the one header of an issuer that does not use `authorization`',
+  },
+  AUTH_PUBLIC: {
+    parser: methodsAndPaths,
+    meaning:
+      'a [list](#lists) of what anybody may call: methods, services, and paths of functions: `ping.PingService/Send,/openapi.json`',
+    unset: 'none',
+  },
+  AUTH_ALLOW: {
+    parser: allowRules,
+    meaning:
+      'claims that callers of a service or method must have: `users.Users hd=example.com; users.Users/Delete email=a@example.com|b@example.com`',
+    unset: 'any verified caller',
+  },
+  AUTH_API_KEYS: {
+    parser: text,
+    meaning:
+      'a file of the keys that are taken in `x-api-key`, a line each: `<SHA-256 in hex> <name> <methods with commas, or *>`. It is read again when it changes',
+  },
   EVENT_STREAM_PING_SECONDS: {
     parser: seconds(0.001, 3600),
     meaning: 'after how many seconds without an event an event stream sends a comment',
@@ -418,9 +548,9 @@ const prefixes = ['BACKEND_', 'GATEWAY_', 'UPLOAD_', 'CORS_', 'OPENAPI_', 'RATE_
  */
 export function refuseUnknown(env: Env): void {
   const rows = Object.keys(settings)
+  const isOurs = (name: string) => prefixes.some((prefix) => name.startsWith(prefix)) || isNearlyOfAuth(name, rows)
   const unknown = Object.keys(env).filter(
-    (name) =>
-      env[name] && prefixes.some((prefix) => name.startsWith(prefix)) && !rows.some((row) => isNamedBy(row, name)),
+    (name) => env[name] && isOurs(name) && !rows.some((row) => isNamedBy(row, name)),
   )
   if (unknown.length === 0) return
   const lines = unknown.map((name) => {
@@ -428,6 +558,11 @@ export function refuseUnknown(env: Env): void {
     return `${name} is not a known variable: did you mean ${nearest(name, known)}?`
   })
   throw new ConfigError(lines.join('\n'))
+}
+
+/** Whether `name` may be a misspelt AUTH_…: other programs have variables that begin so, too. */
+function isNearlyOfAuth(name: string, rows: readonly string[]): boolean {
+  return name.startsWith('AUTH_') && rows.some((row) => row.startsWith('AUTH_') && leven(name, row) <= 2)
 }
 
 /** The service that `name` seems to be about, if the row `pattern` is meant: REPO in BACKEND_URI_REPO for BACKEND_URL_<SERVICE>. */

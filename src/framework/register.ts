@@ -1,5 +1,6 @@
 import {http} from '@google-cloud/functions-framework'
 import {type Config, ConfigError} from '../core/config.ts'
+import {named} from '../http/access.ts'
 import type {Handler, Serving} from '../http/scope.ts'
 import {serve} from '../http/serve.ts'
 import {serveRawRequests} from './raw-requests.ts'
@@ -32,7 +33,7 @@ export function register<R extends Registering>(
   if (!make) {
     throw new ConfigError(`FUNCTION_TARGET="${target}": expected one of ${Object.keys(functions).join(', ')}`)
   }
-  const handler = make(runtime)
+  const handler = named(`/${target}`, make(runtime))
   serveRawRequests({log: runtime.log, errorShape: handler.errorShape})
   endWell(runtime)
   http(target, serve(handler, runtime))

@@ -11,10 +11,15 @@ import {messageFromJson} from '../transcoding/json/message.ts'
 /** GET /?message=… or POST {"message": …}: asks the Ping service, so a 200 means that the whole path works. */
 export function ping(runtime: Runtime): Handler {
   const {send, sendUpstream} = createClient(runtime, PingService)
-  return only(['GET', 'POST'], async (scope) => {
+  const handler = only(['GET', 'POST'], async (scope) => {
     const request = await requestFrom(scope)
     const ask = flag(scope, 'upstream') ? sendUpstream : send
     return message(ResponseSchema, await ask(scope, request))
+  })
+  return Object.assign(handler, {
+    access: ({query}: Scope) => ({
+      methods: [`${PingService.typeName}/${query.get('upstream') === 'true' ? 'SendUpstream' : 'Send'}`],
+    }),
   })
 }
 

@@ -8,7 +8,6 @@ import type {Backend, GatewayConfig} from '../core/config.ts'
 import {hadAllEvents} from '../core/event-stream.ts'
 import {atMost} from '../core/waiting.ts'
 import {compressed} from '../http/compress.ts'
-import {allowCors, isPreflight} from '../http/cors.ts'
 import {noMoreEvents, paused, type Reply, stream} from '../http/reply.ts'
 import type {Handler, Scope} from '../http/scope.ts'
 import {negotiate, streamTypes, unaryTypes} from '../transcoding/media.ts'
@@ -48,6 +47,8 @@ interface Gateway {
   /** By the full name of the service. */
   readonly backends: ReadonlyMap<string, Backend>
   readonly metadata: MetadataOptions
+  /** By the binding of the request. */
+  readonly accesses: ReadonlyMap<Binding, {readonly name: string}>
   /** OpenAPI 3.1, from the table that requests are routed by; made when first asked for. */
   document: Promise<string> | undefined
 }
@@ -72,24 +73,41 @@ export function gateway(runtime: Runtime, {schema, taken = [], ...given}: Gatewa
     reader: new RequestReader(transcoder, settings),
     backends: new Map([...names].map((name) => [name, config.backendOf(name)])),
     metadata: metadataOptions(settings),
+    accesses: new Map(transcoder.bindings.map((binding) => [binding, {name: nameOf(binding.method)}])),
     document: undefined,
   }
   log.info(exposure(transcoder))
-  return Object.assign((scope: Scope) => answer(served, scope), {
-    errorShape: settings.errors,
-    // A rule can be bound to OPTIONS.
-    answersOptions: true,
-  })
+  const choose = (scope: Scope) => choice(served, scope)
+  return Object.assign((scope: Scope) => choose(scope)(scope), {choose, errorShape: settings.errors})
 }
 
-async function answer(served: Gateway, scope: Scope): Promise<Reply> {
-  const {transcoder} = served
-  if (scope.path === documentPath && ['GET', 'HEAD'].includes(scope.method)) return await description(served, scope)
-  const match = transcoder.route(scope.method, scope.path)
-  if (!('binding' in match)) return unbound(scope, withDocument(scope, match))
-  if (match.binding.httpMethod !== 'OPTIONS' && isPreflight(scope)) return {status: 204}
-  const {methodKind} = match.binding.method
-  return await (methodKind === 'unary' || methodKind === 'client_streaming' ? whole : streamed)(served, scope, match)
+/** What `scope` is for: routed here, once, so that who may call is judged by what is called. */
+function choice(served: Gateway, scope: Scope): Handler {
+  const {transcoder, settings, accesses} = served
+  const errorShape = settings.errors
+  if (scope.path === documentPath && ['GET', 'HEAD'].includes(scope.method)) {
+    return Object.assign(() => description(served, scope), {errorShape, access: {name: documentPath}})
+  }
+  try {
+    const match = transcoder.route(scope.method, scope.path)
+    if (!('binding' in match)) return unbound(withDocument(scope, match), errorShape)
+    const {methodKind} = match.binding.method
+    const respond = methodKind === 'unary' || methodKind === 'client_streaming' ? whole : streamed
+    return Object.assign(() => respond(served, scope, match), {
+      errorShape,
+      access: accesses.get(match.binding)!,
+      answersOptions: match.binding.httpMethod === 'OPTIONS',
+    })
+  } catch (error) {
+    const refuse = (): never => {
+      throw error
+    }
+    return Object.assign(refuse, {errorShape})
+  }
+}
+
+function nameOf({name, parent}: DescMethod): string {
+  return `${parent.typeName}/${name}`
 }
 
 /** The description of all that is served. */
@@ -99,10 +117,11 @@ async function description(served: Gateway, scope: Scope): Promise<Reply> {
 }
 
 /** What no rule takes: OPTIONS, 404 and 405. */
-function unbound(scope: Scope, unrouted: Unrouted): Reply {
-  allowCors(scope, unrouted.allow)
-  if (unrouted.status === 204) return {status: 204, headers: {allow: unrouted.allow.join(', ')}}
-  throw unroutedFault(unrouted, scope.method, scope.path)
+function unbound(unrouted: Unrouted, errorShape: GatewayConfig['errors']): Handler {
+  const refuse = ({method, path}: Scope): never => {
+    throw unroutedFault(unrouted, method, path)
+  }
+  return Object.assign(refuse, {errorShape, ...(unrouted.allow.length > 0 && {methods: unrouted.allow})})
 }
 
 /** The document takes GET, whatever else rules with a wildcard take at its path. */

@@ -3,6 +3,7 @@ import {METHODS} from 'node:http'
 import type {FileRegistry} from '@bufbuild/protobuf'
 import {type Config, ConfigError, type GatewayConfig, upperSnake} from '../core/config.ts'
 import {nearest} from '../core/settings.ts'
+import {livePath} from '../http/own-paths.ts'
 import {type Binding, placeOf} from '../transcoding/rules/bindings.ts'
 import {readSchema} from '../transcoding/schema/schema.ts'
 import {createTranscoder, type Transcoder} from '../transcoding/transcoder.ts'
@@ -34,7 +35,7 @@ export function loadTranscoder(config: GatewayConfig, schema: Schema | undefined
   })()
   refuseUnknownServices(made.registry, services ?? [])
   const unserved = made.bindings.filter(({httpMethod}) => !isServed(httpMethod)).map(unservable)
-  const problems = [...made.problems, ...unserved, ...problemsAt(made, [documentPath])]
+  const problems = [...made.problems, ...unserved, ...problemsAt(made, [documentPath, livePath])]
   if (problems.length > 0) throw new ConfigError(problems.join('\n'))
   if (made.bindings.length === 0) throw nothingServed(path, made.registry, {services, defaultBindings})
   return made

@@ -1,3 +1,4 @@
+import {named} from './access.ts'
 import type {Handler, Scope} from './scope.ts'
 
 /**
@@ -16,7 +17,7 @@ export function byPath<Runtime>(
   rest: (runtime: Runtime, paths: {readonly taken: readonly string[]}) => Handler,
 ): Handler {
   const taken = Object.keys(routes)
-  const handlers = new Map(Object.entries(routes).map(([path, make]) => [path, make(runtime)]))
+  const handlers = new Map(Object.entries(routes).map(([path, make]) => [path, named(path, make(runtime))]))
   const others = rest(runtime, {taken})
   const choose = ({path}: Scope) => handlers.get(path) ?? others
   return Object.assign((scope: Scope) => choose(scope)(scope), {choose, errorShape: others.errorShape})

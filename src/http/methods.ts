@@ -1,4 +1,5 @@
 import {Fault} from '../core/fault.ts'
+import {shortened} from '../core/shortened.ts'
 import {isPreflight} from './cors.ts'
 import type {Reply} from './reply.ts'
 import type {Handler, Scope} from './scope.ts'
@@ -25,7 +26,7 @@ export function answerInstead(scope: Scope, handler: Handler): Reply | undefined
   if (scope.method !== 'OPTIONS' && (methods.length === 0 || methods.includes(scope.method))) return undefined
   const headers = {allow: methods.join(', ')}
   if (scope.method === 'OPTIONS') return methods.length === 0 ? undefined : {status: 204, headers}
-  throw new Fault('UNIMPLEMENTED', `Method ${scope.method} is not allowed here`, {
+  throw new Fault('UNIMPLEMENTED', `Cannot ${scope.method} "${shortened(scope.path)}": it takes ${headers.allow}`, {
     http: 405,
     reason: 'METHOD_NOT_ALLOWED',
     headers,

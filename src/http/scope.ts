@@ -1,4 +1,6 @@
 import type {IncomingHttpHeaders, IncomingMessage, ServerResponse} from 'node:http'
+import type {Access} from '../auth/rules.ts'
+import type {Caller} from '../core/caller.ts'
 import type {Config, ErrorShape} from '../core/config.ts'
 import type {Life} from '../core/life.ts'
 import type {Logger} from '../core/log.ts'
@@ -39,6 +41,8 @@ export interface Scope extends Life {
   refuseCompressed(): void
   /** The origins whose pages may call; `*` for all. */
   readonly corsOrigins: ReadonlySet<string>
+  /** Who sends the request, as `AUTH=jwt` has verified it; undefined: nobody in particular, and what it asks for is open. */
+  readonly caller: Caller | undefined
   /** Headers of the response, whatever becomes of the request. */
   readonly responseHeaders: Record<string, string>
 }
@@ -52,6 +56,8 @@ export interface Handler {
   methods?: readonly string[]
   /** Whether it is called with OPTIONS too, preflights included. Unless set, they are answered for it. */
   answersOptions?: boolean
+  /** What it is in AUTH_PUBLIC, AUTH_ALLOW and AUTH_API_KEYS; nothing: closed to all but verified callers. */
+  access?: Access | ((scope: Scope) => Access)
   /** A router gives the handler to call in its place. */
   choose?: (scope: Scope) => Handler
   /** Whether it is called although the instance is at its limit of concurrent requests: a health check. */
@@ -61,7 +67,7 @@ export interface Handler {
 /** The parts of a runtime that requests are served with. */
 export interface Serving {
   readonly log: Logger
-  readonly config: Pick<Config, 'requestTimeout' | 'projectId' | 'trustedHops' | 'corsOrigins' | 'limits'>
+  readonly config: Pick<Config, 'requestTimeout' | 'projectId' | 'trustedHops' | 'corsOrigins' | 'limits' | 'auth'>
 }
 
 /** A function of the functions-framework. */

@@ -1,12 +1,15 @@
 import {randomUUID} from 'node:crypto'
 import type {IncomingHttpHeaders, IncomingMessage, ServerResponse} from 'node:http'
+import {type Door, doorOf, type Proofs} from '../auth/door.ts'
+import {type Caller, callerFields} from '../core/caller.ts'
 import type {ErrorShape} from '../core/config.ts'
 import {Fault} from '../core/fault.ts'
 import type {Logger} from '../core/log.ts'
 import {atMost, latenessOf, within} from '../core/waiting.ts'
+import {accessOf} from './access.ts'
 import {type Admission, admissionOf, BodyAccount} from './admission.ts'
 import {bodyOf, hasBody, refuseCompressed, wholeBody} from './body.ts'
-import {allowCors} from './cors.ts'
+import {allowCors, isPreflight} from './cors.ts'
 import {refuseCrossSite} from './cross-site.ts'
 import {answers, runInContextOf} from './current-request.ts'
 import {callerTimeout} from './deadline.ts'
@@ -15,6 +18,7 @@ import {inFlight, isStopping} from './in-flight.ts'
 import {answerInstead, methodsOf} from './methods.ts'
 import {normalPath} from './normal-path.ts'
 import {contentTypeOf, urlOf} from './original.ts'
+import {ownHandler, resourceOf} from './own-paths.ts'
 import {requestRecord} from './record.ts'
 import {failureReply, sendable} from './reply.ts'
 import {Responder} from './responder.ts'
@@ -33,6 +37,8 @@ const abortGrace = 500
  * work that the scope tracks has ended before the response does.
  */
 export function serve(handler: Handler, serving: Serving): NodeHandler {
+  // What the configuration names is read now, not when the first request comes.
+  doorOf(serving)
   return async (request, response) => {
     const scope = new RequestScope(request, response, serving)
     answers(response, scope)
@@ -41,7 +47,7 @@ export function serve(handler: Handler, serving: Serving): NodeHandler {
 }
 
 /** The life of one request: its signal, its deadline, its one response, its one record. */
-class RequestScope implements Scope, Sending {
+class RequestScope implements Scope, Sending, Proofs {
   readonly method: string
   readonly path: string
   readonly rawQuery: string
@@ -62,6 +68,8 @@ class RequestScope implements Scope, Sending {
   readonly #notes: Record<string, unknown> = {}
   readonly #admission: Admission
   readonly #account: BodyAccount
+  readonly #door: Door
+  #caller: Caller | undefined
   #errorShape: ErrorShape = 'aip'
   #log: Logger | undefined
   #query: URLSearchParams | undefined
@@ -75,6 +83,7 @@ class RequestScope implements Scope, Sending {
     this.responder = new Responder(request, response)
     this.#serving = serving
     this.#admission = admissionOf(serving)
+    this.#door = doorOf(serving)
     this.#account = new BodyAccount(this.#admission, (fault) => this.fail(fault))
     this.deadline = Date.now() + serving.config.requestTimeout - timeToAnswer
     this.method = request.method ?? 'GET'
@@ -92,6 +101,26 @@ class RequestScope implements Scope, Sending {
 
   get errorShape(): ErrorShape {
     return this.#errorShape
+  }
+
+  get caller(): Caller | undefined {
+    return this.#caller
+  }
+
+  get rawHeaders(): readonly string[] {
+    return this.#request.rawHeaders
+  }
+
+  get resource(): string {
+    return resourceOf(this, this.#serving.config.auth)
+  }
+
+  report(problem: string): void {
+    this.log.error(problem)
+  }
+
+  checkCall(method: string): void {
+    this.#door.checkCall(this.#caller, method)
   }
 
   get signal(): AbortSignal {
@@ -158,7 +187,7 @@ class RequestScope implements Scope, Sending {
     let entered = false
     try {
       this.#watch()
-      const handler = given.choose?.(this) ?? given
+      const handler = this.#chosen(given)
       this.#errorShape = handler.errorShape ?? 'aip'
       allowCors(this, methodsOf(handler))
       this.#checkHead()
@@ -168,6 +197,7 @@ class RequestScope implements Scope, Sending {
       }
       this.#startClock()
       refuseCrossSite(this)
+      await this.#enterDoor(handler)
       const instead = answerInstead(this, handler)
       await send(instead ?? sendable(await this.race(Promise.try(handler, this))), this)
     } catch (error) {
@@ -180,6 +210,20 @@ class RequestScope implements Scope, Sending {
       done.resolve()
       this.#report(fault ?? (this.responder.done ? undefined : hungUp()))
     }
+  }
+
+  #chosen(given: Handler): Handler {
+    let handler = ownHandler(this, this.#serving) ?? given
+    while (handler.choose) handler = handler.choose(this)
+    return handler
+  }
+
+  /** Nothing is called for a preflight: it asks what a page may send. @throws {Fault} 401, 403, 503 */
+  async #enterDoor(handler: Handler): Promise<void> {
+    if (isPreflight(this) && !handler.answersOptions) return
+    const admitted = this.#door.admit(this, accessOf(handler, this))
+    this.#caller = admitted instanceof Promise ? await within(this.signal, admitted) : admitted
+    if (this.#caller) this.note({caller: callerFields(this.#caller)})
   }
 
   /** Ends the life at once when the caller hangs up, or when something throws where nobody could catch it. */

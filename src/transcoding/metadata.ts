@@ -55,6 +55,8 @@ const ofTheHop = new Set([
 const vouched = [
   /^x-(?:apigateway|apigee|appengine|client-cert|cloudscheduler|cloudtasks|endpoint|envoy)(?:-|$)/,
   /^x-(?:forwarded|goog|google|original|ssl)(?:-|$)/,
+  // Ours: who calls, as it was verified.
+  /^x-verified(?:-|$)/,
   /^(?:forwarded|x-real-ip|x-client-ip|x-cluster-client-ip|true-client-ip|cf-connecting-ip|fastly-client-ip)$/,
 ]
 

@@ -61,7 +61,12 @@ export function upload<M extends UploadMethod>(runtime: Runtime, options: Upload
     buckets: new Set(given.buckets ?? runtime.config.uploadBuckets),
     readJob: jobReader(plan),
   }
-  return only(['POST'], (scope) => answer(made, scope))
+  const {name, parent} = plan.method
+  const access = {methods: [`${parent.typeName}/${name}`]}
+  return Object.assign(
+    only(['POST'], (scope) => answer(made, scope)),
+    {access},
+  )
 }
 
 async function answer(upload: Upload, scope: Scope): Promise<Reply> {

@@ -49,7 +49,7 @@ test('on Cloud Run the metadata server gives the tokens, and no gcloud process i
   const google = await startGoogle(t)
   const metadata = await startMetadataServer()
   t.teardown(() => metadata.close())
-  const env = {...google.env, K_SERVICE: 'ping', GCE_METADATA_HOST: metadata.host}
+  const env = {...google.env, AUTH: 'iam', K_SERVICE: 'ping', GCE_METADATA_HOST: metadata.host}
   t.deepEqual(await tokenIn(env), {aud: audience, email: metadata.email})
   t.is(metadata.identityRequests.length, 1)
   t.deepEqual(google.asked, [])
@@ -96,7 +96,7 @@ for (const {title, file, claims, asked} of [
       const env = {
         ...google.env,
         GOOGLE_APPLICATION_CREDENTIALS: google.folder.write('credentials.json', JSON.stringify(file(google))),
-        ...(onCloudRun && {K_SERVICE: 'ping'}),
+        ...(onCloudRun && {AUTH: 'iam', K_SERVICE: 'ping'}),
       }
       t.deepEqual(await tokenIn(env), claims)
       t.deepEqual(google.asked, asked)

@@ -13,6 +13,7 @@ import type {StorageServer} from '../../local/storage/server.ts'
 import {openCalls} from '../../src/clients/calls.ts'
 import {createRuntime, type Runtime} from '../../src/clients/runtime.ts'
 import {readConfig} from '../../src/core/config.ts'
+import type {Logger} from '../../src/core/log.ts'
 import {serveRawRequests} from '../../src/framework/raw-requests.ts'
 import {endWell} from '../../src/framework/shutdown.ts'
 import {app} from '../../src/functions/app.ts'
@@ -20,6 +21,7 @@ import {gateway} from '../../src/functions/gateway.ts'
 import {health} from '../../src/functions/health.ts'
 import {ping} from '../../src/functions/ping.ts'
 import {upload} from '../../src/functions/upload.ts'
+import {named} from '../../src/http/access.ts'
 import {admissionOf} from '../../src/http/admission.ts'
 import {currentRequest} from '../../src/http/current-request.ts'
 import {requestsInFlight} from '../../src/http/in-flight.ts'
@@ -33,6 +35,8 @@ export interface AppOptions {
   /** What the environment has beside the stack's. */
   readonly env?: Readonly<Record<string, string>>
   readonly backend?: BackendOptions
+  /** Where records go; nowhere unless given. */
+  readonly log?: Logger
 }
 
 /**
@@ -70,11 +74,11 @@ const functions: Readonly<Record<string, (runtime: Runtime) => Handler>> = {app,
 let apps = 0
 let prepared = false
 
-export async function startApp({target = 'app', env = {}, backend: options = {}}: AppOptions = {}): Promise<App> {
+export async function startApp({target = 'app', env = {}, backend: options = {}, log}: AppOptions = {}): Promise<App> {
   const stack = await startStack({}, options)
-  const runtime = createRuntime(readConfig({...stack.env, LOG_LEVEL: 'silent', ...env}))
+  const runtime = createRuntime(readConfig({...stack.env, LOG_LEVEL: 'silent', ...env}), {...(log && {log})})
   const admission = admissionOf(runtime)
-  const handler = functions[target]!(runtime)
+  const handler = named(`/${target}`, functions[target]!(runtime))
   if (!prepared) {
     prepared = true
     serveRawRequests({log: runtime.log, errorShape: handler.errorShape})

@@ -1,0 +1,154 @@
+import type {IncomingHttpHeaders} from 'node:http'
+import type {Caller} from '../core/caller.ts'
+import type {AuthConfig} from '../core/config.ts'
+import {errorDomain, Fault} from '../core/fault.ts'
+import {ApiKeys} from './api-keys.ts'
+import type {KeySetTimes} from './key-set.ts'
+import {unauthenticated} from './refusals.ts'
+import {resourceUrl} from './resource.ts'
+import {type Access, Rules} from './rules.ts'
+import {Tokens} from './tokens.ts'
+
+/** The parts of a request that can prove who sends it. */
+export interface Proofs {
+  readonly headers: IncomingHttpHeaders
+  /** Names and values in turn, as they came. */
+  readonly rawHeaders: readonly string[]
+  readonly signal: AbortSignal
+  /** The URL of the API as the caller sees it, without a slash at its end. */
+  readonly resource: string
+  /** Gets what the operator should know of the files that proofs are checked with. */
+  report(problem: string): void
+}
+
+/** A door that each request has to pass. */
+export interface Door {
+  /**
+   * Who sends the request; undefined: nobody in particular, and what it is for is open.
+   * @throws {Fault} 401, 403, or 503 when an issuer's keys are not to be had
+   */
+  admit(proofs: Proofs, access: Access): Caller | undefined | Promise<Caller | undefined>
+  /**
+   * Refuses a call of the method `name` (`pkg.Service/Method`) for `caller`, whichever function makes it.
+   * @throws {Fault} 401, 403
+   */
+  checkCall(caller: Caller | undefined, name: string): void
+}
+
+/** The platform or nobody checks who calls. */
+const openDoor: Door = {admit: () => undefined, checkCall: () => {}}
+
+/**
+ * The door of `config`.
+ * @throws {ConfigError} for files that cannot be used
+ */
+export function doorFor(config: AuthConfig, times: Partial<KeySetTimes> = {}): Door {
+  return config.mode === 'jwt' ? new CheckedDoor(config, times) : openDoor
+}
+
+/** What a door is made for: a runtime. */
+interface Guarded {
+  readonly config: {readonly auth: AuthConfig}
+}
+
+const doors = new WeakMap<Guarded, Door>()
+
+/**
+ * The door of `runtime`: one for all of its functions.
+ * @throws {ConfigError} for files that cannot be used
+ */
+export function doorOf(runtime: Guarded): Door {
+  let door = doors.get(runtime)
+  if (!door) {
+    door = doorFor(runtime.config.auth)
+    doors.set(runtime, door)
+  }
+  return door
+}
+
+class CheckedDoor implements Door {
+  readonly #rules: Rules
+  readonly #tokens: Tokens
+  readonly #keys: ApiKeys | undefined
+  /** The headers of issuers that have one of their own. */
+  readonly #headers: readonly string[]
+  readonly #takesBearer: boolean
+
+  constructor(config: AuthConfig, times: Partial<KeySetTimes>) {
+    this.#rules = new Rules(config)
+    this.#tokens = new Tokens(config.issuers, times)
+    this.#keys = config.apiKeys === undefined ? undefined : new ApiKeys(config.apiKeys)
+    this.#headers = [...new Set(config.issuers.map(({header}) => header).filter((header) => header !== undefined))]
+    this.#takesBearer = config.issuers.some(({header}) => header === undefined)
+  }
+
+  admit(proofs: Proofs, access: Access): Caller | undefined | Promise<Caller | undefined> {
+    try {
+      const caller = this.#rules.isOpen(access) ? this.#anybody(proofs) : this.#callerOf(proofs)
+      if (!(caller instanceof Promise)) return this.#checked(caller, access)
+      return caller.then((caller) => this.#checked(caller, access)).catch((error) => this.#challenge(error, proofs))
+    } catch (error) {
+      return this.#challenge(error, proofs)
+    }
+  }
+
+  checkCall(caller: Caller | undefined, name: string): void {
+    this.#rules.checkCall(caller, name)
+  }
+
+  #checked(caller: Caller | undefined, access: Access): Caller | undefined {
+    this.#rules.check(caller, access)
+    return caller
+  }
+
+  /** A 401 says what would be taken (RFC 9110, 11.6.1; RFC 6750, 3; RFC 9728, 5.1), and nothing of what was wrong. */
+  #challenge(error: unknown, {headers, resource}: Proofs): never {
+    if (!(error instanceof Fault) || error.code !== 'UNAUTHENTICATED') throw error
+    const invalid = headers.authorization === undefined ? '' : ', error="invalid_token"'
+    const bearer = `Bearer realm="${errorDomain}"${invalid}, resource_metadata="${resourceUrl(resource)}"`
+    const challenge = this.#takesBearer ? bearer : `ApiKey realm="${errorDomain}"`
+    throw unauthenticated(error.hint ?? '', error.cause, {'www-authenticate': challenge})
+  }
+
+  /** Where no proof is needed, one that does not hold is none. */
+  async #anybody(proofs: Proofs): Promise<Caller | undefined> {
+    try {
+      return await this.#callerOf(proofs)
+    } catch (error) {
+      if (proofs.signal.aborted) throw error
+      return undefined
+    }
+  }
+
+  /** The first proof decides: one that does not hold is not made up for by another. */
+  #callerOf(proofs: Proofs): Caller | undefined | Promise<Caller | undefined> {
+    const {headers, signal} = proofs
+    for (const header of this.#headers) {
+      const token = headers[header]
+      if (token !== undefined) return this.#tokenCaller(String(token), header, signal)
+    }
+    const {authorization, 'x-api-key': key} = headers
+    if (this.#takesBearer && authorization !== undefined) {
+      if (isTwice(proofs.rawHeaders, 'authorization')) throw unauthenticated('there are two Authorization headers')
+      const token = /^bearer +(\S+)$/i.exec(authorization)?.[1]
+      if (token !== undefined) return this.#tokenCaller(token, undefined, signal)
+      if (key === undefined) throw unauthenticated('Authorization has no bearer token')
+    }
+    if (this.#keys && key !== undefined) return this.#keys.callerOf(String(key), (problem) => proofs.report(problem))
+    return undefined
+  }
+
+  #tokenCaller(token: string, header: string | undefined, signal: AbortSignal): Caller | Promise<Caller> {
+    return this.#tokens.remembered(token, header) ?? this.#tokens.verify(token, header, signal)
+  }
+}
+
+/** Node keeps the first of two headers and says nothing of the other. */
+function isTwice(rawHeaders: readonly string[], name: string): boolean {
+  let count = 0
+  for (let index = 0; index < rawHeaders.length; index += 2) {
+    const header = rawHeaders[index]!
+    if (header.length === name.length && header.toLowerCase() === name) count++
+  }
+  return count > 1
+}

@@ -1,0 +1,39 @@
+import {request as httpRequest, type IncomingMessage} from 'node:http'
+import {request as httpsRequest} from 'node:https'
+
+/** The most bytes that an issuer may answer: real key sets have less than a tenth. */
+const maxBytes = 256 * 1024
+
+/**
+ * The JSON at `url`. Redirects are not followed: the operator has named the issuer.
+ * @throws {Error} for any other answer than 200 with JSON, or the signal's reason
+ */
+export async function getJson(url: URL, signal: AbortSignal): Promise<unknown> {
+  const response = await responseOf(url, signal)
+  try {
+    if (response.statusCode !== 200) throw new Error(`${url.origin} answered ${response.statusCode}: expected 200`)
+    return JSON.parse((await bodyOf(response, url)).toString())
+  } finally {
+    response.destroy()
+  }
+}
+
+function responseOf(url: URL, signal: AbortSignal): Promise<IncomingMessage> {
+  const request = url.protocol === 'https:' ? httpsRequest : httpRequest
+  return new Promise((resolve, reject) => {
+    // A connection of its own: one that is kept is dead when the instance wakes up, and a fetch is rare.
+    const sent = request(url, {agent: false, signal, headers: {accept: 'application/json'}})
+    sent.once('response', resolve).once('error', reject).end()
+  })
+}
+
+async function bodyOf(response: IncomingMessage, url: URL): Promise<Buffer> {
+  const chunks: Buffer[] = []
+  let size = 0
+  for await (const chunk of response as AsyncIterable<Buffer>) {
+    size += chunk.length
+    if (size > maxBytes) throw new Error(`${url.origin} answered more than ${maxBytes} bytes`)
+    chunks.push(chunk)
+  }
+  return Buffer.concat(chunks)
+}

@@ -1,0 +1,151 @@
+import type {CryptoKey, JWSHeaderParameters} from 'jose'
+import type {IssuerConfig} from '../core/config.ts'
+import {Fault} from '../core/fault.ts'
+import {over} from '../core/life.ts'
+import {atMost, within} from '../core/waiting.ts'
+import {getJson} from './get-json.ts'
+import {unauthenticated} from './refusals.ts'
+
+/** How long the keys of an issuer are good, and how often it is asked, in ms. */
+export interface KeySetTimes {
+  /** How long keys serve before the issuer is asked again. */
+  readonly fresh: number
+  /** How long they serve while the issuer is away. */
+  readonly kept: number
+  /** The least pause between two questions, unless there are no keys at all. */
+  readonly coolDown: number
+  /** How long a request that known keys can serve waits for better ones. */
+  readonly patience: number
+  /** How long an issuer has to answer. */
+  readonly timeout: number
+}
+
+const minute = 60_000
+
+/** As jose's remote key sets have it, which know no issuer that is away. */
+const usual: KeySetTimes = {fresh: 10 * minute, kept: 1440 * minute, coolDown: 30_000, patience: 1000, timeout: 5000}
+
+/** Gives the keys for a token's header; none when it names an unknown one. */
+type Lookup = (header: JWSHeaderParameters) => Promise<readonly CryptoKey[]>
+
+/**
+ * The public keys of one issuer. They are fetched in a request and never in the background; all that wait share one fetch,
+ * and when the last of them has gone, the fetch is broken off.
+ */
+export class KeySet {
+  readonly #issuer: IssuerConfig
+  readonly #times: KeySetTimes
+  #lookup: Lookup | undefined
+  #fetchedAt = 0
+  #triedAt = 0
+  #failed = false
+  #location: URL | undefined
+  #fetch: {readonly promise: Promise<void>; readonly end: AbortController; waiting: number} | undefined
+
+  constructor(issuer: IssuerConfig, times: Partial<KeySetTimes> = {}) {
+    this.#issuer = issuer
+    this.#times = {...usual, ...times}
+  }
+
+  /**
+   * The keys that a token with `header` may be signed with: mostly one.
+   * @throws {Fault} 401 when the issuer has none, 503 when it cannot be asked; the signal's reason
+   */
+  async keysFor(header: JWSHeaderParameters, signal: AbortSignal): Promise<readonly CryptoKey[]> {
+    const {fresh, kept, patience} = this.#times
+    const age = Date.now() - this.#fetchedAt
+    if (!this.#lookup || age > kept) await this.#refresh(signal)
+    else if (age > fresh && this.#mayAsk()) await atMost(patience, this.#refresh(signal)).catch(() => {})
+    const found = await this.#lookup!(header)
+    if (found.length > 0) return found
+    if (this.#mayAsk()) await this.#refresh(signal)
+    else if (this.#failed) throw this.#away(new Error('The last question failed, and the next one has to wait'))
+    const later = await this.#lookup!(header)
+    if (later.length === 0)
+      throw unauthenticated(`"${this.#issuer.issuer}" has no key that the token can be signed with`)
+    return later
+  }
+
+  #mayAsk(): boolean {
+    return this.#fetch !== undefined || Date.now() - this.#triedAt >= this.#times.coolDown
+  }
+
+  async #refresh(signal: AbortSignal): Promise<void> {
+    this.#fetch ??= this.#begin()
+    const fetch = this.#fetch
+    fetch.waiting++
+    try {
+      await within(signal, fetch.promise)
+    } finally {
+      if (--fetch.waiting === 0) {
+        if (this.#fetch === fetch) this.#fetch = undefined
+        fetch.end.abort(over)
+      }
+    }
+  }
+
+  #begin() {
+    const end = new AbortController()
+    this.#triedAt = Date.now()
+    const promise = this.#ask(AbortSignal.any([end.signal, AbortSignal.timeout(this.#times.timeout)]))
+    promise
+      .catch(() => {})
+      .finally(() => {
+        if (this.#fetch?.end === end) this.#fetch = undefined
+      })
+    return {promise, end, waiting: 0}
+  }
+
+  async #ask(signal: AbortSignal): Promise<void> {
+    try {
+      this.#location ??= await this.#discover(signal)
+      this.#lookup = await lookupIn(await getJson(this.#location, signal))
+      this.#fetchedAt = Date.now()
+      this.#failed = false
+    } catch (cause) {
+      // Where the keys are may be what has changed.
+      this.#location = undefined
+      this.#failed = true
+      throw this.#away(cause)
+    }
+  }
+
+  /** Where the keys are: OpenID Connect Discovery 1.0, 4. */
+  async #discover(signal: AbortSignal): Promise<URL> {
+    const {issuer, jwks} = this.#issuer
+    if (jwks) return new URL(jwks)
+    const document = await getJson(new URL(`${issuer.replace(/\/$/, '')}/.well-known/openid-configuration`), signal)
+    const {issuer: named, jwks_uri: location} = document as {issuer?: unknown; jwks_uri?: unknown}
+    if (named !== issuer) throw new Error('The discovery document names another issuer')
+    const url = typeof location === 'string' ? URL.parse(location) : null
+    const isSafe = url?.protocol === 'https:' || (url?.protocol === 'http:' && issuer.startsWith('http:'))
+    if (!url || !isSafe) throw new Error('The discovery document has no https URL in "jwks_uri"')
+    return url
+  }
+
+  #away(cause: unknown): Fault {
+    return new Fault('UNAVAILABLE', "The keys of the token's issuer are not to be had: try again", {
+      reason: 'ISSUER_UNAVAILABLE',
+      retryAfter: 1,
+      hint: `the issuer is "${this.#issuer.issuer}"`,
+      cause,
+    })
+  }
+}
+
+/** @throws {Error} for what is no JSON Web Key Set, or an empty one */
+async function lookupIn(jwks: unknown): Promise<Lookup> {
+  const {createLocalJWKSet} = await import('jose/jwks/local')
+  const {JWKSMultipleMatchingKeys, JWKSNoMatchingKey} = await import('jose/errors')
+  const find = createLocalJWKSet(jwks as Parameters<typeof createLocalJWKSet>[0])
+  if (find.jwks().keys.length === 0) throw new Error('The key set is empty')
+  return async (header) => {
+    try {
+      return [await find(header)]
+    } catch (error) {
+      if (error instanceof JWKSNoMatchingKey) return []
+      if (error instanceof JWKSMultipleMatchingKeys) return await Array.fromAsync(error)
+      throw error
+    }
+  }
+}

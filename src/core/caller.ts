@@ -1,0 +1,46 @@
+/** Claims of a verified token (RFC 7519, 4). */
+export interface Claims {
+  readonly [claim: string]: unknown
+}
+
+/** A caller with a token that its issuer signed. */
+export interface TokenCaller {
+  readonly kind: 'token'
+  /** The claim `sub`: whom the issuer means, for ever. */
+  readonly subject: string
+  /** The claim `iss`, one of AUTH_ISSUERS. */
+  readonly issuer: string
+  readonly claims: Claims
+}
+
+/** A caller with a key of AUTH_API_KEYS. */
+export interface KeyCaller {
+  readonly kind: 'key'
+  /** The name that the file gives the key. */
+  readonly name: string
+  /** The methods that its line names. */
+  readonly methods: readonly string[]
+}
+
+/** A service that signs what it sends, as AUTH_WEBHOOK says. */
+export interface WebhookCaller {
+  readonly kind: 'webhook'
+  /** The path or method of its row. */
+  readonly name: string
+}
+
+/** Who sent a request, as it was proved. */
+export type Caller = TokenCaller | KeyCaller | WebhookCaller
+
+/** What the log says of `caller`. */
+export function callerFields(caller: Caller): Record<string, string> {
+  return caller.kind === 'token' ? {subject: caller.subject, issuer: caller.issuer} : {[caller.kind]: caller.name}
+}
+
+const encoded = Symbol('claims as UTF-8')
+
+/** The claims of `caller` as JSON in UTF-8, made once: of a key or a webhook its name, as `{"key": …}`. */
+export function claimsBytes(caller: Caller & {[encoded]?: Buffer}): Buffer {
+  caller[encoded] ??= Buffer.from(JSON.stringify(caller.kind === 'token' ? caller.claims : callerFields(caller)))
+  return caller[encoded]
+}

@@ -1,0 +1,31 @@
+import {isResourcePath, resourceDocument} from '../auth/resource.ts'
+import {only} from './methods.ts'
+import {json} from './reply.ts'
+import type {Handler, Scope, Serving} from './scope.ts'
+
+/** Where an instance says that it lives: for probes, which prove nothing. */
+export const livePath = '/health/live'
+
+const live: Handler = Object.assign(
+  only(['GET'], () => json({status: 'SERVING'}, {headers: {'cache-control': 'no-store'}})),
+  {exempt: true, access: {isOpen: true as const}},
+)
+
+/** What every function answers by itself, whichever it is: undefined for what is the function's own affair. */
+export function ownHandler(scope: Scope, {config: {auth}}: Pick<Serving, 'config'>): Handler | undefined {
+  const {method, path} = scope
+  if (path === livePath) return method === 'GET' || method === 'HEAD' ? live : undefined
+  if (!isResourcePath(path) || auth.mode !== 'jwt' || auth.issuers.length === 0) return undefined
+  const handler = only(['GET'], () => json(resourceDocument(resourceOf(scope, auth), auth)))
+  return Object.assign(handler, {access: {isOpen: true as const}})
+}
+
+/** The URL of the API, as it is configured or as the caller has it. */
+export function resourceOf(
+  {headers}: Pick<Scope, 'headers'>,
+  {resource}: {readonly resource: string | undefined},
+): string {
+  if (resource !== undefined) return resource
+  const scheme = /^https\b/i.test(String(headers['x-forwarded-proto'] ?? '')) ? 'https' : 'http'
+  return URL.parse(`${scheme}://${headers.host}`)?.origin ?? `${scheme}://localhost`
+}

@@ -1,0 +1,343 @@
+import {createHmac, randomBytes} from 'node:crypto'
+import test, {type ExecutionContext} from 'ava'
+import {SignJWT} from 'jose'
+import {type Logger, pino} from 'pino'
+import {PingService} from '../../src/gen/ping/ping_pb.js'
+import {createClient, type Handler, json} from '../../src/index.ts'
+import {type App, startApp} from '../helpers/app.ts'
+import {connectTo} from '../http/connection.ts'
+import {startIssuer, type TestIssuer} from './issuer.ts'
+import {mutated} from './mutations.ts'
+
+const page = 'https://app.example'
+const lines: string[] = []
+const log = pino({messageKey: 'message'}, {write: (line: string) => void lines.push(line)}) as Logger
+
+let issuer: TestIssuer
+let rsa: TestIssuer
+let app: App
+test.before(async () => {
+  issuer = await startIssuer()
+  rsa = await startIssuer({alg: 'RS256', slash: true})
+  app = await startApp({
+    log,
+    env: {
+      AUTH: 'jwt',
+      AUTH_ISSUERS: `${issuer.url} audience=api|other; ${rsa.url} audience=api; ${issuer.url} audience=iap header=x-goog-iap-jwt-assertion`,
+      AUTH_PUBLIC: '/openapi.json, ping.PingService/Send',
+      AUTH_ALLOW: 'ping.PingService/SendUpstream email=ada@example.com|grace@example.com; Users scope=users.read',
+      CORS_ORIGINS: page,
+    },
+  })
+})
+test.afterEach.always((t) => app.quiet(t))
+test.after.always(async () => {
+  await app.close()
+  await Promise.all([issuer.close(), rsa.close()])
+})
+
+const bearer = (token: string) => ({headers: {authorization: `Bearer ${token}`}})
+
+/** A path that is closed to all but verified callers, and reaches the backend. */
+const closed = '/api/person/Ada/36/hello'
+
+test.serial('everything is closed but what AUTH_PUBLIC names, probes and the way to log in', async (t) => {
+  for (const [path, status] of [
+    [closed, 401],
+    ['/health', 401],
+    ['/upload', 401],
+    ['/nowhere', 401],
+    ['/api', 401],
+    ['/%ff', 401],
+    ['/openapi.json/', 401],
+    ['/health/live/', 401],
+    ['/ping?upstream=true', 401],
+    ['/ping?message=hi', 200],
+    ['/api/ping?message=hi', 200],
+    ['/openapi.json', 200],
+    ['/health/live', 200],
+    ['/.well-known/oauth-protected-resource', 200],
+  ] as const) {
+    const {status: got, text} = await app.ask(t, path)
+    t.is(got, status, `${path}: ${text}`)
+  }
+  for (const method of ['POST', 'DELETE', 'OPTIONS', 'PUT'])
+    t.is((await app.ask(t, '/nowhere', {method})).status, 401, method)
+})
+
+test.serial('a 401 says how to log in and nothing of what was wrong, which the log says', async (t) => {
+  lines.length = 0
+  const {status, headers, json: body} = await app.ask(t, closed, {headers: {...bearer('x.y').headers, origin: page}})
+  t.is(status, 401)
+  t.is(
+    headers.get('www-authenticate'),
+    `Bearer realm="grpc-functions", error="invalid_token", resource_metadata="${app.url('')}/.well-known/oauth-protected-resource"`,
+  )
+  t.is(headers.get('access-control-allow-origin'), page)
+  t.is(body.error.status, 'UNAUTHENTICATED')
+  t.notRegex(JSON.stringify(body), /JWT|signed/)
+  t.regex(lines.join(''), /no signed JWT/)
+})
+
+test.serial('the document about us names who gives tokens', async (t) => {
+  const {json: document} = await app.ask(t, '/.well-known/oauth-protected-resource')
+  t.deepEqual(document, {
+    resource: app.url(''),
+    authorization_servers: [issuer.url, rsa.url],
+    bearer_methods_supported: ['header'],
+  })
+})
+
+test.serial('preflights pass, other OPTIONS do not', async (t) => {
+  const headers = {
+    origin: page,
+    'access-control-request-method': 'GET',
+    'access-control-request-headers': 'authorization',
+  }
+  for (const path of [closed, '/upload', '/health', '/nowhere', '/openapi.json']) {
+    const answer = await app.ask(t, path, {method: 'OPTIONS', headers})
+    t.is(answer.status, 204, path)
+    t.is(answer.headers.get('access-control-allow-headers'), 'authorization')
+  }
+  t.is((await app.ask(t, closed, {method: 'OPTIONS'})).status, 401)
+  t.is(
+    (await app.ask(t, closed, {method: 'OPTIONS', headers: {...headers, origin: 'https://evil.example'}})).status,
+    401,
+  )
+})
+
+test.serial('a verified caller is let in, by a token of any issuer', async (t) => {
+  for (const token of [await issuer.token(), await rsa.token(), await issuer.token({aud: ['x', 'other']})]) {
+    const answer = await app.ask(t, closed, bearer(token))
+    t.is(answer.status, 200, answer.text)
+  }
+  t.is((await app.ask(t, '/nowhere', bearer(await issuer.token()))).status, 404)
+  t.is((await app.ask(t, closed, {headers: {authorization: `bEaReR   ${await issuer.token()}`}})).status, 200)
+})
+
+test.serial('an issuer with a header of its own is believed in that alone', async (t) => {
+  const token = await issuer.token({aud: 'iap'})
+  t.is((await app.ask(t, closed, {headers: {'x-goog-iap-jwt-assertion': token}})).status, 200)
+  t.is((await app.ask(t, closed, bearer(token))).status, 401)
+  t.is((await app.ask(t, closed, {headers: {'x-goog-iap-jwt-assertion': await issuer.token()}})).status, 401)
+  const good = bearer(await issuer.token()).headers
+  t.is((await app.ask(t, closed, {headers: {...good, 'x-goog-iap-jwt-assertion': 'a.b.c'}})).status, 401)
+})
+
+const seconds = () => Math.floor(Date.now() / 1000)
+
+/** A token without a signature that could be checked. */
+const unsigned = (header: object, claims: object, signature = '') =>
+  `${[header, claims].map((part) => Buffer.from(JSON.stringify(part)).toString('base64url')).join('.')}.${signature}`
+
+const attacks: Readonly<Record<string, () => string | Promise<string>>> = {
+  'alg none': async () => unsigned({alg: 'none'}, claimsOf(await issuer.token())),
+  'alg none, with the signature of another token': async () => {
+    const token = await issuer.token()
+    return unsigned({alg: 'none', kid: issuer.kid}, claimsOf(token), token.split('.')[2])
+  },
+  'no signature': async () => (await issuer.token()).replace(/[^.]*$/, ''),
+  'HS256 with the public key': async () => {
+    const secret = Buffer.from(JSON.stringify(rsa.published[0]))
+    return new SignJWT(claimsOf(await rsa.token())).setProtectedHeader({alg: 'HS256', kid: rsa.kid}).sign(secret)
+  },
+  'HS256 with the key of another issuer, by hand': async () => {
+    const [, claims] = (await issuer.token()).split('.')
+    const head = Buffer.from(JSON.stringify({alg: 'HS256', kid: issuer.kid})).toString('base64url')
+    const secret = JSON.stringify(issuer.published[0])
+    return `${head}.${claims}.${createHmac('sha256', secret).update(`${head}.${claims}`).digest('base64url')}`
+  },
+  'a wrong audience': () => issuer.token({aud: 'somebody-else'}),
+  'no audience': () => issuer.token({aud: undefined}),
+  'an audience that contains ours': () => issuer.token({aud: 'api2'}),
+  'an issuer with a slash more': () => issuer.token({iss: `${issuer.url}/`}),
+  'an issuer with a slash less': () => rsa.token({iss: rsa.url.replace(/\/$/, '')}),
+  'the issuer in capitals': () => issuer.token({iss: issuer.url.toUpperCase()}),
+  'the name of another issuer of ours': () => issuer.token({iss: rsa.url}),
+  'a list of issuers': () => issuer.token({iss: [issuer.url]}),
+  'no issuer': () => issuer.token({iss: undefined}),
+  'no subject': () => issuer.token({sub: undefined}),
+  'an empty subject': () => issuer.token({sub: ''}),
+  'a subject that is no text': () => issuer.token({sub: 1}),
+  expired: () => issuer.token({exp: seconds() - 61}),
+  'no expiry': () => issuer.token({exp: undefined}),
+  'an expiry that is text': () => issuer.token({exp: String(seconds() + 600)}),
+  'not valid yet': () => issuer.token({nbf: seconds() + 120}),
+  'from the future': () => issuer.token({iat: seconds() + 120}),
+  huge: () => issuer.token({padding: 'x'.repeat(9000)}),
+  'one that holds another': async () => issuer.signed(await issuer.token(), {cty: 'JWT'}),
+  'one that holds another, without a word': async () => issuer.signed(JSON.stringify(await issuer.token())),
+  'deeply nested claims': () => {
+    const deep = '['.repeat(100) + ']'.repeat(100)
+    return issuer.signed(`{"iss":"${issuer.url}","sub":"a","aud":"api","exp":${seconds() + 600},"deep":${deep}}`)
+  },
+  'a claim twice': () =>
+    issuer.signed(`{"iss":"${issuer.url}","sub":"ada","sub":"eve","aud":"api","exp":${seconds() + 600}}`),
+  'a claim twice, once escaped': () =>
+    issuer.signed(`{"iss":"${issuer.url}","sub":"ada","s\\u0075b":"eve","aud":"api","exp":${seconds() + 600}}`),
+  'a claim twice further in': () =>
+    issuer.signed(`{"iss":"${issuer.url}","sub":"a","aud":"api","exp":${seconds() + 600},"o":[{"a":1,"a":2}]}`),
+  'a header parameter twice': async () => {
+    const [, claims] = (await issuer.token()).split('.')
+    const head = Buffer.from(`{"alg":"none","alg":"ES256","kid":"${issuer.kid}"}`).toString('base64url')
+    return issuer.signedText(`${head}.${claims}`)
+  },
+  'claims that are a list': () => issuer.signed('[]'),
+  'claims that are null': () => issuer.signed('null'),
+  'claims that are no UTF-8': () => issuer.signed(Buffer.from([0x7b, 0xff, 0x7d]).toString('latin1')),
+  'a logout token': () => issuer.token({}, {typ: 'logout+jwt'}),
+  'an extension that nobody knows': async () =>
+    issuer.signed(JSON.stringify(claimsOf(await issuer.token())), {crit: ['x'], x: 1}),
+  'a payload that is not encoded': async () =>
+    issuer.signed(JSON.stringify(claimsOf(await issuer.token())), {b64: false, crit: ['b64']}),
+  'a key that it brings with it': async () => {
+    const other = await startIssuer()
+    const token = await other.token({iss: issuer.url}, {jwk: other.published[0], kid: issuer.kid})
+    await other.close()
+    return token
+  },
+  'a key at an address that it names': async () => {
+    const other = await startIssuer()
+    const token = await other.token({iss: issuer.url}, {jku: `${other.url}/keys`, kid: 'key-99'})
+    await other.close()
+    return token
+  },
+  'the key of another issuer': async () => {
+    const other = await startIssuer()
+    const token = await other.token({iss: issuer.url}, {kid: issuer.kid})
+    await other.close()
+    return token
+  },
+  'an unknown key': () => issuer.token({}, {kid: 'key-99'}),
+  'a kid that is a path': () => issuer.token({}, {kid: '../../../dev/null'}),
+  'another algorithm than its key has': () => issuer.token({iss: rsa.url}, {kid: rsa.kid}),
+  'five parts': async () => `${await issuer.token()}.a.b`,
+  'padding in base64': async () => `${await issuer.token()}=`,
+  'base64 rather than base64url': async () => `${await issuer.token()}+/`,
+  'spare bits in the last character': async () => {
+    const token = await issuer.token()
+    const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'
+    return token.slice(0, -1) + alphabet[alphabet.indexOf(token.at(-1)!) ^ 1]
+  },
+  'a comma after it': async () => `${await issuer.token()},`,
+  nothing: () => '',
+  'two of them': async () => `${await issuer.token()} ${await issuer.token()}`,
+}
+
+function claimsOf(token: string): Record<string, unknown> {
+  return JSON.parse(Buffer.from(token.split('.')[1]!, 'base64url').toString())
+}
+
+for (const [name, make] of Object.entries(attacks)) {
+  test.serial(`401 for a token: ${name}`, async (t) => {
+    const token = await make()
+    await isRefused(t, token)
+  })
+}
+
+async function isRefused(t: ExecutionContext, token: string) {
+  lines.length = 0
+  const {count} = app.backend.ping
+  const answer = await app.ask(t, '/ping?upstream=true', bearer(token))
+  t.is(answer.status, 401, answer.text)
+  t.is(app.backend.ping.count, count, 'the backend was called')
+  const logged = lines.join('')
+  for (const part of token.split(/[. ]/)) if (part.length > 3) t.false(logged.includes(part), logged)
+}
+
+test.serial('401 for two Authorization headers, both good', async (t) => {
+  const token = await issuer.token()
+  await using connection = await connectTo(app.url('/'))
+  connection.get(closed, `Authorization: Bearer ${token}`, `authorization: Bearer ${token}`)
+  t.is((await connection.response()).status, 401)
+})
+
+test.serial('a token is taken from nowhere but the header', async (t) => {
+  const token = await issuer.token()
+  t.is((await app.ask(t, `${closed}?access_token=${token}`)).status, 401)
+  t.is((await app.ask(t, closed, {headers: {cookie: `access_token=${token}`}})).status, 401)
+  t.is((await app.ask(t, closed, {headers: {'proxy-authorization': `Bearer ${token}`}})).status, 401)
+  t.is((await app.ask(t, closed, {headers: {'x-serverless-authorization': `Bearer ${token}`}})).status, 401)
+})
+
+test.serial('no mutation of a valid token passes', async (t) => {
+  const token = await issuer.token()
+  t.is((await app.ask(t, closed, bearer(token))).status, 200)
+  for (const mutation of mutated(token, 1000, randomBytes(4).readUInt32BE())) {
+    const {status} = await fetch(app.url(closed), bearer(mutation))
+    if (status !== 401) t.fail(`${status} for ${mutation} in place of ${token}`)
+  }
+  t.pass()
+})
+
+test.serial('what claims have to be is 403 otherwise, and the log says which rule', async (t) => {
+  lines.length = 0
+  const upstream = '/ping?upstream=true'
+  const asked = async (claims: object, path = upstream) =>
+    (await app.ask(t, path, bearer(await issuer.token({...claims})))).status
+  t.is(await asked({email: 'ada@example.com'}), 200)
+  t.is(await asked({email: 'ada@example.com', email_verified: true}), 200)
+  t.is(await asked({email: 'ada@example.com', email_verified: false}), 403)
+  t.is(await asked({email: 'eve@example.com'}), 403)
+  t.is(await asked({email: ['eve@example.com', 'grace@example.com']}), 200)
+  t.is(await asked({}), 403)
+  t.regex(lines.join(''), /conditions of AUTH_ALLOW for ping\.PingService\/SendUpstream/)
+  const user = '/api/users?email=ada@example.com'
+  t.is(await asked({scope: 'users.read users.write'}, user), 200)
+  t.is(await asked({scope: 'users.readall'}, user), 403)
+  const refused = await app.ask(t, user, {headers: {...bearer(await issuer.token()).headers, origin: page}})
+  t.is(refused.json.error.status, 'PERMISSION_DENIED')
+  t.is(refused.headers.get('access-control-allow-origin'), page)
+})
+
+test.serial('no function goes round the conditions of the method that it calls', async (t) => {
+  const {sendUpstream} = createClient(app.runtime, PingService)
+  const handler: Handler = async (scope) => {
+    await sendUpstream(scope, {message: 'hi'})
+    return json({caller: scope.caller?.kind === 'token' ? scope.caller.subject : null})
+  }
+  const {url, close} = await app.serve(handler)
+  const asked = async (claims: object) => await fetch(url, bearer(await issuer.token({...claims})))
+  t.is((await asked({email: 'eve@example.com'})).status, 403)
+  const response = await asked({email: 'ada@example.com'})
+  t.deepEqual(await response.json(), {caller: 'ada'})
+  const open = await app.serve(
+    Object.assign((scope: Parameters<Handler>[0]) => handler(scope), {access: {isOpen: true as const}}),
+  )
+  t.is((await fetch(open.url)).status, 401)
+  await Promise.all([close(), open.close()])
+})
+
+test.serial('the backend gets the verified claims, and no caller can set them', async (t) => {
+  const claims = async (init: RequestInit, path: string) => {
+    const call = app.backend.ping.next()
+    const answer = app.ask(t, path, init)
+    const {metadata, answer: go} = await call
+    go()
+    t.is((await answer).status, 200)
+    return metadata.get('x-verified-claims-bin').map((value) => JSON.parse(String(value)))
+  }
+  const forged = Buffer.from('{"sub":"eve"}').toString('base64')
+  const headers = {
+    'grpc-metadata-x-verified-claims-bin': forged,
+    'grpc-metadata-x_verified_claims-bin': forged,
+    'grpc-metadata-x-verified-claims': 'eve',
+    'x-verified-claims-bin': forged,
+  }
+  for (const path of ['/ping?message=hi', '/api/ping?message=hi']) {
+    t.deepEqual(await claims({headers}, path), [])
+    const token = await issuer.token({hd: 'example.com'})
+    t.deepEqual(await claims({headers: {...headers, ...bearer(token).headers}}, path), [claimsOf(token)])
+  }
+})
+
+test.serial('the log has the subject and the issuer of each request', async (t) => {
+  lines.length = 0
+  t.is((await app.ask(t, closed, bearer(await issuer.token({sub: 'grace'})))).status, 200)
+  t.deepEqual(JSON.parse(lines.at(-1)!).caller, {subject: 'grace', issuer: issuer.url})
+})
+
+test.serial('where nobody has to prove anything, a proof that does not hold is none', async (t) => {
+  t.is((await app.ask(t, '/ping?message=hi', bearer('garbage'))).status, 200)
+  t.is((await app.ask(t, '/openapi.json', bearer(await issuer.token({exp: 1})))).status, 200)
+})
