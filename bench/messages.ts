@@ -1,5 +1,11 @@
 import {once} from 'node:events'
+import {mkdtempSync, rmSync, writeFileSync} from 'node:fs'
 import {request} from 'node:http'
+import {tmpdir} from 'node:os'
+import {join} from 'node:path'
+import {toBinary} from '@bufbuild/protobuf'
+import {FileDescriptorSetSchema} from '@bufbuild/protobuf/wkt'
+import {kindsFiles} from '../test/local/kinds.ts'
 import {ask, end, functionProcess, median, stackProcess, type Usage} from './lib/processes.ts'
 
 /**
@@ -17,7 +23,16 @@ const forms = {
 const aim = 0.5
 
 const stack = await stackProcess({size: 0})
-const env = {...stack.env, AUTH: 'none', K_SERVICE: 'bench'}
+const folder = mkdtempSync(join(tmpdir(), 'messages-'))
+const descriptors = join(folder, 'set.binpb')
+writeFileSync(descriptors, toBinary(FileDescriptorSetSchema, kindsFiles))
+const env = {
+  ...stack.env,
+  AUTH: 'none',
+  K_SERVICE: 'bench',
+  GATEWAY_DESCRIPTORS: descriptors,
+  GATEWAY_DEFAULT_BINDINGS: 'true',
+}
 const peer = await functionProcess('bench/peers/message-stream.ts', 'stream', env)
 const gateway = await functionProcess('src/main.js', 'gateway', env)
 
@@ -27,7 +42,7 @@ for (let round = 0; round <= rounds; round++) {
     'grpc-js, by hand': await cost(peer, () => ask200(`${peer.url}/?count=${count}`)),
   }
   for (const [form, body] of Object.entries(forms)) {
-    measured[`gateway, ${form}`] = await cost(gateway, () => ask200(`${gateway.url}/api/person:in`, body))
+    measured[`gateway, ${form}`] = await cost(gateway, () => ask200(`${gateway.url}/test.Kinds/Up`, body))
   }
   if (round === 0) continue
   for (const [name, microseconds] of Object.entries(measured)) costs[name] = [...(costs[name] ?? []), microseconds]
@@ -43,6 +58,7 @@ console.table(
 console.log(`ratio ${ratio.toFixed(3)} (aim: under ${aim})`)
 await Promise.all([end(peer.child, 'SIGTERM'), end(gateway.child, 'SIGTERM')])
 await end(stack.child, 'stop')
+rmSync(folder, {recursive: true})
 if (ratio >= aim) process.exitCode = 1
 
 /** CPU of the process a message, in µs. */

@@ -57,18 +57,18 @@ function lookup(count: number): () => number {
 function registryOf(count: number): FileRegistry {
   const method = Array.from({length: count}, (_, i) => {
     const options = create(MethodOptionsSchema)
-    const get = `/v1/kinds/k${i}/users/{name}/items/{body.name}`
+    const get = `/v1/kinds/k${i}/users/{pong.message}/items/{pong.index}`
     setExtension(options, http, create(HttpRuleSchema, {pattern: {case: 'get', value: get}}))
     // As it is read from a file: extensions are unknown fields there.
     const read = fromBinary(MethodOptionsSchema, toBinary(MethodOptionsSchema, options))
-    const type = {inputType: '.person.PersonReq', outputType: '.person.PersonRes'}
+    const type = {inputType: '.ping.Response', outputType: '.ping.Response'}
     return create(MethodDescriptorProtoSchema, {name: `M${i}`, ...type, options: read})
   })
   const file: FileDescriptorProto = create(FileDescriptorProtoSchema, {
     name: 'bench/many.proto',
     package: 'bench',
     syntax: 'proto3',
-    dependency: ['person/person.proto'],
+    dependency: ['ping/ping.proto'],
     service: [create(ServiceDescriptorProtoSchema, {name: 'Many', method})],
   })
   return createFileRegistry(create(FileDescriptorSetSchema, {file: [...set.file, file]}))

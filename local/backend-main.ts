@@ -1,6 +1,7 @@
 import {setFlagsFromString} from 'node:v8'
 import {createRemoteJWKSet} from 'jose'
 import {type Logger, pino} from 'pino'
+import {addedServices} from './added-services.ts'
 import {type BackendOptions, startBackend} from './grpc/backend.ts'
 import type {CallRecord} from './grpc/interceptors.ts'
 import {upstreamAt} from './grpc/upstream.ts'
@@ -21,7 +22,7 @@ setFlagsFromString('--scavenger-max-new-space-capacity-mb=8')
 const grace = 9000
 
 const log = await logger()
-const backend = await startBackend(optionsFrom(process.env))
+const backend = await startBackend({...(await addedServices()), ...optionsFrom(process.env)})
 log.info(`ready ${backend.url}`)
 
 for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => end(signal))

@@ -28,6 +28,11 @@ export interface Local extends Parts, AsyncDisposable {
   readonly functions: FunctionsProcess
 }
 
+/** What a method of proto/ that is not implemented answers. */
+export function unimplemented({parent, name}: {parent: DescService; name: string}): string {
+  return `${parent.typeName}/${name} is not implemented: add it to ${servicesFile}`
+}
+
 /** Where a project has the services that its stack serves. */
 const servicesFile = 'local/services.ts'
 
@@ -44,8 +49,6 @@ const servicesFile = 'local/services.ts'
 export async function startLocal(options: LocalOptions = {}): Promise<Local> {
   const {root = process.cwd(), target = 'app', port = 0, env = process.env, output} = options
   const services = await servicesOf(root)
-  const unimplemented = ({parent, name}: {parent: DescService; name: string}) =>
-    `${parent.typeName}/${name} is not implemented: add it to ${servicesFile}`
   const stack = await startParts(env, (given) => startServer({...given, services, unimplemented}))
   try {
     const functions = await startFunctions({
@@ -68,14 +71,17 @@ export async function startLocal(options: LocalOptions = {}): Promise<Local> {
   }
 }
 
-/** Those of local/services.ts, and every other one of proto/ without a handler. */
-async function servicesOf(root: string): Promise<Service[]> {
+/**
+ * Those of local/services.ts, and every other one of proto/ without a handler.
+ * @param elsewhere full names of services that need neither
+ */
+export async function servicesOf(root: string, elsewhere: readonly string[] = []): Promise<Service[]> {
   const file = [servicesFile, servicesFile.replace(/ts$/, 'js')].map((name) => join(root, name)).find(existsSync)
   const {services = []} = file ? ((await import(pathToFileURL(file).href)) as {services?: readonly Service[]}) : {}
   if (!Array.isArray(services)) {
     throw new Error(`${relative(root, file ?? '')}: expected "services" to be a list of service(…)`)
   }
-  const implemented = new Set(services.map((each: Service) => each.implement({}).service.typeName))
+  const implemented = new Set([...elsewhere, ...services.map((each: Service) => each.implement({}).service.typeName)])
   const others = declared(root).filter(({typeName}) => !implemented.has(typeName))
   return [...services, ...others.map((desc) => service(desc, {}))]
 }

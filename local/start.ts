@@ -1,3 +1,4 @@
+import {addedServices, samples} from './added-services.ts'
 import {type FunctionsProcess, startFunctions} from './functions.ts'
 import {endWithNpm} from './parent.ts'
 import {putSamples} from './samples.ts'
@@ -31,11 +32,18 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal
 endWithNpm(() => stop('SIGTERM'))
 
 try {
-  stack = await startStack(process.env)
-  const samples = stack.storage ? await putSamples(stack.storage) : []
-  const env = {CORS_ORIGINS: ownOrigins, ...process.env, ...stack.env}
+  stack = await startStack(process.env, await addedServices())
+  const objects = stack.storage ? await putSamples(stack.storage) : []
+  // Samples are served as long as their services are there.
+  const descriptors = stack.backend && (await samples())?.descriptors
+  const env = {
+    CORS_ORIGINS: ownOrigins,
+    ...(descriptors && {GATEWAY_DESCRIPTORS: descriptors}),
+    ...process.env,
+    ...stack.env,
+  }
   functions = await startFunctions({target: 'app', port, env, output: 'inherit', loopback: true})
-  announce(functions.url, stack, samples)
+  announce(functions.url, stack, objects)
   if (await answering(functions.url)) console.log(`ready ${functions.url}`)
   const code = await functions.exited
   await stack.close()
@@ -53,12 +61,12 @@ function stop(signal: 'SIGINT' | 'SIGTERM' | 'SIGHUP'): void {
   else process.exit(0)
 }
 
-function announce(url: string, {backend, storage, metadata}: Stack, samples: string[]): void {
+function announce(url: string, {backend, storage, metadata}: Stack, objects: string[]): void {
   const lines = [
     `functions  ${url}/ping  ${url}/upload  ${url}/health  ${url}/api/…  ${url}/openapi.json`,
     `backend    ${backend?.url ?? process.env.BACKEND_URL}`,
     `storage    ${storage?.url ?? process.env.STORAGE_EMULATOR_HOST}`,
-    ...samples.map((sample) => `           gs://${sampleBucket}/${sample}`),
+    ...objects.map((object) => `           gs://${sampleBucket}/${object}`),
     ...(metadata ? [`metadata   http://${metadata.host}`] : []),
     '',
     'Try:',

@@ -70,3 +70,12 @@ test('src never imports local, test or bench, and local nothing of src but what 
   )
   t.deepEqual(astray, [])
 })
+
+test('nothing imports samples, so that they can be deleted', (t) => {
+  const files = ['src', 'local', 'test', 'bench', 'scripts'].flatMap(sourcesIn)
+  const astray = files.filter((file) => importsOf(file).some((path) => path.startsWith('samples/')))
+  t.deepEqual(
+    astray.map((file) => relative(root, file)),
+    [],
+  )
+})

@@ -123,7 +123,7 @@ test('npm start lets pages of this machine call every function, and no others', 
   }
   for (const origin of ['http://localhost:5173', 'http://localhost', 'https://127.0.0.1:8443', 'http://[::1]:3000']) {
     t.deepEqual(await preflight('/upload', origin), [origin, 'OPTIONS, POST'])
-    t.deepEqual(await preflight('/api/chat', origin), [origin, 'OPTIONS, POST'])
+    t.deepEqual(await preflight('/api/repos', origin), [origin, 'OPTIONS, POST'])
   }
   for (const origin of ['https://evil.example', 'http://localhost.evil.example', 'null']) {
     t.deepEqual(await preflight('/upload', origin), [null, null])

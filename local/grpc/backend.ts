@@ -1,10 +1,6 @@
 import {credentials} from '@grpc/grpc-js'
-import {chat} from '../services/chat.ts'
 import {Ping} from '../services/ping.ts'
 import {Repo} from '../services/repo.ts'
-import {routeGuide} from '../services/routeguide/route-guide.ts'
-import {search} from '../services/search.ts'
-import {users} from '../services/users.ts'
 import {GrpcServer, type ServerOptions} from './server.ts'
 import {type Upstream, UpstreamClient} from './upstream.ts'
 
@@ -26,7 +22,7 @@ export class Backend extends GrpcServer {
     const upstream = new UpstreamClient(() => options.upstream ?? itself())
     const ping = new Ping(upstream.ask)
     const repo = new Repo({sha256: options.sha256 ?? false})
-    super({...options, services: [ping, repo, search, users, chat, routeGuide, ...(options.services ?? [])]})
+    super({...options, services: [ping, repo, ...(options.services ?? [])]})
     this.ping = ping
     this.repo = repo
     this.#upstream = upstream

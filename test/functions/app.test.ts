@@ -31,7 +31,7 @@ for (const [escaped, path] of [
   ['/heal%74h', '/health'],
   ['/%70%69%6e%67', '/ping'],
   ['/openapi%2Ejson', '/openapi.json'],
-  ['/%61pi/person/Ada/36/hello', '/api/person/Ada/36/hello'],
+  ['/%61pi/ping?message=hi', '/api/ping?message=hi'],
 ] as const) {
   test.serial(`${escaped} is ${path}`, async (t) => {
     const [one, other] = [await app.ask(t, escaped), await app.ask(t, path)]

@@ -1,5 +1,3 @@
-import {readFileSync} from 'node:fs'
-import {join} from 'node:path'
 import {status} from '@grpc/grpc-js'
 import ava from 'ava'
 import type {Page} from 'playwright-core'
@@ -10,17 +8,13 @@ import {type Served, startServed} from './gateway-services.ts'
 // What a browser makes of event streams: real ones, in a real Chromium.
 const test = hasBrowser ? ava.serial : ava.serial.skip
 
-const root = join(import.meta.dirname, '../..')
-const readme = readFileSync(join(root, 'README.md'), 'utf8')
-const person = readFileSync(join(root, 'proto/person/person.proto'), 'utf8')
-
 let app: Served
 let browser: Browser
 let page: Page
 
 ava.before(async () => {
   if (!hasBrowser) return
-  app = await startServed({protos: {'person.proto': person}})
+  app = await startServed()
   browser = await startBrowser()
 })
 ava.beforeEach(async () => {
@@ -77,24 +71,6 @@ async function watch(path: string): Promise<Seen> {
   )
   return {messages, statuses}
 }
-
-test('a page as README has it reads a stream once, to its end', async (t) => {
-  const [, script = ''] = /```js\n(const events = new EventSource[^`]*)```/.exec(readme) ?? []
-  t.is(script.trim().split('\n').length, 3)
-  const said: Promise<unknown>[] = []
-  page.on('console', (message) => said.push(message.args()[0]!.jsonValue()))
-  await page.evaluate(
-    `new Promise((resolve) => {
-      ${script}
-      events.addEventListener('end', () => resolve(events.readyState))
-    })`,
-  )
-  t.deepEqual(
-    await Promise.all(said),
-    Array.from({length: 11}, () => ({name: 'I got itAda'})),
-  )
-  t.is(await callsOf('/person.SearchService/SearchOut'), 1)
-})
 
 test('a browser that reads a finite stream asks once more, is told that there is no more, and the backend is called once', async (t) => {
   const before = await callsOf('/served.Streams/Down')

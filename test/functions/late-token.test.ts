@@ -1,23 +1,29 @@
+import {readFileSync} from 'node:fs'
+import {join} from 'node:path'
 import test from 'ava'
 import {startStack} from '../../local/stack.ts'
 import {startChild} from '../http/child.ts'
+import {servedSchema} from './gateway-schema.ts'
 
 const stack = await startStack()
 await stack.storage!.put('samples', 'hello.txt', 'Hello')
 stack.metadata!.hang()
-const child = await startChild('app', stack.env)
+const ping = readFileSync(join(import.meta.dirname, '../../proto/ping/ping.proto'), 'utf8')
+const schema = servedSchema({'ping.proto': ping})
+const child = await startChild('app', {...stack.env, GATEWAY_DESCRIPTORS: schema.path})
 const upload = {bucket: 'samples', object: 'hello.txt', context: {creatorId: 'me', name: 'hello'}}
 
 test.after.always(async () => {
   await child[Symbol.asyncDispose]()
   await stack.close()
+  schema[Symbol.dispose]()
 })
 
 for (const [title, path, body] of [
   ['ping', '/ping?message=hi', undefined],
   ['a unary method of the gateway', '/api/ping?message=hi', undefined],
-  ['a server stream of the gateway', '/api/person/Ada:out?age=3', undefined],
-  ['a client stream of the gateway', '/api/person:in', '{"name": "Ada", "age": 36}'],
+  ['a server stream of the gateway', '/down?int32Value=3', undefined],
+  ['a client stream of the gateway', '/up', '{"name": "Ada", "int32Value": 36}'],
   ['upload', '/upload', JSON.stringify(upload)],
 ] as const) {
   test(`${title}: an ID token that does not come before the deadline of a cold request is named`, async (t) => {

@@ -30,7 +30,7 @@ const functions = {
   '/ping': 'GET, HEAD, OPTIONS, POST',
   '/upload': 'OPTIONS, POST',
   '/health': 'GET, HEAD, OPTIONS',
-  '/api/chat': 'OPTIONS, POST',
+  '/api/repos': 'OPTIONS, POST',
   '/openapi.json': 'GET, HEAD, OPTIONS',
 } as const
 
@@ -172,7 +172,7 @@ for (const [line, body] of [
   ['POST /ping', '{"message": "hi"}'],
   ['POST /upload', job],
   ['POST /upload?creatorId=me&name=x', 'hello'],
-  ['POST /api/chat', '{"content": "hi"}'],
+  ['POST /api/repos', '{"context": {"name": "hi"}}'],
   ['POST /nowhere', ''],
   ['DELETE /ping', ''],
 ] as const) {

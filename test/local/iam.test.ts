@@ -7,6 +7,7 @@ import type {TokenRequest} from '../../local/identity/id-tokens.ts'
 import {startMetadataServer} from '../../local/identity/metadata.ts'
 import {PingService} from '../../src/gen/ping/ping_pb.js'
 import {Repo} from '../../src/gen/repo_pb.js'
+import {KindsService} from '../clients/kinds.ts'
 import {ask, begin, clientOf} from './caller.ts'
 
 const {send, sendUpstream} = PingService.method
@@ -201,11 +202,11 @@ test('without the check every call is let in', async (t) => {
 
 test('a call that sends no message is answered, also when its token has to be verified first', async (t) => {
   const metadata = await startMetadataServer()
-  const backend = await startBackend({iam: metadata})
+  const backend = await startBackend({iam: metadata, services: [new KindsService()]})
   const client = new Client(backend.target, credentials.createInsecure())
   const sent = new Metadata()
   sent.set('authorization', `Bearer ${await metadata.mint({audience: backend.url})}`)
-  const call = client.makeBidiStreamRequest('/chat.ChatService/BidirectionalChat', Buffer.from, Buffer.from, sent)
+  const call = client.makeBidiStreamRequest('/test.Kinds/Both', Buffer.from, Buffer.from, sent)
   call.end()
   call.resume()
   const [{code}] = (await once(call, 'status')) as [{code: number}]

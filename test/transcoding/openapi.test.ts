@@ -229,41 +229,63 @@ for (const [key, rules, expected] of places) {
   })
 }
 
+/** Comments, streams, and a service without a package. */
+const people = compile(`
+  syntax = "proto3";
+  import "google/api/annotations.proto";
+  // Knows users, and helps them.
+  service Users {
+    // Finds a user by id or by email.
+    rpc GetUser(User) returns (User) {option (google.api.http) = {get: "/api/users"};}
+    // Takes the context first and then the data, in messages of any size. Answers when all of it is kept.
+    rpc Keep(stream User) returns (User) {option (google.api.http) = {post: "/api/users" body: "*"};}
+  }
+  message User {
+    // In years.
+    int32 age = 1;
+  }
+  service Chat {
+    rpc Chat(stream Said) returns (stream Heard) {option (google.api.http) = {post: "/api/chat" body: "*"};}
+  }
+  message Said {string content = 1;}
+  message Heard {string reply = 1;}
+`)
+
 test('streams: what is sent and answered, and in which types', (t) => {
-  const found = operationsAt(documentOf(ours))
+  const found = operationsAt(documentOf(people))
   const chat = found.get('POST /api/chat')
   const items = (name: string) => ({schema: {type: 'array', items: ref(name)}})
   t.deepEqual(chat?.requestBody?.content as object, {
-    'application/x-ndjson': items('chat.MessageRequest'),
-    'application/json': items('chat.MessageRequest'),
+    'application/x-ndjson': items('Said'),
+    'application/json': items('Said'),
   })
   t.like(chat?.responses[200], {
     content: {
-      'application/x-ndjson': items('chat.MessageResponse'),
-      'application/json': items('chat.MessageResponse'),
+      'application/x-ndjson': items('Heard'),
+      'application/json': items('Heard'),
       'text/event-stream': {
-        schema: {items: {properties: {data: {contentSchema: ref('chat.MessageResponse')}}}},
+        schema: {items: {properties: {data: {contentSchema: ref('Heard')}}}},
       },
     },
   })
 })
 
 test('comments are summaries and descriptions, services are tags', (t) => {
-  const document = documentOf(ours)
+  const document = documentOf(people)
   const found = operationsAt(document)
   t.like(
     document.tags.find(({name}) => name === 'Users'),
     {description: 'Knows users, and helps them.'},
   )
   t.like(found.get('GET /api/users'), {summary: 'Finds a user by id or by email', tags: ['Users']})
-  t.like(found.get('POST /api/repos'), {
+  t.like(found.get('POST /api/users'), {
     summary: 'Takes the context first and then the data, in messages of any size',
     description: 'Takes the context first and then the data, in messages of any size. Answers when all of it is kept.',
   })
   const age = {description: 'In years.'}
-  t.like(document.components.schemas['person.PersonReq']?.properties?.age, age)
+  t.like(document.components.schemas.User?.properties?.age, age)
   t.like(
-    found.get('GET /api/person')?.parameters?.find(({name}) => name === 'age'),
+    found.get('GET /api/users')?.parameters?.find(({name}) => name === 'age'),
     age,
   )
 })

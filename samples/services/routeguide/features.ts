@@ -1,5 +1,5 @@
 import {create, type MessageInitShape} from '@bufbuild/protobuf'
-import {type Feature, FeatureSchema, type Point} from '../../../src/gen/routeguide/route_guide_pb.js'
+import {type Feature, FeatureSchema, type Point} from '../../gen/routeguide/route_guide_pb.js'
 
 type Location = MessageInitShape<typeof FeatureSchema>['location']
 

@@ -1,4 +1,4 @@
-import type {Point} from '../../../src/gen/routeguide/route_guide_pb.js'
+import type {Point} from '../../gen/routeguide/route_guide_pb.js'
 
 /** Mean radius of the earth, in metres. */
 const radius = 6_371_000

@@ -1,10 +1,11 @@
 import test from 'ava'
-import {type App, startApp} from '../helpers/app.ts'
-import {exchange, open} from './gateway-client.ts'
+import {exchange, open} from '../../test/functions/gateway-client.ts'
+import type {App} from '../../test/helpers/app.ts'
+import {startSamples} from './app.ts'
 
 let app: App
 test.before(async () => {
-  app = await startApp()
+  app = await startSamples()
 })
 test.afterEach.always((t) => app.quiet(t))
 test.after.always(() => app.close())

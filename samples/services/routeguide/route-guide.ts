@@ -1,5 +1,5 @@
-import {type Point, type Rectangle, RouteGuide, type RouteNote} from '../../../src/gen/routeguide/route_guide_pb.js'
-import {type Implementation, type ImplementOptions, implement} from '../../grpc/implement.ts'
+import {type Implementation, type ImplementOptions, implement} from '../../../local/grpc/implement.ts'
+import {type Point, type Rectangle, RouteGuide, type RouteNote} from '../../gen/routeguide/route_guide_pb.js'
 import {distanceBetween} from './distance.ts'
 import {featureAt, features, placeOf} from './features.ts'
 

@@ -1,0 +1,66 @@
+/**
+ * `npm run generate`: makes src/gen of proto/ and, while that folder is there, samples/gen of samples/proto. Each has
+ * JavaScript, types, and descriptors.binpb, which the gateway serves by: that of the samples has proto/ in it too.
+ */
+import {execFileSync} from 'node:child_process'
+import {existsSync, mkdirSync, readdirSync} from 'node:fs'
+import {join} from 'node:path'
+
+const root = join(import.meta.dirname, '..')
+
+/** JavaScript and types, and descriptors, each for the files of these modules; all that they import is found in `modules`. */
+interface Output {
+  readonly folder: string
+  readonly modules: readonly string[]
+  readonly code: readonly string[]
+  readonly descriptors: readonly string[]
+}
+
+/** grpc.health.v1, from the package that the local stack serves it with. */
+const health = 'node_modules/grpc-health-check/proto'
+
+const outputs: readonly Output[] = [
+  {folder: 'src/gen', modules: ['proto', health], code: ['proto', health], descriptors: ['proto']},
+  {
+    folder: 'samples/gen',
+    modules: ['proto', 'samples/proto'],
+    code: ['samples/proto'],
+    descriptors: ['proto', 'samples/proto'],
+  },
+]
+
+/** Makes all that there are protos for, in the project's folder or in `out`, and says in which folders there. */
+export function generate(out = root): string[] {
+  const made = outputs.filter(({modules}) => modules.every((path) => existsSync(join(root, path))))
+  for (const output of made) make(output, out)
+  return made.map(({folder}) => folder)
+}
+
+function make({folder, modules, code, descriptors}: Output, out: string): void {
+  const config = ['--config', JSON.stringify({version: 'v2', modules: modules.map((path) => ({path}))})]
+  const to = join(out, folder)
+  mkdirSync(to, {recursive: true})
+  buf('generate', '.', ...config, ...pathsIn(code), '--include-imports', '--template', template(to))
+  buf('build', '.', ...config, ...pathsIn(descriptors), '--as-file-descriptor-set', '-o', join(to, 'descriptors.binpb'))
+}
+
+/** Each proto file of the modules: buf does not take a module itself. */
+function pathsIn(modules: readonly string[]): string[] {
+  const files = modules.flatMap((module) =>
+    readdirSync(join(root, module), {recursive: true, encoding: 'utf8'}).map((name) => join(module, name)),
+  )
+  return files.filter((path) => path.endsWith('.proto')).flatMap((path) => ['--path', path])
+}
+
+/** JavaScript with declarations: the TypeScript target writes enums, which type stripping cannot run. */
+function template(out: string): string {
+  const opt = ['target=js+dts', 'import_extension=js', 'json_types=false']
+  return JSON.stringify({version: 'v2', clean: true, plugins: [{local: 'protoc-gen-es', out, opt}]})
+}
+
+function buf(...args: readonly string[]): void {
+  const path = `${join(root, 'node_modules/.bin')}:${process.env.PATH}`
+  execFileSync('buf', args, {cwd: root, env: {...process.env, PATH: path}, stdio: ['ignore', 'inherit', 'inherit']})
+}
+
+if (import.meta.main) generate()

@@ -1,0 +1,100 @@
+import {execFileSync} from 'node:child_process'
+import {cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync} from 'node:fs'
+import {tmpdir} from 'node:os'
+import {dirname, join} from 'node:path'
+import test from 'ava'
+import {npmRun} from './helpers/start.ts'
+
+const root = join(import.meta.dirname, '..')
+
+/** A proto as Google's API improvement proposals have it, with an annotation that this project does not come with. */
+const protos = {
+  'google/api/field_behavior.proto': `
+syntax = "proto3";
+package google.api;
+import "google/protobuf/descriptor.proto";
+extend google.protobuf.FieldOptions {
+  repeated FieldBehavior field_behavior = 1052 [packed = false];
+}
+enum FieldBehavior {
+  FIELD_BEHAVIOR_UNSPECIFIED = 0;
+  OPTIONAL = 1;
+  REQUIRED = 2;
+}
+`,
+  'example/library/v1/library.proto': `
+syntax = "proto3";
+package example.library.v1;
+import "google/api/annotations.proto";
+import "google/api/field_behavior.proto";
+import "google/protobuf/empty.proto";
+service Library {
+  rpc GetBook(GetBookRequest) returns (Book) {
+    option (google.api.http) = {get: "/v1/{name=shelves/*/books/*}"};
+  }
+  rpc DeleteBook(DeleteBookRequest) returns (google.protobuf.Empty) {
+    option (google.api.http) = {delete: "/v1/{name=shelves/*/books/*}"};
+  }
+}
+message GetBookRequest {
+  string name = 1 [(google.api.field_behavior) = REQUIRED];
+}
+message DeleteBookRequest {
+  string name = 1 [(google.api.field_behavior) = REQUIRED];
+}
+message Book {
+  string name = 1;
+  string title = 2;
+}
+`,
+}
+
+const services = `import {Library} from '../src/gen/example/library/v1/library_pb.js'
+import {service} from './grpc/service.ts'
+
+export const services = [service(Library, {getBook: ({name}) => ({name, title: 'Emma'})})]
+`
+
+/** This project without its samples, as somebody has it who has deleted them. */
+function withoutSamples(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'project-'))
+  const left = new Set(['node_modules', '.git', 'samples', 'dist'])
+  for (const name of readdirSync(root).filter((name) => !left.has(name))) {
+    cpSync(join(root, name), join(folder, name), {recursive: true})
+  }
+  symlinkSync(join(root, 'node_modules'), join(folder, 'node_modules'))
+  return folder
+}
+
+test("without samples, and with a proto of one's own, the project generates, passes its checks, and starts", async (t) => {
+  const folder = withoutSamples()
+  t.teardown(() => rmSync(folder, {recursive: true}))
+  const bin = join(root, 'node_modules/.bin')
+  const env = {...process.env, PATH: `${bin}:${process.env.PATH}`, NO_COLOR: '1', FORCE_COLOR: undefined}
+  const run = (command: string, ...args: string[]) =>
+    t.notThrows(() => execFileSync(command, args, {cwd: folder, env, encoding: 'utf8', stdio: 'pipe'}))
+
+  run('npx', 'ava', 'test/gen.test.ts', 'test/rooms.test.ts')
+
+  for (const [path, text] of Object.entries(protos)) {
+    const file = join(folder, 'proto', path)
+    mkdirSync(dirname(file), {recursive: true})
+    writeFileSync(file, text)
+  }
+  writeFileSync(join(folder, 'local/services.ts'), services)
+  run('npm', 'run', 'generate')
+  run('npm', 'run', 'lint')
+  run('npm', 'run', 'check')
+  run('npx', 'ava', 'test/gen.test.ts', 'test/functions/openapi.test.ts')
+
+  const started = npmRun(t, 'start', {PORT: '0'}, folder)
+  const url = (await started.line(/^ready /)).slice('ready '.length)
+  t.is((await fetch(`${url}/ping?message=hi`)).status, 200)
+  const book = await fetch(`${url}/v1/shelves/1/books/emma`)
+  t.deepEqual(await book.json(), {name: 'shelves/1/books/emma', title: 'Emma'})
+  const {error} = (await (await fetch(`${url}/v1/shelves/1/books/emma`, {method: 'DELETE'})).json()) as {
+    error: {message: string}
+  }
+  t.is(error.message, 'example.library.v1.Library/DeleteBook is not implemented: add it to local/services.ts')
+  t.is((await fetch(`${url}/api/person/Ada/36/hello`)).status, 404)
+})
