@@ -140,9 +140,9 @@ for (const [scheme, title, create, cause] of cases) {
   test.serial(`${scheme} and ${title}: 503 as ever, and the log says ${cause}`, async (t) => {
     const backend = backendAt(`${scheme}://localhost:${await listening(t, create())}`)
     const fault = await faultOf(t, servingStatus(runtime, life, backend, 10_000))
+    t.is(httpStatusOf(fault), 503)
     t.like(fault, {
       code: 'UNAVAILABLE',
-      http: 503,
       message: 'The backend of grpc.health.v1.Health.Check cannot be reached',
     })
     t.is(reasonOf(fault), 'BACKEND_UNAVAILABLE')

@@ -4,6 +4,7 @@ import {startBackend} from '../../local/grpc/backend.ts'
 import {openCalls} from '../../src/clients/calls.ts'
 import {servingStatus} from '../../src/clients/health.ts'
 import {readConfig} from '../../src/core/config.ts'
+import {httpStatusOf} from '../../src/http/failure.ts'
 import {runningTimers} from '../helpers/timers.ts'
 import {FullServer} from './full-server.ts'
 import {faultOf, reasonOf, TestLife} from './life.ts'
@@ -40,9 +41,9 @@ for (const [title, urlOf] of [
     const failed = faultOf(t, check(url))
     const closed = once(await connected, 'close')
     const fault = await failed
+    t.is(httpStatusOf(fault), 503)
     t.like(fault, {
       code: 'UNAVAILABLE',
-      http: 503,
       message: 'The backend of grpc.health.v1.Health.Check cannot be reached: no connection within 0.2 s',
     })
     t.is(reasonOf(fault), 'BACKEND_CONNECT_TIMEOUT')
@@ -92,7 +93,8 @@ test.serial(
   async (t) => {
     const url = `http://127.0.0.1:${server.port}`
     const fault = await faultOf(t, check(url, 20))
-    t.like(fault, {code: 'DEADLINE_EXCEEDED', http: 504})
+    t.is(httpStatusOf(fault), 504)
+    t.like(fault, {code: 'DEADLINE_EXCEEDED'})
     t.regex(fault.hint ?? '', new RegExp(`^Still not connected to ${url} after `))
   },
 )
