@@ -25,7 +25,7 @@ const packages: Readonly<Record<string, Package>> = {
       'index.ts',
       'clients/index.ts',
       'gateway/gateway.ts',
-      'functions/upload.ts',
+      'upload/upload.ts',
       'functions/health.ts',
       'transcoding/index.ts',
     ],

@@ -15,6 +15,9 @@ import type {UploadMethod, UploadOptions} from './options.ts'
 import {type Plan, planOf} from './plan.ts'
 import {type Content, type Progress, type Sender, sender} from './send.ts'
 
+export type {Chunk} from './chunks.ts'
+export type {Facts, UploadMethod, UploadOptions} from './options.ts'
+
 /** One upload function: made once. */
 interface Upload {
   readonly runtime: Runtime
