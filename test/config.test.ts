@@ -474,8 +474,8 @@ for (const [title, target, env, line] of [
   })
 }
 
-test('as many bytes are decoded at once as one body may have, and 16 MiB at least', (t) => {
-  t.is(readConfig({}).limits.decodingBytes, 16 * 1024 * 1024)
+test('as many bytes are decoded at once as one body may have, and 8 MiB at least', (t) => {
+  t.is(readConfig({}).limits.decodingBytes, 8 * 1024 * 1024)
   t.is(readConfig({GATEWAY_MAX_BODY_BYTES: '33554432'}).limits.decodingBytes, 33554432)
   t.is(readConfig({GATEWAY_MAX_DECODING_BYTES: '2000000'}).limits.decodingBytes, 2000000)
 })

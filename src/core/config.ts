@@ -231,7 +231,7 @@ function authIn(env: Env, onCloudRun: boolean): AuthConfig {
 function decodingBytes(env: Env): number {
   const least = read(env, 'GATEWAY_MAX_BODY_BYTES')
   const given = read(env, 'GATEWAY_MAX_DECODING_BYTES')
-  if (given === undefined) return Math.max(16 * 1024 * 1024, least)
+  if (given === undefined) return Math.max(8 * 1024 * 1024, least)
   if (given >= least) return given
   const limit = assignment('GATEWAY_MAX_BODY_BYTES', String(least))
   throw wrong('GATEWAY_MAX_DECODING_BYTES', env.GATEWAY_MAX_DECODING_BYTES, `at least ${limit}`)

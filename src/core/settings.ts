@@ -375,8 +375,8 @@ export const settings = {
   GATEWAY_MAX_DECODING_BYTES: {
     parser: integer(1, gibibyte),
     meaning:
-      'the most bytes of request bodies that the instance receives and decodes at once, at least `GATEWAY_MAX_BODY_BYTES`. Beyond: 429',
-    unset: '16777216, or `GATEWAY_MAX_BODY_BYTES` if that is more',
+      'the most bytes of request bodies that the instance receives and decodes at once: about a 32nd of its memory, and at least `GATEWAY_MAX_BODY_BYTES`. Beyond: 429',
+    unset: '8388608, or `GATEWAY_MAX_BODY_BYTES` if that is more',
   },
   MAX_CONCURRENT_REQUESTS: {
     parser: integer(1, 1e6),

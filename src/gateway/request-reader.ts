@@ -1,6 +1,6 @@
 import {type DescMessage, type Message, toBinary} from '@bufbuild/protobuf'
 import type {Requests} from '../clients/calls.ts'
-import {turn} from '../core/waiting.ts'
+import {turn, within} from '../core/waiting.ts'
 import {hasBody} from '../http/body.ts'
 import {partsOf} from '../http/multipart.ts'
 import type {Scope} from '../http/scope.ts'
@@ -86,14 +86,15 @@ export class RequestReader {
     }
     if (bodyReaderOf(binding) === 'raw') {
       const empty = () => [new Uint8Array()]
-      return () => batchesOf(scope, {values: rawPieces, encode: encoder(reader.raw), empty})
+      return () =>
+        batchesOf(scope, {values: rawPieces, slice: Number.POSITIVE_INFINITY, encode: encoder(reader.raw), empty})
     }
     if (hasBody(scope.headers)) bodyForm(scope.contentType, 'stream')
     const values = new JsonSplitter({maxBytes: this.#limits.maxBodyBytes})
     // An empty body still says what path and query bind; an empty array says that there is no message.
     const empty = () => (!values.isArray && bindsSomething(scope, binding) ? [undefined] : [])
     const encode = encoder((text: string | undefined) => (text === undefined ? reader.bare() : reader.json(text)))
-    return () => batchesOf(scope, {values, encode, empty})
+    return () => batchesOf(scope, {values, slice: jsonSlice, encode, empty})
   }
 }
 
@@ -133,39 +134,55 @@ interface Values<T> {
   readonly held: number
 }
 
+/** How many bytes of JSON are taken apart at a time: of the smallest messages that is thousands of texts. */
+const jsonSlice = 16 * 1024
+
 const rawPieces: Values<Uint8Array> = {push: (piece) => [piece], end: () => [], held: 0}
 
 interface StreamReading<T> {
   readonly values: Values<T>
+  /** How many bytes of the body are taken apart at a time. */
+  readonly slice: number
   readonly encode: (value: T) => Uint8Array
   /** The values of a body that has none. */
   readonly empty: () => readonly T[]
 }
 
-/** The messages of a stream: those that came in one piece together, each decoded when it is asked for. */
-async function* batchesOf<T>(scope: Scope, reading: StreamReading<T>): AsyncGenerator<Iterable<Uint8Array>> {
-  const {values, encode, empty} = reading
+/**
+ * The messages of a stream: those that came together, each decoded when it is asked for. No more is read before they have been
+ * sent on, or their call has ended.
+ */
+async function* batchesOf<T extends {readonly length: number} | undefined>(
+  scope: Scope,
+  {values, slice, encode, empty}: StreamReading<T>,
+): AsyncGenerator<Iterable<Uint8Array>> {
   let isEmpty = true
-  let decoding = 0
-  const book = (bytes: number) => {
-    decoding += bytes
-    if (decoding > 0) scope.hold(decoding + values.held)
-    else scope.holdPart(values.held)
-  }
-  function* messages(found: readonly T[], size: number) {
+  function* batch(found: readonly T[], sent: () => void) {
     try {
       for (const value of found) yield encode(value)
     } finally {
-      book(-size)
+      scope.holdPart(values.held)
+      sent()
     }
   }
-  for await (const piece of scope.body) {
-    const found = values.push(piece)
-    book(found.length > 0 ? piece.length : 0)
+  for await (const bytes of slices(scope.body, slice)) {
+    const found = values.push(bytes)
+    const size = found.reduce((sum, value) => sum + (value?.length ?? 0), 0)
+    if (size === 0) scope.holdPart(values.held)
+    else scope.hold(size + values.held)
     if (found.length === 0) continue
     isEmpty = false
-    yield messages(found, piece.length)
+    if (size > largeBody) await turn()
+    const {promise, resolve} = Promise.withResolvers<void>()
+    yield batch(found, resolve)
+    await within(scope.signal, promise)
   }
   const last = values.end()
-  yield messages(isEmpty && last.length === 0 ? empty() : last, 0)
+  yield batch(isEmpty && last.length === 0 ? empty() : last, () => {})
+}
+
+async function* slices(body: AsyncIterable<Uint8Array>, size: number): AsyncGenerator<Uint8Array> {
+  for await (const piece of body) {
+    for (let start = 0; start < piece.length; start += size) yield piece.subarray(start, start + size)
+  }
 }

@@ -13,6 +13,7 @@ let app: Served
 test.before(async () => {
   app = await startServed({
     target: 'app',
+    backend: {window: 65535},
     env: {
       GATEWAY_MAX_BODY_BYTES: String(maxBytes),
       GATEWAY_MAX_DECODING_BYTES: String(maxDecoding),
@@ -123,6 +124,34 @@ test.serial('the half of a message in a client stream takes room too', async (t)
     (await first.response()).json.names.map((name: string) => name.length),
     [5, 50_000 - 9],
   )
+})
+
+test.serial('a message of a stream keeps its room until its backend takes it', async (t) => {
+  const {promise: open, resolve: go} = Promise.withResolvers<void>()
+  using _ = app.streams.handle({
+    async up(requests) {
+      await open
+      let int32Value = 0
+      for await (const _ of requests) int32Value++
+      return {int32Value}
+    },
+  })
+  await using stream = await app.begin('POST /up', {headers: json})
+  const count = 20
+  for (let sent = 0; sent < count; sent++) stream.write(`${begun(55_000)}"}`)
+  stream.end()
+  // What the backend takes leaves, and then no more does.
+  let [last, same] = [-1, 0]
+  while (same < 100) {
+    await new Promise(setImmediate)
+    const {bytes} = admissionOf(app.runtime)
+    same = bytes === last && bytes > 50_000 ? same + 1 : 0
+    last = bytes
+  }
+  const headers = {...json, 'content-length': '55000'}
+  isTooMuch(t, await app.send('POST /whole', {headers}), 'DECODING_BYTES_EXCEEDED', maxDecoding)
+  go()
+  t.is((await stream.response()).json.int32Value, count)
 })
 
 test.serial('what has been sent to a backend that takes its time leaves room for others', async (t) => {
