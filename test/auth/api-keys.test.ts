@@ -1,0 +1,154 @@
+import {execFileSync} from 'node:child_process'
+import {createHash} from 'node:crypto'
+import {mkdtempSync, renameSync, rmSync, writeFileSync} from 'node:fs'
+import {tmpdir} from 'node:os'
+import {join} from 'node:path'
+import test from 'ava'
+import {type Logger, pino} from 'pino'
+import {doorOf} from '../../src/auth/door.ts'
+import {ConfigError} from '../../src/core/config.ts'
+import {runtimeOf} from '../clients/runtime.ts'
+import {type App, startApp} from '../helpers/app.ts'
+
+const folder = mkdtempSync(join(tmpdir(), 'keys-'))
+const file = join(folder, 'keys')
+const lineOf = (key: string, rest: string) => `${createHash('sha256').update(key).digest('hex')} ${rest}`
+const usual = [
+  '# keys of partners',
+  '',
+  `${lineOf('for-all', 'machine *')} # everything`,
+  lineOf('for-ping', 'partner ping.PingService/Send,/openapi.json')
+    .toUpperCase()
+    .replace(/ .*/, ' partner ping.PingService/Send,/openapi.json'),
+  lineOf('for-service', 'other ping.PingService'),
+].join('\r\n')
+
+const lines: string[] = []
+const log = pino({messageKey: 'message'}, {write: (line: string) => void lines.push(line)}) as Logger
+
+let app: App
+test.before(async () => {
+  writeFileSync(file, usual)
+  const env = {AUTH: 'jwt', AUTH_API_KEYS: file, AUTH_ALLOW: 'ping.PingService/SendUpstream email=ada@example.com'}
+  app = await startApp({log, env})
+})
+test.afterEach.always((t) => {
+  writeFileSync(file, usual)
+  return app.quiet(t)
+})
+test.after.always(async () => {
+  await app.close()
+  rmSync(folder, {recursive: true})
+})
+
+const withKey = (key: string) => ({headers: {'x-api-key': key}})
+
+test.serial('a key opens what its line names', async (t) => {
+  const send = '/api/ping?message=hi'
+  for (const [key, path, status] of [
+    ['for-all', send, 200],
+    ['for-all', '/openapi.json', 200],
+    ['for-all', '/health', 200],
+    ['for-all', '/nowhere', 404],
+    ['for-ping', send, 200],
+    ['for-ping', '/ping?message=hi', 200],
+    ['for-ping', '/openapi.json', 200],
+    ['for-ping', '/health', 403],
+    ['for-ping', '/nowhere', 403],
+    ['for-ping', '/ping?upstream=true', 403],
+    ['for-service', send, 200],
+    ['unknown', send, 401],
+    ['', send, 401],
+    ['for-all ', send, 200],
+    ['for-al', send, 401],
+  ] as const) {
+    const {status: got, text} = await app.ask(t, path, withKey(key))
+    t.is(got, status, `${key} at ${path}: ${text}`)
+  }
+  t.is((await app.ask(t, `${send}&key=for-all`)).status, 401)
+})
+
+test.serial('conditions on claims are met by a key only if its line names the method', async (t) => {
+  t.is((await app.ask(t, '/ping?upstream=true', withKey('for-all'))).status, 403)
+  t.is((await app.ask(t, '/ping?upstream=true', withKey('for-service'))).status, 200)
+})
+
+test.serial('two keys in one request are none', async (t) => {
+  const headers: [string, string][] = [
+    ['x-api-key', 'for-all'],
+    ['x-api-key', 'for-all'],
+  ]
+  t.is((await app.ask(t, '/health', {headers})).status, 401)
+})
+
+test.serial('the log has the name and never the key, and the challenge says what is taken', async (t) => {
+  lines.length = 0
+  await app.ask(t, '/ping?message=hi', withKey('for-ping'))
+  t.deepEqual(JSON.parse(lines.at(-1)!).caller, {key: 'partner'})
+  const {headers} = await app.ask(t, '/ping?message=hi', withKey('wrong-key'))
+  t.regex(lines.at(-1)!, /none of AUTH_API_KEYS/)
+  t.is(headers.get('www-authenticate'), 'ApiKey realm="grpc-functions"')
+  t.notRegex(lines.join(''), /for-ping|wrong-key/)
+})
+
+test.serial('the backend hears which key it was', async (t) => {
+  const call = app.backend.ping.next()
+  const answer = app.ask(t, '/ping?message=hi', withKey('for-ping'))
+  const {metadata, answer: go} = await call
+  go()
+  t.is((await answer).status, 200)
+  t.deepEqual(metadata.get('x-verified-claims-bin').map(String), ['{"key":"partner"}'])
+})
+
+test.serial('a changed file holds from the next request on', async (t) => {
+  const ask = async (key: string) => (await app.ask(t, '/ping?message=hi', withKey(key))).status
+  t.is(await ask('new-one'), 401)
+  writeFileSync(file, lineOf('new-one', 'machine *'))
+  t.is(await ask('new-one'), 200)
+  t.is(await ask('for-all'), 401)
+  // Another file in its place, as mounts do it.
+  writeFileSync(`${file}.new`, lineOf('new-two', 'machine *'))
+  renameSync(`${file}.new`, file)
+  t.is(await ask('new-two'), 200)
+  t.is(await ask('new-one'), 401)
+})
+
+test.serial('of a file with a wrong line the other lines hold, and the log says which one is wrong', async (t) => {
+  lines.length = 0
+  writeFileSync(file, `a-key-by-mistake partner *\n${lineOf('good', 'machine *')}`)
+  t.is((await app.ask(t, '/ping?message=hi', withKey('good'))).status, 200)
+  t.is((await app.ask(t, '/ping?message=hi', withKey('for-all'))).status, 401)
+  t.is(lines.filter((line) => /line 1: expected a SHA-256 digest in hex/.test(line)).length, 1)
+  t.notRegex(lines.join(''), /a-key-by-mistake/)
+})
+
+test.serial('while the file cannot be read what was read holds', async (t) => {
+  t.is((await app.ask(t, '/ping?message=hi', withKey('for-all'))).status, 200)
+  lines.length = 0
+  rmSync(file)
+  t.is((await app.ask(t, '/ping?message=hi', withKey('for-all'))).status, 200)
+  t.is((await app.ask(t, '/ping?message=hi', withKey('unknown'))).status, 401)
+  t.is(lines.filter((line) => /cannot be read any more/.test(line)).length, 1)
+})
+
+test('a file that cannot be used stops the start', (t) => {
+  const door = (path: string) => () => doorOf(runtimeOf({AUTH: 'jwt', AUTH_API_KEYS: path}))
+  t.throws(door(join(folder, 'none')), {
+    instanceOf: ConfigError,
+    message: /^AUTH_API_KEYS="[^"]+": expected a file that can be read: /,
+  })
+  const wrong = join(folder, 'wrong')
+  writeFileSync(wrong, `# a comment\nabc partner *\n${lineOf('a', 'name')}\n${lineOf('b', 'name * more')}`)
+  const error = t.throws(door(wrong), {instanceOf: ConfigError})
+  t.deepEqual(error?.message.match(/line \d/g), ['line 2', 'line 3', 'line 4'])
+})
+
+test('npm run key makes a key and the line for it', async (t) => {
+  const out = execFileSync(process.execPath, ['scripts/key.ts', 'partner', 'ping.PingService/Send'], {
+    encoding: 'utf8',
+    stdio: 'pipe',
+  })
+  const [, key = '', line = ''] = /^key {3}(\S+)\nline {2}(.+)\n$/.exec(out) ?? []
+  t.is(line, lineOf(key, 'partner ping.PingService/Send'))
+  t.is(key.length, 43)
+})

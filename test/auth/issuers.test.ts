@@ -1,0 +1,260 @@
+import type {ServerResponse} from 'node:http'
+import {getCACertificates, setDefaultCACertificates} from 'node:tls'
+import test, {type ExecutionContext} from 'ava'
+import {type Door, doorFor, type Proofs} from '../../src/auth/door.ts'
+import type {KeySetTimes} from '../../src/auth/key-set.ts'
+import {readConfig} from '../../src/core/config.ts'
+import {Fault} from '../../src/core/fault.ts'
+import {certificateFor} from '../helpers/certificate.ts'
+import {type IssuerOptions, startIssuer, type TestIssuer} from './issuer.ts'
+
+const certificate = certificateFor('localhost')
+setDefaultCACertificates([...getCACertificates('default'), certificate.cert])
+
+async function issuerFor(t: ExecutionContext, options: IssuerOptions = {}): Promise<TestIssuer> {
+  const issuer = await startIssuer({certificate, ...options})
+  t.teardown(() => issuer.close())
+  return issuer
+}
+
+function doorTo(issuer: TestIssuer, times: Partial<KeySetTimes> = {}, more = ''): Door {
+  const AUTH_ISSUERS = `${issuer.url} audience=api ${more}`
+  return doorFor(readConfig({AUTH: 'jwt', AUTH_ISSUERS}).auth, times)
+}
+
+function proofsOf(token: string, signal = new AbortController().signal): Proofs {
+  const authorization = `Bearer ${token}`
+  return {
+    headers: {authorization},
+    rawHeaders: ['Authorization', authorization],
+    signal,
+    resource: 'http://localhost',
+    report() {},
+  }
+}
+
+/** `OK`, or the code that the token is refused with. */
+async function tried(door: Door, token: string | Promise<string>): Promise<string> {
+  try {
+    await door.admit(proofsOf(await token), {name: 'a.B/C'})
+    return 'OK'
+  } catch (error) {
+    return error instanceof Fault ? error.code : String(error)
+  }
+}
+
+const keysAsked = ({requests}: TestIssuer) => requests.filter((path) => path === '/keys').length
+
+for (const [name, options] of Object.entries({
+  'Google-like, RS256': {alg: 'RS256'},
+  'Firebase-like, RS256': {alg: 'RS256'},
+  'Auth0-like, with a slash at its end': {alg: 'RS256', slash: true},
+  ES256: {alg: 'ES256'},
+  ES384: {alg: 'ES384'},
+  PS256: {alg: 'PS256'},
+  EdDSA: {alg: 'EdDSA'},
+} satisfies Record<string, IssuerOptions>)) {
+  test(`an issuer over https: ${name}`, async (t) => {
+    const issuer = await issuerFor(t, options)
+    const door = doorTo(issuer)
+    t.is(await tried(door, issuer.token()), 'OK')
+    t.is(await tried(door, issuer.token({aud: 'other'})), 'UNAUTHENTICATED')
+    t.deepEqual(issuer.requests, ['/.well-known/openid-configuration', '/keys'])
+  })
+}
+
+test('keys that jwks= names need no discovery', async (t) => {
+  const issuer = await issuerFor(t)
+  t.is(await tried(doorTo(issuer, {}, `jwks=${issuer.url}/keys`), issuer.token()), 'OK')
+  t.deepEqual(issuer.requests, ['/keys'])
+})
+
+test('all that wait for keys share one fetch', async (t) => {
+  const issuer = await issuerFor(t)
+  const door = doorTo(issuer)
+  const tokens = await Promise.all(Array.from({length: 50}, (_, index) => issuer.token({sub: `user-${index}`})))
+  t.deepEqual(new Set(await Promise.all(tokens.map((token) => tried(door, token)))), new Set(['OK']))
+  t.is(keysAsked(issuer), 1)
+})
+
+test('keys rotate under load without a failed call', async (t) => {
+  const issuer = await issuerFor(t)
+  const door = doorTo(issuer, {coolDown: 0})
+  t.is(await tried(door, issuer.token()), 'OK')
+  const answers: string[] = []
+  let rotating = true
+  const load = Array.from({length: 8}, async (_, caller) => {
+    for (let call = 0; rotating; call++) answers.push(await tried(door, issuer.token({sub: `${caller}-${call}`})))
+  })
+  const until = async (isSo: () => boolean) => {
+    while (!isSo()) await new Promise((resolve) => setImmediate(resolve))
+  }
+  for (let rotation = 0; rotation < 5; rotation++) {
+    // Published first and used later, as issuers do: no fetch from before is under way then.
+    const next = await issuer.publish()
+    const {length} = answers
+    await until(() => answers.length > length + 16)
+    issuer.use(next)
+    await until(() => keysAsked(issuer) >= rotation + 2)
+  }
+  rotating = false
+  await Promise.all(load)
+  t.is(keysAsked(issuer), 6)
+  t.deepEqual(new Set(answers), new Set(['OK']))
+})
+
+test('within the cool-down an unknown key is 401, and the issuer is not asked', async (t) => {
+  const issuer = await issuerFor(t)
+  const door = doorTo(issuer)
+  t.is(await tried(door, issuer.token()), 'OK')
+  await issuer.rotate()
+  for (let call = 0; call < 5; call++) t.is(await tried(door, issuer.token({sub: String(call)})), 'UNAUTHENTICATED')
+  t.is(keysAsked(issuer), 1)
+})
+
+test('behind the cool-down an unknown key has the issuer asked, once for all', async (t) => {
+  const issuer = await issuerFor(t)
+  const door = doorTo(issuer, {coolDown: 0})
+  t.is(await tried(door, issuer.token()), 'OK')
+  await issuer.rotate()
+  const tokens = await Promise.all(['a', 'b', 'c'].map((sub) => issuer.token({sub})))
+  t.deepEqual(await Promise.all(tokens.map((token) => tried(door, token))), ['OK', 'OK', 'OK'])
+  t.is(keysAsked(issuer), 2)
+})
+
+const away: Readonly<Record<string, TestIssuer['trouble']>> = {
+  'is down': (request) => request.socket.destroy(),
+  fails: (_request, response) => void response.writeHead(500).end(),
+  hangs: () => {},
+  'hangs in its answer': (_request, response) => void response.writeHead(200).write('{'),
+  'sends 1 MB of keys': (_request, response) => oneMegabyte(response),
+  'sends 1 MB of keys with a length': (_request, response) =>
+    void response.writeHead(200, {'content-length': 1_000_000}).end(' '.repeat(1_000_000)),
+  'sends keys without end': (_request, response) => {
+    response.on('drain', () => response.write(' '.repeat(65_536)))
+    oneMegabyte(response)
+  },
+  redirects: (request, response) => void response.writeHead(302, {location: `${request.url}?again`}).end(),
+  'sends no JSON': (_request, response) => void response.writeHead(200).end('<html>'),
+  'sends no keys': (_request, response) => void response.writeHead(200).end('{"keys": []}'),
+  'sends no key set': (_request, response) => void response.writeHead(200).end('[]'),
+  'sends null': (_request, response) => void response.writeHead(200).end('null'),
+}
+
+function oneMegabyte(response: ServerResponse): void {
+  response.writeHead(200).write(' '.repeat(1_000_000))
+}
+
+for (const [what, trouble] of Object.entries(away)) {
+  test.serial(`an issuer that ${what}: 503 without keys, and known keys serve`, async (t) => {
+    const issuer = await issuerFor(t)
+    // Serial, and with time enough to answer: only what never answers takes all of it.
+    const timeout = 1000
+    const cold = doorTo(issuer, {timeout})
+    const warm = doorTo(issuer, {timeout, fresh: 0, coolDown: 0, patience: 60_000})
+    t.is(await tried(warm, issuer.token()), 'OK')
+    issuer.trouble = trouble
+    t.is(await tried(cold, issuer.token()), 'UNAVAILABLE')
+    t.is(await tried(warm, issuer.token({sub: 'grace'})), 'OK')
+    t.is(await tried(warm, issuer.token({aud: 'other'})), 'UNAUTHENTICATED')
+    // The issuer may have a new key: nobody can tell whether the token is good.
+    const known = issuer.kid
+    await issuer.rotate()
+    t.is(await tried(warm, issuer.token()), 'UNAVAILABLE')
+    t.not(issuer.kid, known)
+    issuer.trouble = undefined
+    t.is(await tried(cold, issuer.token()), 'OK')
+    t.is(await tried(warm, issuer.token()), 'OK')
+  })
+}
+
+test('known keys serve without a wait when the issuer hangs', async (t) => {
+  const issuer = await issuerFor(t)
+  const door = doorTo(issuer, {fresh: 0, coolDown: 0, patience: 1, timeout: 60_000})
+  t.is(await tried(door, issuer.token()), 'OK')
+  issuer.trouble = () => {}
+  t.is(await tried(door, issuer.token({sub: 'grace'})), 'OK')
+})
+
+test('known keys serve a day, and no longer', async (t) => {
+  const issuer = await issuerFor(t)
+  const door = doorTo(issuer, {kept: 0, fresh: 0, coolDown: 0})
+  t.is(await tried(door, issuer.token()), 'OK')
+  issuer.trouble = away.fails
+  await new Promise((resolve) => setTimeout(resolve, 5))
+  t.is(await tried(door, issuer.token({sub: 'grace'})), 'UNAVAILABLE')
+})
+
+for (const [what, discovery] of Object.entries({
+  'names another issuer': {issuer: 'https://evil.example'},
+  'names itself with a slash more': {issuer: 'SLASH'},
+  'names no issuer': {issuer: undefined},
+  'has its keys behind http': {jwks_uri: 'http://localhost:1/keys'},
+  'has its keys in a file': {jwks_uri: 'file:///dev/null'},
+  'names no keys': {jwks_uri: undefined},
+})) {
+  test(`a discovery document that ${what} is not believed`, async (t) => {
+    const issuer = await issuerFor(t)
+    issuer.discovery = 'issuer' in discovery && discovery.issuer === 'SLASH' ? {issuer: `${issuer.url}/`} : discovery
+    t.is(await tried(doorTo(issuer), issuer.token()), 'UNAVAILABLE')
+    t.is(keysAsked(issuer), 0)
+  })
+}
+
+test('an issuer that publishes a key under the name of another is not believed', async (t) => {
+  const issuer = await issuerFor(t)
+  const good = await issuer.token()
+  const {jwk} = await issuer.publish()
+  issuer.published = [{...jwk, kid: issuer.kid}]
+  t.is(await tried(doorTo(issuer), good), 'UNAUTHENTICATED')
+})
+
+test('of two keys with one name the right one is found, and tokens without one are tried with each', async (t) => {
+  const issuer = await issuerFor(t)
+  const {jwk} = await issuer.publish()
+  issuer.published = [{...jwk, kid: issuer.kid}, ...issuer.published]
+  const door = doorTo(issuer)
+  t.is(await tried(door, issuer.token()), 'OK')
+  t.is(await tried(door, issuer.token({}, {kid: undefined})), 'OK')
+})
+
+test('a set with a secret or a private key in it opens nothing', async (t) => {
+  const issuer = await issuerFor(t)
+  issuer.published = [{kty: 'oct', k: 'c2VjcmV0', kid: issuer.kid, alg: 'HS256'}]
+  t.is(await tried(doorTo(issuer), issuer.token()), 'UNAUTHENTICATED')
+})
+
+test('a certificate that nobody vouches for is no issuer', async (t) => {
+  const issuer = await issuerFor(t, {certificate: certificateFor('localhost')})
+  t.is(await tried(doorTo(issuer), issuer.token()), 'UNAVAILABLE')
+})
+
+test('the fetch is broken off when the last that waits for it has gone, and no sooner', async (t) => {
+  const issuer = await issuerFor(t)
+  const door = doorTo(issuer)
+  const hung = Promise.withResolvers<ServerResponse>()
+  issuer.trouble = (_request, response) => hung.resolve(response)
+  const [first, second] = [new AbortController(), new AbortController()]
+  const token = await issuer.token()
+  const waits = [first, second].map(({signal}) => door.admit(proofsOf(token, signal), {}) as Promise<unknown>)
+  const response = await hung.promise
+  const closed = new Promise((resolve) => response.once('close', resolve))
+  first.abort(new Fault('CANCELLED', 'gone'))
+  await t.throwsAsync(waits[0]!, {message: 'gone'})
+  t.false(response.destroyed)
+  second.abort(new Fault('CANCELLED', 'gone too'))
+  await t.throwsAsync(waits[1]!, {message: 'gone too'})
+  await closed
+  issuer.trouble = undefined
+  t.is(await tried(door, token), 'OK')
+})
+
+test('a token that expires is refused although it was believed', async (t) => {
+  const issuer = await issuerFor(t)
+  const door = doorTo(issuer)
+  const now = Math.floor(Date.now() / 1000)
+  const token = await issuer.token({exp: now - 58})
+  t.is(await tried(door, token), 'OK')
+  while (Date.now() <= (now + 3) * 1000) await new Promise((resolve) => setTimeout(resolve, 50))
+  t.is(await tried(door, token), 'UNAUTHENTICATED')
+})
