@@ -48,8 +48,10 @@ export interface Config {
   readonly ownBackends: readonly string[]
   /** How long a call waits for a connection to its backend, in ms. */
   readonly connectTimeout: number
-  /** The buckets that upload may read from. */
+  /** The buckets that upload may read from, each as a whole or with what its objects begin with: `bucket/prefix`. */
   readonly uploadBuckets: ReadonlySet<string>
+  /** The claim of the verified caller that is the creator of an upload; undefined: the request says who is. */
+  readonly uploadCreator: string | undefined
   /** How long the platform gives a request, in ms. */
   readonly requestTimeout: number
   /** How long a read of Storage may stand still before it is broken off and resumed, in ms. */
@@ -162,6 +164,7 @@ export function readConfig(env: Env, argv: readonly string[] = []): Config {
     ownBackends: [...backends.keys()].filter((service) => service !== ''),
     connectTimeout: read(env, 'BACKEND_CONNECT_TIMEOUT_SECONDS'),
     uploadBuckets: new Set(read(env, 'UPLOAD_BUCKETS')),
+    uploadCreator: read(env, 'UPLOAD_CREATOR'),
     requestTimeout: read(env, 'CLOUD_RUN_TIMEOUT_SECONDS'),
     storageStall: read(env, 'STORAGE_STALL_SECONDS'),
     storageEmulator: read(env, 'STORAGE_EMULATOR_HOST'),
@@ -215,7 +218,7 @@ function authIn(env: Env, onCloudRun: boolean): AuthConfig {
     apiKeys: read(env, 'AUTH_API_KEYS'),
     resource: read(env, 'OPENAPI_SERVERS').find((url) => /^https?:/i.test(url)),
   }
-  for (const name of ['AUTH_ISSUERS', 'AUTH_PUBLIC', 'AUTH_ALLOW', 'AUTH_API_KEYS'] as const) {
+  for (const name of ['AUTH_ISSUERS', 'AUTH_PUBLIC', 'AUTH_ALLOW', 'AUTH_API_KEYS', 'UPLOAD_CREATOR'] as const) {
     if (env[name] && mode !== 'jwt') throw wrong(name, env[name], 'AUTH="jwt" beside it: nothing else checks who calls')
   }
   if (mode === 'jwt' && settings.issuers.length === 0 && settings.apiKeys === undefined)

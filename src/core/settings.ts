@@ -221,6 +221,11 @@ export function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '[::1]' || /^127(\.\d+){3}$/.test(host)
 }
 
+const claimName: Parser<string> = {
+  expected: 'the name of a claim, such as "sub"',
+  parse: (text) => (/^[^\s\p{Cc}]+$/u.test(text) ? text : undefined),
+}
+
 const methodOrPath = /^(?:[A-Za-z_][\w.]*(?:\/\w+)?|\/[^\s,;|]*)$/
 
 const methodsAndPaths: Parser<readonly string[]> = {
@@ -311,8 +316,15 @@ export const settings = {
   },
   UPLOAD_BUCKETS: {
     parser: names,
-    meaning: 'a [list](#lists) of the buckets that `upload` may read from',
+    meaning:
+      'a [list](#lists) of the buckets that `upload` may read from, or of what their objects begin with: `BUCKET`, `BUCKET/incoming/`',
     unset: 'none',
+  },
+  UPLOAD_CREATOR: {
+    parser: claimName,
+    meaning:
+      'the claim of the verified caller that is the creator of what `upload` uploads, such as `sub`; a request that names another creator is 403. It needs `AUTH=jwt`',
+    unset: 'whom the request names',
   },
   GATEWAY_DESCRIPTORS: {
     parser: text,

@@ -13,6 +13,7 @@ export function upload(runtime: Runtime): Handler {
     context: 'context',
     data: 'data',
     required: ['creatorId', 'name'],
+    creator: 'creatorId',
     sizeOf: (reply) => reply.size,
     maxBytes,
   })

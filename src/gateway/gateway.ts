@@ -25,7 +25,14 @@ import type {Transcoder} from '../transcoding/transcoder.ts'
 import {exposure} from './exposure.ts'
 import {metadataOptions} from './metadata.ts'
 import {RequestReader} from './request-reader.ts'
-import {documentPath, loadTranscoder, refuseRulesAt, refuseUnknownBackends, type Schema} from './schema.ts'
+import {
+  documentPath,
+  loadTranscoder,
+  refuseRulesAt,
+  refuseUnknownBackends,
+  refuseUnknownMethods,
+  type Schema,
+} from './schema.ts'
 
 /** How a gateway differs from what its runtime's configuration says. */
 export interface GatewayOptions extends Partial<GatewayConfig> {
@@ -64,6 +71,7 @@ export function gateway(runtime: Runtime, {schema, taken = [], ...given}: Gatewa
   const settings = {...config.gateway, ...given}
   const transcoder = loadTranscoder(settings, schema)
   refuseUnknownBackends(transcoder, config, schema)
+  refuseUnknownMethods(transcoder, config, schema)
   refuseRulesAt(transcoder, taken)
   const names = new Set(transcoder.bindings.map(({method}) => method.parent.typeName))
   const served: Gateway = {

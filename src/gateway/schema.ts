@@ -87,6 +87,36 @@ export function refuseUnknownBackends({registry}: Transcoder, {ownBackends}: Con
   if (lines.length > 0) throw new ConfigError(lines.join('\n'))
 }
 
+/**
+ * Refuses conditions for methods that neither the served schema nor, for the other functions' sake, `own` has: misspelt,
+ * they would hold for nothing. What is misspelt in AUTH_PUBLIC opens nothing, which is as wrong.
+ * @throws {ConfigError} with a line for each of them
+ */
+export function refuseUnknownMethods({registry}: Transcoder, {auth}: Config, own: Schema | undefined): void {
+  const named = [
+    ...auth.open.map((name) => ['AUTH_PUBLIC', name] as const),
+    ...auth.allow.map(({target}) => ['AUTH_ALLOW', target] as const),
+  ].filter(([, name]) => !name.startsWith('/'))
+  if (named.length === 0) return
+  const known = namesIn(registry)
+  let unknown = named.filter(([, name]) => !known.includes(name))
+  if (unknown.length > 0 && own !== undefined) {
+    const others = namesIn(registryOf(own))
+    unknown = unknown.filter(([, name]) => !others.includes(name))
+  }
+  const lines = unknown.map(
+    ([variable, name]) => `${variable}: there is no service or method "${name}": ${suggestion(name, known)}`,
+  )
+  if (lines.length > 0) throw new ConfigError(lines.join('\n'))
+}
+
+/** The names of all services, and of their methods. */
+function namesIn(registry: FileRegistry): string[] {
+  return [...registry.files].flatMap(({services}) =>
+    services.flatMap(({typeName, methods}) => [typeName, ...methods.map(({name}) => `${typeName}/${name}`)]),
+  )
+}
+
 function registryOf(schema: Schema): FileRegistry {
   if (typeof schema === 'string') return readSchema(readFileSync(schema))
   return schema instanceof Uint8Array ? readSchema(schema) : schema

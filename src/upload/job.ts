@@ -34,15 +34,17 @@ type JobMessage = Message & {bucket: string; object: string; generation?: bigint
  * Makes the function that reads `{"bucket", "object", "generation"?, "context": {…}}`, the context in the JSON of its
  * message. The function throws a Fault: 400 that names what cannot be read or is missing.
  */
-export function jobReader({context, required, data, contextField}: Plan): (body: Uint8Array) => Job {
+export function jobReader(plan: Plan): (body: Uint8Array, creator?: string) => Job {
+  const {context, required, data, contextField} = plan
   const schema = schemaWith(context)
-  return (body) => {
+  return (body, creator) => {
     const {bucket, object, generation, context: sent} = messageFromJson(schema, body) as JobMessage
     for (const [field, value] of Object.entries({bucket, object})) if (!value) throw missing(field)
     const given = sent ?? create(context)
     if (!contextField && isSet(given, data)) {
       throw Fault.invalid(`context.${data.name}`, `Cannot set "context.${data.name}": the object's bytes go there`)
     }
+    setCreator(plan, given, creator)
     for (const path of required) if (!hasValue(given, path)) throw missing(`context.${jsonPath(path)}`)
     return {bucket, object, generation: generation?.toString(), context: given}
   }
@@ -52,7 +54,8 @@ export function jobReader({context, required, data, contextField}: Plan): (body:
  * The context that a query has, for a body that is itself uploaded. Parameters that are none of its fields are ignored.
  * @throws {Fault} 400 that names the parameter that cannot be read, or is missing
  */
-export function contextFromQuery({context, required, data, contextField}: Plan, query: URLSearchParams): Message {
+export function contextFromQuery(plan: Plan, query: URLSearchParams, creator?: string): Message {
+  const {context, required, data, contextField} = plan
   const message = create(context)
   const count = new ValueCount()
   for (const [name, text] of query) {
@@ -63,6 +66,7 @@ export function contextFromQuery({context, required, data, contextField}: Plan, 
     if (path.field.fieldKind !== 'list' && isSet(message, path)) continue
     put(message, path, assignmentOf(planOf(path), text, origin, count).value, origin, count)
   }
+  setCreator(plan, message, creator)
   for (const path of required) {
     if (hasValue(message, path)) continue
     const name = jsonPath(path)
@@ -72,6 +76,18 @@ export function contextFromQuery({context, required, data, contextField}: Plan, 
     )
   }
   return message
+}
+
+/** @throws {Fault} 403 when `message` names another creator than the caller is */
+function setCreator({creator: path}: Plan, message: Message, creator: string | undefined): void {
+  if (!path || creator === undefined) return
+  if (hasValue(message, path) && valueAt(message, path) !== creator) {
+    throw new Fault('PERMISSION_DENIED', `Field "${jsonPath(path)}" names another creator than the caller`, {
+      reason: 'CREATOR_NOT_CALLER',
+      hint: 'UPLOAD_CREATOR has it taken from the caller',
+    })
+  }
+  put(message, path, creator, {name: jsonPath(path), mayRepeat: true}, new ValueCount())
 }
 
 /** The field of the context that a query parameter sets. */

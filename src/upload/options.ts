@@ -32,6 +32,8 @@ export interface UploadOptions<M extends UploadMethod = UploadMethod> extends Cl
   readonly context?: MessageField<MessageShape<M['input']>>
   /** Fields of the context that must not be empty: `creatorId`, `owner.name`. */
   readonly required?: readonly string[]
+  /** The field of the context, a string, that UPLOAD_CREATOR fills with a claim of the verified caller: `creatorId`. */
+  readonly creator?: string
   /** Changes the first message, which has the caller's context. `undefined`: none is sent before the bytes. */
   readonly first?: (
     message: MessageShape<M['input']>,

@@ -14,10 +14,12 @@ export interface Plan {
   readonly contextField: MessageField | undefined
   readonly context: DescMessage
   readonly required: readonly FieldPath[]
+  /** The field that a claim of the caller fills. */
+  readonly creator: FieldPath | undefined
 }
 
 /** @throws {ConfigError} for a method that takes no stream of bytes, and for names that are no such fields */
-export function planOf({method, data, context, required = []}: UploadOptions): Plan {
+export function planOf({method, data, context, required = [], creator}: UploadOptions): Plan {
   const name = pathOf(method).slice(1)
   const refuse = (why: string): never => {
     throw new ConfigError(`Cannot upload to ${name}: ${why}`)
@@ -40,7 +42,17 @@ export function planOf({method, data, context, required = []}: UploadOptions): P
   if (!isBytes(bytes.field)) refuse(`"${bytes.name}": expected a field of bytes`)
   if (bytes.parents.some(({delimitedEncoding}) => delimitedEncoding)) refuse(`"${bytes.name}" is inside a group`)
   const type = contextField?.message ?? input
-  return {method, name, data: bytes, contextField, context: type, required: required.map((path) => named(type, path))}
+  const creatorField = creator === undefined ? undefined : named(type, creator)
+  if (creatorField && creatorField.field.scalar !== ScalarType.STRING) refuse(`"${creator}": expected a string`)
+  return {
+    method,
+    name,
+    data: bytes,
+    contextField,
+    context: type,
+    required: required.map((path) => named(type, path)),
+    creator: creatorField,
+  }
 }
 
 /** The names of the fields of bytes, those of messages in `desc` included, `context` excepted. */

@@ -25,7 +25,7 @@ interface Upload {
   readonly send: Sender
   readonly options: UploadOptions
   readonly buckets: ReadonlySet<string>
-  readonly readJob: (body: Uint8Array) => Job
+  readonly readJob: (body: Uint8Array, creator?: string) => Job
 }
 
 /** The time between two reports of progress, in ms. */
@@ -125,10 +125,11 @@ interface Source {
   readonly content: Content
 }
 
-async function fromStorage({runtime, plan, options, buckets, readJob}: Upload, scope: Scope): Promise<Source> {
-  const {bucket, object, generation, context} = readJob(await scope.bytes())
+async function fromStorage(upload: Upload, scope: Scope): Promise<Source> {
+  const {runtime, plan, options, buckets, readJob} = upload
+  const {bucket, object, generation, context} = readJob(await scope.bytes(), creatorOf(upload, scope))
   scope.hold(0)
-  allow(bucket, buckets)
+  allow(bucket, object, buckets)
   const {storage} = runtime
   const version = await storage.versionOf(scope.signal, {bucket, object, generation})
   const {size, crc32c} = version
@@ -141,16 +142,30 @@ async function fromStorage({runtime, plan, options, buckets, readJob}: Upload, s
   return {context, content: {size, crc32c, generation: version.generation, pieces}}
 }
 
-function allow(bucket: string, buckets: ReadonlySet<string>): void {
-  if (buckets.has(bucket)) return
-  throw new Fault('PERMISSION_DENIED', `Bucket "${shortened(bucket)}" is not one that upload reads from`, {
+/** The claim of the caller that is the creator. @throws {Fault} 403 when the caller has none */
+function creatorOf({runtime: {config}, plan}: Upload, {caller}: Scope): string | undefined {
+  const {uploadCreator: claim} = config
+  if (claim === undefined || !plan.creator) return undefined
+  const value = caller?.kind === 'token' && Object.hasOwn(caller.claims, claim) ? caller.claims[claim] : undefined
+  if (typeof value === 'string' && value !== '') return value
+  throw new Fault('PERMISSION_DENIED', 'The caller cannot be the creator of an upload', {
+    reason: 'CREATOR_NOT_CALLER',
+    hint: `UPLOAD_CREATOR="${claim}", and the caller has no such claim`,
+  })
+}
+
+function allow(bucket: string, object: string, buckets: ReadonlySet<string>): void {
+  const name = `${bucket}/${object}`
+  const isIn = (allowed: string) => allowed.includes('/') && name.startsWith(allowed)
+  if (buckets.has(bucket) || [...buckets].some(isIn)) return
+  throw new Fault('PERMISSION_DENIED', `Bucket "${shortened(bucket)}" is not one that upload reads this object from`, {
     reason: 'BUCKET_NOT_ALLOWED',
     hint: `add it to UPLOAD_BUCKETS, which has ${[...buckets].join(', ') || 'none'}`,
   })
 }
 
-async function fromBody({plan}: Upload, scope: Scope): Promise<Source> {
-  const context = contextFromQuery(plan, scope.query)
+async function fromBody(upload: Upload, scope: Scope): Promise<Source> {
+  const context = contextFromQuery(upload.plan, scope.query, creatorOf(upload, scope))
   const length = scope.headers['content-length']
   if (length !== undefined) return {context, content: {size: Number(length), pieces: () => scope.body}}
   const bytes = await unannounced(scope)

@@ -4,8 +4,11 @@ import {join} from 'node:path'
 import test, {type ExecutionContext} from 'ava'
 import {SignJWT} from 'jose'
 import {type Logger, pino} from 'pino'
+import {ConfigError} from '../../src/core/config.ts'
+import {gateway} from '../../src/functions/gateway.ts'
 import {PingService} from '../../src/gen/ping/ping_pb.js'
 import {createClient, type Handler, json} from '../../src/index.ts'
+import {runtimeOf} from '../clients/runtime.ts'
 import {buildSchema} from '../functions/gateway-schema.ts'
 import {HeldService} from '../functions/gateway-services.ts'
 import {type App, startApp} from '../helpers/app.ts'
@@ -362,4 +365,19 @@ test.serial('the log has the subject and the issuer of each request', async (t) 
 test.serial('where nobody has to prove anything, a proof that does not hold is none', async (t) => {
   t.is((await app.ask(t, '/ping?message=hi', bearer('garbage'))).status, 200)
   t.is((await app.ask(t, '/openapi.json', bearer(await issuer.token({exp: 1})))).status, 200)
+})
+
+test('a condition or an opening for what the schema does not have stops the start', (t) => {
+  const env = {
+    BACKEND_URL: 'http://localhost:1',
+    AUTH: 'jwt',
+    AUTH_ISSUERS: 'https://idp.example audience=a',
+    AUTH_PUBLIC: 'ping.PingService /nowhere ping.PingService/Sent',
+    AUTH_ALLOW: 'user hd=x; Repo/CreateRepo hd=x',
+  }
+  const error = t.throws(() => gateway(runtimeOf(env)), {instanceOf: ConfigError})
+  t.is(
+    error?.message,
+    'AUTH_PUBLIC: there is no service or method "ping.PingService/Sent": did you mean ping.PingService/Send?\nAUTH_ALLOW: there is no service or method "user": did you mean Users?',
+  )
 })

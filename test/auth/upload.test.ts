@@ -1,0 +1,76 @@
+import test from 'ava'
+import {type App, startApp} from '../helpers/app.ts'
+import {startIssuer, type TestIssuer} from './issuer.ts'
+
+let issuer: TestIssuer
+let app: App
+test.before(async () => {
+  issuer = await startIssuer()
+  app = await startApp({
+    env: {
+      AUTH: 'jwt',
+      AUTH_ISSUERS: `${issuer.url} audience=api`,
+      UPLOAD_CREATOR: 'sub',
+      UPLOAD_BUCKETS: 'samples/incoming/ whole',
+    },
+  })
+  for (const bucket of ['samples', 'whole', 'sample']) app.storage.createBucket(bucket)
+})
+test.afterEach.always((t) => app.quiet(t))
+test.after.always(async () => {
+  await app.close()
+  await issuer.close()
+})
+
+async function bearer(claims: object = {}) {
+  return {authorization: `Bearer ${await issuer.token({...claims})}`}
+}
+
+test.serial('the creator of an upload is the verified caller', async (t) => {
+  await app.storage.put('whole', 'it', [Buffer.from('it')])
+  const upload = async (context: object, claims = {}) =>
+    await app.ask(t, '/upload', {
+      method: 'POST',
+      headers: {...(await bearer(claims)), 'content-type': 'application/json'},
+      body: JSON.stringify({bucket: 'whole', object: 'it', context}),
+    })
+  for (const context of [{name: 'it'}, {name: 'it', creatorId: ''}, {name: 'it', creatorId: 'ada'}]) {
+    const answer = await upload(context)
+    t.is(answer.status, 200, answer.text)
+    t.is(app.backend.repo.repos.at(-1)?.creatorId, 'ada')
+  }
+  const refused = await upload({name: 'it', creatorId: 'eve'})
+  t.is(refused.status, 403)
+  t.is(refused.json.error.details[0].reason, 'CREATOR_NOT_CALLER')
+})
+
+test.serial('of a body that is itself uploaded, too', async (t) => {
+  const upload = async (query: string) =>
+    await app.ask(t, `/upload?${query}`, {
+      method: 'POST',
+      headers: {...(await bearer()), 'content-type': 'text/plain'},
+      body: 'it',
+    })
+  t.is((await upload('name=it')).status, 200)
+  t.is(app.backend.repo.repos.at(-1)?.creatorId, 'ada')
+  t.is((await upload('name=it&creatorId=eve')).status, 403)
+})
+
+test.serial('of a bucket with a prefix only what begins so is read', async (t) => {
+  for (const [bucket, object, status] of [
+    ['samples', 'incoming/a', 200],
+    ['samples', 'incoming', 403],
+    ['samples', 'other', 403],
+    ['samples', '../whole/it', 403],
+    ['sample', 's/incoming/a', 403],
+    ['whole', 'incoming/a', 200],
+  ] as const) {
+    if (status === 200) await app.storage.put(bucket, object, [Buffer.from('it')])
+    const answer = await app.ask(t, '/upload', {
+      method: 'POST',
+      headers: {...(await bearer()), 'content-type': 'application/json'},
+      body: JSON.stringify({bucket, object, context: {name: 'it'}}),
+    })
+    t.is(answer.status, status, `${bucket}/${object}: ${answer.text}`)
+  }
+})
