@@ -1,30 +1,19 @@
-import {type DescMethod, fromBinary, type Message} from '@bufbuild/protobuf'
-import type {Metadata} from '@grpc/grpc-js'
+import {type DescMethod, fromBinary} from '@bufbuild/protobuf'
 import type {Call} from '../clients/calls.ts'
-import {invoke} from '../clients/interceptors.ts'
 import type {Runtime} from '../clients/runtime.ts'
-import {type CallOptions, callOf, onlyAnswer} from '../clients/service-client.ts'
+import {type CallOptions, callOf} from '../clients/service-client.ts'
 import type {Backend, GatewayConfig} from '../core/config.ts'
-import {hadAllEvents} from '../core/event-stream.ts'
-import {atMost} from '../core/waiting.ts'
+import {hasBody} from '../http/body.ts'
 import {compressed} from '../http/compress.ts'
-import {noMoreEvents, paused, type Reply, stream} from '../http/reply.ts'
+import {noMoreEvents, type Reply} from '../http/reply.ts'
 import type {Handler, Scope} from '../http/scope.ts'
-import {negotiate, streamTypes, unaryTypes} from '../transcoding/media.ts'
-import {
-  type MetadataEntry,
-  type MetadataOptions,
-  requestMetadata,
-  responseHeaders,
-  trailerHeaders,
-} from '../transcoding/metadata.ts'
-import {answersRaw, rawOf} from '../transcoding/responses.ts'
+import type {Exchange, RequestHead} from '../transcoding/exchange.ts'
 import type {Binding} from '../transcoding/rules/bindings.ts'
 import {type Match, type Unrouted, unroutedFault} from '../transcoding/rules/router.ts'
 import type {Transcoder} from '../transcoding/transcoder.ts'
+import {answerOf} from './answers.ts'
 import {exposure} from './exposure.ts'
-import {metadataOptions} from './metadata.ts'
-import {RequestReader} from './request-reader.ts'
+import {readRequests} from './read-requests.ts'
 import {
   documentPath,
   loadTranscoder,
@@ -50,10 +39,8 @@ interface Gateway {
   readonly runtime: Runtime
   readonly settings: GatewayConfig
   readonly transcoder: Transcoder
-  readonly reader: RequestReader
   /** By the full name of the service. */
   readonly backends: ReadonlyMap<string, Backend>
-  readonly metadata: MetadataOptions
   /** By the binding of the request. */
   readonly accesses: ReadonlyMap<Binding, {readonly name: string}>
   /** OpenAPI 3.1, from the table that requests are routed by; made when first asked for. */
@@ -78,9 +65,7 @@ export function gateway(runtime: Runtime, {schema, taken = [], ...given}: Gatewa
     runtime,
     settings,
     transcoder,
-    reader: new RequestReader(transcoder, settings),
     backends: new Map([...names].map((name) => [name, config.backendOf(name)])),
-    metadata: metadataOptions(settings),
     accesses: new Map(transcoder.bindings.map((binding) => [binding, {name: nameOf(binding.method)}])),
     document: undefined,
   }
@@ -99,9 +84,7 @@ function choice(served: Gateway, scope: Scope): Handler {
   try {
     const match = transcoder.route(scope.method, scope.path)
     if (!('binding' in match)) return unbound(withDocument(scope, match), errorShape)
-    const {methodKind} = match.binding.method
-    const respond = methodKind === 'unary' || methodKind === 'client_streaming' ? whole : streamed
-    return Object.assign(() => respond(served, scope, match), {
+    return Object.assign(() => answer(served, scope, match), {
       errorShape,
       access: accesses.get(match.binding)!,
       answersOptions: match.binding.httpMethod === 'OPTIONS',
@@ -116,6 +99,17 @@ function choice(served: Gateway, scope: Scope): Handler {
 
 function nameOf({name, parent}: DescMethod): string {
   return `${parent.typeName}/${name}`
+}
+
+async function answer(served: Gateway, scope: Scope, match: Match<Binding>): Promise<Reply> {
+  const exchange = served.transcoder.exchange(match, headOf(scope))
+  if (!exchange) return noMoreEvents
+  const call = await callFor(served, scope, match.binding.method, exchange)
+  return await answerOf(scope, call, exchange.response, served.settings.eventStreamPing)
+}
+
+function headOf({headers, rawQuery, contentType}: Scope): RequestHead {
+  return {headers, query: rawQuery, contentType, hasBody: hasBody(headers)}
 }
 
 /** The description of all that is served. */
@@ -144,84 +138,17 @@ async function describe({runtime, transcoder, settings: {errors, ignoreUnknown}}
   return JSON.stringify(openApi({...transcoder, ...runtime.config.openApi, errors, ignoreUnknown}))
 }
 
-/** One answer: of a unary call, or of a client stream. */
-async function whole(served: Gateway, scope: Scope, match: Match<Binding>): Promise<Reply> {
-  const {binding} = match
-  if (!answersRaw(binding)) negotiate(scope.headers.accept, unaryTypes)
-  const call = await callFor(served, scope, match)
-  const answer = await scope.track(telling(scope, call, onlyAnswer(call)))
-  const {contentType, body} = served.transcoder.encodeResponse(binding, answer)
-  const headers = {...headersOf(call), ...trailersOf(call), 'content-type': contentType}
-  return await compressed(scope, {headers, body})
-}
-
-/** Answers as they come. What fails before the first of them has a status of its own. */
-async function streamed(served: Gateway, scope: Scope, match: Match<Binding>): Promise<Reply> {
-  const {binding} = match
-  const type = answersRaw(binding) ? undefined : negotiate(scope.headers.accept, streamTypes)
-  if (type === 'text/event-stream' && hadAllEvents(scope.headers['last-event-id'])) return noMoreEvents
-  const call = await callFor(served, scope, match)
-  const messages = invoke(call)[Symbol.asyncIterator]() as AsyncIterator<Message>
-  endWith(scope, messages)
-  if (!type) return await rawStream(scope, binding, call, messages)
-  const {eventStreamPing} = served.settings
-  const answers = type === 'text/event-stream' ? withPauses(messages, eventStreamPing) : messages
-  const first = await telling(scope, call, answers.next())
-  async function* values() {
-    for (let next = first; !next.done; next = await answers.next()) {
-      yield next.value === paused ? paused : served.transcoder.encodeMessage(binding, next.value)
-    }
-  }
-  return stream(type, values(), headersOf(call))
-}
-
-/** The bytes of one google.api.HttpBody after the other, in the type that the first one names. */
-async function rawStream(scope: Scope, binding: Binding, call: Call, messages: AsyncIterator<Message>): Promise<Reply> {
-  const first = await telling(scope, call, messages.next())
-  async function* body() {
-    for (let next = first; !next.done; next = await messages.next()) yield rawOf(binding, next.value).body
-  }
-  const contentType = first.done ? 'application/octet-stream' : rawOf(binding, first.value).contentType
-  return {headers: {...headersOf(call), 'content-type': contentType}, body: body()}
-}
-
-/** `messages`, and `paused` whenever none has come for `ms`. */
-async function* withPauses(messages: AsyncIterator<Message>, ms: number): AsyncGenerator<Message | typeof paused> {
-  for (;;) {
-    const pending = messages.next()
-    while (!(await atMost(ms, pending))) yield paused
-    const next = await pending
-    if (next.done) return
-    yield next.value
-  }
-}
-
-/** Ends the call when its request is over, whether anybody has read all of its answers or not. */
-function endWith(scope: Scope, messages: AsyncIterator<Message>): void {
-  const end = () => void scope.track(Promise.try(() => messages.return?.()).catch(() => {}))
-  scope.signal.addEventListener('abort', end, {once: true})
-}
-
-/** These go with every call of ours; one that metadata cannot hold is no reason to fail. */
-const ours = {
-  'x-request-id': undefined,
-  traceparent: undefined,
-  tracestate: undefined,
-  'x-cloud-trace-context': undefined,
-} as const
-
 /** 100 levels of JSON are up to 300 of messages, in a google.protobuf.Struct: an echo of what is read can be answered. */
 const recursionLimit = 500
 
-async function callFor(served: Gateway, scope: Scope, match: Match<Binding>): Promise<Call> {
-  const {method} = match.binding
-  const {runtime, transcoder, settings, reader} = served
+async function callFor(served: Gateway, scope: Scope, method: DescMethod, exchange: Exchange): Promise<Call> {
+  const {runtime, transcoder, settings} = served
   const backend = served.backends.get(method.parent.typeName)!
-  const requests = await reader.read(scope, match)
+  const requests = await readRequests(scope, exchange, settings)
   const call = callOf(runtime, {life: scope, backend, method, requests}, limitsOf(method, settings))
   call.types = transcoder.registry
   call.deserialize = (bytes) => fromBinary(method.output, bytes, {recursionLimit})
-  for (const [key, value] of requestMetadata({...scope.headers, ...ours}, served.metadata)) {
+  for (const [key, value] of exchange.metadata) {
     call.metadata.add(key, typeof value === 'string' ? value : Buffer.from(value))
   }
   return call
@@ -231,43 +158,4 @@ async function callFor(served: Gateway, scope: Scope, match: Match<Binding>): Pr
 function limitsOf({methodKind}: DescMethod, {messageTimeout}: GatewayConfig): CallOptions {
   if (methodKind === 'unary') return {}
   return {timeout: Number.POSITIVE_INFINITY, ...(methodKind === 'server_streaming' && {messageTimeout})}
-}
-
-/** `work` for `call`; when it fails, the answer carries what the backend sent beside its status. */
-async function telling<T>(scope: Scope, call: Call, work: Promise<T>): Promise<T> {
-  try {
-    return await work
-  } catch (error) {
-    const sent = isGrpc(call) ? {...headersOf(call), ...trailersOf(call)} : {}
-    for (const [name, value] of Object.entries(sent)) scope.responseHeaders[name] = [value].flat().join(', ')
-    throw error
-  }
-}
-
-/** Whether a gRPC server answered: the headers of another one, in front of it, are nobody's metadata. */
-function isGrpc({header, trailer}: Call): boolean {
-  return /^application\/grpc/.test(String((header ?? trailer)?.get('content-type')[0]))
-}
-
-function headersOf({header}: Call): Record<string, string | string[]> {
-  return merged(responseHeaders(entriesOf(header)))
-}
-
-function trailersOf({trailer}: Call): Record<string, string | string[]> {
-  return merged(trailerHeaders(entriesOf(trailer)))
-}
-
-/** Several values of one name, as Node wants them. */
-function merged(headers: readonly [name: string, value: string][]): Record<string, string | string[]> {
-  const byName: Record<string, string | string[]> = {}
-  for (const [name, value] of headers) {
-    const before = byName[name]
-    byName[name] = before === undefined ? value : [before, value].flat()
-  }
-  return byName
-}
-
-function* entriesOf(metadata: Metadata | undefined): Generator<MetadataEntry> {
-  if (!metadata) return
-  for (const key of Object.keys(metadata.getMap())) for (const value of metadata.get(key)) yield [key, value]
 }

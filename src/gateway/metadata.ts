@@ -1,5 +1,14 @@
+import type {Metadata} from '@grpc/grpc-js'
+import type {Call} from '../clients/calls.ts'
 import {ConfigError, type GatewayConfig} from '../core/config.ts'
-import {type MetadataOptions, mayBeSet} from '../transcoding/metadata.ts'
+import type {Scope} from '../http/scope.ts'
+import {
+  type MetadataEntry,
+  type MetadataOptions,
+  mayBeSet,
+  responseHeaders,
+  trailerHeaders,
+} from '../transcoding/metadata.ts'
 
 /**
  * Which of a caller's headers go to the backend.
@@ -11,4 +20,54 @@ export function metadataOptions({authorization, metadata}: GatewayConfig): Metad
   throw new ConfigError(
     `GATEWAY_METADATA: no caller may set ${refused.map((key) => `"${key}"`).join(', ')}: expected keys that neither a front end, HTTP nor gRPC sets`,
   )
+}
+
+type Headers = Record<string, string | string[]>
+
+/** The response headers for the metadata that the backend has sent before its first message. */
+export function headersOf({header}: Call): Headers {
+  return merged(responseHeaders(entriesOf(header)))
+}
+
+/** The response headers for all metadata that the backend has sent, of a call that has ended. */
+export function allHeadersOf(call: Call): Headers {
+  return {...headersOf(call), ...merged(trailerHeaders(entriesOf(call.trailer)))}
+}
+
+/**
+ * Awaits `work` for `call`. If it rejects, adds the backend's metadata to the headers of the failure's response.
+ */
+export async function withMetadataOfFailure<T>(
+  {responseHeaders}: Pick<Scope, 'responseHeaders'>,
+  call: Call,
+  work: Promise<T>,
+): Promise<T> {
+  try {
+    return await work
+  } catch (error) {
+    if (isGrpc(call)) {
+      for (const [name, value] of Object.entries(allHeadersOf(call))) responseHeaders[name] = [value].flat().join(', ')
+    }
+    throw error
+  }
+}
+
+/** Whether a gRPC server answered: the headers of an HTTP server in front of it are not metadata. */
+function isGrpc({header, trailer}: Call): boolean {
+  return /^application\/grpc/.test(String((header ?? trailer)?.get('content-type')[0]))
+}
+
+/** Several values of one name as an array, as Node expects them. */
+function merged(headers: readonly [name: string, value: string][]): Headers {
+  const byName: Headers = {}
+  for (const [name, value] of headers) {
+    const before = byName[name]
+    byName[name] = before === undefined ? value : [before, value].flat()
+  }
+  return byName
+}
+
+function* entriesOf(metadata: Metadata | undefined): Generator<MetadataEntry> {
+  if (!metadata) return
+  for (const key of Object.keys(metadata.getMap())) for (const value of metadata.get(key)) yield [key, value]
 }

@@ -7,6 +7,7 @@ import {livePath} from '../http/own-paths.ts'
 import {type Binding, placeOf} from '../transcoding/rules/bindings.ts'
 import {readSchema} from '../transcoding/schema/schema.ts'
 import {createTranscoder, type Transcoder} from '../transcoding/transcoder.ts'
+import {metadataOptions} from './metadata.ts'
 
 /** Where the gateway describes what it serves. */
 export const documentPath = '/openapi.json'
@@ -19,14 +20,16 @@ export type Schema = string | Uint8Array | FileRegistry
  * @throws {ConfigError} with a line for each rule that cannot be served
  */
 export function loadTranscoder(config: GatewayConfig, schema: Schema | undefined): Transcoder {
-  const {descriptors, services, defaultBindings, ignoreUnknown, updateMask, maxBodyValues: maxValues} = config
+  const {descriptors, services, defaultBindings, ignoreUnknown, updateMask} = config
+  const {maxBodyValues: maxValues, maxBodyBytes: maxMessageBytes} = config
+  const metadata = metadataOptions(config)
   const given = descriptors ?? schema
   if (given === undefined)
     throw new ConfigError('GATEWAY_DESCRIPTORS is not set: expected a file with a FileDescriptorSet')
   const path = typeof given === 'string' ? given : 'schema'
   const made = (() => {
     try {
-      const options = {services, defaultBindings, ignoreUnknown, updateMask, maxValues}
+      const options = {services, defaultBindings, ignoreUnknown, updateMask, maxValues, maxMessageBytes, metadata}
       return createTranscoder({schema: typeof given === 'string' ? readFileSync(given) : given, ...options})
     } catch (error) {
       const why = error instanceof Error ? error.message : String(error)
@@ -168,5 +171,5 @@ function isServed(httpMethod: string): boolean {
 }
 
 function unservable({method, rule, httpMethod}: Binding): string {
-  return `${placeOf(method)}: ${rule}: no request can have the method ${httpMethod}: wanted one that Node's HTTP server takes`
+  return `${placeOf(method)}: ${rule}: no request can have the method ${httpMethod}: expected one that Node's HTTP server takes`
 }

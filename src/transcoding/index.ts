@@ -1,8 +1,10 @@
 /** HTTP requests to messages and back by google.api.http, pure: values in, values out, without a server or a client. */
 export {Fault} from '../core/fault.ts'
+export type {Exchange, RequestHead, RequestReading, ResponseWriting} from './exchange.ts'
+export type {MessageBatch, MessageStream} from './message-stream.ts'
 export {type MetadataEntry, type MetadataOptions, requestMetadata, responseHeaders, trailerHeaders} from './metadata.ts'
 export {type OpenApiDocument, type OpenApiOptions, openApi} from './openapi/openapi.ts'
-export type {MessageReader, RequestParts} from './requests.ts'
+export type {Part} from './requests.ts'
 export type {Encoded} from './responses.ts'
 export type {Binding, BindingOptions} from './rules/bindings.ts'
 export {type Match, type Unrouted, unroutedFault} from './rules/router.ts'

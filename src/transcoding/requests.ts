@@ -14,9 +14,8 @@ import {checkFields, type FieldPath, fieldsOf, findField, isPlainMessage, isText
 import {refuseMissing} from './fields/required.ts'
 import {fitField, type JsonOptions} from './json/fit.ts'
 import {asRead, jsonValue, messageFromJson, recursionLimit} from './json/message.ts'
-import {NoBody} from './json/no-body.ts'
 import {decodeUtf8, isBlank} from './json/text.ts'
-import {type BodyReader, bodyForm} from './media.ts'
+import type {BodyReader} from './media.ts'
 import type {Binding} from './rules/bindings.ts'
 import {parseForm, parseQuery} from './rules/percent.ts'
 import {WrittenPaths} from './update-mask.ts'
@@ -30,23 +29,29 @@ export interface Part {
   contentType?: string | undefined
 }
 
-/** What a request carries beside its path. */
-export interface RequestParts {
-  /** Raw, without the `?`. */
-  query?: string | undefined
-  contentType?: string | undefined
-  /** The whole body, or the parts that a multipart body was split into. */
-  body?: Uint8Array | string | readonly Part[] | undefined
+/** Makes the messages of one request: what path and query set goes into each of them, which is our decision. */
+export interface MessageReader {
+  /** Whether path or query set a field. */
+  readonly bindsSomething: boolean
+  /** With only what path and query set. */
+  bare(): Message
+  /** With the JSON of one message of a client stream. @throws {Fault} 400 */
+  json(text: string): Message
+  /** With a body of JSON. @throws {Fault} 400 */
+  jsonText(body: Uint8Array | string): Message
+  /** With a google.api.HttpBody, or the next piece of one: its type goes into the first message alone (httpbody.proto). */
+  raw(data?: Uint8Array | string): Message
+  /** With the parts of a multipart/form-data body. @throws {Fault} 400 */
+  form(parts: Iterable<Part>): Message
+  /** With an application/x-www-form-urlencoded body. @throws {Fault} 400 */
+  formText(body: Uint8Array | string): Message
 }
 
-/** Makes one message after the other out of one request: the path and query go into each of them (ours). */
-export interface MessageReader {
-  /** The message with only what path and query bind. */
-  bare(): Message
-  /** With `text`, the JSON of one message of a client stream, as its body. @throws Fault 400 */
-  json(text: string): Message
-  /** With the next piece of a google.api.HttpBody; its type goes into the first message alone (B). */
-  raw(data: Uint8Array): Message
+/** What a reader is told of its request beside path and query. */
+export interface ReaderOptions {
+  readonly contentType?: string | undefined
+  /** Whether the request is a stream of messages. */
+  readonly repeats?: boolean
 }
 
 /** How requests are read. */
@@ -79,34 +84,37 @@ export class RequestDecoder {
     this.#bound = new Set(binding.variables.map((plan) => plan.name))
   }
 
-  /** @throws Fault 400 or 415, naming what cannot be read. */
-  decode(captures: readonly string[], {query, contentType, body}: RequestParts): Message {
-    const count = new ValueCount(this.#options.maxValues)
-    const assignments = this.#assignments(captures, query, count)
-    const draft = this.#draft(count)
-    return this.#complete(this.#body(body, contentType, draft), assignments, draft)
-  }
-
-  /** @throws Fault 400 for what path or query have wrong: before the first message of a stream is read. */
-  reader(captures: readonly string[], {query, contentType}: RequestParts): MessageReader {
-    refuseLong(captures, query)
+  /**
+   * Begins to read a request: all of its messages are made by what is returned.
+   * @throws {Fault} 400 for what path or query have wrong: no body has to arrive first
+   */
+  begin(
+    captures: readonly string[],
+    query: string | undefined,
+    {contentType, repeats = false}: ReaderOptions = {},
+  ): MessageReader {
+    if (repeats) refuseLong(captures, query)
     const counted = new ValueCount(this.#options.maxValues)
     const assignments = this.#assignments(captures, query, counted)
-    const bare = () => create(this.#binding.method.input)
+    const empty = () => create(this.#binding.method.input)
     const complete = (read: (draft: Draft) => Message) => {
-      const draft = this.#draft(counted.copy())
+      const draft = this.#draft(repeats ? counted.copy() : counted)
       return this.#complete(read(draft), assignments, draft)
     }
-    this.#apply(bare(), assignments, counted.copy())
+    if (repeats) this.#apply(empty(), assignments, counted.copy())
     let type = contentType
     return {
-      bare: () => complete(bare),
+      bindsSomething: assignments.length > 0,
+      bare: () => complete(empty),
       json: (text) => complete((draft) => this.#json(text, draft)),
+      jsonText: (body) => complete((draft) => this.#json(typeof body === 'string' ? body : decodeUtf8(body), draft)),
       raw: (data) => {
-        const message = this.#raw(data, type)
+        const message = this.#raw(bytesOf(data), type)
         type = undefined
         return complete(() => message)
       },
+      form: (parts) => complete((draft) => this.#form(parts, draft)),
+      formText: (body) => complete((draft) => this.#form(partsOf(formText(body)), draft)),
     }
   }
 
@@ -158,22 +166,6 @@ export class RequestDecoder {
     const {body} = this.#binding
     if (body === '*' || (body && (found.parents[0] ?? found.field) === body)) return {problem: 'the body sets it'}
     return textual(found)
-  }
-
-  #body(body: RequestParts['body'], contentType: string | undefined, draft: Draft): Message {
-    const {method, body: target} = this.#binding
-    if (target === undefined) {
-      if (body?.length) new NoBody(this.#binding.rule, contentType).readAll(bytesOf(body))
-      return create(method.input)
-    }
-    if (!body?.length && contentType === undefined) return create(method.input)
-    if (bodyReaderOf(this.#binding) === 'raw') return this.#raw(bytesOf(body), contentType)
-    if (!body?.length) return create(method.input)
-    if (typeof body === 'object' && !(body instanceof Uint8Array)) return this.#form(body, draft)
-    const form = bodyForm(contentType, 'message')
-    if (form === 'multipart') throw Fault.invalid('body', 'Cannot read a multipart body: expected its parts')
-    if (form === 'json') return this.#json(typeof body === 'string' ? body : decodeUtf8(body), draft)
-    return this.#form(partsOf(typeof body === 'string' ? body : decodeUtf8(body, refuseForm)), draft)
   }
 
   #json(text: string, {count, written}: Draft): Message {
@@ -268,6 +260,10 @@ function refuseForm(reason: string): never {
   throw Fault.invalid('body', `Cannot read the body as a form: ${reason}`)
 }
 
+function formText(body: Uint8Array | string): string {
+  return typeof body === 'string' ? body : decodeUtf8(body, refuseForm)
+}
+
 function* partsOf(form: string): Generator<Part> {
   for (const [name, value] of parseForm(form)) yield {name, value}
 }
@@ -299,15 +295,13 @@ function fileValue(field: DescField, part: Part): unknown {
   return field.scalar === ScalarType.BYTES && part.filename !== undefined ? bytesOf(part.value) : undefined
 }
 
-/** Whether `desc` is google.api.HttpBody: not JSON, but the bytes of a body and their type (B). */
+/** Whether `desc` is google.api.HttpBody: not JSON, but the bytes of a body and their type (httpbody.proto). */
 export function isHttpBody(desc: DescMessage | undefined): boolean {
   return desc?.typeName === 'google.api.HttpBody'
 }
 
 const encoder = new TextEncoder()
 
-function bytesOf(body: RequestParts['body']): Uint8Array {
-  if (body === undefined || typeof body === 'string') return encoder.encode(body)
-  if (body instanceof Uint8Array) return body
-  throw Fault.invalid('body', 'Cannot read a multipart body here: expected the bytes alone')
+function bytesOf(data: Uint8Array | string = ''): Uint8Array {
+  return typeof data === 'string' ? encoder.encode(data) : data
 }

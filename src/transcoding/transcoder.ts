@@ -1,6 +1,7 @@
-import type {FileRegistry, Message} from '@bufbuild/protobuf'
-import {type MessageReader, RequestDecoder, type RequestParts} from './requests.ts'
-import {type Encoded, encodeResponse, responseJson} from './responses.ts'
+import type {FileRegistry} from '@bufbuild/protobuf'
+import {type Exchange, exchangeOf, type RequestHead} from './exchange.ts'
+import type {MetadataOptions} from './metadata.ts'
+import {RequestDecoder} from './requests.ts'
 import {type Binding, type BindingOptions, readBindings} from './rules/bindings.ts'
 import type {Match, Unrouted} from './rules/router.ts'
 import type {Unserved} from './rules/selection.ts'
@@ -11,8 +12,12 @@ export interface TranscoderOptions extends BindingOptions {
   schema: Uint8Array | FileRegistry
   /** Whether unknown JSON fields and query parameters are dropped rather than refused: false unless given. */
   ignoreUnknown?: boolean | undefined
-  /** The most values of one message of a request: 20,000 unless given. */
+  /** Limit for the values of one message of a request: 20,000 unless given. */
   maxValues?: number | undefined
+  /** Limit for one message of a client stream, in bytes: 1 MiB unless given. */
+  maxMessageBytes?: number | undefined
+  /** Which request headers go to the backend. */
+  metadata?: MetadataOptions | undefined
 }
 
 /** HTTP requests to messages and back, by the google.api.http rules of one schema. */
@@ -25,14 +30,12 @@ export interface Transcoder {
   readonly unserved: readonly Unserved[]
   /** The binding for a request, by its raw path without the query. @throws Fault 400 for a path that is no UTF-8. */
   route(httpMethod: string, path: string): Match<Binding> | Unrouted
-  /** The one message of a request. @throws Fault 400 or 415 */
-  decodeRequest(match: Match<Binding>, parts: RequestParts): Message
-  /** The messages of a client stream, one by one. @throws Fault 400 for what path or query have wrong. */
-  readMessages(match: Match<Binding>, parts: RequestParts): MessageReader
-  /** A whole answer. @throws Fault 500 for a message that has no JSON. */
-  encodeResponse(binding: Binding, message: Message): Encoded
-  /** The JSON of one message of a stream. @throws Fault 500 for a message that has no JSON. */
-  encodeMessage(binding: Binding, message: Message): string
+  /**
+   * Decides how a request is carried out, by its head alone.
+   * @returns undefined for a browser that connects again although its event stream is complete
+   * @throws {Fault} 406 for Accept, 415 for Content-Type, 400 naming the header, path variable or parameter
+   */
+  exchange(match: Match<Binding>, head: RequestHead): Exchange | undefined
 }
 
 /** A transcoder for a schema, compiled here, once. @throws {Error} for bytes that are no complete FileDescriptorSet */
@@ -40,21 +43,24 @@ export function createTranscoder({
   schema,
   ignoreUnknown = false,
   maxValues,
+  maxMessageBytes,
+  metadata,
   ...options
 }: TranscoderOptions): Transcoder {
   const registry = schema instanceof Uint8Array ? readSchema(schema) : schema
   const {bindings, router, problems, unserved} = readBindings(registry, options)
   const reading = {registry, ignoreUnknown, maxValues}
-  const decoders = new Map(bindings.map((binding) => [binding, new RequestDecoder(binding, reading)]))
+  const exchanges = new Map(
+    bindings.map((binding) => {
+      return [binding, {decoder: new RequestDecoder(binding, reading), registry, metadata, maxMessageBytes}]
+    }),
+  )
   return {
     registry,
     bindings,
     problems,
     unserved,
     route: (httpMethod, path) => router.route(httpMethod, path),
-    decodeRequest: ({binding, captures}, parts) => decoders.get(binding)!.decode(captures, parts),
-    readMessages: ({binding, captures}, parts) => decoders.get(binding)!.reader(captures, parts),
-    encodeResponse: (binding, message) => encodeResponse(binding, message, registry),
-    encodeMessage: (binding, message) => responseJson(binding, message, registry),
+    exchange: (match, head) => exchangeOf(match, head, exchanges.get(match.binding)!),
   }
 }

@@ -145,6 +145,7 @@ for (const [scheme, title, create, cause] of cases) {
       code: 'UNAVAILABLE',
       message: 'The backend of grpc.health.v1.Health.Check cannot be reached',
     })
+    t.is(httpStatusOf(fault), 503)
     t.is(reasonOf(fault), 'BACKEND_UNAVAILABLE')
     t.is(fault.hint, adviceFor(cause, backend), String(fault.cause))
     t.notRegex(JSON.stringify(fault), /localhost|TLS|HTTP|certificate/)

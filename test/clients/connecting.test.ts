@@ -46,6 +46,7 @@ for (const [title, urlOf] of [
       code: 'UNAVAILABLE',
       message: 'The backend of grpc.health.v1.Health.Check cannot be reached: no connection within 0.2 s',
     })
+    t.is(httpStatusOf(fault), 503)
     t.is(reasonOf(fault), 'BACKEND_CONNECT_TIMEOUT')
     t.true(fault.hint?.startsWith(`no connection to ${url} within the connect deadline of 0.2 s`))
     await closed

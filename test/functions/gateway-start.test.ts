@@ -115,7 +115,7 @@ test('a method that no request can have is refused', async (t) => {
   for (const [index, kind] of kinds.slice(0, 4).entries()) {
     const rule = `bad.proto: bad.Bad.M${index}: custom: {kind: "${kind}", path: "/x${index}"}: `
     t.true(lines[index]?.startsWith(rule), lines[index])
-    t.true(lines[index]?.includes(`the method ${kind.toUpperCase()}: wanted `), lines[index])
+    t.true(lines[index]?.includes(`the method ${kind.toUpperCase()}: expected `), lines[index])
   }
 })
 

@@ -10,7 +10,7 @@ import {type OpenApiOptions, openApi} from '../../src/transcoding/openapi/openap
 import {bodyReaderOf, type Part} from '../../src/transcoding/requests.ts'
 import {createTranscoder, type Transcoder} from '../../src/transcoding/transcoder.ts'
 import {operationsOf, type SampleRequest, sampleRequests} from './sample-request.ts'
-import {bytes, type RuleInit, transcode} from './schema.ts'
+import {bytes, decodeRequest, type RuleInit, readMessages, transcode} from './schema.ts'
 
 const root = join(import.meta.dirname, '../..')
 
@@ -139,15 +139,15 @@ async function send(t: ExecutionContext, transcoder: Transcoder, sample: SampleR
     if (methodKind === 'client_streaming' || methodKind === 'bidi_streaming')
       return readStream(transcoder, sample, match)
     const parts = contentType?.startsWith('multipart/') ? await partsOf(sample) : body
-    return transcoder.decodeRequest(match, {query, contentType, body: parts})
+    return decodeRequest(transcoder, match, {query, contentType, body: parts})
   }
   return t.notThrowsAsync(act, `${sample.variant}: ${method} ${url} ${body}`)
 }
 
-function readStream(transcoder: Transcoder, sample: SampleRequest, match: Parameters<Transcoder['readMessages']>[0]) {
+function readStream(transcoder: Transcoder, sample: SampleRequest, match: Parameters<Transcoder['exchange']>[0]) {
   const {path, headers, body} = sample
   const contentType = headers['content-type']
-  const reader = transcoder.readMessages(match, {query: path.split('?')[1], contentType})
+  const reader = readMessages(transcoder, match, {query: path.split('?')[1], contentType})
   if (body === undefined) return
   if (typeof body !== 'string') return void reader.raw(body)
   const texts = contentType === 'application/json' ? JSON.parse(body).map(JSON.stringify) : body.trim().split('\n')

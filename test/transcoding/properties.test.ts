@@ -8,7 +8,7 @@ import {JsonSplitter} from '../../src/transcoding/json/splitter.ts'
 import {type StreamType, streamTypes} from '../../src/transcoding/media.ts'
 import {requestMetadata} from '../../src/transcoding/metadata.ts'
 import {type ClientRule, encode} from './encoder.ts'
-import {registry, transcode} from './schema.ts'
+import {decodeRequest, encodeMessage, registry, transcode} from './schema.ts'
 
 /** More of them by TRANSCODING_RUNS, for the script that runs for as long as one likes. */
 const scale = Number(process.env.TRANSCODING_RUNS ?? 1)
@@ -161,7 +161,7 @@ test('a request by a client of its own comes out as the same message, for random
         const {path, query, body} = encode(rule, message)
         const match = transcoder.route('POST', path)
         if ('status' in match) throw new Error(`${match.status} for ${path} of ${rule.template}`)
-        const decoded = transcoder.decodeRequest(match, {query, body})
+        const decoded = decodeRequest(transcoder, match, {query, body})
         t.deepEqual(toJson(every, decoded), toJson(every, fromJson(every, message)))
       }
     }),
@@ -257,7 +257,7 @@ test('random bytes in path, query, body and headers make a message that can be s
         const outcome = attempt(() => {
           const match = everything.route(method, path)
           if ('status' in match) return `${match.status}`
-          const message = everything.decodeRequest(match, {query, body, contentType: type})
+          const message = decodeRequest(everything, match, {query, body, contentType: type})
           toBinary(match.binding.method.input, message)
           return 'ok'
         })
@@ -299,10 +299,10 @@ test('random JSON of the right shape is a message that can be sent, or a fault o
   fc.assert(
     fc.property(fc.dictionary(fc.constantFrom(...fields), value as fc.Arbitrary<JsonValue>, {maxKeys: 3}), (body) => {
       const outcome = attempt(() => {
-        const message = everything.decodeRequest(match, {body: JSON.stringify(body)})
+        const message = decodeRequest(everything, match, {body: JSON.stringify(body)})
         toBinary(every, message)
         // What is taken is understood: its own JSON is taken too, and is the same message.
-        const again = everything.decodeRequest(match, {body: everything.encodeMessage(match.binding, message)})
+        const again = decodeRequest(everything, match, {body: encodeMessage(everything, match.binding, message)})
         if (Buffer.compare(toBinary(every, message), toBinary(every, again)) !== 0) throw new Error('another message')
         return 'ok'
       })

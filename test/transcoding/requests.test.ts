@@ -1,8 +1,19 @@
 import {type JsonValue, type Message, toJson} from '@bufbuild/protobuf'
 import test from 'ava'
 import {httpStatusOf} from '../../src/http/failure.ts'
-import type {Part, RequestParts} from '../../src/transcoding/requests.ts'
-import {caught, decode, decodeJson, fieldOf, refusal, registry, transcode} from './schema.ts'
+import type {Part} from '../../src/transcoding/requests.ts'
+import {
+  caught,
+  decode,
+  decodeJson,
+  decodeRequest,
+  fieldOf,
+  type RequestParts,
+  readMessages,
+  refusal,
+  registry,
+  transcode,
+} from './schema.ts'
 
 const transcoder = transcode([
   {post: '/whole/{renamed}', body: '*'},
@@ -98,7 +109,7 @@ for (const [key, path, body, outcome] of multiparts) {
     const match = transcoder.route('POST', path)
     if ('status' in match) return t.fail()
     const parts = {contentType: 'multipart/form-data; boundary=x', body}
-    const act = () => transcoder.decodeRequest(match, parts)
+    const act = () => decodeRequest(transcoder, match, parts)
     if (typeof outcome === 'string') return t.is(fieldOf(caught(act)), outcome)
     return t.deepEqual(json(act()), outcome as JsonValue)
   })
@@ -126,7 +137,7 @@ test('what is not UTF-8 is named as what it is: a form, a part', (t) => {
   const match = transcoder.route('POST', '/whole/r')
   if ('status' in match) return t.fail()
   const body = [{name: 'name', value: Uint8Array.of(0xff)}]
-  const fault = caught(() => transcoder.decodeRequest(match, {contentType: 'multipart/form-data', body}))
+  const fault = caught(() => decodeRequest(transcoder, match, {contentType: 'multipart/form-data', body}))
   t.is(fault.message, 'Cannot set "name": it is not UTF-8')
 })
 
@@ -165,7 +176,7 @@ function reader(method: string, url: string, parts: RequestParts = {}) {
   const [path = '', query] = url.split('?')
   const match = streams.route(method, path)
   if ('status' in match) throw new Error(`${match.status}`)
-  return streams.readMessages(match, {query, ...parts})
+  return readMessages(streams, match, {query, ...parts})
 }
 
 const streams = transcode([

@@ -25,6 +25,10 @@ import {Fault} from '../../src/core/fault.ts'
 import {http} from '../../src/gen/google/api/annotations_pb.js'
 import {HttpRuleSchema} from '../../src/gen/google/api/http_pb.js'
 import {detailsJson, httpStatusOf} from '../../src/http/failure.ts'
+import {type Part, RequestDecoder} from '../../src/transcoding/requests.ts'
+import {type Encoded, encodeResponse as encodeResponseOf, responseJson} from '../../src/transcoding/responses.ts'
+import type {Binding} from '../../src/transcoding/rules/bindings.ts'
+import type {Match} from '../../src/transcoding/rules/router.ts'
 import {createTranscoder, type Transcoder, type TranscoderOptions} from '../../src/transcoding/transcoder.ts'
 
 const root = join(import.meta.dirname, '../..')
@@ -79,12 +83,57 @@ export function transcode(rules: (RuleInit | undefined)[], options: Partial<Tran
   return createTranscoder({schema: bound(...rules), ...options})
 }
 
+/** What a request carries beside its path. */
+export interface RequestParts {
+  query?: string | undefined
+  contentType?: string | undefined
+  /** The whole body, or the parts of a multipart body. */
+  body?: Uint8Array | string | readonly Part[] | undefined
+}
+
+/** The one message of a request. */
+export function decodeRequest(transcoder: Transcoder, match: Match<Binding>, parts: RequestParts): Message {
+  const {body, query, contentType = Array.isArray(body) ? 'multipart/form-data' : undefined} = parts
+  const head = {headers: {}, query, contentType, hasBody: Boolean(body?.length)}
+  const {request} = transcoder.exchange(match, head)!
+  if (request.body === 'stream') throw new Error('It takes a stream')
+  if (request.body === 'parts') return request.message(body as readonly Part[])
+  if (request.body === 'whole') return request.message(body as Uint8Array | string | undefined)
+  const message = request.message()
+  request.check.readAll(Buffer.from((body ?? '') as string))
+  return message
+}
+
+/** What makes the messages of a client stream. */
+export function readMessages(
+  {registry}: Transcoder,
+  {binding, captures}: Match<Binding>,
+  parts: RequestParts,
+  maxValues?: number,
+) {
+  const {query, contentType} = parts
+  return new RequestDecoder(binding, {registry, maxValues, ignoreUnknown: false}).begin(captures, query, {
+    contentType,
+    repeats: true,
+  })
+}
+
+/** The whole response for `message`. */
+export function encodeResponse({registry}: Transcoder, binding: Binding, message: Message): Encoded {
+  return encodeResponseOf(binding, message, registry)
+}
+
+/** The JSON of `message` within a stream. */
+export function encodeMessage({registry}: Transcoder, binding: Binding, message: Message): string {
+  return responseJson(binding, message, registry)
+}
+
 /** The request that a transcoder makes of an HTTP request to a path with its query. */
 export function decode(transcoder: Transcoder, method: string, url: string, body?: string | Uint8Array, type?: string) {
   const [path = '', query] = url.split(/\?(.*)/s)
   const match = transcoder.route(method, path)
   if ('status' in match) throw new Error(`${match.status} for ${method} ${url}`)
-  return transcoder.decodeRequest(match, {query, body, contentType: type}) as Message & Record<string, unknown>
+  return decodeRequest(transcoder, match, {query, body, contentType: type}) as Message & Record<string, unknown>
 }
 
 /** As decode(), as proto3 JSON. */

@@ -4,7 +4,17 @@ import test from 'ava'
 import fc from 'fast-check'
 import {httpStatusOf} from '../../src/http/failure.ts'
 import {createTranscoder} from '../../src/transcoding/transcoder.ts'
-import {bound, caught, decode, fieldOf, type RuleInit, registry, transcode} from './schema.ts'
+import {
+  bound,
+  caught,
+  decode,
+  decodeRequest,
+  fieldOf,
+  type RuleInit,
+  readMessages,
+  registry,
+  transcode,
+} from './schema.ts'
 
 const update = (template: string, more: RuleInit = {}): RuleInit => ({
   patch: template,
@@ -109,7 +119,7 @@ test('update mask: a multipart form writes the fields that it names, files too',
     {name: 'file', value: Uint8Array.of(1), filename: 'b.bin'},
     {name: 'child.age', value: '0'},
   ]
-  const message = transcoder.decodeRequest(match, {body, contentType: 'multipart/form-data; boundary=x'})
+  const message = decodeRequest(transcoder, match, {body, contentType: 'multipart/form-data; boundary=x'})
   t.deepEqual((message as unknown as {updateMask: Mask}).updateMask.paths, ['data', 'file', 'child.age'])
 })
 
@@ -192,7 +202,7 @@ test('update mask: what the body has wrong is refused as ever', (t) => {
 test('update mask: each message of a client stream has its own', (t) => {
   const match = transcoder.route('PATCH', '/e')
   if ('status' in match) return t.fail()
-  const reader = transcoder.readMessages(match, {})
+  const reader = readMessages(transcoder, match, {})
   const masks = [reader.json('{"name": "a"}'), reader.json('{"flag": true}'), reader.bare()]
   t.deepEqual(
     masks.map((message) => (message as unknown as {updateMask: Mask}).updateMask.paths),

@@ -3,7 +3,7 @@ import {toJson} from '@bufbuild/protobuf'
 import test from 'ava'
 import {httpStatusOf} from '../../src/http/failure.ts'
 import type {Part} from '../../src/transcoding/requests.ts'
-import {caught, decode, fieldOf, registry, transcode} from './schema.ts'
+import {caught, decode, decodeRequest, fieldOf, readMessages, registry, transcode} from './schema.ts'
 
 const maxValues = 20
 const rules = [
@@ -96,7 +96,7 @@ test('values: 20,000 unless told otherwise', (t) => {
 test('values: of a stream each message has its own, with what path and query give it', (t) => {
   const match = transcoder.route('POST', '/children')
   if ('status' in match) return t.fail()
-  const reader = transcoder.readMessages(match, {query: 'names=a&child.name=b'})
+  const reader = readMessages(transcoder, match, {query: 'names=a&child.name=b'}, maxValues)
   for (let round = 0; round < 3; round++) {
     t.is((json(reader.json(`[${times(16, '{}')}]`)) as {children: unknown[]}).children.length, 16)
     t.is(fieldOf(caught(() => reader.json(`[${times(17, '{}')}]`))), 'body')
@@ -106,8 +106,8 @@ test('values: of a stream each message has its own, with what path and query giv
 test('values: path and query of a stream are short, as each of its messages gets them', (t) => {
   const match = transcoder.route('POST', '/children')
   if ('status' in match) return t.fail()
-  t.notThrows(() => transcoder.readMessages(match, {query: `name=${'a'.repeat(4091)}`}))
-  const fault = caught(() => transcoder.readMessages(match, {query: `name=${'a'.repeat(4092)}`}))
+  t.notThrows(() => readMessages(transcoder, match, {query: `name=${'a'.repeat(4091)}`}))
+  const fault = caught(() => readMessages(transcoder, match, {query: `name=${'a'.repeat(4092)}`}))
   t.is(httpStatusOf(fault), 400)
   t.is(fieldOf(fault), 'query')
 })
@@ -116,7 +116,7 @@ function decodeParts(path: string, body?: string | Part[], type?: string): Messa
   const [bare = '', query] = path.split('?')
   const match = transcoder.route(body === undefined ? 'GET' : 'POST', bare)
   if ('status' in match) throw new Error(`${match.status} for ${path}`)
-  return transcoder.decodeRequest(match, {query, body, contentType: type})
+  return decodeRequest(transcoder, match, {query, body, contentType: type})
 }
 
 function json(message: Message) {

@@ -3,7 +3,7 @@ import {decodeUtf8, maxNesting} from './text.ts'
 
 export interface SplitterOptions {
   /** The most bytes of one value: 1 MiB unless given. */
-  maxBytes?: number
+  maxBytes?: number | undefined
   /** The most levels of arrays and objects in one value: 100 unless given. */
   maxDepth?: number
 }

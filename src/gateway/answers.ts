@@ -1,0 +1,76 @@
+import type {Message} from '@bufbuild/protobuf'
+import type {Call} from '../clients/calls.ts'
+import {invoke} from '../clients/interceptors.ts'
+import {onlyAnswer} from '../clients/service-client.ts'
+import {atMost} from '../core/waiting.ts'
+import {compressed} from '../http/compress.ts'
+import {paused, type Reply, stream} from '../http/reply.ts'
+import type {Scope} from '../http/scope.ts'
+import type {ResponseWriting} from '../transcoding/exchange.ts'
+import {allHeadersOf, headersOf, withMetadataOfFailure} from './metadata.ts'
+
+type Writing<Body extends ResponseWriting['body']> = Extract<ResponseWriting, {body: Body}>
+
+/** Makes `call`, and the reply of its answers. `ping` is how long an event stream may be silent, in ms. */
+export async function answerOf(scope: Scope, call: Call, response: ResponseWriting, ping: number): Promise<Reply> {
+  if (response.body === 'whole') return await wholeAnswer(scope, call, response)
+  const answers = invoke(call)[Symbol.asyncIterator]() as AsyncIterator<Message>
+  endWith(scope, answers)
+  if (response.body === 'raw stream') return await rawStream(scope, call, response, answers)
+  const isEventStream = response.type === 'text/event-stream'
+  return await jsonStream(scope, call, response, isEventStream ? withPauses(answers, ping) : answers)
+}
+
+async function wholeAnswer(scope: Scope, call: Call, {encode}: Writing<'whole'>): Promise<Reply> {
+  const answer = await scope.track(withMetadataOfFailure(scope, call, onlyAnswer(call)))
+  const {contentType, body} = encode(answer)
+  return await compressed(scope, {headers: {...allHeadersOf(call), 'content-type': contentType}, body})
+}
+
+/** Answers as they come. A failure before the first one has its own status. */
+async function jsonStream(
+  scope: Scope,
+  call: Call,
+  {type, encode}: Writing<'stream'>,
+  answers: AsyncIterator<Message | typeof paused>,
+): Promise<Reply> {
+  const first = await withMetadataOfFailure(scope, call, answers.next())
+  async function* values() {
+    for (let next = first; !next.done; next = await answers.next()) {
+      yield next.value === paused ? paused : encode(next.value)
+    }
+  }
+  return stream(type, values(), headersOf(call))
+}
+
+/** The bytes of each answer, in the type that the first one names. */
+async function rawStream(
+  scope: Scope,
+  call: Call,
+  {encode}: Writing<'raw stream'>,
+  answers: AsyncIterator<Message>,
+): Promise<Reply> {
+  const first = await withMetadataOfFailure(scope, call, answers.next())
+  async function* body() {
+    for (let next = first; !next.done; next = await answers.next()) yield encode(next.value).body
+  }
+  const contentType = first.done ? 'application/octet-stream' : encode(first.value).contentType
+  return {headers: {...headersOf(call), 'content-type': contentType}, body: body()}
+}
+
+/** `messages`, and `paused` whenever none has come for `ms`. */
+async function* withPauses(messages: AsyncIterator<Message>, ms: number): AsyncGenerator<Message | typeof paused> {
+  for (;;) {
+    const pending = messages.next()
+    while (!(await atMost(ms, pending))) yield paused
+    const next = await pending
+    if (next.done) return
+    yield next.value
+  }
+}
+
+/** Ends the call when its request is over, even if not all of its answers have been read. */
+function endWith(scope: Scope, answers: AsyncIterator<Message>): void {
+  const end = () => void scope.track(Promise.try(() => answers.return?.()).catch(() => {}))
+  scope.signal.addEventListener('abort', end, {once: true})
+}

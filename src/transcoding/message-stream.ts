@@ -1,0 +1,102 @@
+import type {Message} from '@bufbuild/protobuf'
+import {JsonSplitter} from './json/splitter.ts'
+import type {MessageReader} from './requests.ts'
+
+/** Messages that came together. Each is decoded when it is asked for. */
+export interface MessageBatch {
+  readonly messages: Iterable<Message>
+  /** What is held of them until they are decoded, in characters or bytes. */
+  readonly size: number
+}
+
+/** Takes the messages of a client stream out of its bytes, while they arrive. */
+export interface MessageStream {
+  /** The messages that `bytes`, at most `maxSlice` of them, complete; undefined when they complete none. */
+  push(bytes: Uint8Array): MessageBatch | undefined
+  /** The messages that only the end of the body completes. */
+  end(): MessageBatch
+  readonly maxSlice: number
+  /** Bytes that are held of a message that is not complete. */
+  readonly held: number
+}
+
+export interface MessageStreamOptions {
+  /** Whether each piece of the body is a google.api.HttpBody; else the body is JSON. */
+  readonly raw: boolean
+  /** Limit for the JSON of one message, in bytes. */
+  readonly maxBytes?: number | undefined
+}
+
+/** The stream of one request, whose messages `reader` makes. */
+export function messageStream(reader: MessageReader, {raw, maxBytes}: MessageStreamOptions): MessageStream {
+  return raw ? new RawMessages(reader) : new JsonMessages(reader, maxBytes)
+}
+
+class JsonMessages implements MessageStream {
+  /** Thousands of texts, where messages are as small as they can be. */
+  readonly maxSlice = 16 * 1024
+  readonly #reader: MessageReader
+  readonly #splitter: JsonSplitter
+  #isEmpty = true
+
+  constructor(reader: MessageReader, maxBytes: number | undefined) {
+    this.#reader = reader
+    this.#splitter = new JsonSplitter({maxBytes})
+  }
+
+  get held(): number {
+    return this.#splitter.held
+  }
+
+  push(bytes: Uint8Array): MessageBatch | undefined {
+    const texts = this.#splitter.push(bytes)
+    if (texts.length === 0) return undefined
+    this.#isEmpty = false
+    return this.#batch(texts)
+  }
+
+  end(): MessageBatch {
+    const texts = this.#splitter.end()
+    if (!this.#isEmpty || texts.length > 0) return this.#batch(texts)
+    // An empty body still says what path and query bind; an empty array says that there is no message.
+    const saysSomething = this.#reader.bindsSomething && !this.#splitter.isArray
+    return {messages: saysSomething ? this.#bare() : [], size: 0}
+  }
+
+  #batch(texts: readonly string[]): MessageBatch {
+    return {messages: this.#decoded(texts), size: texts.reduce((sum, {length}) => sum + length, 0)}
+  }
+
+  *#decoded(texts: readonly string[]): Iterable<Message> {
+    for (const text of texts) yield this.#reader.json(text)
+  }
+
+  *#bare(): Iterable<Message> {
+    yield this.#reader.bare()
+  }
+}
+
+class RawMessages implements MessageStream {
+  readonly maxSlice = Number.POSITIVE_INFINITY
+  readonly held = 0
+  readonly #reader: MessageReader
+  #isEmpty = true
+
+  constructor(reader: MessageReader) {
+    this.#reader = reader
+  }
+
+  push(bytes: Uint8Array): MessageBatch {
+    this.#isEmpty = false
+    return {messages: this.#one(bytes), size: bytes.length}
+  }
+
+  /** An empty body is one empty HttpBody. */
+  end(): MessageBatch {
+    return {messages: this.#isEmpty ? this.#one() : [], size: 0}
+  }
+
+  *#one(data?: Uint8Array): Iterable<Message> {
+    yield this.#reader.raw(data)
+  }
+}
