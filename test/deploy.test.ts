@@ -16,6 +16,7 @@ import test, {type ExecutionContext} from 'ava'
 import ignore from 'ignore'
 import {startFunctions} from '../local/functions.ts'
 import {startStack} from '../local/stack.ts'
+import {stepsIn} from './helpers/commands.ts'
 
 const root = join(import.meta.dirname, '..')
 const {packages} = JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8')) as {
@@ -170,14 +171,18 @@ test('where there is a build, that is what is served', async (t) => {
   t.is(await (await fetch(url)).text(), 'from the build')
 })
 
-test("README's function of one's own runs as it stands there", async (t) => {
+test("the guides' function of one's own runs when it is deployed", async (t) => {
   const folder = deployed()
-  const readme = readFileSync(join(root, 'README.md'), 'utf8')
-  const [, source = ''] = /```ts\n([^`]*(?:`\$?[^`]+`[^`]*)*)\n```/.exec(readme) ?? []
-  const [, row = ''] = /one row, by which it is deployed: `([^`]+)`/.exec(readme) ?? []
-  const register = join(folder, 'src/deployed.ts')
-  writeFileSync(join(folder, 'src/functions/greet.ts'), source)
-  writeFileSync(register, readFileSync(register, 'utf8').replace('  app: (runtime)', `  ${row},\n  app: (runtime)`))
+  for (const step of stepsIn('docs/own-function.md')) {
+    if (step.kind === 'command') continue
+    const file = join(folder, step.path)
+    if (step.kind === 'file') writeFileSync(file, step.text)
+    else
+      writeFileSync(
+        file,
+        readFileSync(file, 'utf8').replace(step.before, () => step.after),
+      )
+  }
   const url = await started(t, folder, 'greet')
   const response = await fetch(`${url}/?name=Ada`)
   t.deepEqual(await response.json(), {greeting: 'Hello Ada'})

@@ -39,10 +39,10 @@ function envVarsOf(command: string): Record<string, string> {
 
 test.serial('the variables of every deploy are ones that the configuration takes', async (t) => {
   const {readConfig} = await import('../src/core/config.ts')
-  const commands = [...readme.matchAll(/^gcloud functions deploy (?:.*\\\n)*.*$/gm)].map(([command]) =>
-    envVarsOf(command),
-  )
-  t.true(commands.length >= 3)
+  const texts = [readme, textOf('docs/deploy.md'), textOf('docs/security.md')].join('\n')
+  const deploys = /^gcloud (?:functions deploy|run deploy .* --function=)(?:.*\\\n)*.*$/gm
+  const commands = [...texts.matchAll(deploys)].map(([command]) => envVarsOf(command))
+  t.true(commands.length >= 5)
   for (const env of commands) t.notThrows(() => readConfig(env).backendOf('ping.PingService'), JSON.stringify(env))
   const [lists] = commands.filter((env) => env.GATEWAY_SERVICES)
   t.deepEqual(readConfig(lists ?? {}).gateway.services, ['ping.PingService', 'Repo'])

@@ -1,11 +1,8 @@
-import {execFileSync} from 'node:child_process'
-import {cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync} from 'node:fs'
-import {tmpdir} from 'node:os'
+import {mkdirSync, writeFileSync} from 'node:fs'
 import {dirname, join} from 'node:path'
 import test from 'ava'
+import {projectWithoutSamples} from './helpers/project.ts'
 import {npmRun} from './helpers/start.ts'
-
-const root = join(import.meta.dirname, '..')
 
 /** A proto as Google's API improvement proposals have it, with an annotation that this project does not come with. */
 const protos = {
@@ -55,25 +52,8 @@ import {service} from './grpc/service.ts'
 export const services = [service(Library, {getBook: ({name}) => ({name, title: 'Emma'})})]
 `
 
-/** This project without its samples, as somebody has it who has deleted them. */
-function withoutSamples(): string {
-  const folder = mkdtempSync(join(tmpdir(), 'project-'))
-  const left = new Set(['node_modules', '.git', 'samples', 'dist'])
-  for (const name of readdirSync(root).filter((name) => !left.has(name))) {
-    cpSync(join(root, name), join(folder, name), {recursive: true})
-  }
-  symlinkSync(join(root, 'node_modules'), join(folder, 'node_modules'))
-  return folder
-}
-
 test("without samples, and with a proto of one's own, the project generates, passes its checks, and starts", async (t) => {
-  const folder = withoutSamples()
-  t.teardown(() => rmSync(folder, {recursive: true}))
-  const bin = join(root, 'node_modules/.bin')
-  const env = {...process.env, PATH: `${bin}:${process.env.PATH}`, NO_COLOR: '1', FORCE_COLOR: undefined}
-  const run = (command: string, ...args: string[]) =>
-    t.notThrows(() => execFileSync(command, args, {cwd: folder, env, encoding: 'utf8', stdio: 'pipe'}))
-
+  const {folder, run} = projectWithoutSamples(t)
   run('npx', 'ava', 'test/gen.test.ts', 'test/rooms.test.ts')
 
   for (const [path, text] of Object.entries(protos)) {

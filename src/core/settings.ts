@@ -301,7 +301,7 @@ export const settings = {
   BACKEND_AUDIENCE: {
     parser: audience,
     meaning:
-      'the audience of the ID tokens for `BACKEND_URL`; `none`: send no token. Cloud Run takes the run.app URL of the service and no other name: where `BACKEND_URL` is a custom domain, set this to the run.app URL, or [give the service the domain as a custom audience](#a-backend-of-your-own). Refused for plaintext that is not loopback',
+      'the audience of the ID tokens for `BACKEND_URL`; `none`: send no token. Cloud Run takes the run.app URL of the service and no other name: where `BACKEND_URL` is a custom domain, set this to the run.app URL, or [give the service the domain as a custom audience](docs/deploy.md#a-backend-of-your-own). Refused for plaintext that is not loopback',
     unset: "https: the URL's origin without its port; http: none",
   },
   'BACKEND_AUDIENCE_<SERVICE>': {
@@ -503,7 +503,7 @@ export const settings = {
   NODE_EXTRA_CA_CERTS: {
     parser: text,
     meaning:
-      "a file with the certificates of further authorities, such as a [private CA](#a-backend-of-your-own)'s; Node reads it as it starts",
+      "a file with the certificates of further authorities, such as a [private CA](docs/deploy.md#a-backend-of-your-own)'s; Node reads it as it starts",
   },
   GCE_METADATA_HOST: {
     parser: host,

@@ -11,10 +11,51 @@ export function textOf(document: string): string {
   return readFileSync(join(root, document), 'utf8')
 }
 
-/** The curl commands of a document, in their order: each is a block of its own, or several lines of one. */
+/** A step of a document: a file that it has written, lines that it has changed, or a command. */
+export type Step =
+  | {readonly kind: 'file'; readonly path: string; readonly text: string}
+  | {readonly kind: 'change'; readonly path: string; readonly before: string; readonly after: string}
+  | {readonly kind: 'command'; readonly text: string}
+
+/**
+ * The steps of a document, in their order. What stands in a block of code is the file that the text has named last, or what
+ * changes in it where the block is a diff.
+ */
+export function stepsIn(document: string): Step[] {
+  const steps: Step[] = []
+  let path = ''
+  for (const [, before = '', language, block = ''] of textOf(document).matchAll(
+    /((?:(?!^```)[\s\S])*?)^```(\w*)\n([\s\S]*?)^```$/gm,
+  )) {
+    path = [...before.matchAll(/(?:^|\s)(?:In|in)\s`([\w./-]+\.\w+)`/g)].at(-1)?.[1] ?? path
+    if (language === 'sh') steps.push(...commandsIn(block).map((text) => ({kind: 'command' as const, text})))
+    else if (language === 'diff') steps.push({kind: 'change', path, ...sidesOf(block)})
+    else if (language) steps.push({kind: 'file', path, text: block})
+  }
+  return steps
+}
+
+/** Each command of a block of sh, on one line. */
+function commandsIn(block: string): string[] {
+  const lines = block.replaceAll('\\\n', '').split('\n')
+  return lines.map((line) => line.trim()).filter(Boolean)
+}
+
+/** The lines that a diff finds, and those that it leaves. */
+function sidesOf(diff: string): {before: string; after: string} {
+  const lines = diff.trimEnd().split('\n')
+  const side = (other: string) =>
+    lines
+      .filter((line) => !line.startsWith(other))
+      .map((line) => `${line.slice(1)}\n`)
+      .join('')
+  return {before: side('+'), after: side('-')}
+}
+
+/** The curl commands of a document, each once. */
 export function requestsIn(document: string): string[] {
-  const blocks = [...textOf(document).matchAll(/```sh\n([^`]*)\n```/g)].map(([, block]) => block ?? '')
-  return blocks.flatMap((block) => block.replaceAll('\\\n', '').split('\n')).filter((line) => line.startsWith('curl '))
+  const commands = stepsIn(document).flatMap((step) => (step.kind === 'command' ? step.text : []))
+  return [...new Set(commands.filter((text) => text.startsWith('curl ')))]
 }
 
 /** What curl would send: the flags that documents use, and no others. */
