@@ -11,9 +11,11 @@ export {
   type ServiceClient,
   type Stream,
 } from './clients/service-client.ts'
+export type {Caller, KeyCaller, TokenCaller, WebhookCaller} from './core/caller.ts'
 export {type Backend, type Config, ConfigError, type GatewayConfig, readConfig} from './core/config.ts'
 export {type Code, codes, Fault, type FaultOptions} from './core/fault.ts'
 export type {Life} from './core/life.ts'
+export type {RateCount, RateLimitStore} from './core/rate-limit.ts'
 export {register} from './framework/register.ts'
 export {health} from './functions/health.ts'
 export {type GatewayOptions, gateway} from './gateway/gateway.ts'

@@ -17,6 +17,8 @@ export interface Proofs {
   readonly signal: AbortSignal
   /** The URL of the API as the caller sees it, without a slash at its end. */
   readonly resource: string
+  /** Gets the caller as soon as it is verified, before it is decided what it may do. */
+  identified(caller: Caller): void
   /** Gets what the operator should know of the files that proofs are checked with. */
   report(problem: string): void
 }
@@ -24,10 +26,10 @@ export interface Proofs {
 /** A door that each request has to pass. */
 export interface Door {
   /**
-   * Who sends the request; undefined: nobody in particular, and what it is for is open.
+   * Lets a request pass: of a verified caller who may do what it is for, or of nobody in particular where that is open.
    * @throws {Fault} 401, 403, or 503 when an issuer's keys are not to be had
    */
-  admit(proofs: Proofs, access: Access): Caller | undefined | Promise<Caller | undefined>
+  admit(proofs: Proofs, access: Access): void | Promise<void>
   /**
    * Refuses a call of the method `name` (`pkg.Service/Method`) for `caller`, whichever function makes it.
    * @throws {Fault} 401, 403
@@ -36,7 +38,7 @@ export interface Door {
 }
 
 /** The platform or nobody checks who calls. */
-const openDoor: Door = {admit: () => undefined, checkCall: () => {}}
+const openDoor: Door = {admit() {}, checkCall() {}}
 
 /**
  * The door of `config`.
@@ -82,11 +84,13 @@ class CheckedDoor implements Door {
     this.#takesBearer = config.issuers.some(({header}) => header === undefined)
   }
 
-  admit(proofs: Proofs, access: Access): Caller | undefined | Promise<Caller | undefined> {
+  admit(proofs: Proofs, access: Access): void | Promise<void> {
     try {
       const caller = this.#rules.isOpen(access) ? this.#anybody(proofs) : this.#callerOf(proofs)
-      if (!(caller instanceof Promise)) return this.#checked(caller, access)
-      return caller.then((caller) => this.#checked(caller, access)).catch((error) => this.#challenge(error, proofs))
+      if (!(caller instanceof Promise)) return this.#check(caller, access, proofs)
+      return caller
+        .then((caller) => this.#check(caller, access, proofs))
+        .catch((error) => this.#challenge(error, proofs))
     } catch (error) {
       return this.#challenge(error, proofs)
     }
@@ -96,9 +100,9 @@ class CheckedDoor implements Door {
     this.#rules.checkCall(caller, name)
   }
 
-  #checked(caller: Caller | undefined, access: Access): Caller | undefined {
+  #check(caller: Caller | undefined, access: Access, proofs: Proofs): void {
+    if (caller) proofs.identified(caller)
     this.#rules.check(caller, access)
-    return caller
   }
 
   /** A 401 says what would be taken (RFC 9110, 11.6.1; RFC 6750, 3; RFC 9728, 5.1), and nothing of what was wrong. */

@@ -1,5 +1,6 @@
 import type {Config} from '../core/config.ts'
 import {createLog, type Logger} from '../core/log.ts'
+import type {RateLimitStore} from '../core/rate-limit.ts'
 import type {CallRuntime} from './calls.ts'
 import {Channels} from './channels.ts'
 import {type CredentialsSource, credentialsOf} from './credentials.ts'
@@ -15,6 +16,8 @@ export interface Runtime extends CallRuntime {
   readonly log: Logger
   readonly credentials: CredentialsSource
   readonly storage: StorageReader
+  /** Where the requests of callers are counted, for RATE_LIMIT; in the memory of this instance unless given. */
+  readonly rateLimits: RateLimitStore | undefined
   /** Closes the channels and the connections to Storage. What is asked for afterwards opens new ones. */
   close(): void
 }
@@ -23,6 +26,8 @@ export interface Runtime extends CallRuntime {
 export interface RuntimeOptions {
   /** Where records go; JSON lines on standard output unless given. */
   readonly log?: Logger
+  /** Where the requests of callers are counted, for RATE_LIMIT; in the memory of this instance unless given. */
+  readonly rateLimits?: RateLimitStore
 }
 
 /**
@@ -31,7 +36,7 @@ export interface RuntimeOptions {
  * const runtime = createRuntime(readConfig(process.env))
  * const other = createRuntime(readConfig({BACKEND_URL: 'http://localhost:9090'}))
  */
-export function createRuntime(config: Config, {log = createLog(config)}: RuntimeOptions = {}): Runtime {
+export function createRuntime(config: Config, {log = createLog(config), rateLimits}: RuntimeOptions = {}): Runtime {
   const credentials = credentialsOf(config)
   const channels = new Channels(config)
   const storage = new StorageReader({...config, credentials})
@@ -42,6 +47,7 @@ export function createRuntime(config: Config, {log = createLog(config)}: Runtime
     channels,
     idTokens: new IdTokens(credentials),
     storage,
+    rateLimits,
     close() {
       channels.close()
       storage.close()

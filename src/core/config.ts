@@ -1,4 +1,5 @@
 import {isIP} from 'node:net'
+import type {RateLimit} from './rate-limit.ts'
 import {
   type AllowRule,
   assignment,
@@ -71,6 +72,8 @@ export interface Config {
   readonly limits: Limits
   readonly openApi: OpenApiConfig
   readonly auth: AuthConfig
+  /** How much one caller may send; undefined: as much as it likes. */
+  readonly rateLimit: RateLimit | undefined
   /** The origins whose pages may call; `*` for all; none unless set. */
   readonly corsOrigins: ReadonlySet<string>
   /** The function that is deployed here. */
@@ -198,6 +201,7 @@ export function readConfig(env: Env, argv: readonly string[] = []): Config {
       security: read(env, 'OPENAPI_SECURITY'),
     },
     auth: authIn(env, onCloudRun),
+    rateLimit: read(env, 'RATE_LIMIT'),
     corsOrigins: new Set(read(env, 'CORS_ORIGINS')),
     target: targetOf(env, argv),
   } satisfies Config)

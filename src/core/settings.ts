@@ -1,4 +1,5 @@
 import leven, {closestMatch} from 'leven'
+import type {RateLimit} from './rate-limit.ts'
 
 /** A variable whose value we cannot use: stops the start, with one line for the operator. */
 export class ConfigError extends Error {
@@ -226,6 +227,16 @@ const claimName: Parser<string> = {
   parse: (text) => (/^[^\s\p{Cc}]+$/u.test(text) ? text : undefined),
 }
 
+const rateLimit: Parser<RateLimit> = {
+  expected: 'requests and a window of time, such as "100/60s", "1000/5m" or "5000/1h", up to a day',
+  parse: (text) => {
+    const [, count = '', time = '', unit = ''] = /^(\d{1,9})\/(\d{1,5})([smh])$/.exec(text) ?? []
+    const requests = Number(count)
+    const window = Number(time) * ({s: 1000, m: 60_000, h: 3_600_000}[unit] ?? 0)
+    return requests > 0 && window > 0 && window <= 86_400_000 ? {requests, window} : undefined
+  },
+}
+
 const methodOrPath = /^(?:[A-Za-z_][\w.]*(?:\/\w+)?|\/[^\s,;|]*)$/
 
 const methodsAndPaths: Parser<readonly string[]> = {
@@ -395,6 +406,12 @@ export const settings = {
     meaning:
       'the most requests that the instance answers at once, health checks apart. Beyond: 429. Set it to what `--concurrency` is',
     default: '1000',
+  },
+  RATE_LIMIT: {
+    parser: rateLimit,
+    meaning:
+      'how many requests one caller may send: `100/60s`, `5000/1h`. Beyond: 429. A caller is a verified one, or else an address. Counted in the memory of each instance: with several, a caller gets as much of each',
+    unset: 'no limit',
   },
   OPENAPI_TITLE: {
     parser: text,

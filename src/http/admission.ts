@@ -1,5 +1,7 @@
 import type {Limits} from '../core/config.ts'
 import {Fault} from '../core/fault.ts'
+import type {RateCount, RateLimit, RateLimitStore} from '../core/rate-limit.ts'
+import {MemoryRates, rateHeaders, refuseBeyondRate} from './rate-limit.ts'
 
 /** The place where an instance refuses what is too much for it, with 429: each limit has a reason of its own. */
 export class Admission {
@@ -7,9 +9,13 @@ export class Admission {
   #requests = 0
   #bytes = 0
   readonly #arriving = new Set<BodyAccount>()
+  readonly #rateLimit: RateLimit | undefined
+  readonly #rates: RateLimitStore
 
-  constructor(limits: Limits) {
+  constructor({limits, rateLimit}: Limited['config'], rates: RateLimitStore = new MemoryRates()) {
     this.#limits = limits
+    this.#rateLimit = rateLimit
+    this.#rates = rates
   }
 
   /** Requests that were taken in and are not over. */
@@ -43,6 +49,22 @@ export class Admission {
   }
 
   /**
+   * Counts a request of `caller`.
+   * @param tell gets headers of the response, whatever it will be
+   * @throws {Fault} 429 when the caller has sent as many as it may
+   */
+  rate(caller: () => string, tell: (headers: Record<string, string>) => void): void | Promise<void> {
+    const limit = this.#rateLimit
+    if (!limit) return
+    const judge = (count: RateCount) => {
+      tell(rateHeaders(limit, count))
+      refuseBeyondRate(limit, count)
+    }
+    const count = this.#rates.count(caller(), limit.window)
+    return count instanceof Promise ? count.then(judge) : judge(count)
+  }
+
+  /**
    * Refuses what would be too much beside what others hold. A body that comes so slowly that it only takes others' room
    * gives way. Alone a body has only its own limit: there is always a way on.
    * @throws {Fault} 429 when there is no room for `more` bytes of a request that holds `held`
@@ -69,7 +91,9 @@ export class Admission {
 
 /** What an admission is made for: a runtime. */
 interface Limited {
-  readonly config: {readonly limits: Limits}
+  readonly config: {readonly limits: Limits; readonly rateLimit: RateLimit | undefined}
+  /** Where callers are counted; in this instance unless given. */
+  readonly rateLimits?: RateLimitStore | undefined
 }
 
 const admissions = new WeakMap<Limited, Admission>()
@@ -78,7 +102,7 @@ const admissions = new WeakMap<Limited, Admission>()
 export function admissionOf(runtime: Limited): Admission {
   let admission = admissions.get(runtime)
   if (!admission) {
-    admission = new Admission(runtime.config.limits)
+    admission = new Admission(runtime.config, runtime.rateLimits)
     admissions.set(runtime, admission)
   }
   return admission

@@ -4,6 +4,7 @@ import type {Caller} from '../core/caller.ts'
 import type {Config, ErrorShape} from '../core/config.ts'
 import type {Life} from '../core/life.ts'
 import type {Logger} from '../core/log.ts'
+import type {RateLimitStore} from '../core/rate-limit.ts'
 import type {Reply} from './reply.ts'
 
 /** One HTTP request: its parts, and its life. */
@@ -67,7 +68,12 @@ export interface Handler {
 /** The parts of a runtime that requests are served with. */
 export interface Serving {
   readonly log: Logger
-  readonly config: Pick<Config, 'requestTimeout' | 'projectId' | 'trustedHops' | 'corsOrigins' | 'limits' | 'auth'>
+  readonly config: Pick<
+    Config,
+    'requestTimeout' | 'projectId' | 'trustedHops' | 'corsOrigins' | 'limits' | 'auth' | 'rateLimit'
+  >
+  /** Where the requests of callers are counted, for RATE_LIMIT; in the memory of this instance unless given. */
+  readonly rateLimits?: RateLimitStore | undefined
 }
 
 /** A function of the functions-framework. */

@@ -19,7 +19,9 @@ import {answerInstead, methodsOf} from './methods.ts'
 import {normalPath} from './normal-path.ts'
 import {contentTypeOf, urlOf} from './original.ts'
 import {ownHandler, resourceOf} from './own-paths.ts'
+import {ratedCaller} from './rate-limit.ts'
 import {requestRecord} from './record.ts'
+import {remoteIp} from './remote-ip.ts'
 import {failureReply, sendable} from './reply.ts'
 import {Responder} from './responder.ts'
 import type {Handler, NodeHandler, Scope, Serving} from './scope.ts'
@@ -113,6 +115,11 @@ class RequestScope implements Scope, Sending, Proofs {
 
   get resource(): string {
     return resourceOf(this, this.#serving.config.auth)
+  }
+
+  identified(caller: Caller): void {
+    this.#caller = caller
+    this.note({caller: callerFields(caller)})
   }
 
   report(problem: string): void {
@@ -218,12 +225,30 @@ class RequestScope implements Scope, Sending, Proofs {
     return handler
   }
 
-  /** Nothing is called for a preflight: it asks what a page may send. @throws {Fault} 401, 403, 503 */
+  /** Nothing is called for a preflight: it asks what a page may send. @throws {Fault} 401, 403, 429, 503 */
   async #enterDoor(handler: Handler): Promise<void> {
     if (isPreflight(this) && !handler.answersOptions) return
-    const admitted = this.#door.admit(this, accessOf(handler, this))
-    this.#caller = admitted instanceof Promise ? await within(this.signal, admitted) : admitted
-    if (this.#caller) this.note({caller: callerFields(this.#caller)})
+    try {
+      const admitted = this.#door.admit(this, accessOf(handler, this))
+      if (admitted) await within(this.signal, admitted)
+    } finally {
+      // Who is turned away is counted as well: guessing is not free.
+      if (!handler.exempt) await this.#limitRate()
+    }
+  }
+
+  /** @throws {Fault} 429 */
+  async #limitRate(): Promise<void> {
+    const {trustedHops} = this.#serving.config
+    const caller = () => ratedCaller(this.#caller, remoteIp(this.#request, trustedHops))
+    try {
+      const counted = this.#admission.rate(caller, (headers) => Object.assign(this.responseHeaders, headers))
+      if (counted) await within(this.signal, counted)
+    } catch (error) {
+      if (error instanceof Fault) throw error
+      // A store that is away is no reason to turn everybody away.
+      this.log.error({err: error}, 'Requests are not counted: RATE_LIMIT does not hold')
+    }
   }
 
   /** Ends the life at once when the caller hangs up, or when something throws where nobody could catch it. */

@@ -373,11 +373,11 @@ test('a condition or an opening for what the schema does not have stops the star
     AUTH: 'jwt',
     AUTH_ISSUERS: 'https://idp.example audience=a',
     AUTH_PUBLIC: 'ping.PingService /nowhere ping.PingService/Sent',
-    AUTH_ALLOW: 'user hd=x; Repo/CreateRepo hd=x',
+    AUTH_ALLOW: 'Rep hd=x; Repo/CreateRepo hd=x',
   }
   const error = t.throws(() => gateway(runtimeOf(env)), {instanceOf: ConfigError})
   t.is(
     error?.message,
-    'AUTH_PUBLIC: there is no service or method "ping.PingService/Sent": did you mean ping.PingService/Send?\nAUTH_ALLOW: there is no service or method "user": did you mean Users?',
+    'AUTH_PUBLIC: there is no service or method "ping.PingService/Sent": did you mean ping.PingService/Send?\nAUTH_ALLOW: there is no service or method "Rep": did you mean Repo?',
   )
 })

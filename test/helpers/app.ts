@@ -14,6 +14,7 @@ import {openCalls} from '../../src/clients/calls.ts'
 import {createRuntime, type Runtime} from '../../src/clients/runtime.ts'
 import {readConfig} from '../../src/core/config.ts'
 import type {Logger} from '../../src/core/log.ts'
+import type {RateLimitStore} from '../../src/core/rate-limit.ts'
 import {serveRawRequests} from '../../src/framework/raw-requests.ts'
 import {endWell} from '../../src/framework/shutdown.ts'
 import {app} from '../../src/functions/app.ts'
@@ -37,6 +38,7 @@ export interface AppOptions {
   readonly backend?: BackendOptions
   /** Where records go; nowhere unless given. */
   readonly log?: Logger
+  readonly rateLimits?: RateLimitStore
 }
 
 /**
@@ -74,9 +76,18 @@ const functions: Readonly<Record<string, (runtime: Runtime) => Handler>> = {app,
 let apps = 0
 let prepared = false
 
-export async function startApp({target = 'app', env = {}, backend: options = {}, log}: AppOptions = {}): Promise<App> {
+export async function startApp({
+  target = 'app',
+  env = {},
+  backend: options = {},
+  log,
+  rateLimits,
+}: AppOptions = {}): Promise<App> {
   const stack = await startStack({}, options)
-  const runtime = createRuntime(readConfig({...stack.env, LOG_LEVEL: 'silent', ...env}), {...(log && {log})})
+  const runtime = createRuntime(readConfig({...stack.env, LOG_LEVEL: 'silent', ...env}), {
+    ...(log && {log}),
+    ...(rateLimits && {rateLimits}),
+  })
   const admission = admissionOf(runtime)
   const handler = named(`/${target}`, functions[target]!(runtime))
   if (!prepared) {
