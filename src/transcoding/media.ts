@@ -9,7 +9,7 @@ export type BodyReader = 'message' | 'stream' | 'raw'
 
 const json = {type: 'application/json', form: 'json'} as const
 
-/** What each reader takes (ours). */
+/** What each reader takes (our decision). */
 const taken = {
   message: [
     json,
@@ -52,7 +52,7 @@ function isUtf8(parameter: string): boolean {
   return !parameter.startsWith('charset=') || /^charset="?utf-?8"?$/.test(parameter)
 }
 
-/** The media types that a server stream is answered in, the default first (ours). */
+/** The media types that a server stream is answered in, the default first. Our decision. */
 export const streamTypes = ['application/x-ndjson', 'application/json', 'text/event-stream'] as const
 export type StreamType = (typeof streamTypes)[number]
 
@@ -60,14 +60,14 @@ export type StreamType = (typeof streamTypes)[number]
 export const unaryTypes = ['application/json'] as const
 
 /**
- * The media type of `offered` that `accept` likes best (R): by q, then by how exactly it is named, then in the order
- * of `offered`. The first of them when `accept` says nothing.
+ * The media type of `offered` that `accept` prefers (RFC 9110, 12.5.1): by q, then by how exactly it is named, then in
+ * the order of `offered`. The first one when there is no `accept`.
  *
  * Not by the package negotiator: to it `application/json; charset=utf-8` does not accept `application/json`.
  * @throws Fault 406 when it takes none of them.
  */
 export function negotiate<Type extends string>(accept: string | undefined, offered: readonly Type[]): Type {
-  // Members of a list may be empty (R).
+  // Members of a list may be empty (RFC 9110, 5.6.1.2).
   const ranges = accept
     ?.split(',')
     .filter((text) => text.trim() !== '')

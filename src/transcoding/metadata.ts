@@ -16,7 +16,7 @@ export interface MetadataOptions {
   keys?: ReadonlySet<string> | undefined
 }
 
-/** The request headers that go to the backend under their own name (ours). */
+/** The request headers that go to the backend under their own name (our decision). */
 const allowed = new Set(['x-request-id', 'traceparent', 'tracestate', 'x-cloud-trace-context', 'accept-language'])
 
 /** What belongs to one hop (RFC 9110 7.6.1), to HTTP or gRPC itself, or to who calls the backend. */

@@ -27,13 +27,13 @@ export function encodeResponse(binding: Binding, message: Message, registry: Reg
   return {contentType: 'application/json', body: responseJson(binding, message, registry)}
 }
 
-/** Whether the answer is a google.api.HttpBody: bytes of the backend's own type, whatever Accept says (B). */
+/** Whether the answer is a google.api.HttpBody: bytes of the backend's type, whatever Accept says (httpbody.proto). */
 export function answersRaw({method, responseBody}: Binding): boolean {
   if (!responseBody) return isHttpBody(method.output)
   return responseBody.fieldKind === 'message' && isHttpBody(responseBody.message)
 }
 
-/** What may stand in a header (R). */
+/** What may stand in a header (RFC 9110, 5.5). */
 const headerValue = /^[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?$/
 
 /** The bytes and the type of an answersRaw() response; an absent field has neither, nor a type that is no header. */
@@ -87,7 +87,7 @@ function fieldValue(message: Message, {oneof, localName}: DescField): unknown {
   return choice.case === localName ? choice.value : undefined
 }
 
-/** A field that JSON leaves out is its empty value, or null where there is a difference (J). */
+/** A field that JSON leaves out is its empty value, or null where there is a difference (ProtoJSON). */
 function fieldJson(field: DescField, json: JsonValue): JsonValue {
   const fields = json as Record<string, JsonValue>
   return Object.hasOwn(fields, field.jsonName) ? fields[field.jsonName]! : emptyJson(field)

@@ -20,7 +20,7 @@ const transcoder = transcode([
 const big = '9007199254740993'
 const any = 'type.googleapis.com/every.Child'
 
-/** "proto3 JSON both ways (J)": a body, and what it makes, as proto3 JSON. The same object where it is left out. */
+/** "proto3 JSON both ways (ProtoJSON)": a body, and what it makes, as proto3 JSON. The same object where it is left out. */
 const taken: [key: string, body: string, message?: object][] = [
   ['nothing', '{}'],
   ['white space', ' \t\r\n{ "name" : "a" } \n', {name: 'a'}],

@@ -2,7 +2,7 @@ import test from 'ava'
 import {parseTemplate, shapeOf} from '../../src/transcoding/rules/templates.ts'
 import {transcode} from './schema.ts'
 
-/** "Grammar (H)": template, shape, variables with the segments that they span. */
+/** "Grammar (http.proto)": template, shape, variables with the segments that they span. */
 const accepted: [
   template: string,
   shape: string,

@@ -57,7 +57,7 @@ export function assignmentOf(plan: FieldPlan, text: string, origin: Origin, coun
 }
 
 /**
- * Sets a field of `message`, making the messages on the way, which are counted: a zero value makes them present (J).
+ * Sets a field of `message`, and counts and makes the messages on its path: a zero value makes them present (ProtoJSON).
  * @throws Fault 400 naming the origin: another value there, another member of the oneof; or too many values.
  */
 export function put(message: Message, path: FieldPath, value: unknown, origin: Origin, count: ValueCount): void {
@@ -145,7 +145,7 @@ function makeText(field: DescField): FieldText {
   return asString ? {wanted: text.wanted, read: (value) => text.read(value)?.toString()} : text
 }
 
-/** Enums by name or number (J); a number that is unknown is kept where the enum is open. */
+/** Enums by name or number (ProtoJSON); a number that is unknown is kept where the enum is open. */
 function enumText(desc: NonNullable<DescField['enum']>): FieldText {
   const numbers = new Map<string, number>()
   for (const {jsonName, number} of desc.values) numbers.set(jsonName, number)

@@ -18,7 +18,7 @@ const uint32 = integer('an integer from 0 to 4294967295', 0n, 2n ** 32n - 1n, Nu
 const int64 = integer('an integer of 64 bits', -(2n ** 63n), 2n ** 63n - 1n, (value) => value)
 const uint64 = integer('a positive integer of 64 bits', 0n, 2n ** 64n - 1n, (value) => value)
 
-/** The text of each scalar type (J): integers exactly and with their range, also as 1e2; nothing trimmed or rounded. */
+/** The text of each scalar type (ProtoJSON): integers exactly and in range, also as 1e2; nothing is trimmed or rounded. */
 export const scalarTexts = {
   [ScalarType.STRING]: {wanted: 'a string', read: (text) => text},
   [ScalarType.BOOL]: {wanted: 'true or false', read: readBool},

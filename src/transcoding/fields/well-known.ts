@@ -14,7 +14,7 @@ const duration = /^-?\d{1,12}(?:\.\d{1,9})?s$/
 type Form = Pick<MessageText, 'wanted' | 'items'> & {fits(text: string, desc: DescMessage): boolean}
 
 /**
- * The well-known types whose JSON form is a string, and that form (J). protobuf-es reads it, but more as well; of texts at
+ * The well-known types whose JSON form is a string (ProtoJSON). protobuf-es reads it, but more as well; of texts at
  * the end of the range it is asked, as offset and digits decide.
  */
 const strings = new Map<string, Form>(

@@ -22,7 +22,7 @@ export interface Reading extends JsonOptions {
   anys?: number
 }
 
-/** How many Anys may be in one another (ours): each is a copy of all that is in it. */
+/** How many Anys may be in one another (our decision): each is a copy of all that is in it. */
 const maxAnys = 5
 
 type Json = Record<string, unknown>
@@ -48,7 +48,7 @@ export function fitMessage(desc: DescMessage, value: unknown, path: string, opti
   return fitFields(desc, expectObject(value, path, desc.typeName), path, options)
 }
 
-/** As fitMessage(), for the value of one field of any kind. `null` is unset (J) and fits all of them. */
+/** As fitMessage(), for the value of one field of any kind. `null` is unset (ProtoJSON) and fits all of them. */
 export function fitField(field: DescField, value: unknown, path: string, options: Reading): unknown {
   if (value === null) return value
   if (field.fieldKind === 'map') {
@@ -81,7 +81,7 @@ function fitFields(desc: DescMessage, object: Json, path: string, options: Readi
       refuseUnknown(desc, place)
     }
     refuseTwice(field, seen, place)
-    // A null is unset (J), and so it does not take its oneof; protobuf-es would let a message do so.
+    // A null is unset (ProtoJSON), and so it does not take its oneof; protobuf-es would let a message do so.
     if (field.oneof && value === null && !takesNull(field)) delete object[key]
     else seen.push(field)
     if (value !== null) replace(object, key, fitField(field, value, place, options))
@@ -143,7 +143,7 @@ function fitsNumber(type: ScalarType, value: number): boolean {
   return Number.isSafeInteger(value) && scalarTexts[type].read(`${value}`) !== undefined
 }
 
-/** Unknown names are errors, numbers are kept where the enum is open (J), whether unknown fields are ignored or not. */
+/** Unknown names are errors, numbers are kept where the enum is open (ProtoJSON), also where unknown fields are ignored. */
 function fitEnum(desc: DescEnum, value: unknown, path: string): unknown {
   const known = desc.values.some(({name, jsonName, number}) => [name, jsonName, number].includes(value as string))
   if (known || value === null || (desc.open && typeof value === 'number' && fitsScalar(ScalarType.INT32, value))) {
@@ -152,7 +152,7 @@ function fitEnum(desc: DescEnum, value: unknown, path: string): unknown {
   return refuse(path, value, `a name or number of ${desc.typeName}`)
 }
 
-/** The well-known types whose JSON form is neither that of their fields nor one piece of text (J). */
+/** The well-known types whose JSON form is neither that of their fields nor one piece of text (ProtoJSON). */
 const specials = new Map<string, (value: unknown, path: string, options: Reading) => unknown>([
   ['google.protobuf.Any', fitAny],
   ['google.protobuf.Value', fitValue],

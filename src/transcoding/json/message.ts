@@ -29,7 +29,7 @@ export function messageFromJson<Desc extends DescMessage>(
   })
 }
 
-/** @throws {Fault} 400 for what is no JSON, for null, which would say nothing (ours), and for too many values */
+/** @throws {Fault} 400 for what is no JSON, for null, which would say nothing (our decision), and for too many values */
 export function jsonValue(text: string, count: ValueCount): unknown {
   const value = parseJson(text, count)
   if (value === null) throw Fault.invalid('body', 'Cannot read the body: expected a value, got null')

@@ -5,7 +5,7 @@ const mostBytes = 1024
 
 /**
  * Reads the body of a request whose rule takes none, as its bytes arrive: generated clients send `{}`, and that says
- * nothing, as white space does (ours).
+ * nothing, as white space does (our decision).
  */
 export class NoBody {
   readonly #rule: string

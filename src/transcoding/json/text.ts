@@ -2,7 +2,7 @@ import {Fault} from '../../core/fault.ts'
 import {shortened} from '../../core/shortened.ts'
 import {ValueCount} from '../value-count.ts'
 
-/** How deep arrays and objects may nest (ours). */
+/** How deep arrays and objects may nest (our decision). */
 export const maxNesting = 100
 
 /**

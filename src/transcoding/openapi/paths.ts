@@ -53,7 +53,7 @@ function placeAll(binding: Binding, paths: Map<string, Taken>): Placement[] {
     .filter((placement) => placement !== undefined)
 }
 
-/** `*` is every method that has a use for the body, or for the lack of it (R). */
+/** `*` is every method that has a use for the body, or for the lack of it (RFC 9110, 9.3). */
 function methodsOf({httpMethod, body}: Binding): readonly string[] {
   if (httpMethod === '*') return body ? ['put', 'post', 'patch'] : ['get', 'put', 'post', 'delete', 'patch']
   const method = httpMethod.toLowerCase()

@@ -23,7 +23,7 @@ export const integerSchemas = {
   'uint-32-key': integer('uint32', 0n, 2n ** 32n - 1n),
 } as const satisfies Record<string, Schema>
 
-/** Scalars as proto3 JSON writes them (J). */
+/** Scalars as proto3 JSON writes them (ProtoJSON). */
 export const scalarSchemas = {
   [ScalarType.STRING]: {type: 'string'},
   [ScalarType.BOOL]: {type: 'boolean'},
@@ -61,7 +61,7 @@ export const keySchemas = {
   Schema | undefined
 >
 
-/** The well-known types whose JSON is not that of their fields (J); the wrappers are their scalars. */
+/** The well-known types whose JSON is not that of their fields (ProtoJSON); the wrappers are their scalars. */
 export const wellKnownSchemas = new Map<string, Schema>(
   Object.entries({
     'google.protobuf.Timestamp': {

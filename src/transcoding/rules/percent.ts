@@ -1,7 +1,7 @@
 import {Fault} from '../../core/fault.ts'
 import {shortened} from '../../core/shortened.ts'
 
-/** A `%2F` of a multi-segment capture stays as it is (H); split() keeps what a group has matched. */
+/** A `%2F` of a multi-segment capture stays as it is (http.proto); split() keeps what a group has matched. */
 const slash = /(%2f)/i
 const outsideAscii = /[\x80-\uffff]/g
 /** Runs of escapes; and a `%` that begins none, which decodeURIComponent refuses. */
@@ -20,7 +20,7 @@ export function decodePercent(raw: string, place: string): string {
   }
 }
 
-/** As decodePercent(), but for `%2F` and `%2f`, which are left as they are: for captures of many segments (H). */
+/** As decodePercent(), but `%2F` and `%2f` stay as they are: for captures of many segments (http.proto). */
 export function decodeSegments(raw: string, place: string): string {
   if (!slash.test(raw)) return decodePercent(raw, place)
   return raw
@@ -33,7 +33,7 @@ export function decodeSegments(raw: string, place: string): string {
 export type Pair = readonly [name: string, value: string]
 
 /**
- * The pairs of a raw query string, without its `?`, one by one. `+` is a space (ours); a name without `=` has the empty
+ * The pairs of a raw query string, without its `?`, one by one. `+` is a space (our decision); a name without `=` has the empty
  * value.
  * @throws Fault 400 naming the parameter.
  */

@@ -31,7 +31,7 @@ export interface Unrouted {
  */
 export class Router<R extends Route> {
   readonly #roots = new Map<string, Node<R>>()
-  /** Only these can be verbs: any other colon belongs to its segment (ours). */
+  /** Only these can be verbs: any other colon belongs to its segment (our decision). */
   readonly #verbs = new Set<string>()
   /** The most colons that one of them has, its first one included. */
   #mostColons = 0
@@ -201,7 +201,7 @@ class Node<R> extends End<R> {
     return this.#child(segment).place(segments, index + 1)
   }
 
-  /** Literal before `*` before `**`, backtracking (ours). A node is seen once at most: its depth is `index`. */
+  /** Literal before `*` before `**`, backtracking (our decision). A node is seen once at most: its depth is `index`. */
   find(target: Target, index: number): Leaf<R> | undefined {
     const text = target.texts[index]
     if (text === undefined) return this.get(target.verb) ?? this.#findRest(target, index)

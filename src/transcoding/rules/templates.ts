@@ -7,7 +7,7 @@ export interface Variable {
   path: string
   start: number
   end: number
-  /** Whether it may span anything but exactly one segment: `{v=a/*}` and `{v=**}` do, `{v}` does not (H). */
+  /** Whether it may span anything but exactly one segment: `{v=a/*}` and `{v=**}` do, `{v}` does not (http.proto). */
   multi: boolean
 }
 
@@ -27,7 +27,7 @@ export interface Template {
 
 /**
  * Parses by the grammar of google/api/http.proto. Beyond it, literals may follow a `**`, and several verbs may stand one
- * after the other, as in APIs of Google (ours).
+ * after the other, as in APIs of Google (our decision).
  * @throws Error whose message says where it stopped and what was wanted there.
  */
 export function parseTemplate(source: string): Template {
