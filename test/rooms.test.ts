@@ -4,67 +4,207 @@ import test from 'ava'
 
 const root = join(import.meta.dirname, '..')
 
-/** Who may import whom, as ARCHITECTURE.md has it: a room is a folder of src/, or a file of it. */
-const rooms: Record<string, readonly string[]> = {
-  functions: ['functions', 'gateway', 'upload', 'http', 'transcoding', 'clients', 'core', 'gen'],
-  gateway: ['gateway', 'http', 'transcoding', 'clients', 'core', 'gen'],
-  upload: ['upload', 'http', 'transcoding', 'clients', 'core', 'gen'],
-  framework: ['framework', 'http', 'core'],
-  http: ['http', 'auth', 'core'],
-  auth: ['auth', 'core'],
-  clients: ['clients', 'core', 'gen'],
-  transcoding: ['transcoding', 'core', 'gen'],
-  core: ['core', 'gen'],
+/** What the files of one room may import. */
+interface Room {
+  /** Other rooms. */
+  readonly rooms: readonly string[]
+  /** Modules of Node, without `node:`. */
+  readonly node: readonly string[]
+  readonly packages: readonly string[]
+}
+
+/** Who may import what, as ARCHITECTURE.md has it: a room is a folder of src/. */
+const rooms: Readonly<Record<string, Room>> = {
+  functions: {
+    rooms: ['gateway', 'upload', 'http', 'transcoding', 'clients', 'core', 'gen'],
+    node: ['path'],
+    packages: [],
+  },
+  gateway: {
+    rooms: ['http', 'transcoding', 'clients', 'core', 'gen'],
+    node: ['fs', 'http'],
+    packages: ['@bufbuild/protobuf', '@grpc/grpc-js'],
+  },
+  upload: {
+    rooms: ['http', 'transcoding', 'clients', 'core', 'gen'],
+    node: ['stream'],
+    packages: ['@bufbuild/protobuf'],
+  },
+  framework: {
+    rooms: ['http', 'core'],
+    node: ['crypto', 'diagnostics_channel', 'domain', 'http', 'net', 'stream'],
+    packages: ['@google-cloud/functions-framework'],
+  },
+  http: {
+    rooms: ['auth', 'core'],
+    node: ['async_hooks', 'crypto', 'http', 'net', 'stream', 'util', 'zlib'],
+    packages: ['@bufbuild/protobuf', '@fastify/busboy', 'negotiator'],
+  },
+  auth: {
+    rooms: ['core'],
+    node: ['crypto', 'fs', 'http', 'https'],
+    packages: ['jose'],
+  },
+  transcoding: {
+    rooms: ['core', 'gen'],
+    node: [],
+    packages: ['@bufbuild/protobuf'],
+  },
+  clients: {
+    rooms: ['core', 'gen'],
+    node: ['http', 'https', 'net', 'stream', 'tls'],
+    packages: ['@bufbuild/protobuf', '@google-cloud/storage', '@grpc/grpc-js', '@node-rs/crc32', 'google-auth-library'],
+  },
+  core: {
+    rooms: ['gen'],
+    node: ['crypto', 'module', 'net'],
+    packages: ['@bufbuild/protobuf', 'leven', 'pino', 'pino-pretty'],
+  },
 }
 
 function sourcesIn(folder: string): string[] {
   return readdirSync(join(root, folder), {recursive: true, encoding: 'utf8'})
-    .filter((path) => path.endsWith('.ts') && !path.endsWith('.d.ts') && !path.startsWith('gen/'))
-    .map((path) => join(root, folder, path))
+    .filter((path) => /\.[jt]s$/.test(path) && !path.endsWith('.d.ts') && !/^(gen|src\/gen)\//.test(path))
+    .map((path) => join(folder, path))
 }
 
+/** An example in a comment imports nothing and reads nothing. */
+function textOf(file: string): string {
+  return readFileSync(join(root, file), 'utf8').replace(/\/\*[\s\S]*?\*\//g, '')
+}
+
+/** Statements, expressions and what createRequire() makes. */
+const importForms = [
+  /^(?:import|export)\s[^;'"`=(]*?\bfrom '([^']+)'/gm,
+  /^import '([^']+)'/gm,
+  /\b(?:import|require|createRequire\(import\.meta\.url\))\(\s*'([^']+)'/g,
+]
+
+/** Paths from the root for files of this repository, `node:…` for modules of Node, or a package's name. */
 function importsOf(file: string): string[] {
-  const text = readFileSync(file, 'utf8')
-  const own = [...text.matchAll(/(?:from|import|require)\s*\(?\s*'(\.[^']+)'/g)].map(([, path]) =>
-    resolve(dirname(file), path ?? ''),
-  )
-  return own.map((path) => relative(root, path))
-}
-
-/** An example in a comment reads nothing. */
-const withoutComments = (text: string) => text.replace(/\/\*\*[\s\S]*?\*\//g, '')
-
-/** `src/http/scope.ts` is in http. */
-const roomOf = (path: string) => path.split('/')[1]?.replace(/\.ts$/, '') ?? ''
-
-for (const [room, allowed] of Object.entries(rooms)) {
-  test(`src/${room} imports nothing that it may not`, (t) => {
-    const files = sourcesIn('src').filter((file) => roomOf(relative(root, file)) === room)
-    const astray = files.flatMap((file) =>
-      importsOf(file)
-        .filter((path) => !path.startsWith('src/') || !allowed.includes(roomOf(path)))
-        .map((path) => `${relative(root, file)} imports ${path}`),
-    )
-    t.deepEqual(astray, [])
+  const text = textOf(file)
+  const specifiers = importForms.flatMap((form) => [...text.matchAll(form)])
+  return specifiers.map(([, specifier = '']) => {
+    if (specifier.startsWith('.')) return relative(root, resolve(root, dirname(file), specifier))
+    const [first = '', second] = specifier.split('/')
+    return first.startsWith('@') ? `${first}/${second}` : first
   })
 }
 
+/** `src/http/scope.ts` is in http. */
+const roomOf = (path: string) => path.split('/')[1] ?? ''
+
+const sources = sourcesIn('src')
+
+test('every folder of src is a room', (t) => {
+  const folders = readdirSync(join(root, 'src'), {withFileTypes: true}).filter((entry) => entry.isDirectory())
+  t.deepEqual(folders.map(({name}) => name).sort(), [...Object.keys(rooms), 'gen'].sort())
+})
+
+for (const [room, allowed] of Object.entries(rooms)) {
+  const mayImport = (path: string) => {
+    if (path.startsWith('src/')) return [room, ...allowed.rooms].includes(roomOf(path))
+    if (path.startsWith('node:')) return allowed.node.includes(path.slice('node:'.length))
+    return allowed.packages.includes(path)
+  }
+  const files = sources.filter((file) => roomOf(file) === room)
+
+  test(`src/${room} imports nothing that it may not`, (t) => {
+    const astray = files.flatMap((file) =>
+      importsOf(file)
+        .filter((path) => !mayImport(path))
+        .map((path) => `${file} imports ${path}`),
+    )
+    t.deepEqual(astray, [])
+  })
+
+  test(`src/${room} has no leave that it does not take`, (t) => {
+    const taken = new Set(files.flatMap(importsOf).map((path) => (path.startsWith('src/') ? roomOf(path) : path)))
+    const outside = [...allowed.node.map((name) => `node:${name}`), ...allowed.packages]
+    t.deepEqual(
+      outside.filter((name) => !taken.has(name)),
+      [],
+    )
+  })
+}
+
+test('src imports nothing of the repository but src', (t) => {
+  const astray = sources.flatMap((file) =>
+    importsOf(file)
+      .filter((path) => /^(local|packages|samples|test|bench|scripts|tools)\//.test(path))
+      .map((path) => `${file} imports ${path}`),
+  )
+  t.deepEqual(astray, [])
+})
+
+/** Files that import each other, by types too: strongly connected components of more than one file. */
+function cycles(graph: ReadonlyMap<string, readonly string[]>): string[][] {
+  const order = new Map<string, number>()
+  const lowest = new Map<string, number>()
+  const open: string[] = []
+  const found: string[][] = []
+  const visit = (file: string) => {
+    order.set(file, order.size)
+    lowest.set(file, order.get(file)!)
+    open.push(file)
+    for (const next of graph.get(file) ?? []) {
+      if (!order.has(next)) visit(next)
+      if (open.includes(next)) lowest.set(file, Math.min(lowest.get(file)!, lowest.get(next)!))
+    }
+    if (lowest.get(file) !== order.get(file)) return
+    const component = open.splice(open.indexOf(file))
+    if (component.length > 1) found.push(component.sort())
+  }
+  for (const file of graph.keys()) if (!order.has(file)) visit(file)
+  return found
+}
+
+/** The parts of a call know its type, `Call`, which stands beside what they make together. */
+const callItself = 'src/clients/calls.ts'
+
+test('no files import each other in a circle, not even types, but for the parts of a call', (t) => {
+  const found = cycles(new Map(sources.map((file) => [file, importsOf(file)])))
+  t.deepEqual(
+    found.filter((files) => !files.includes(callItself)),
+    [],
+  )
+})
+
+test('no rooms import each other in a circle', (t) => {
+  t.deepEqual(cycles(new Map(Object.entries(rooms).map(([name, room]) => [name, room.rooms]))), [])
+})
+
+test('ARCHITECTURE.md has the same table', (t) => {
+  const lines = readFileSync(join(root, 'ARCHITECTURE.md'), 'utf8').split('\n')
+  const rows = lines.filter((line) => /^\|/.test(line)).map((line) => line.slice(1, -1).split('|'))
+  const listed = (cell = '') =>
+    cell
+      .split(',')
+      .map((name) => name.trim())
+      .filter(Boolean)
+  const told = rows.flatMap(([names, others, node, packages]) =>
+    listed(names)
+      .filter((name) => name in rooms)
+      .map((name) => [name, {rooms: listed(others), node: listed(node), packages: listed(packages)}] as const),
+  )
+  t.deepEqual(Object.fromEntries(told), rooms)
+})
+
 test('functions do not import each other, app excepted', (t) => {
-  const astray = sourcesIn('src/functions')
-    .filter((file) => !file.endsWith('/app.ts'))
+  const astray = sources
+    .filter((file) => roomOf(file) === 'functions' && !file.endsWith('/app.ts'))
     .filter((file) => importsOf(file).some((path) => path.startsWith('src/functions/')))
   t.deepEqual(astray, [])
 })
 
 test('nothing but the deployed entry point reads the environment', (t) => {
-  const readers = sourcesIn('src').filter((file) => /process\.env/.test(withoutComments(readFileSync(file, 'utf8'))))
   t.deepEqual(
-    readers.map((file) => relative(root, file)),
+    sources.filter((file) => /process\.env/.test(textOf(file))),
     ['src/deployed.ts'],
   )
 })
 
-test('src never imports local, test or bench, and local nothing of src but what is generated', (t) => {
+test('local imports nothing of src but what is generated', (t) => {
   const astray = sourcesIn('local').flatMap((file) =>
     importsOf(file).filter((path) => path.startsWith('src/') && !path.startsWith('src/gen/')),
   )
@@ -74,8 +214,5 @@ test('src never imports local, test or bench, and local nothing of src but what 
 test('nothing imports samples, so that they can be deleted', (t) => {
   const files = ['src', 'local', 'test', 'bench', 'scripts'].flatMap(sourcesIn)
   const astray = files.filter((file) => importsOf(file).some((path) => path.startsWith('samples/')))
-  t.deepEqual(
-    astray.map((file) => relative(root, file)),
-    [],
-  )
+  t.deepEqual(astray, [])
 })

@@ -1,13 +1,25 @@
-import {create, type DescField, type DescMessage, type Message, type Registry} from '@bufbuild/protobuf'
+import {
+  create,
+  type DescField,
+  type DescMessage,
+  type DescMethod,
+  type Message,
+  type Registry,
+} from '@bufbuild/protobuf'
 import type {FieldMask} from '@bufbuild/protobuf/wkt'
 import {Fault} from '../core/fault.ts'
-import {fieldsOf, isPlainMessage, type MessageField} from './fields/fields.ts'
-import type {Binding} from './rules/bindings.ts'
+import {type FieldPath, fieldsOf, isPlainMessage, type MessageField} from './fields/fields.ts'
 
 /** A field of type google.protobuf.FieldMask. */
 export type MaskField = MessageField
 
-type Rule = Pick<Binding, 'httpMethod' | 'method' | 'body' | 'variables'>
+/** The parts of a binding that decide. */
+interface Rule {
+  readonly httpMethod: string
+  readonly method: DescMethod
+  readonly body: undefined | '*' | DescField
+  readonly variables: readonly FieldPath[]
+}
 
 /**
  * The field of a PATCH request that says which fields of the body to update, as AIP-134 has it: `update_mask`, or the only

@@ -6,15 +6,16 @@ import {within} from '../../core/waiting.ts'
 import {Attempts} from '../attempts.ts'
 import type {CredentialsSource} from '../credentials.ts'
 import {Crc32c} from './crc32c.ts'
-import {type Agents, getObject, needsNoToken, piecesOf, quoted, type Source, textOf} from './request.ts'
-
-/** Which object is meant. */
-export interface ObjectName {
-  readonly bucket: string
-  readonly object: string
-  /** The live one unless given. */
-  readonly generation?: string | undefined
-}
+import {
+  type Agents,
+  getObject,
+  needsNoToken,
+  type ObjectName,
+  piecesOf,
+  quoted,
+  type Source,
+  textOf,
+} from './request.ts'
 
 /** One generation of an object: what was said of it is true of the bytes that are read of it. */
 export interface ObjectVersion extends ObjectName {

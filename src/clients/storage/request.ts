@@ -5,7 +5,14 @@ import {Fault} from '../../core/fault.ts'
 import {shortened} from '../../core/shortened.ts'
 import {explainLateness, within} from '../../core/waiting.ts'
 import {Passing} from '../attempts.ts'
-import type {ObjectName} from './objects.ts'
+
+/** Which object is meant. */
+export interface ObjectName {
+  readonly bucket: string
+  readonly object: string
+  /** The live one unless given. */
+  readonly generation?: string | undefined
+}
 
 /** Keep-alive connections, by the scheme of the URL. */
 export interface Agents {
