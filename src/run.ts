@@ -1,6 +1,7 @@
 import {setFlagsFromString} from 'node:v8'
 import {createRuntime, type Runtime} from './clients/runtime.ts'
 import {readConfig} from './core/config.ts'
+import {inSource} from './core/source-places.ts'
 import {register} from './framework/register.ts'
 import type {Handler} from './http/scope.ts'
 
@@ -21,7 +22,8 @@ export function run(
   try {
     register(createRuntime(readConfig(environment, process.argv)), functions)
   } catch (error) {
-    const line = error instanceof Error && error.name === 'ConfigError' ? error.message : (error as Error).stack
+    const line =
+      error instanceof Error && error.name === 'ConfigError' ? error.message : inSource((error as Error).stack ?? '')
     process.stderr.write(`${line}\n`)
     process.exit(1)
   }

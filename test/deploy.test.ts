@@ -1,56 +1,31 @@
-import {execFileSync} from 'node:child_process'
-import {
-  cpSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs'
+import {execFile, execFileSync} from 'node:child_process'
+import {once} from 'node:events'
+import {cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync, writeFileSync} from 'node:fs'
 import {tmpdir} from 'node:os'
-import {dirname, join, relative} from 'node:path'
+import {join} from 'node:path'
+import {createInterface} from 'node:readline'
+import {promisify} from 'node:util'
 import test, {type ExecutionContext} from 'ava'
-import ignore from 'ignore'
 import {startFunctions} from '../local/functions.ts'
-import {startStack} from '../local/stack.ts'
+import {pattern} from '../local/samples.ts'
+import {sampleBucket, startStack} from '../local/stack.ts'
+import {bundle} from '../tools/bundle/bundle.ts'
+import {leftOut, linkPackages, root, send} from '../tools/deployment.ts'
 import {stepsIn} from './helpers/commands.ts'
 
-const root = join(import.meta.dirname, '..')
-const {packages} = JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8')) as {
-  packages: Record<string, {dev?: boolean; link?: boolean}>
-}
-
-/** What .gcloudignore keeps out; gcloud minds the case of letters, as Python's fnmatch does. */
-const leftOut = () => ignore({ignorecase: false}).add(readFileSync(join(root, '.gcloudignore'), 'utf8'))
-
-/** What gcloud would send, with the dependencies that are left after the buildpack has pruned. */
+/** What is deployed, as it is before it is built. */
 function deployed(): string {
   const folder = mkdtempSync(join(tmpdir(), 'deployed-'))
-  const left = leftOut()
-  for (const name of readdirSync(root)) {
-    const sent = (path: string) => {
-      const inside = relative(root, path)
-      return !left.ignores(existsSync(join(path, '.')) ? `${inside}/` : inside)
-    }
-    if (name !== '.git' && name !== 'node_modules' && sent(join(root, name))) {
-      cpSync(join(root, name), join(folder, name), {recursive: true, filter: sent})
-    }
-  }
-  for (const [path, {dev, link}] of Object.entries(packages)) {
-    if (!/^node_modules\/(@[^/]+\/)?[^/]+$/.test(path) || dev || link || !existsSync(join(root, path))) continue
-    mkdirSync(dirname(join(folder, path)), {recursive: true})
-    symlinkSync(join(root, path), join(folder, path))
-  }
+  send(folder)
+  linkPackages(folder)
   return folder
 }
 
 test('a deploy sends what a function is built and run from, and nothing else', (t) => {
   const folder = deployed()
   t.teardown(() => rmSync(folder, {recursive: true}))
-  t.deepEqual(readdirSync(folder).sort(), ['node_modules', 'package-lock.json', 'package.json', 'src'])
+  t.deepEqual(readdirSync(folder).sort(), ['node_modules', 'package-lock.json', 'package.json', 'src', 'tools'])
+  t.deepEqual(readdirSync(join(folder, 'tools')), ['bundle'])
 })
 
 for (const name of [
@@ -126,64 +101,184 @@ test('the buildpack accepts the main file', (t) => {
 })
 
 /** Starts `target` from what is deployed in `folder`, in front of a stack of its own. */
-async function started(t: ExecutionContext, folder: string, target: string): Promise<string> {
+async function started(t: ExecutionContext, folder: string, target: string, env: Record<string, string> = {}) {
   const stack = await startStack()
+  await stack.storage!.put(sampleBucket, 'hello.txt', pattern(100))
   const functions = await startFunctions({
     target,
     port: 0,
     root: folder,
-    env: {PATH: process.env.PATH, ...stack.env, LOG_LEVEL: 'silent', K_SERVICE: target, AUTH: 'none'},
+    env: {PATH: process.env.PATH, ...stack.env, LOG_LEVEL: 'silent', K_SERVICE: target, AUTH: 'none', ...env},
     output: 'pipe',
   })
   t.teardown(async () => {
     functions.process.kill()
     await functions.exited
     await stack.close()
-    rmSync(folder, {recursive: true})
   })
-  return functions.url
+  return functions
 }
 
-for (const [target, path] of [
-  ['ping', '/?message=hi'],
-  ['health', '/'],
-  ['gateway', '/api/ping?message=hi'],
-  ['app', '/ping?message=hi'],
-  ['upload', '/?creatorId=me&name=x'],
+const broken = `import type {Handler} from '../index.ts'
+
+export function broken(): Handler {
+  return () => {
+    throw new TypeError('broken on purpose')
+  }
+}
+`
+
+/** What is deployed, with the guides' function of one's own and a broken one, and built: the tests share it. */
+const shared = deployed()
+
+function change(path: string, from: string, to: string): void {
+  const file = join(shared, path)
+  writeFileSync(
+    file,
+    readFileSync(file, 'utf8').replace(from, () => to),
+  )
+}
+
+test.before(async (t) => {
+  for (const step of stepsIn('docs/own-function.md')) {
+    if (step.kind === 'file') writeFileSync(join(shared, step.path), step.text)
+    if (step.kind === 'change') change(step.path, step.before, step.after)
+  }
+  writeFileSync(join(shared, 'src/functions/broken.ts'), broken)
+  const row = `  broken: () => require('./functions/broken.ts').broken(),\n`
+  change('src/deployed.ts', '  gateway: (runtime)', `${row}  gateway: (runtime)`)
+  const {cached, problems} = await bundle({root: shared, node: process.execPath})
+  t.deepEqual(problems, [])
+  t.deepEqual([...cached].sort(), ['app', 'broken', 'gateway', 'greet', 'health', 'ping', 'upload'])
+})
+test.after.always(() => rmSync(shared, {recursive: true}))
+
+/** A folder of the test's own. */
+function own(t: ExecutionContext, folder: string): string {
+  t.teardown(() => rmSync(folder, {recursive: true}))
+  return folder
+}
+
+const job = JSON.stringify({bucket: 'samples', object: 'hello.txt', context: {creatorId: 'me', name: 'x'}})
+
+for (const [target, path, init] of [
+  ['ping', '/?message=hi', {}],
+  ['health', '/', {}],
+  ['gateway', '/api/ping?message=hi', {}],
+  ['gateway', '/openapi.json', {}],
+  ['app', '/ping?message=hi', {}],
+  ['upload', '/?creatorId=me&name=x', {method: 'POST', body: 'data', headers: {'content-type': 'text/plain'}}],
+  ['upload', '/', {method: 'POST', body: job, headers: {'content-type': 'application/json'}}],
 ] as const) {
-  test(`${target} runs from what is deployed, alone`, async (t) => {
-    const url = await started(t, deployed(), target)
-    const init = target === 'upload' ? {method: 'POST', body: 'data', headers: {'content-type': 'text/plain'}} : {}
+  test(`${target} answers ${path} from the build, alone`, async (t) => {
+    const {url} = await started(t, shared, target)
     const response = await fetch(url + path, init)
     t.is(response.status, 200, await response.text())
   })
 }
 
+test('what is deployed runs from its source where there is no build', async (t) => {
+  const {url} = await started(t, own(t, deployed()), 'ping')
+  t.is((await fetch(`${url}/?message=hi`)).status, 200)
+})
+
 test('where there is a build, that is what is served', async (t) => {
-  const folder = deployed()
+  const folder = own(t, deployed())
   mkdirSync(join(folder, 'dist'))
   const framework = `import {http} from '@google-cloud/functions-framework'`
   writeFileSync(
     join(folder, 'dist/deployed.js'),
     `${framework}\nhttp('built', (req, res) => res.send('from the build'))\n`,
   )
-  const url = await started(t, folder, 'built')
+  const {url} = await started(t, folder, 'built')
   t.is(await (await fetch(url)).text(), 'from the build')
 })
 
-test("the guides' function of one's own runs when it is deployed", async (t) => {
-  const folder = deployed()
-  for (const step of stepsIn('docs/own-function.md')) {
-    if (step.kind === 'command') continue
-    const file = join(folder, step.path)
-    if (step.kind === 'file') writeFileSync(file, step.text)
-    else
-      writeFileSync(
-        file,
-        readFileSync(file, 'utf8').replace(step.before, () => step.after),
-      )
-  }
-  const url = await started(t, folder, 'greet')
+test("the guides' function of one's own is built, and runs", async (t) => {
+  const {url} = await started(t, shared, 'greet')
   const response = await fetch(`${url}/?name=Ada`)
   t.deepEqual(await response.json(), {greeting: 'Hello Ada'})
 })
+
+test('a stack in the log of a build names files and lines of the source', async (t) => {
+  const {url, process} = await started(t, shared, 'broken', {LOG_LEVEL: 'error'})
+  const lines = createInterface({input: process.stdout!})
+  const [response, [line]] = await Promise.all([fetch(url), once(lines, 'line')])
+  t.is(response.status, 500)
+  const {stack} = JSON.parse(line).err
+  t.true(stack.includes(`${join(realpathSync(shared), 'src/functions/broken.ts')}:5:11`), stack)
+  t.regex(stack, /src\/http\/[\w-]+\.ts:\d+:\d+/)
+  t.notRegex(stack, /\.cjs/)
+})
+
+/** What a Node with `flags` says of a build after its first request, and of its compile cache. */
+async function loaded(t: ExecutionContext, folder: string, flags: readonly string[] = []) {
+  const stack = await startStack()
+  t.teardown(() => stack.close())
+  const script = `
+    import {once} from 'node:events'
+    import {get} from 'node:http'
+    import {createRequire} from 'node:module'
+    const require = createRequire(process.cwd() + '/dist/')
+    const {scripts} = require('./deployed.js')
+    const server = require('@google-cloud/functions-framework/testing').getTestServer('ping').listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const [response] = await once(get({port: server.address().port, path: '/?message=hi', agent: false}), 'response')
+    await once(response.resume(), 'end')
+    const files = Object.keys(require.cache).filter((file) => !/functions-framework/.test(file))
+    const rejected = [...scripts].map(([name, script]) => [name, script.cachedDataRejected])
+    console.log(JSON.stringify({status: response.statusCode, rejected: Object.fromEntries(rejected), files}))
+    process.exit()`
+  const args = [...flags, '--input-type=module', '--eval', script]
+  const env = {
+    ...stack.env,
+    PATH: process.env.PATH,
+    LOG_LEVEL: 'silent',
+    FUNCTION_TARGET: 'ping',
+    K_SERVICE: 'ping',
+    AUTH: 'none',
+  }
+  const {stdout} = await promisify(execFile)(process.execPath, args, {cwd: folder, env})
+  return JSON.parse(stdout) as {status: number; rejected: Record<string, boolean>; files: string[]}
+}
+
+test('a first call takes the compile cache, and loads neither what it does not need nor a file for each module', async (t) => {
+  const {status, rejected, files} = await loaded(t, shared)
+  t.is(status, 200)
+  // One script: Google's libraries are others.
+  t.deepEqual(rejected, {ping: false})
+  const packages = new Set(files.map((file) => /.*node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(file)?.[1]))
+  for (const name of [
+    '@grpc/grpc-js',
+    '@grpc/proto-loader',
+    'protobufjs',
+    'google-auth-library',
+    'pino',
+    'thread-stream',
+  ]) {
+    t.false(packages.has(name), name)
+  }
+})
+
+test('a compile cache of other flags is refused, and the function runs', async (t) => {
+  const {status, rejected} = await loaded(t, shared, ['--stack-trace-limit=20'])
+  t.is(status, 200)
+  t.deepEqual(rejected, {ping: true})
+})
+
+for (const [title, spoil] of [
+  ['cut short', (cache) => cache.subarray(0, cache.length / 2)],
+  ['empty', () => Buffer.alloc(0)],
+  ['of another version of V8', (cache) => cache.fill(1, 4, 8)],
+  ['no compile cache at all', (cache) => cache.fill('x')],
+] as const satisfies [string, (cache: Buffer<ArrayBuffer>) => Buffer][]) {
+  test(`a compile cache that is ${title} is refused, and the function runs`, async (t) => {
+    const folder = own(t, mkdtempSync(join(tmpdir(), 'spoilt-')))
+    cpSync(shared, folder, {recursive: true, verbatimSymlinks: true})
+    const file = join(folder, 'dist/functions/ping.cache')
+    writeFileSync(file, spoil(readFileSync(file)))
+    const {status, rejected} = await loaded(t, folder)
+    t.is(status, 200)
+    t.deepEqual(rejected, {ping: true})
+  })
+}

@@ -1,7 +1,8 @@
 import {createRequire} from 'node:module'
-import {type Logger, type LoggerOptions, pino} from 'pino'
+import {type Logger, type LoggerOptions, pino, stdSerializers} from 'pino'
 import type {Config} from './config.ts'
 import {boundedLine} from './log-line.ts'
+import {inSource} from './source-places.ts'
 
 export type {Logger} from 'pino'
 
@@ -20,9 +21,17 @@ const options = {
   messageKey: 'message',
   base: null,
   timestamp: () => `,"timestamp":"${new Date().toISOString()}"`,
+  serializers: {err: errorFields},
   hooks: {streamWrite: boundedLine},
   formatters: {level: (label: string) => ({severity: severity[label as keyof typeof severity] ?? 'DEFAULT'})},
 } satisfies LoggerOptions
+
+/** As pino has it, with places in the source. */
+function errorFields(error: unknown): unknown {
+  const fields = stdSerializers.err(error as Error) as {stack?: unknown}
+  if (typeof fields?.stack === 'string') fields.stack = inSource(fields.stack)
+  return fields
+}
 
 /** A log with one JSON line a record, in Cloud Logging's names; with lines for a person where `logPretty`. */
 export function createLog({logLevel: level, logPretty}: Pick<Config, 'logLevel' | 'logPretty'>): Logger {

@@ -1,5 +1,6 @@
 import {subscribe} from 'node:diagnostics_channel'
 import type {Server} from 'node:http'
+import {getCallSites} from 'node:util'
 import {Fault} from '../core/fault.ts'
 import type {Logger} from '../core/log.ts'
 import {atMost} from '../core/waiting.ts'
@@ -65,8 +66,7 @@ export function endWell({log, close}: Ending): void {
     unhandledRejection: (error: unknown) => log.error({err: error}, 'Unhandled rejection'),
   }
   process.on('newListener', (event: string, listener: () => void) => {
-    if ((event in handlers || event === 'exit') && isFrameworks(new Error().stack))
-      queueMicrotask(() => process.off(event, listener))
+    if ((event in handlers || event === 'exit') && isFrameworks()) queueMicrotask(() => process.off(event, listener))
   })
   for (const [event, handler] of Object.entries(handlers)) process.on(event, handler)
 }
@@ -86,6 +86,7 @@ async function drain(): Promise<void> {
   await drained(abortGrace)
 }
 
-function isFrameworks(stack = ''): boolean {
-  return /functions-framework[\\/]build[\\/]src[\\/]invoker/.test(stack)
+/** Whether the framework is what calls: asked for call sites, because a stack would have a build read its source map. */
+function isFrameworks(): boolean {
+  return getCallSites().some(({scriptName}) => /functions-framework[\\/]build[\\/]src[\\/]invoker/.test(scriptName))
 }
