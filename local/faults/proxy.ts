@@ -138,6 +138,7 @@ export class FaultProxy {
   #behaviours: Record<Direction, Behaviour> = {toServer: forward, toClient: forward}
   #accepting = true
   #accepted = 0
+  #refused = 0
   #waiting: ((connection: ProxiedConnection) => void)[] = []
 
   /** Use startProxy(). */
@@ -163,6 +164,11 @@ export class FaultProxy {
   /** How many connections have been accepted since the start. */
   get accepted(): number {
     return this.#accepted
+  }
+
+  /** How many connections have been reset as they came. */
+  get refused(): number {
+    return this.#refused
   }
 
   /** The next connection that is accepted. */
@@ -242,7 +248,10 @@ export class FaultProxy {
 
   #accept(client: Socket): void {
     client.on('error', () => {})
-    if (!this.#accepting) return void client.resetAndDestroy()
+    if (!this.#accepting) {
+      this.#refused++
+      return void client.resetAndDestroy()
+    }
     this.#accepted++
     const {target, targetHost = '127.0.0.1'} = this.#options
     const port = typeof target === 'function' ? target() : target

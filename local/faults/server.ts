@@ -14,12 +14,12 @@ const {NGHTTP2_REFUSED_STREAM, NGHTTP2_NO_ERROR, NGHTTP2_INTERNAL_ERROR} = http2
 
 /**
  * What a call meets. The handler runs in all cases but `refuse` and `http`, and its run is recorded.
- * `answer`: its answer, after `ms`. `status`: a gRPC status in its place. `refuse`: RST_STREAM with REFUSED_STREAM.
+ * `answer`: its answer, after `ms` or when `until` has settled. `status`: a gRPC status in its place. `refuse`: RST_STREAM with REFUSED_STREAM.
  * `reset`: RST_STREAM with `code` once the request has been read, after as many messages as said. `stall`: nothing
  * more, after the headers where `headers` says so. `http`: an answer without gRPC, as of a proxy in front.
  */
 export type Treatment =
-  | {readonly kind: 'answer'; readonly ms?: number}
+  | {readonly kind: 'answer'; readonly ms?: number; readonly until?: Promise<unknown>}
   | {
       readonly kind: 'status'
       readonly code: number
@@ -119,25 +119,26 @@ export class FaultServer {
   /** Tells every connection, and those to come, another limit of concurrent streams. */
   set maxStreams(maxConcurrentStreams: number) {
     this.#maxStreams = maxConcurrentStreams
+    this.#server?.updateSettings({maxConcurrentStreams})
     for (const session of this.#sessions) session.settings({maxConcurrentStreams})
   }
 
   /**
    * GOAWAY on every open connection.
-   * @param options.lastStream `all`: every stream that was begun is still answered; `none`: none was processed;
-   * `unknown`: 2^31-1, as a server sends that will tell later
+   * @param options.lastStream `all`: every stream that was begun is still answered; `unknown`: 2^31-1, as a server sends
+   * that will tell later; an id from 1 on: no stream above it was processed
    * @param options.code an HTTP/2 error code; NO_ERROR unless set: a server that shuts down in good order
    */
   goaway({
     lastStream = 'all',
     code = NGHTTP2_NO_ERROR,
   }: {
-    lastStream?: 'all' | 'none' | 'unknown'
+    lastStream?: 'all' | 'unknown' | number
     code?: number
   } = {}): void {
     for (const session of this.#sessions) {
-      const last = {all: session.state.lastProcStreamID ?? 0, none: 0, unknown: 2 ** 31 - 1}[lastStream]
-      session.goaway(code, last)
+      // Node sends the last stream that was begun in place of 0.
+      session.goaway(code, lastStream === 'all' ? 0 : lastStream === 'unknown' ? 2 ** 31 - 1 : lastStream)
     }
   }
 
@@ -227,7 +228,8 @@ export class FaultServer {
       previousAttempts: Number(headers['grpc-previous-rpc-attempts'] ?? 0),
     })
     const answers = method(unframed(body))
-    if (treatment.kind === 'answer') this.#later(treatment.ms ?? 0, () => answer(stream, answers))
+    if (treatment.kind === 'answer' && treatment.until) treatment.until.finally(() => answer(stream, answers))
+    else if (treatment.kind === 'answer') this.#later(treatment.ms ?? 0, () => answer(stream, answers))
     else if (treatment.kind === 'status') {
       trailersOnly(stream, treatment.code, treatment.message ?? '', treatment.metadata)
     } else if (treatment.kind === 'reset') {

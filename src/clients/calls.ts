@@ -1,14 +1,13 @@
 import {type DescMethod, fromBinary, type Message, type Registry, toBinary} from '@bufbuild/protobuf'
-import {type Metadata, type StatusObject, status} from '@grpc/grpc-js'
+import {type Metadata, status} from '@grpc/grpc-js'
 import type {Backend} from '../core/config.ts'
 import {Fault} from '../core/fault.ts'
-import {type Life, over} from '../core/life.ts'
-import {turn, within} from '../core/waiting.ts'
-import {Batch} from './batch.ts'
+import type {Life} from '../core/life.ts'
 import type {Channels} from './channels.ts'
-import {connect, connectedChannel} from './connecting.ts'
-import {asBuffer, probe, takesFramed} from './grpc-internals.ts'
+import {Exchange} from './exchange.ts'
 import type {IdTokens} from './id-tokens.ts'
+import {Outgoing} from './outgoing.ts'
+import {Retries} from './retries.ts'
 import {faultOf} from './status.ts'
 
 /** A message, or the bytes of one. */
@@ -38,6 +37,8 @@ export interface Call {
   readonly metadata: Metadata
   /** Our ID token that it carries. */
   idToken?: string
+  /** The header of that token. */
+  idTokenHeader?: string
   /** In ms since the epoch. */
   deadline: number
   /** How long the backend may take for each message of its answer, in ms. */
@@ -47,8 +48,8 @@ export interface Call {
   /** Types that details of a failure may be of; those that the method's proto imports unless given. */
   types?: Registry
   /** The backend's metadata: the header is there before the first message, the trailer when the messages have ended. */
-  header?: Metadata
-  trailer?: Metadata
+  header?: Metadata | undefined
+  trailer?: Metadata | undefined
 }
 
 /** Makes a call: gives its answers as they come. Iterating no further cancels it. */
@@ -70,7 +71,6 @@ export function codec(method: DescMethod): Pick<Call, 'serialize' | 'deserialize
   }
 }
 
-const noCall = () => {}
 let open = 0
 
 /** How many calls have begun and not ended. */
@@ -78,147 +78,33 @@ export function openCalls(): number {
   return open
 }
 
-/**
- * The call itself, on the backend's channel.
- *
- * It uses the channel's own call object rather than a Client and its streams: one listener and one write callback serve
- * all four kinds, and none of the events that a stream keeps to itself once the server has ended the call is waited for.
- */
+/** The call itself: on a connection that has room for it, and once more where that is safe. */
 export async function* send(call: Call): AsyncGenerator<Message> {
   const {signal} = call.life
   if (signal.aborted) throw signal.reason
-  const channel = connectedChannel(call) ?? (await connect(call))
-  const wire = channel.createCall(pathOf(call.method), call.deadline, null, null, null)
-  const sourceEnd = new AbortController()
-  const received: Buffer[] = []
-  const done = Promise.withResolvers<void>()
-  let ended: StatusObject | undefined
-  let wakeReader = noCall
-  let wakeWriter = noCall
-  let cause: unknown
-  const cancel = (why: unknown) => {
-    cause ??= why
-    wire.cancelWithStatus(status.CANCELLED, 'Cancelled by the caller')
-  }
-  const onAbort = () => cancel(signal.reason)
+  const pool = call.runtime.channels.to(call.backend)
+  const streaming = call.method.methodKind !== 'unary'
+  const outgoing = new Outgoing(call)
+  let retries: Retries | undefined
   open++
-  signal.addEventListener('abort', onAbort, {once: true})
-  wire.start(call.metadata, {
-    onReceiveMetadata: (header) => {
-      call.header = header
-    },
-    onReceiveMessage: (bytes) => {
-      received.push(bytes)
-      wakeReader()
-    },
-    onReceiveStatus: (final) => {
-      ended = final
-      call.trailer = final.metadata
-      sourceEnd.abort(over)
-      // A call that ends while its filters run is begun by grpc-js all the same: it is cancelled again when they have.
-      if (final.code !== status.OK && !call.header) setImmediate(() => wire.cancelWithStatus(final.code, final.details))
-      wakeReader()
-      wakeWriter()
-      done.resolve()
-    },
-  })
-
-  const writeBytes = (bytes: Buffer) =>
-    new Promise<void>((resolve) => {
-      wakeWriter = resolve
-      wire.sendMessageWithContext({callback: () => resolve()}, bytes)
-    })
-
-  const bytesOf = (message: Sendable) => (message instanceof Uint8Array ? message : call.serialize(message))
-  const write = (message: Sendable) => writeBytes(asBuffer(bytesOf(message)))
-
-  /** In batches, each written when the one before has left, and others get their turn between two. */
-  const writeAll = async (messages: Iterable<Sendable>) => {
-    let batch = new Batch()
-    for (const message of messages) {
-      if (ended) return
-      batch.add(bytesOf(message))
-      if (takesFramed() && !batch.isDue) continue
-      await (takesFramed() === undefined ? writeProbe(batch) : writeBytes(batch.toMessage()))
-      if (batch.isDue) await turn()
-      batch = new Batch()
-    }
-    if (!ended && !batch.isEmpty) await writeBytes(batch.toMessage())
-  }
-
-  const writeProbe = async (batch: Batch) => {
-    const {message, done} = probe(batch.toMessage())
-    await writeBytes(message)
-    if (!ended) done()
-  }
-
-  const pump = async () => {
-    try {
-      const requests = call.requests(sourceEnd.signal)
-      if (Symbol.iterator in requests) await pumpList(requests)
-      else await pumpStream(requests[Symbol.asyncIterator]())
-      if (!ended) wire.halfClose()
-    } catch (error) {
-      if (!ended) cancel(error)
-    }
-  }
-
-  const pumpList = async (messages: Iterable<Sendable>) => {
-    for (const message of messages) {
-      if (ended) return
-      await write(message)
-    }
-  }
-
-  /** Waits for no message once the call has ended, whether its source has heard of that or not. */
-  const pumpStream = async (messages: AsyncIterator<Sendable | Iterable<Sendable>>) => {
-    let whole = false
-    try {
-      for (let next = messages.next(); !ended; ) {
-        const {done, value} = await within(sourceEnd.signal, next)
-        if (done) {
-          whole = true
-          return
-        }
-        // One is asked for ahead: while a message is on its way out, the next one comes in.
-        next = messages.next()
-        next.catch(() => {})
-        if (!ended) await (isMany(value) ? writeAll(value) : write(value))
-      }
-    } catch (error) {
-      if (!ended) throw error
-    } finally {
-      if (!whole) call.life.track(Promise.try(() => messages.return?.()).catch(() => {}))
-    }
-  }
-
-  const read = () =>
-    new Promise<void>((resolve) => {
-      wakeReader = resolve
-      wire.startRead()
-    })
-
-  /** The time that a caller takes to ask for the next message is not the backend's. */
-  const readInTime = async (timeout: number) => {
-    const timer = setTimeout(() => cancel(noMessage(call, timeout)), timeout)
-    await read()
-    clearTimeout(timer)
-  }
-
-  const pumped = pump()
   try {
-    while (!ended) {
-      await (call.messageTimeout === undefined ? read() : readInTime(call.messageTimeout))
-      const bytes = received.shift()
-      if (bytes) yield decoded(call, bytes)
+    for (;;) {
+      const connection = pool.take(streaming) ?? (await pool.wait(call, streaming))
+      const exchange = new Exchange(call, connection, outgoing)
+      try {
+        for (let bytes = await exchange.next(); bytes; bytes = await exchange.next()) yield decoded(call, bytes)
+      } finally {
+        await exchange.close()
+        pool.release(connection, streaming)
+      }
+      const {end, cause} = exchange
+      if (cause !== undefined) throw cause
+      if (end?.code === status.OK) return pool.budget.succeeded()
+      retries ??= new Retries(call, pool.budget, outgoing)
+      if (!(await retries.again(exchange))) throw await faultOf(end!, call)
     }
-    if (cause !== undefined) throw cause
-    if (ended.code !== status.OK) throw await faultOf(ended, call)
   } finally {
-    signal.removeEventListener('abort', onAbort)
-    if (!ended) cancel(over)
-    await done.promise
-    await pumped
+    outgoing.close()
     open--
   }
 }
@@ -238,14 +124,4 @@ function decoded(call: Call, bytes: Buffer): Message {
       {cause},
     )
   }
-}
-
-function isMany(value: Sendable | Iterable<Sendable>): value is Iterable<Sendable> {
-  return Symbol.iterator in value && !(value instanceof Uint8Array)
-}
-
-function noMessage({method}: Call, timeout: number): Fault {
-  return new Fault('DEADLINE_EXCEEDED', `${pathOf(method).slice(1)} sent no message for ${timeout / 1000} s`, {
-    reason: 'MESSAGE_TIMEOUT',
-  })
 }

@@ -1,114 +1,120 @@
-import {type Channel, connectivityState} from '@grpc/grpc-js'
-import {Fault} from '../core/fault.ts'
-import {within} from '../core/waiting.ts'
-import type {Call} from './calls.ts'
-import {causes} from './causes.ts'
+import type {Socket} from 'node:net'
+import {Channel, type ChannelOptions, connectivityState, credentials, Metadata, type StatusObject} from '@grpc/grpc-js'
+import type {Backend} from '../core/config.ts'
+import {Connection, type ConnectionListener} from './connection.ts'
+import {leaveRetriesToUs, watchSockets} from './grpc-internals.ts'
 
-/** The channel to the backend of a call if it is connected: the usual case, which costs next to nothing. */
-export function connectedChannel({runtime, backend}: Call): Channel | undefined {
-  const channel = runtime.channels.to(backend)
-  return channel.getConnectivityState(false) === connectivityState.READY ? channel : undefined
+/** The most bytes of one message of a backend. */
+export const mostReceived = 32 * 1024 * 1024
+
+const options: ChannelOptions = {
+  // A connection that died is not picked again for another channel.
+  'grpc.use_local_subchannel_pool': 1,
+  'grpc.enable_channelz': 0,
+  // What Cloud Run takes and sends in one piece; grpc-js's own limit of 4 MiB would turn larger answers into failures.
+  'grpc.max_receive_message_length': mostReceived,
+  // In case that leaveRetriesToUs() cannot: the write callback then still says that the bytes have left.
+  'grpc.enable_retries': 0,
+  'grpc.per_rpc_retry_buffer_size': 64 * 1024,
+}
+
+/** A channel to `backend` that is not connected yet; `onSocket` gets each of its sockets. */
+export function openChannel({address, host, tls}: Backend, onSocket: (socket: Socket) => void): Channel {
+  const watched = watchSockets(tls ? credentials.createSsl() : credentials.createInsecure(), onSocket)
+  const channel = new Channel(`dns:${address}`, watched, {
+    ...options,
+    'grpc.default_authority': host,
+    // What is in the clear goes to the backend and to nobody on the way.
+    ...(!tls && {'grpc.enable_http_proxy': 0}),
+  })
+  leaveRetriesToUs(channel)
+  return channel
+}
+
+/** What comes of an attempt to connect: one of the two is called, unless the attempt is given up before. */
+export interface OpeningListener extends ConnectionListener {
+  onOpen(opening: Opening, connection: Connection): void
+  /** With the status that a call gets of it. */
+  onFailure(opening: Opening, end: StatusObject): void
 }
 
 /**
- * Waits until the channel to the backend of `call` is connected, or has failed to: a call on it then fails at once.
- *
- * grpc-js sets no limit: it waits two minutes for an address that drops packets, and for ever for a server that accepts a
- * connection and says nothing. Here each call has a limit of its own, so that no timer runs between requests. A channel that
- * has had its time is replaced by a new one, which looks the address up again: by the last call that waits for it, or by
- * the next one that comes.
- * @throws {Fault} UNAVAILABLE at the connect deadline, DEADLINE_EXCEEDED at the call's own, or the signal's reason
+ * One attempt to connect to a backend, on a channel of its own: grpc-js's own back-off, whose timers stand still in a frozen
+ * instance, has no say. There is no limit to how long it may take: whoever waits for it has one.
  */
-export async function connect(call: Call): Promise<Channel> {
-  const start = Date.now()
-  const late = Promise.withResolvers<never>()
-  const limit = Math.min(call.runtime.channels.connectTimeout, call.deadline - start)
-  const timer = setTimeout(() => late.reject(tooLate(call, start)), Math.max(0, limit))
-  try {
-    return await connected(call, start, late.promise)
-  } catch (error) {
-    // The answer that the request gets at its own deadline has no word of this.
-    if (error === call.life.signal.reason && Fault.from(error).code === 'DEADLINE_EXCEEDED') {
-      call.life.log.warn({backend: call.backend.url}, unconnected(call, start))
-    }
-    throw error
-  } finally {
-    clearTimeout(timer)
-  }
-}
-
-/** A channel's way to a connection. */
-interface Attempt {
+export class Opening {
   /** When it began, in ms since the epoch. */
-  readonly since: number
-  /** How many calls wait for it. */
-  waiting: number
-  /** Resolves when the channel's state is another one. */
-  change?: Promise<void> | undefined
-}
+  readonly since = Date.now()
+  readonly #channel: Channel
+  readonly #sockets = new Set<Socket>()
+  readonly #listener: OpeningListener
+  #over = false
 
-const attempts = new WeakMap<Channel, Attempt>()
-
-async function connected(
-  {runtime: {channels}, backend, life}: Call,
-  start: number,
-  late: Promise<never>,
-): Promise<Channel> {
-  for (let now = start; ; now = Date.now()) {
-    const channel = channels.to(backend)
-    channel.getConnectivityState(true)
-    if (!isConnecting(channel)) return channel
-    const attempt = attempts.get(channel) ?? {since: now, waiting: 0}
-    attempts.set(channel, attempt)
-    if (now - attempt.since >= channels.connectTimeout) {
-      channels.giveUp(backend, channel)
-      continue
-    }
-    attempt.waiting++
-    try {
-      await within(life.signal, Promise.race([late, change(channel, attempt)]))
-    } catch (error) {
-      const isLast = attempt.waiting === 1
-      if (isLast && attempt.since <= start && Fault.from(error).code === 'UNAVAILABLE')
-        channels.giveUp(backend, channel)
-      throw error
-    } finally {
-      attempt.waiting--
-    }
+  constructor(backend: Backend, listener: OpeningListener) {
+    this.#listener = listener
+    this.#channel = openChannel(backend, (socket) => this.#keep(socket))
+    this.#channel.getConnectivityState(true)
+    this.#watch()
   }
-}
 
-/** Resolves when the state of `channel` is another one; all that wait share one watcher. */
-function change(channel: Channel, attempt: Attempt): Promise<void> {
-  attempt.change ??= new Promise((resolve) => {
-    channel.watchConnectivityState(channel.getConnectivityState(false), Number.POSITIVE_INFINITY, () => {
-      attempt.change = undefined
-      if (!isConnecting(channel)) attempts.delete(channel)
-      resolve()
+  /** Ends the attempt, with its sockets: a channel that is closed while a server says nothing leaves them open. */
+  giveUp(): void {
+    if (this.#over) return
+    this.#over = true
+    this.#channel.close()
+    for (const socket of this.#sockets) socket.destroy()
+  }
+
+  #keep(socket: Socket): void {
+    // The address answered after all.
+    if (this.#over && !this.#isConnected) return void socket.destroy()
+    this.#sockets.add(socket)
+    socket.once('close', () => this.#sockets.delete(socket))
+  }
+
+  get #isConnected(): boolean {
+    return this.#channel.getConnectivityState(false) === connectivityState.READY
+  }
+
+  #watch(): void {
+    const state = this.#channel.getConnectivityState(false)
+    this.#channel.watchConnectivityState(state, Number.POSITIVE_INFINITY, () => {
+      if (this.#over) return
+      const now = this.#channel.getConnectivityState(false)
+      // The session is there one turn after the channel says that it is connected.
+      if (now === connectivityState.READY) process.nextTick(() => this.#open())
+      else if (now === connectivityState.TRANSIENT_FAILURE) void this.#fail()
+      else this.#watch()
     })
-  })
-  return attempt.change
-}
-
-function isConnecting(channel: Channel): boolean {
-  const state = channel.getConnectivityState(false)
-  return state === connectivityState.IDLE || state === connectivityState.CONNECTING
-}
-
-function tooLate(call: Call, start: number): Fault {
-  const {method, runtime} = call
-  const {connectTimeout} = runtime.channels
-  const name = `${method.parent.typeName}.${method.name}`
-  if (call.deadline - start < connectTimeout) {
-    return new Fault('DEADLINE_EXCEEDED', `${name} did not answer in time`, {hint: unconnected(call, start)})
   }
-  const limit = `${connectTimeout / 1000} s`
-  return new Fault('UNAVAILABLE', `The backend of ${name} cannot be reached: no connection within ${limit}`, {
-    reason: 'BACKEND_CONNECT_TIMEOUT',
-    hint: `no connection to ${call.backend.url} within the connect deadline of ${limit}, BACKEND_CONNECT_TIMEOUT_SECONDS: ${causes.SILENT.change()}`,
-  })
+
+  #open(): void {
+    if (this.#over) return
+    // It broke off in the same moment.
+    if (!this.#isConnected) return void this.#fail()
+    this.#over = true
+    const took = Date.now() - this.since
+    const connection = new Connection(this.#channel, {sockets: this.#sockets, took, listener: this.#listener})
+    this.#listener.onOpen(this, connection)
+  }
+
+  async #fail(): Promise<void> {
+    const end = await endOf(this.#channel)
+    if (this.#over) return
+    this.giveUp()
+    this.#listener.onFailure(this, end)
+  }
 }
 
-function unconnected({backend}: Call, start: number): string {
-  return `Still not connected to ${backend.url} after ${(Date.now() - start) / 1000} s`
+/** Why `channel` could not connect, as a call on it hears it: no call leaves. */
+function endOf(channel: Channel): Promise<StatusObject> {
+  return new Promise((resolve) => {
+    const call = channel.createCall('/', Number.POSITIVE_INFINITY, null, null, null)
+    const ignore = () => {}
+    call.start(new Metadata(), {onReceiveMetadata: ignore, onReceiveMessage: ignore, onReceiveStatus: resolve})
+    // It connects again, and has nothing to say.
+    if (channel.getConnectivityState(false) !== connectivityState.TRANSIENT_FAILURE) {
+      call.cancelWithStatus(14, 'Failed to connect')
+    }
+  })
 }

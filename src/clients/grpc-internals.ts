@@ -1,9 +1,12 @@
+import type {ClientHttp2Session} from 'node:http2'
 import type {Socket} from 'node:net'
-import type {ChannelCredentials, StatusObject} from '@grpc/grpc-js'
+import type {Channel, ChannelCredentials, StatusObject} from '@grpc/grpc-js'
 
 // What rests on the insides of grpc-js, for whoever upgrades it. These fail when they change:
 // - ChannelCredentials._createSecureConnector() makes the object whose connect() gets each TCP socket of a channel:
 //   test/clients/connecting.test.ts
+// - a channel's internalChannel makes the calls that retry and those that do not, has the subchannels and by them the
+//   session, and a call has its stream: test/clients/grpc-internals.test.ts
 // - a message is framed by allocating 5 bytes more, writing gRPC's prefix into them, and calling `message.copy(output, 5)`:
 //   test/clients/batches.test.ts; a grpc-js that does otherwise is noticed, and gets each message by itself
 // - the status details that grpc-js makes up: test/clients/status.test.ts; those of connections, in causes.ts:
@@ -26,6 +29,55 @@ export function watchSockets(credentials: ChannelCredentials, onSocket: (socket:
   }
   return credentials
 }
+
+/** What we use of the inside of a channel. All of it may be missing after an upgrade. */
+interface Inside {
+  readonly internalChannel?: {
+    createRetryingCall?: unknown
+    readonly createLoadBalancingCall?: unknown
+    readonly wrappedSubchannels?: Iterable<{
+      getRealSubchannel?(): {readonly transport?: {readonly session?: ClientHttp2Session} | null}
+    }>
+  }
+}
+
+/** The HTTP/2 session of a channel that is connected, one turn after it has become so; undefined when there is none. */
+export function sessionOf(channel: Channel): ClientHttp2Session | undefined {
+  for (const subchannel of (channel as unknown as Inside).internalChannel?.wrappedSubchannels ?? []) {
+    const session = subchannel.getRealSubchannel?.().transport?.session
+    if (session) return session
+  }
+  return undefined
+}
+
+/**
+ * Has the channel repeat no call, so that each attempt is ours: it knows of one connection, we know of all. A call then
+ * says by `progress` how far it got, and costs less.
+ */
+export function leaveRetriesToUs(channel: Channel): void {
+  const inside = (channel as unknown as Inside).internalChannel
+  const single = inside?.createLoadBalancingCall
+  if (inside && typeof single === 'function' && typeof inside.createRetryingCall === 'function') {
+    inside.createRetryingCall = single
+  }
+}
+
+/** How far a call got: it did not leave, its stream was refused, or it may have been processed. */
+export type Progress = 'NOT_STARTED' | 'REFUSED' | 'PROCESSED' | 'DROP'
+
+/** How far a call got that ended with `end`. */
+export function progressOf(end: StatusObject): Progress | undefined {
+  return (end as {readonly progress?: Progress}).progress
+}
+
+/** The id of the HTTP/2 stream of a call; undefined when it has none, or none yet. */
+export function streamOf(call: unknown): number | undefined {
+  const {child} = call as {child?: {child?: {http2Stream?: {id?: number}} | null} | null}
+  return child?.child?.http2Stream?.id
+}
+
+/** Details of a call that its channel was closed under before it had left. */
+export const closedBefore = 'Channel closed before call started'
 
 /** How a call ended that no status of the service ended. */
 export type Ending = 'late' | 'reset' | 'broken' | 'too large' | 'unreadable'

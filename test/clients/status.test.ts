@@ -142,7 +142,7 @@ test.serial("a service's own UNAUTHENTICATED and PERMISSION_DENIED stay 401 and 
   t.is(metadata.identityRequests.length, tokens, 'the token is as good as before')
 })
 
-test.serial('a token that the front end did not take is not sent again', async (t) => {
+test.serial('a token that the front end did not take is replaced once, and is not sent again', async (t) => {
   await ask()
   const tokens = metadata.identityRequests.length
   const {audiences} = backend.iam!
@@ -152,7 +152,21 @@ test.serial('a token that the front end did not take is not sent again', async (
   await faultOf(t, ask())
   backend.iam!.now = Date.now
   backend.iam!.audiences = audiences
+  t.is(metadata.identityRequests.length, tokens + 1)
   t.is((await ask()).value, 2)
+  t.is(metadata.identityRequests.length, tokens + 2)
+})
+
+test.serial('a call whose token the front end turns away goes on with a new one', async (t) => {
+  await ask()
+  const tokens = metadata.identityRequests.length
+  // The token that is kept has expired for the front end, the new one has not.
+  const old = backend.iam!.now
+  backend.iam!.now = () => Date.now() + 3_600_000
+  metadata.lifetimeSeconds = 7200
+  t.is((await ask()).value, 2)
+  backend.iam!.now = old
+  metadata.lifetimeSeconds = 3600
   t.is(metadata.identityRequests.length, tokens + 1)
 })
 

@@ -1,0 +1,221 @@
+import {type StatusObject, status} from '@grpc/grpc-js'
+import {Fault} from '../core/fault.ts'
+import {over} from '../core/life.ts'
+import {turn, within} from '../core/waiting.ts'
+import {Batch} from './batch.ts'
+import {type Call, pathOf, type Sendable} from './calls.ts'
+import type {Connection} from './connection.ts'
+import {asBuffer, closedBefore, probe, progressOf, streamOf, takesFramed} from './grpc-internals.ts'
+import type {Outgoing} from './outgoing.ts'
+
+const noCall = () => {}
+
+/**
+ * One attempt of a call on one connection.
+ *
+ * It uses the channel's own call object rather than a Client and its streams: one listener and one write callback serve
+ * all four kinds, and none of the events that a stream keeps to itself once the server has ended the call is waited for.
+ */
+export class Exchange {
+  /** How it ended. */
+  end: StatusObject | undefined
+  /** Why we ended it. */
+  cause: unknown
+  /** Whether the backend may have seen the call. */
+  isUnseen = false
+  readonly #call: Call
+  readonly #connection: Connection
+  readonly #outgoing: Outgoing
+  readonly #wire
+  readonly #received: Buffer[] = []
+  readonly #done = Promise.withResolvers<void>()
+  readonly #pumped: Promise<void>
+  readonly #onAbort: () => void
+  #stopWaiting: AbortController | undefined
+  #wakeReader = noCall
+  #wakeWriter = noCall
+
+  constructor(call: Call, connection: Connection, outgoing: Outgoing) {
+    this.#call = call
+    this.#connection = connection
+    this.#outgoing = outgoing
+    const {signal} = call.life
+    const wire = connection.channel.createCall(pathOf(call.method), call.deadline, null, null, null)
+    this.#wire = wire
+    this.#onAbort = () => this.#cancel(signal.reason)
+    signal.addEventListener('abort', this.#onAbort, {once: true})
+    wire.start(call.metadata, {
+      onReceiveMetadata: (header) => {
+        connection.hear()
+        call.header = header
+      },
+      onReceiveMessage: (bytes) => {
+        connection.hear()
+        this.#received.push(bytes)
+        this.#wakeReader()
+      },
+      onReceiveStatus: (end) => this.#finish(end),
+    })
+    this.#pumped = this.#pump()
+  }
+
+  /** The bytes of the next answer; undefined when the exchange has ended. */
+  async next(): Promise<Buffer | undefined> {
+    while (!this.end) {
+      const {messageTimeout} = this.#call
+      await (messageTimeout === undefined ? this.#read() : this.#readInTime(messageTimeout))
+      const bytes = this.#received.shift()
+      if (bytes) return bytes
+    }
+    return undefined
+  }
+
+  /** Ends it if it has not ended, and waits until it has. */
+  async close(): Promise<void> {
+    this.#call.life.signal.removeEventListener('abort', this.#onAbort)
+    if (!this.end) this.#cancel(over)
+    await this.#done.promise
+    await this.#pumped
+  }
+
+  #cancel(why: unknown): void {
+    this.cause ??= why
+    this.#wire.cancelWithStatus(status.CANCELLED, 'Cancelled by the caller')
+  }
+
+  #finish(end: StatusObject): void {
+    const call = this.#call
+    this.end = end
+    call.trailer = end.metadata
+    if (end.code === status.OK) this.#connection.hear()
+    else this.isUnseen = this.#wasUnseen(end)
+    this.#stopWaiting?.abort(over)
+    // A call that ends while its filters run is begun by grpc-js all the same: it is cancelled again when they have.
+    if (end.code !== status.OK && !call.header) {
+      setImmediate(() => this.#wire.cancelWithStatus(end.code, end.details))
+    }
+    this.#wakeReader()
+    this.#wakeWriter()
+    this.#done.resolve()
+  }
+
+  /** Whether no handler can have seen the call: it has not left, was refused, or is above the last stream of a GOAWAY. */
+  #wasUnseen(end: StatusObject): boolean {
+    if (this.cause !== undefined || this.#call.header) return false
+    const progress = progressOf(end)
+    if (progress === 'NOT_STARTED' || progress === 'REFUSED') return true
+    if (Object.keys(end.metadata.getMap()).length > 0) return false
+    if (end.details === closedBefore) return true
+    const {lastStream} = this.#connection
+    const stream = lastStream === undefined ? undefined : streamOf(this.#wire)
+    return stream !== undefined && stream > lastStream!
+  }
+
+  #writeBytes(bytes: Buffer): Promise<void> {
+    return new Promise<void>((resolve) => {
+      this.#wakeWriter = resolve
+      this.#wire.sendMessageWithContext({callback: () => resolve()}, bytes)
+    })
+  }
+
+  #bytesOf(message: Sendable): Uint8Array {
+    return message instanceof Uint8Array ? message : this.#call.serialize(message)
+  }
+
+  #write(message: Sendable): Promise<void> {
+    return this.#writeBytes(asBuffer(this.#bytesOf(message)))
+  }
+
+  /** In batches, each written when the one before has left, and others get their turn between two. */
+  async #writeAll(messages: Iterable<Sendable>): Promise<void> {
+    let batch = new Batch()
+    for (const message of messages) {
+      if (this.end) return
+      batch.add(this.#bytesOf(message))
+      if (takesFramed() && !batch.isDue) continue
+      await (takesFramed() === undefined ? this.#writeProbe(batch) : this.#writeBytes(batch.toMessage()))
+      if (batch.isDue) await turn()
+      batch = new Batch()
+    }
+    if (!this.end && !batch.isEmpty) await this.#writeBytes(batch.toMessage())
+  }
+
+  async #writeProbe(batch: Batch): Promise<void> {
+    const {message, done} = probe(batch.toMessage())
+    await this.#writeBytes(message)
+    if (!this.end) done()
+  }
+
+  async #pump(): Promise<void> {
+    try {
+      const requests = this.#outgoing.begin()
+      if (requests) await this.#pumpList(requests)
+      else await this.#pumpStream()
+    } catch (error) {
+      if (!this.end) this.#cancel(error)
+    }
+  }
+
+  async #pumpList(messages: Iterable<Sendable>): Promise<void> {
+    const [only] = Array.isArray(messages) && messages.length === 1 ? (messages as Sendable[]) : []
+    if (only) {
+      // The end goes with the message rather than after it.
+      const written = this.#write(only)
+      this.#wire.halfClose()
+      return await written
+    }
+    for (const message of messages) {
+      if (this.end) return
+      await this.#write(message)
+    }
+    if (!this.end) this.#wire.halfClose()
+  }
+
+  /** Waits for no message once the call has ended, whether its source has heard of that or not. */
+  async #pumpStream(): Promise<void> {
+    const outgoing = this.#outgoing
+    const stopWaiting = new AbortController()
+    const {signal} = stopWaiting
+    this.#stopWaiting = stopWaiting
+    try {
+      if (outgoing.first !== undefined) await this.#writeGiven(outgoing.first)
+      while (!this.end) {
+        const given = await within(signal, outgoing.next())
+        if (this.end) return
+        outgoing.take(given)
+        if (given.done) return this.#wire.halfClose()
+        await this.#writeGiven(given.value)
+      }
+    } catch (error) {
+      if (!this.end) throw error
+    }
+  }
+
+  #writeGiven(value: Sendable | Iterable<Sendable>): Promise<void> {
+    return isMany(value) ? this.#writeAll(value) : this.#write(value)
+  }
+
+  #read(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#wakeReader = resolve
+      this.#wire.startRead()
+    })
+  }
+
+  /** The time that a caller takes to ask for the next message is not the backend's. */
+  async #readInTime(timeout: number): Promise<void> {
+    const timer = setTimeout(() => this.#cancel(noMessage(this.#call, timeout)), timeout)
+    await this.#read()
+    clearTimeout(timer)
+  }
+}
+
+function isMany(value: Sendable | Iterable<Sendable>): value is Iterable<Sendable> {
+  return Symbol.iterator in value && !(value instanceof Uint8Array)
+}
+
+function noMessage({method}: Call, timeout: number): Fault {
+  return new Fault('DEADLINE_EXCEEDED', `${pathOf(method).slice(1)} sent no message for ${timeout / 1000} s`, {
+    reason: 'MESSAGE_TIMEOUT',
+  })
+}
