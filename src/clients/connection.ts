@@ -115,6 +115,11 @@ export class Connection {
     return since + Math.min(Math.max(leastPatience, 2 * this.#roundTrip), mostPatience)
   }
 
+  /** Whether it is closed or closing. */
+  get hasEnded(): boolean {
+    return this.#gone || this.#session?.closed === true || this.#session?.destroyed === true
+  }
+
   begin(streaming: boolean): void {
     this.streams++
     if (streaming) this.#standing++

@@ -5,7 +5,7 @@ import {turn, within} from '../core/waiting.ts'
 import {Batch} from './batch.ts'
 import {type Call, pathOf, type Sendable} from './calls.ts'
 import type {Connection} from './connection.ts'
-import {asBuffer, closedBefore, probe, progressOf, streamOf, takesFramed} from './grpc-internals.ts'
+import {asBuffer, closedBefore, endOfBroken, probe, progressOf, streamOf, takesFramed} from './grpc-internals.ts'
 import type {Outgoing} from './outgoing.ts'
 
 const noCall = () => {}
@@ -83,8 +83,9 @@ export class Exchange {
     this.#wire.cancelWithStatus(status.CANCELLED, 'Cancelled by the caller')
   }
 
-  #finish(end: StatusObject): void {
+  #finish(given: StatusObject): void {
     const call = this.#call
+    const end = this.#connection.hasEnded ? endOfBroken(given) : given
     this.end = end
     call.trailer = end.metadata
     if (end.code === status.OK) this.#connection.hear()

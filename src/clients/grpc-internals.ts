@@ -79,12 +79,19 @@ export function streamOf(call: unknown): number | undefined {
 /** Details of a call that its channel was closed under before it had left. */
 export const closedBefore = 'Channel closed before call started'
 
+/** `end` of a call whose connection has ended: grpc-js takes it for a reset by the server where the connection got a FIN. */
+export function endOfBroken(end: StatusObject): StatusObject {
+  if (end.details !== 'Received RST_STREAM with code 0 (Call ended without gRPC status)') return end
+  return {...end, code: 14, details: 'Connection dropped'}
+}
+
 /** How a call ended that no status of the service ended. */
 export type Ending = 'late' | 'reset' | 'broken' | 'too large' | 'unreadable'
 
 /** Status details that grpc-js 1.14 makes up when a started call ends: only the text tells them from the service's own. */
 const endings: readonly (readonly [details: RegExp, ending: Ending])[] = [
   [/^Deadline exceeded after /, 'late'],
+  [/^Received RST_STREAM with code \d+ triggered by internal client error: /, 'broken'],
   [/^(Call cancelled$|Received RST_STREAM with code )/, 'reset'],
   [/^(Connection dropped|Stream refused by server|(read|write) E[A-Z]+)$/, 'broken'],
   [/^(Bandwidth exhausted or memory limit exceeded|Protocol not secure enough)$/, 'broken'],

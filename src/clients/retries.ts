@@ -5,7 +5,7 @@ import {authorize} from './authorization.ts'
 import type {Call} from './calls.ts'
 import type {Exchange} from './exchange.ts'
 import type {Outgoing} from './outgoing.ts'
-import {httpStatusOf, wasBroken} from './status.ts'
+import {frontEndStatusOf, wasBroken} from './status.ts'
 
 /** How often a call is made at the most. */
 const mostAttempts = 6
@@ -65,7 +65,7 @@ export class Retries {
 
   /** The front end takes no call with a token that it does not know: none has reached a handler. */
   #isTurnedAway(end: StatusObject): boolean {
-    return httpStatusOf(end, this.#call) === 401 && this.#call.idToken !== undefined
+    return frontEndStatusOf(end, this.#call) === 401 && this.#call.idToken !== undefined
   }
 
   async #renewToken(): Promise<boolean> {
@@ -94,7 +94,7 @@ export class Retries {
   /** Whether the same call may succeed in a while, and nothing of an answer has come. */
   #mayPass(end: StatusObject): boolean {
     const call = this.#call
-    const http = httpStatusOf(end, call)
+    const http = frontEndStatusOf(end, call)
     if (http !== undefined) return http === 429 || (http >= 502 && http <= 504)
     if (call.header) return false
     return end.code === status.UNAVAILABLE || wasBroken(end, call)

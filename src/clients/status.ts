@@ -17,7 +17,7 @@ const clockSkew = 50
  * @throws {Fault} the reason of the life's signal, when that aborts before it is known why a backend cannot be reached
  */
 export async function faultOf(end: StatusObject, call: Call): Promise<Fault> {
-  const http = httpStatusOf(end, call)
+  const http = frontEndStatusOf(end, call)
   if (http !== undefined) return notGrpc(http, end, call)
   const answered = hasAnswered(end, call)
   const ending = endingOf(end, mostReceived)
@@ -27,7 +27,7 @@ export async function faultOf(end: StatusObject, call: Call): Promise<Fault> {
 }
 
 /** The HTTP status of what an HTTP server in front of the service answered in its place; undefined when none did. */
-export function httpStatusOf(end: StatusObject, call: Call): number | undefined {
+export function frontEndStatusOf(end: StatusObject, call: Call): number | undefined {
   const http = /^Received HTTP status code (\d+)/.exec(end.details)
   if (!http && !hasAnswered(end, call)) return undefined
   return isGrpc(call.header ?? end.metadata) ? undefined : Number(http?.[1] ?? 200)
@@ -37,11 +37,11 @@ function hasAnswered(end: StatusObject, {header = end.metadata}: Call): boolean 
   return Object.keys(header.getMap()).length > 0
 }
 
-/** Whether the connection or the server broke the call off before its deadline, without a word of the service. */
+/** Whether the connection broke, or the server cancelled the call before its deadline, without a word of the service. */
 export function wasBroken(end: StatusObject, call: Call): boolean {
-  if (end.code !== status.UNAVAILABLE && end.code !== status.CANCELLED) return false
   const ending = endingOf(end, mostReceived)
-  return !hasAnswered(end, call) && ending !== undefined && !metDeadline(end, call, ending)
+  const isBroken = ending === 'broken' || (ending === 'reset' && end.code === status.CANCELLED)
+  return isBroken && !hasAnswered(end, call) && !metDeadline(end, call, ending)
 }
 
 /** What a server says whose own clock ended the call. */

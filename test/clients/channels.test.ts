@@ -12,7 +12,6 @@ import {servingStatus} from '../../src/clients/health.ts'
 import type {Backend as Target} from '../../src/core/config.ts'
 import {readConfig} from '../../src/core/config.ts'
 import {Fault} from '../../src/core/fault.ts'
-import {httpStatusOf} from '../../src/http/failure.ts'
 import {type Certificate, certificateFor} from '../helpers/certificate.ts'
 import {Folder, inChild} from './child.ts'
 import {faultOf, TestLife} from './life.ts'
@@ -125,7 +124,7 @@ test.serial('a backend that was never there fails at once, and is found as soon 
   await first.close()
   for (let call = 0; call < 3; call++) {
     const fault = await faultOf(t, check(url))
-    t.like(fault, {http: 503, headers: {'retry-after': '1'}})
+    t.like(fault, {code: 'UNAVAILABLE', retryAfter: 1})
   }
   await started(t, {port})
   t.is(await check(url), 'SERVING')
