@@ -92,7 +92,7 @@ for (const [env, message] of [
     'AUTH is not set: expected "iam" (only callers that Cloud Run\'s IAM lets in), "jwt" (callers with a token of AUTH_ISSUERS or a key of AUTH_API_KEYS) or "none" (anybody)',
   ],
   [{AUTH: 'yes'}, 'AUTH="yes": expected one of iam, jwt, none'],
-  [{AUTH: 'jwt'}, 'AUTH="jwt": expected AUTH_ISSUERS or AUTH_API_KEYS beside it'],
+  [{AUTH: 'jwt'}, 'AUTH="jwt": expected AUTH_ISSUERS, AUTH_API_KEYS or AUTH_WEBHOOK beside it'],
   [{AUTH: 'none', AUTH_PUBLIC: '/x'}, 'AUTH_PUBLIC="/x": expected AUTH="jwt" beside it: nothing else checks who calls'],
   [{AUTH_API_KEYS: '/x'}, 'AUTH_API_KEYS="/x": expected AUTH="jwt" beside it: nothing else checks who calls'],
   ...[
@@ -118,6 +118,21 @@ for (const [env, message] of [
       [
         {AUTH: 'jwt', AUTH_ALLOW: text},
         `AUTH_ALLOW=${JSON.stringify(text)}: expected "pkg.Service claim=value|value" or "pkg.Service/Method claim=value", rules separated by semicolons`,
+      ] as const,
+  ),
+  ...[
+    '/a github',
+    '/a gitlab secret=/s',
+    '/a secret=/s',
+    '/a header=x secret=/s algorithm=md5',
+    '/a header=x secret=/s encoding=none',
+    '/a github header=x secret=/s',
+    '*/a github secret=/s',
+  ].map(
+    (text) =>
+      [
+        {AUTH: 'jwt', AUTH_WEBHOOK: text},
+        `AUTH_WEBHOOK=${JSON.stringify(text)}: expected "pkg.Service/Method github secret=FILE" (or stripe, slack), or "/path header=NAME algorithm=sha256 encoding=hex secret=FILE", rows separated by semicolons`,
       ] as const,
   ),
   [
@@ -488,6 +503,7 @@ test('who calls is read as written', (t) => {
       'https://a.example/ audience=x|y jwks=https://b.example/keys;\n https://cloud.google.com/iap audience=/projects/1',
     AUTH_PUBLIC: 'ping.PingService/Send, /openapi.json',
     AUTH_ALLOW: 'users.Users hd=a.example|b.example email=a@b; users.Users/Get https://a.example/roles=x=y',
+    AUTH_WEBHOOK: '/a github secret=/s/a; b.C/D header=X-Sign algorithm=sha512 encoding=base64 secret=/s/b',
     OPENAPI_SERVERS: '/v1 https://api.example/v1/',
   })
   t.deepEqual(auth, {
@@ -513,6 +529,18 @@ test('who calls is read as written', (t) => {
       {target: 'users.Users/Get', conditions: [{claim: 'https://a.example/roles', values: ['x=y']}]},
     ],
     apiKeys: undefined,
+    webhooks: [
+      {
+        target: '/a',
+        form: 'github',
+        header: 'x-hub-signature-256',
+        algorithm: 'sha256',
+        encoding: 'hex',
+        secret: '/s/a',
+      },
+      {target: 'b.C/D', form: 'plain', header: 'x-sign', algorithm: 'sha512', encoding: 'base64', secret: '/s/b'},
+    ],
+    maxSignedBytes: 1048576,
     resource: 'https://api.example/v1',
   })
   t.is(readConfig({}).auth.mode, 'none')

@@ -8,6 +8,7 @@ import {unauthenticated} from './refusals.ts'
 import {resourceUrl} from './resource.ts'
 import {type Access, Rules} from './rules.ts'
 import {Tokens} from './tokens.ts'
+import {Webhook} from './webhooks.ts'
 
 /** The parts of a request that can prove who sends it. */
 export interface Proofs {
@@ -15,6 +16,8 @@ export interface Proofs {
   /** Names and values in turn, as they came. */
   readonly rawHeaders: readonly string[]
   readonly signal: AbortSignal
+  /** The whole body, as it came; it can still be read afterwards. @param limit in bytes @throws {Fault} 413, 429 */
+  rawBody(limit: number): Promise<Buffer>
   /** The URL of the API as the caller sees it, without a slash at its end. */
   readonly resource: string
   /** Gets the caller as soon as it is verified, before it is decided what it may do. */
@@ -75,18 +78,22 @@ class CheckedDoor implements Door {
   /** The headers of issuers that have one of their own. */
   readonly #headers: readonly string[]
   readonly #takesBearer: boolean
+  readonly #webhooks: ReadonlyMap<string, Webhook>
+  readonly #maxSignedBytes: number
 
   constructor(config: AuthConfig, times: Partial<KeySetTimes>) {
     this.#rules = new Rules(config)
     this.#tokens = new Tokens(config.issuers, times)
     this.#keys = config.apiKeys === undefined ? undefined : new ApiKeys(config.apiKeys)
     this.#headers = [...new Set(config.issuers.map(({header}) => header).filter((header) => header !== undefined))]
+    this.#webhooks = new Map(config.webhooks.map((webhook) => [webhook.target, new Webhook(webhook)]))
+    this.#maxSignedBytes = config.maxSignedBytes
     this.#takesBearer = config.issuers.some(({header}) => header === undefined)
   }
 
   admit(proofs: Proofs, access: Access): void | Promise<void> {
     try {
-      const caller = this.#rules.isOpen(access) ? this.#anybody(proofs) : this.#callerOf(proofs)
+      const caller = this.#rules.isOpen(access) ? this.#anybody(proofs, access) : this.#callerOf(proofs, access)
       if (!(caller instanceof Promise)) return this.#check(caller, access, proofs)
       return caller
         .then((caller) => this.#check(caller, access, proofs))
@@ -115,9 +122,9 @@ class CheckedDoor implements Door {
   }
 
   /** Where no proof is needed, one that does not hold is none. */
-  async #anybody(proofs: Proofs): Promise<Caller | undefined> {
+  async #anybody(proofs: Proofs, access: Access): Promise<Caller | undefined> {
     try {
-      return await this.#callerOf(proofs)
+      return await this.#callerOf(proofs, access)
     } catch (error) {
       if (proofs.signal.aborted) throw error
       return undefined
@@ -125,8 +132,11 @@ class CheckedDoor implements Door {
   }
 
   /** The first proof decides: one that does not hold is not made up for by another. */
-  #callerOf(proofs: Proofs): Caller | undefined | Promise<Caller | undefined> {
+  #callerOf(proofs: Proofs, {name}: Access): Caller | undefined | Promise<Caller | undefined> {
     const {headers, signal} = proofs
+    const webhook = name === undefined ? undefined : this.#webhooks.get(name)
+    const signature = webhook && headers[webhook.header]
+    if (webhook && signature !== undefined) return this.#webhookCaller(webhook, String(signature), proofs)
     for (const header of this.#headers) {
       const token = headers[header]
       if (token !== undefined) return this.#tokenCaller(String(token), header, signal)
@@ -140,6 +150,12 @@ class CheckedDoor implements Door {
     }
     if (this.#keys && key !== undefined) return this.#keys.callerOf(String(key), (problem) => proofs.report(problem))
     return undefined
+  }
+
+  async #webhookCaller(webhook: Webhook, signature: string, proofs: Proofs): Promise<Caller> {
+    const body = await proofs.rawBody(this.#maxSignedBytes)
+    const header = (name: string) => proofs.headers[name]?.toString()
+    return await webhook.callerOf(signature, {header, body})
   }
 
   #tokenCaller(token: string, header: string | undefined, signal: AbortSignal): Caller | Promise<Caller> {

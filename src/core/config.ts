@@ -13,10 +13,11 @@ import {
   readAll,
   refuseUnknown,
   type SecurityScheme,
+  type WebhookConfig,
   wrong,
 } from './settings.ts'
 
-export {type AllowRule, ConfigError, type IssuerConfig, type LogLevel}
+export {type AllowRule, ConfigError, type IssuerConfig, type LogLevel, type WebhookConfig}
 
 /** A gRPC service that functions call. */
 export interface Backend {
@@ -90,6 +91,9 @@ export interface AuthConfig {
   readonly allow: readonly AllowRule[]
   /** The file of API keys. */
   readonly apiKeys: string | undefined
+  readonly webhooks: readonly WebhookConfig[]
+  /** Limit for a body whose signature is checked, in bytes. */
+  readonly maxSignedBytes: number
   /** The URL of the API, where OPENAPI_SERVERS gives it; without a slash at its end. */
   readonly resource: string | undefined
 }
@@ -220,13 +224,23 @@ function authIn(env: Env, onCloudRun: boolean): AuthConfig {
     open: read(env, 'AUTH_PUBLIC') ?? [],
     allow: read(env, 'AUTH_ALLOW') ?? [],
     apiKeys: read(env, 'AUTH_API_KEYS'),
+    webhooks: read(env, 'AUTH_WEBHOOK') ?? [],
+    maxSignedBytes: read(env, 'GATEWAY_MAX_BODY_BYTES'),
     resource: read(env, 'OPENAPI_SERVERS').find((url) => /^https?:/i.test(url)),
   }
-  for (const name of ['AUTH_ISSUERS', 'AUTH_PUBLIC', 'AUTH_ALLOW', 'AUTH_API_KEYS', 'UPLOAD_CREATOR'] as const) {
+  for (const name of [
+    'AUTH_ISSUERS',
+    'AUTH_PUBLIC',
+    'AUTH_ALLOW',
+    'AUTH_API_KEYS',
+    'AUTH_WEBHOOK',
+    'UPLOAD_CREATOR',
+  ] as const) {
     if (env[name] && mode !== 'jwt') throw wrong(name, env[name], 'AUTH="jwt" beside it: nothing else checks who calls')
   }
-  if (mode === 'jwt' && settings.issuers.length === 0 && settings.apiKeys === undefined)
-    throw wrong('AUTH', mode, 'AUTH_ISSUERS or AUTH_API_KEYS beside it')
+  const {issuers, apiKeys, webhooks} = settings
+  if (mode === 'jwt' && issuers.length === 0 && apiKeys === undefined && webhooks.length === 0)
+    throw wrong('AUTH', mode, 'AUTH_ISSUERS, AUTH_API_KEYS or AUTH_WEBHOOK beside it')
   for (const {issuer, jwks} of settings.issuers) {
     if (onCloudRun && [issuer, jwks].some((url) => url?.startsWith('http:')))
       throw wrong('AUTH_ISSUERS', env.AUTH_ISSUERS, 'URLs with https on Cloud Run')

@@ -227,6 +227,48 @@ const claimName: Parser<string> = {
   parse: (text) => (/^[^\s\p{Cc}]+$/u.test(text) ? text : undefined),
 }
 
+/** How a service signs what it sends: a row of AUTH_WEBHOOK. */
+export interface WebhookConfig {
+  /** `pkg.Service/Method`, or the path of a function. */
+  readonly target: string
+  /** The form of what is signed, and of its signature. */
+  readonly form: 'github' | 'stripe' | 'slack' | 'plain'
+  /** The header with the signature, in lower case. */
+  readonly header: string
+  readonly algorithm: 'sha256' | 'sha384' | 'sha512'
+  readonly encoding: 'hex' | 'base64'
+  /** A file with the secret: one a line, while they change. */
+  readonly secret: string
+}
+
+const webhookForms = {
+  github: 'x-hub-signature-256',
+  stripe: 'stripe-signature',
+  slack: 'x-slack-signature',
+} as const
+
+const webhooks = rows(
+  '"pkg.Service/Method github secret=FILE" (or stripe, slack), or "/path header=NAME algorithm=sha256 encoding=hex secret=FILE", rows separated by semicolons',
+  webhookIn,
+)
+
+function webhookIn([target = '', first = '', ...more]: readonly string[]): WebhookConfig | undefined {
+  const form = Object.hasOwn(webhookForms, first) ? (first as keyof typeof webhookForms) : undefined
+  const known = form ? (['secret'] as const) : (['secret', 'header', 'algorithm', 'encoding'] as const)
+  const given: Partial<Record<'secret' | 'header' | 'algorithm' | 'encoding', string>> | undefined = assignments(
+    form ? more : [first, ...more],
+    known,
+  )
+  if (!given?.secret || !methodOrPath.test(target)) return undefined
+  const {secret, header, algorithm = 'sha256', encoding = 'hex'} = given
+  if (form) return {target, form, header: webhookForms[form], algorithm: 'sha256', encoding: 'hex', secret}
+  const isRight =
+    /^[\w-]+$/.test(header ?? '') && /^sha(256|384|512)$/.test(algorithm) && /^(hex|base64)$/.test(encoding)
+  if (!header || !isRight) return undefined
+  const name = header.toLowerCase()
+  return {target, form: 'plain', header: name, algorithm, encoding, secret} as WebhookConfig
+}
+
 const rateLimit: Parser<RateLimit> = {
   expected: 'requests and a window of time, such as "100/60s", "1000/5m" or "5000/1h", up to a day',
   parse: (text) => {
@@ -467,6 +509,11 @@ export const settings = {
     parser: text,
     meaning:
       'a file of the keys that are taken in `x-api-key`, a line each: `<SHA-256 in hex> <name> <methods with commas, or *>`. It is read again when it changes',
+  },
+  AUTH_WEBHOOK: {
+    parser: webhooks,
+    meaning:
+      'which methods and functions services call that sign what they send, with HMAC: `hooks.Hooks/Push github secret=/secrets/github; /stripe stripe secret=/secrets/stripe`; `slack`, or `header=x-signature algorithm=sha256 encoding=hex` for others',
   },
   EVENT_STREAM_PING_SECONDS: {
     parser: seconds(0.001, 3600),

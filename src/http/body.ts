@@ -58,6 +58,12 @@ export async function wholeBody(
   return gathered.bytes
 }
 
+/** `body`, which has been read before. @throws {Fault} 413 beyond `limit` bytes */
+export function readBefore(body: Buffer, limit = defaultLimit): Buffer {
+  if (body.length > limit) throw tooLong(limit)
+  return body
+}
+
 /** The least that a buffer is made for when it has to grow, in bytes. */
 const leastGrowth = 4096
 

@@ -1,5 +1,6 @@
 import {randomUUID} from 'node:crypto'
 import type {IncomingHttpHeaders, IncomingMessage, ServerResponse} from 'node:http'
+import {Readable} from 'node:stream'
 import {type Door, doorOf, type Proofs} from '../auth/door.ts'
 import {type Caller, callerFields} from '../core/caller.ts'
 import type {ErrorShape} from '../core/config.ts'
@@ -8,7 +9,7 @@ import type {Logger} from '../core/log.ts'
 import {atMost, latenessOf, within} from '../core/waiting.ts'
 import {accessOf} from './access.ts'
 import {type Admission, admissionOf, BodyAccount} from './admission.ts'
-import {bodyOf, hasBody, refuseCompressed, wholeBody} from './body.ts'
+import {bodyOf, hasBody, readBefore, refuseCompressed, wholeBody} from './body.ts'
 import {allowCors, isPreflight} from './cors.ts'
 import {refuseCrossSite} from './cross-site.ts'
 import {answers, runInContextOf} from './current-request.ts'
@@ -72,6 +73,8 @@ class RequestScope implements Scope, Sending, Proofs {
   readonly #account: BodyAccount
   readonly #door: Door
   #caller: Caller | undefined
+  /** The whole body, where a signature over it was checked. */
+  #body: Buffer | undefined
   #errorShape: ErrorShape = 'aip'
   #log: Logger | undefined
   #query: URLSearchParams | undefined
@@ -146,6 +149,7 @@ class RequestScope implements Scope, Sending, Proofs {
   }
 
   get body(): AsyncIterable<Buffer> {
+    if (this.#body) return Readable.from([this.#body])
     return bodyOf(this.#request, this.signal, () => this.responder.goOn())
   }
 
@@ -154,8 +158,13 @@ class RequestScope implements Scope, Sending, Proofs {
     return await this.bytesAsSent(limit)
   }
 
-  bytesAsSent(limit?: number): Promise<Buffer> {
-    return wholeBody(this, this.#account, limit)
+  async bytesAsSent(limit?: number): Promise<Buffer> {
+    return await (this.#body ? readBefore(this.#body, limit) : wholeBody(this, this.#account, limit))
+  }
+
+  async rawBody(limit: number): Promise<Buffer> {
+    this.#body = await this.bytesAsSent(limit)
+    return this.#body
   }
 
   hold(bytes: number): void {

@@ -30,6 +30,7 @@ function proofsOf(token: string, signal = new AbortController().signal): Proofs 
     rawHeaders: ['Authorization', authorization],
     signal,
     resource: 'http://localhost',
+    rawBody: () => Promise.resolve(Buffer.alloc(0)),
     identified() {},
     report() {},
   }
