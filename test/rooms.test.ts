@@ -57,7 +57,7 @@ const rooms: Readonly<Record<string, Room>> = {
   },
   core: {
     rooms: ['gen'],
-    node: ['crypto', 'module', 'net'],
+    node: ['crypto', 'module', 'net', 'timers'],
     packages: ['@bufbuild/protobuf', 'leven', 'pino', 'pino-pretty'],
   },
 }

@@ -11,7 +11,7 @@ export interface Http2Options {
 type StreamListener = (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, ...rest: unknown[]) => void
 
 /** HTTP/2's own default, which cannot be made smaller for a connection. */
-export const defaultWindow = 65535
+const defaultWindow = 65535
 
 /**
  * The HTTP/2 server under a gRPC server, not listening yet. grpc-js makes it and keeps it to itself: no option sets its

@@ -22,7 +22,7 @@ import {
   status,
   type UntypedServiceImplementation,
 } from '@grpc/grpc-js'
-import {Outbox, type Replies} from './outbox.ts'
+import {type Replies, ReplyWriter} from './reply-writer.ts'
 import {StatusError, statusOf} from './status-error.ts'
 
 /** What a handler may know of its call, and do to it. */
@@ -196,9 +196,9 @@ async function send(
   handler: Streaming,
 ): Promise<void> {
   const context = new LiveContext(call)
-  const outbox = new Outbox(call, context.signal)
+  const writer = new ReplyWriter(call, context.signal)
   try {
-    for await (const message of handler(input(context.signal), context)) await outbox.send(serialize(output, message))
+    for await (const message of handler(input(context.signal), context)) await writer.send(serialize(output, message))
     context.settle()
     call.end(context.trailer)
   } catch (error) {

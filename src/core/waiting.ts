@@ -1,3 +1,4 @@
+import {setTimeout as wait} from 'node:timers/promises'
 import type {Fault} from './fault.ts'
 
 /** Waits for `work`, but no longer than `ms`; whether it has ended. Throws what it throws. */
@@ -48,19 +49,12 @@ export function latenessOf(signal: AbortSignal): Fault | undefined {
  * Waits `ms`.
  * @throws {Fault} the signal's reason, as soon as it aborts
  */
-export function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const onAbort = () => {
-      clearTimeout(timer)
-      reject(signal.reason)
-    }
-    const timer = setTimeout(() => {
-      signal.removeEventListener('abort', onAbort)
-      resolve()
-    }, ms)
-    if (signal.aborted) onAbort()
-    else signal.addEventListener('abort', onAbort, {once: true})
-  })
+export async function pause(ms: number, signal: AbortSignal): Promise<void> {
+  try {
+    await wait(ms, undefined, {signal})
+  } catch {
+    throw signal.reason
+  }
 }
 
 let lastTurn: Promise<void> = Promise.resolve()

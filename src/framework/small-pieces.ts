@@ -5,7 +5,7 @@ const small = 512
 /** So many of them are left alone: most bodies have no more. */
 const few = 16
 /** How many bytes are gathered to one piece. */
-const gathered = 4096
+const mergedSize = 4096
 
 /**
  * Gathers the small pieces of a body that nobody reads yet. Node keeps 64 KiB of each request, and what comes in chunks of a
@@ -35,7 +35,7 @@ export function gatherSmallPieces(request: IncomingMessage): void {
   const add = (piece: Buffer) => {
     if (end + piece.length > buffer.length) {
       flush()
-      buffer = Buffer.allocUnsafeSlow(gathered)
+      buffer = Buffer.allocUnsafeSlow(mergedSize)
       start = end = 0
     }
     end += piece.copy(buffer, end)

@@ -49,13 +49,13 @@ export async function wholeBody(
   const announced = Number(headers['content-length'] ?? 0)
   if (announced > limit) throw tooLong(limit)
   account.expect(announced)
-  const gathered = new Gathered(account, announced || limit)
+  const buffer = new BodyBuffer(account, announced || limit)
   for await (const piece of body) {
-    if (gathered.length + piece.length > limit) throw tooLong(limit)
-    gathered.add(piece)
+    if (buffer.length + piece.length > limit) throw tooLong(limit)
+    buffer.add(piece)
   }
-  account.hold(gathered.length)
-  return gathered.bytes
+  account.hold(buffer.length)
+  return buffer.bytes
 }
 
 /** `body`, which has been read before. @throws {Fault} 413 beyond `limit` bytes */
@@ -71,7 +71,7 @@ const leastGrowth = 4096
  * Gathers the pieces of a body, each copied as it comes: a body can come in a million pieces, and an object each would take
  * much more than what is in it.
  */
-class Gathered {
+class BodyBuffer {
   readonly #account: BodyAccount
   readonly #most: number
   #buffer: Buffer = Buffer.alloc(0)

@@ -3,7 +3,7 @@ import {FeatureSet_FieldPresence} from '@bufbuild/protobuf/wkt'
 import {Fault} from '../core/fault.ts'
 
 /** Default limit for the values of one message. */
-export const defaultMaxValues = 20_000
+const defaultMaxValues = 20_000
 
 /**
  * Counts the values of one message while its request is read: objects, arrays and the values in them, query parameters and

@@ -3,13 +3,13 @@ import {FileDescriptorProtoSchema, FileDescriptorSetSchema, ServiceDescriptorPro
 import test from 'ava'
 import type {SelectionOptions} from '../../src/transcoding/rules/selection.ts'
 import {createTranscoder} from '../../src/transcoding/transcoder.ts'
-import {bound, bytes, type RuleInit, registry, transcode} from './schema.ts'
+import {bound, bytes, type RuleInit, registry, templateOf, transcode} from './schema.ts'
 
 test('bindings: the rules of a descriptor set, its additional_bindings, and the default ones', (t) => {
   const {bindings, problems} = createTranscoder({schema: bytes, defaultBindings: true})
   t.deepEqual(problems, [])
   t.deepEqual(
-    bindings.map(({method, httpMethod, template}) => `${method.name}: ${httpMethod} ${template.source}`),
+    bindings.map((binding) => `${binding.method.name}: ${binding.httpMethod} ${templateOf(binding)}`),
     [
       'Get: GET /v1/every',
       'Get: POST /v1/every',

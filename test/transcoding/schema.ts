@@ -83,6 +83,11 @@ export function transcode(rules: (RuleInit | undefined)[], options: Partial<Tran
   return createTranscoder({schema: bound(...rules), ...options})
 }
 
+/** The template of a binding as its rule has it. */
+export function templateOf({rule}: Binding): string | undefined {
+  return /"([^"]*)"/.exec(rule)?.[1]
+}
+
 /** What a request carries beside its path. */
 export interface RequestParts {
   query?: string | undefined

@@ -1,5 +1,5 @@
 import test from 'ava'
-import {parseTemplate, shapeOf} from '../../src/transcoding/rules/templates.ts'
+import {parseTemplate, type Template} from '../../src/transcoding/rules/templates.ts'
 import {transcode} from './schema.ts'
 
 /** "Grammar (http.proto)": template, shape, variables with the segments that they span. */
@@ -90,4 +90,10 @@ for (const [template, reason] of refused) {
     t.deepEqual(problems, [`bound.proto: bound.Bound.M0: get: "${template}": ${reason}`])
     t.is(bindings.length, 0)
   })
+}
+
+/** A template without its variables. */
+function shapeOf({segments, verb}: Template): string {
+  const path = segments.map((segment) => (segment.kind === 'literal' ? encodeURIComponent(segment.text) : segment.kind))
+  return `/${path.join('/')}${verb && `:${verb}`}`
 }

@@ -3,7 +3,7 @@ import {Agent as HttpsAgent} from 'node:https'
 import type {Storage} from '@google-cloud/storage'
 import {Fault} from '../../core/fault.ts'
 import {within} from '../../core/waiting.ts'
-import {Attempts} from '../attempts.ts'
+import {Backoff} from '../backoff.ts'
 import type {CredentialsSource} from '../credentials.ts'
 import {Crc32c} from './crc32c.ts'
 import {
@@ -106,14 +106,14 @@ export class StorageReader {
   async #metadataOf(signal: AbortSignal, name: ObjectName): Promise<Record<string, string | undefined>> {
     const query = new URLSearchParams({fields: 'generation,size,crc32c'})
     if (name.generation) query.set('generation', name.generation)
-    const attempts = new Attempts('Asking Storage failed')
+    const backoff = new Backoff('Asking Storage failed')
     for (;;) {
       try {
         const source = await within(signal, this.#source())
-        const response = await getObject(signal, source, {name, query, fresh: attempts.again})
+        const response = await getObject(signal, source, {name, query, fresh: backoff.again})
         return JSON.parse(await textOf(response, source.stall))
       } catch (error) {
-        await attempts.failed(error, signal)
+        await backoff.failed(error, signal)
       }
     }
   }
@@ -128,12 +128,12 @@ export class StorageReader {
    * @throws {Fault} UNAVAILABLE when resuming is of no use, ABORTED when the generation has gone meanwhile
    */
   async *read(signal: AbortSignal, version: ObjectVersion): AsyncGenerator<Buffer> {
-    const attempts = new Attempts(`Reading ${quoted(version)} broke off`)
+    const backoff = new Backoff(`Reading ${quoted(version)} broke off`)
     let offset = 0
     while (offset < version.size) {
       try {
-        for await (const piece of this.#bytesFrom(signal, version, offset, attempts.again)) {
-          attempts.succeeded()
+        for await (const piece of this.#bytesFrom(signal, version, offset, backoff.again)) {
+          backoff.succeeded()
           offset += piece.length
           if (offset > version.size)
             throw new Fault('DATA_LOSS', `${quoted(version)} is longer than its size`, {http: 502})
@@ -141,7 +141,7 @@ export class StorageReader {
         }
         if (offset < version.size) throw new Error(`The answer ended at byte ${offset} of ${version.size}`)
       } catch (error) {
-        await attempts.failed(error, signal)
+        await backoff.failed(error, signal)
       }
     }
   }

@@ -4,7 +4,7 @@ import type {Storage} from '@google-cloud/storage'
 import {Fault} from '../../core/fault.ts'
 import {shortened} from '../../core/shortened.ts'
 import {explainLateness, within} from '../../core/waiting.ts'
-import {Passing} from '../attempts.ts'
+import {TransientError} from '../backoff.ts'
 
 /** Which object is meant. */
 export interface ObjectName {
@@ -72,7 +72,7 @@ export async function getObject(signal: AbortSignal, source: Source, request: Ob
     agent: fresh ? false : agents[secure ? 'https:' : 'http:'],
     signal,
   })
-  const timer = setTimeout(() => sent.destroy(new Passing(`No answer for ${stall} ms`)), stall)
+  const timer = setTimeout(() => sent.destroy(new TransientError(`No answer for ${stall} ms`)), stall)
   sent.on('response', resolve)
   sent.on('error', reject)
   sent.end()
@@ -88,7 +88,7 @@ async function accepted(response: IncomingMessage, name: ObjectName, stall: numb
   if (status === 200 || status === 206) return response
   const text = await textOf(response, stall)
   if (status === 408 || status === 429 || status >= 500) {
-    throw new Passing(`Storage answered ${status}`, Number(response.headers['retry-after'] ?? 0) * 1000 || 0)
+    throw new TransientError(`Storage answered ${status}`, Number(response.headers['retry-after'] ?? 0) * 1000 || 0)
   }
   throw refusal(status, saidIn(text), name)
 }
@@ -169,7 +169,7 @@ export async function* piecesOf(response: IncomingMessage, stall: number): Async
   // Only what we wait for can be late: while the receiver is slow, nothing is asked for.
   let waiting = true
   const timer = setTimeout(() => {
-    if (waiting) response.destroy(new Passing(`No bytes for ${stall} ms`))
+    if (waiting) response.destroy(new TransientError(`No bytes for ${stall} ms`))
   }, stall)
   try {
     for await (const piece of response) {

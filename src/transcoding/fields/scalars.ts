@@ -3,7 +3,7 @@ import {base64Decode} from '@bufbuild/protobuf/wire'
 import {exactInteger} from '../json/text.ts'
 
 /** A value of a singular field, as protobuf-es keeps it. */
-export type Scalar = string | number | bigint | boolean | Uint8Array
+type Scalar = string | number | bigint | boolean | Uint8Array
 
 /** How a scalar is written as text in a path, a query or a form, and within a JSON string. */
 export interface ScalarText {

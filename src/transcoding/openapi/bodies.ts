@@ -6,7 +6,7 @@ import {bodyReaderOf} from '../requests.ts'
 import {answersRaw} from '../responses.ts'
 import type {Binding} from '../rules/bindings.ts'
 import {commentOf} from './comments.ts'
-import {type Content, type RequestBody, type Response, type Schema, spare} from './document.ts'
+import {type Content, type RequestBody, type Response, type Schema, withoutEmpty} from './document.ts'
 import {closedBy, isFile, type TextField, textFields} from './fields.ts'
 import {choice, exclusion, isRequired, isRequiredIn} from './parameters.ts'
 import {atMostOneOfEach, nullable, type Schemas} from './schemas.ts'
@@ -35,7 +35,7 @@ const bodies = {
   message: (binding, schemas) => {
     const schema = bodySchema(binding, schemas)
     const content = {'application/json': {schema}, ...formsOf(binding, schemas)}
-    return spare({required: needsBody(binding), description: bodyComment(binding), content})
+    return withoutEmpty({required: needsBody(binding), description: bodyComment(binding), content})
   },
   stream: (binding, schemas) => {
     const schema = {type: 'array', items: bodySchema(binding, schemas)} as const
@@ -99,9 +99,9 @@ function formSchema(fields: readonly TextField[], schemaOf: (field: DescField) =
   const properties = fields.map(({name, field, oneofs}): [string, Schema] => {
     const schema = schemaOf(field)
     const description = lines(commentOf(field) || (schema.description ?? ''), exclusion(oneofs))
-    return [name, spare({...schema, description, deprecated: field.deprecated, 'x-oneof': choice(oneofs)})]
+    return [name, withoutEmpty({...schema, description, deprecated: field.deprecated, 'x-oneof': choice(oneofs)})]
   })
-  return spare({
+  return withoutEmpty({
     type: 'object',
     properties: Object.fromEntries(properties),
     required: fields.filter(({field, name}) => isRequired(field, name)).map(({name}) => name),

@@ -31,7 +31,7 @@ export interface Reference {
 
 /** The HTTP methods that a path item has a place for. */
 export const pathMethods = ['get', 'put', 'post', 'delete', 'options', 'head', 'patch', 'trace'] as const
-export type PathMethod = (typeof pathMethods)[number]
+type PathMethod = (typeof pathMethods)[number]
 
 export type PathItem = {
   parameters?: (Parameter | Reference)[]
@@ -85,7 +85,7 @@ export interface Response {
 
 export type Content = Record<string, {schema: Schema}>
 
-export type JsonType = 'null' | 'boolean' | 'integer' | 'number' | 'string' | 'array' | 'object'
+type JsonType = 'null' | 'boolean' | 'integer' | 'number' | 'string' | 'array' | 'object'
 
 /** A schema of JSON Schema 2020-12. */
 export interface Schema {
@@ -125,7 +125,7 @@ export function sorted<T>(entries: Iterable<readonly [string, T]>): Record<strin
 }
 
 /** `object` without what is undefined, false or empty: an absent keyword says the same, `additionalProperties` excepted. */
-export function spare<T extends object>(object: T): T {
+export function withoutEmpty<T extends object>(object: T): T {
   const says = ([name, value]: [string, unknown]) => !isEmpty(value) || (name === closing && value === false)
   return Object.fromEntries(Object.entries(object).filter(says)) as T
 }

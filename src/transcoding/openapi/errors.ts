@@ -3,7 +3,7 @@ import {codes} from '../../core/fault.ts'
 import type {Response, Schema} from './document.ts'
 
 /** The names of the components of a failure: no message can have them, as a proto name has no hyphen. */
-export const errorName = 'error-response'
+const errorName = 'error-response'
 const detailName = 'error-detail'
 
 /** A failure, whatever the operation. */

@@ -12,8 +12,8 @@ import {
   type Schema,
   type SecurityScheme,
   sorted,
-  spare,
   type Tag,
+  withoutEmpty,
 } from './document.ts'
 import {errorResponse, errorSchemas} from './errors.ts'
 import {numbered, operationNames} from './names.ts'
@@ -125,7 +125,7 @@ function operation(placement: Placement, operationId: string, {requests, answers
   const {binding} = placement
   const {method} = binding
   const {summary, description} = summaryOf(commentOf(method))
-  return spare({
+  return withoutEmpty({
     tags: [method.parent.typeName],
     summary: summary || sentence(method.name),
     description: [description, literalsOf(placement)].filter(Boolean).join('\n\n'),
@@ -146,5 +146,7 @@ function sentence(name: string): string {
 
 function tagsOf(bindings: readonly Binding[]): Tag[] {
   const services = new Map<string, DescService>(bindings.map(({method: {parent}}) => [parent.typeName, parent]))
-  return Object.entries(sorted(services)).map(([name, service]) => spare({name, description: commentOf(service)}))
+  return Object.entries(sorted(services)).map(([name, service]) =>
+    withoutEmpty({name, description: commentOf(service)}),
+  )
 }

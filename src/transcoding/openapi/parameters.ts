@@ -1,7 +1,7 @@
 import type {DescField} from '@bufbuild/protobuf'
 import {FeatureSet_FieldPresence} from '@bufbuild/protobuf/wkt'
 import {commentOf} from './comments.ts'
-import {type OneofChoice, type Parameter, type Schema, spare} from './document.ts'
+import {type OneofChoice, type Parameter, type Schema, withoutEmpty} from './document.ts'
 import {closedBy, textFields} from './fields.ts'
 import type {PathParameter, Placement} from './paths.ts'
 import type {Schemas} from './schemas.ts'
@@ -50,11 +50,11 @@ function pathParameter(placement: Placement, parameter: PathParameter, schemas: 
   const base = {name, in: 'path', required: true} as const
   if (variable === undefined) {
     const description = lines('No part of the request message: anything may be there.', many)
-    return spare({...base, description, schema: segmentSchema, 'x-multi-segment': multi})
+    return withoutEmpty({...base, description, schema: segmentSchema, 'x-multi-segment': multi})
   }
   const {field, name: fieldName} = binding.variables[variable]!
   const part = !whole && `A segment of \`${fieldName}\`, which is \`${spanOf(placement, variable)}\`.`
-  return spare({
+  return withoutEmpty({
     ...base,
     description: lines(part, commentOf(field), many),
     deprecated: field.deprecated,
@@ -81,7 +81,7 @@ function queryParameters({binding}: Placement, schemas: Schemas): Parameter[] {
   const closed = new Set(closedBy(binding))
   if (body) closed.add(body.name)
   return textFields(method.input, {closed, prefix: '', files: false}).map(({name, field, oneofs}) =>
-    spare({
+    withoutEmpty({
       name,
       in: 'query',
       description: lines(commentOf(field), exclusion(oneofs), field === updateMask && filledMask),

@@ -1,7 +1,7 @@
 import type {DescEnum, DescExtension, DescField, DescMessage, FileRegistry} from '@bufbuild/protobuf'
 import {FeatureSet_FieldPresence, isWrapperDesc} from '@bufbuild/protobuf/wkt'
 import {commentOf} from './comments.ts'
-import {type Schema, sorted, spare} from './document.ts'
+import {type Schema, sorted, withoutEmpty} from './document.ts'
 import {integerSchemas, keySchemas, scalarSchemas, wellKnownSchemas} from './values.ts'
 
 /** Fields that are left out of a schema: their paths by proto names, from the message that the schema is of. */
@@ -68,7 +68,7 @@ export class Schemas {
       if (field.message) return this.messageWithout(field.message, closed, `${path}.`)
       return this.#item(field)
     }
-    return spare({
+    return withoutEmpty({
       type: 'object',
       propertyNames: this.#shared(keySchemas[field.mapKey]),
       additionalProperties: this.#item(field),
@@ -119,7 +119,7 @@ export class Schemas {
     const oneofs = desc.oneofs.map((oneof) =>
       fields.filter((field) => field.oneof === oneof).map(({jsonName}) => [jsonName]),
     )
-    const schema = spare({
+    const schema = withoutEmpty({
       type: 'object',
       description: commentOf(desc),
       deprecated: desc.deprecated,
@@ -135,7 +135,7 @@ export class Schemas {
 
   #property(field: DescField | DescExtension, closed: Closed, prefix: string): Schema {
     const schema = this.field(field, closed, prefix + field.name)
-    return spare({
+    return withoutEmpty({
       ...(field.fieldKind === 'message' && isWrapperDesc(field.message) ? nullable(schema) : schema),
       // A comment says more than the type that is referred to.
       description: commentOf(field) || schema.description,
@@ -196,7 +196,7 @@ function enumSchema(desc: DescEnum): Schema {
     )
     .filter(([, text]) => text !== '')
     .map(([{jsonName}, text]) => `- \`${jsonName}\`: ${text.replace(/\s+/g, ' ')}`)
-  return spare({
+  return withoutEmpty({
     type: 'string',
     enum: [...new Set(desc.values.map(({jsonName}) => jsonName))],
     description: [commentOf(desc), lines.join('\n')].filter(Boolean).join('\n\n'),

@@ -5,7 +5,7 @@ import {type Segment, type Template, type Variable, verbKey} from './templates.t
 
 /** What a route needs to be found by. */
 export interface Route {
-  /** An HTTP method in capitals, or `*` for any (H: `custom {kind: "*"}`). */
+  /** An HTTP method in capitals, or `*` for any (`custom {kind: "*"}` of http.proto). */
   httpMethod: string
   template: Template
 }
@@ -14,8 +14,6 @@ export interface Route {
 export interface Match<R extends Route> {
   binding: R
   captures: readonly string[]
-  /** A HEAD that a GET answers: the answer goes without its body. */
-  head: boolean
 }
 
 /** Nobody takes the request: 404; 405 with what `allow` lists; or 204, the answer to OPTIONS, with the same. */
@@ -85,11 +83,11 @@ export class Router<R extends Route> {
 
   #routeTarget(httpMethod: string, target: Target): Match<R> | Unrouted | undefined {
     const own = this.#find(httpMethod, target)
-    if (own) return matched(own, target, false)
+    if (own) return matched(own, target)
     const got = httpMethod === 'HEAD' && this.#find('GET', target)
-    if (got) return matched(got, target, true)
+    if (got) return matched(got, target)
     const any = this.#find('*', target)
-    if (any) return matched(any, target, false)
+    if (any) return matched(any, target)
     const allow = this.#allow(target)
     if (allow.length === 0) return undefined
     return {status: httpMethod === 'OPTIONS' ? 204 : 405, allow}
@@ -250,8 +248,8 @@ function getOrMake<K, V>(map: Map<K, V>, key: K, make: () => V): V {
   return made
 }
 
-function matched<R extends Route>({route, layout}: Leaf<R>, {raw}: Target, head: boolean): Match<R> {
-  return {binding: route, captures: layout.variables.map((variable) => capture(layout, variable, raw)), head}
+function matched<R extends Route>({route, layout}: Leaf<R>, {raw}: Target): Match<R> {
+  return {binding: route, captures: layout.variables.map((variable) => capture(layout, variable, raw))}
 }
 
 /** What `variable` spans of a path of any length: whatever lies behind a `**` is counted from the end. */

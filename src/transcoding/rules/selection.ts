@@ -23,7 +23,7 @@ export interface Selection {
   unserved: readonly Unserved[]
 }
 
-export interface SelectedMethod {
+interface SelectedMethod {
   method: DescMethod
   /** Whether it has a binding also when it has no rule. */
   byDefault: boolean

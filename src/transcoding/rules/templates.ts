@@ -13,7 +13,6 @@ export interface Variable {
 
 /** A path template of google/api/http.proto, parsed. */
 export interface Template {
-  source: string
   segments: readonly Segment[]
   variables: readonly Variable[]
   /**
@@ -36,18 +35,12 @@ export function parseTemplate(source: string): Template {
   const rest = segments.findIndex((segment) => segment.kind === '**')
   const after = rest < 0 ? undefined : segments.slice(rest + 1).find((segment) => segment.kind !== 'literal')
   if (after) throw new Error(`"${after.kind}" after "**": only literals and a verb may follow it`)
-  return {source, segments, variables, verb, rest}
+  return {segments, variables, verb, rest}
 }
 
 /** A verb, or several with `:` between them, in the one spelling in which two of them can be compared. */
 export function verbKey(verbs: readonly string[]): string {
   return verbs.map(encodeURIComponent).join(':')
-}
-
-/** A template's shape: two bindings of one shape cannot both be reached. */
-export function shapeOf({segments, verb}: Template): string {
-  const path = segments.map((segment) => (segment.kind === 'literal' ? encodeURIComponent(segment.text) : segment.kind))
-  return `/${path.join('/')}${verb && `:${verb}`}`
 }
 
 /** What RFC 3986 allows in a segment, less `*` and `:`, which mean something here, and what lies outside ASCII. */

@@ -3,11 +3,11 @@ import type {ServerDuplexStream, ServerWritableStream} from '@grpc/grpc-js'
 /** A call that takes replies, serialised. */
 export type Replies = ServerWritableStream<unknown, Buffer> | ServerDuplexStream<unknown, Buffer>
 
-/** So many bytes of replies may wait to be sent before the handler is asked for no more. */
+/** Limit for replies in the buffer, in bytes: beyond it the handler is not asked for more. */
 const maxWaiting = 64 * 1024
 
 /** Writes to a call as fast as its caller reads. Counts bytes, where a stream of objects would count to sixteen. */
-export class Outbox {
+export class ReplyWriter {
   readonly #call: Replies
   readonly #signal: AbortSignal
   #waiting = 0

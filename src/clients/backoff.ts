@@ -1,16 +1,16 @@
 import {Fault} from '../core/fault.ts'
 import {pause} from '../core/waiting.ts'
 
-/** How often in a row something may fail before we say so. */
-const most = 6
+/** Failures in a row after which we give up. */
+const maxFailures = 6
 /** The first pause, in ms; each further one is twice as long. */
 const firstPause = 100
-/** No pause is longer, in ms, whatever a server asks for. */
+/** Limit for a pause, in ms, whatever a server asks for. */
 const longestPause = 5000
 
-/** A failure that may pass: the same may work in a while. */
-export class Passing extends Error {
-  override readonly name = 'Passing'
+/** A failure that may pass: a later attempt may succeed. */
+export class TransientError extends Error {
+  override readonly name = 'TransientError'
   /** What the server asked us to wait, in ms. */
   readonly retryAfter: number
 
@@ -20,12 +20,12 @@ export class Passing extends Error {
   }
 }
 
-/** Counts the failures in a row of something that may be tried again. */
-export class Attempts {
+/** The pauses between attempts: longer after each failure in a row. */
+export class Backoff {
   readonly #what: string
   #failures = 0
 
-  /** `what` is said when there have been too many: "Reading … broke off". */
+  /** @param what the message when there have been too many failures: "Reading … broke off" */
   constructor(what: string) {
     this.#what = what
   }
@@ -47,8 +47,9 @@ export class Attempts {
     if (signal.aborted) throw signal.reason
     if (error instanceof Fault) throw error
     const failures = ++this.#failures
-    if (failures > most) throw new Fault('UNAVAILABLE', `${this.#what} ${failures} times in a row`, {cause: error})
-    const asked = error instanceof Passing ? error.retryAfter : 0
+    if (failures > maxFailures)
+      throw new Fault('UNAVAILABLE', `${this.#what} ${failures} times in a row`, {cause: error})
+    const asked = error instanceof TransientError ? error.retryAfter : 0
     const grown = firstPause * 2 ** (failures - 1) * (0.5 + Math.random() / 2)
     await pause(Math.min(longestPause, Math.max(asked, grown)), signal)
   }
