@@ -33,6 +33,8 @@ export interface Door {
    * @throws {Fault} 401, 403, or 503 when an issuer's keys are not to be had
    */
   admit(proofs: Proofs, access: Access): void | Promise<void>
+  /** Whether what `access` is about needs no proof. */
+  isOpen(access: Access): boolean
   /**
    * Refuses a call of the method `name` (`pkg.Service/Method`) for `caller`, whichever function makes it.
    * @throws {Fault} 401, 403
@@ -41,7 +43,7 @@ export interface Door {
 }
 
 /** The platform or nobody checks who calls. */
-const openDoor: Door = {admit() {}, checkCall() {}}
+const openDoor: Door = {admit() {}, isOpen: () => true, checkCall() {}}
 
 /**
  * The door of `config`.
@@ -101,6 +103,10 @@ class CheckedDoor implements Door {
     } catch (error) {
       return this.#challenge(error, proofs)
     }
+  }
+
+  isOpen(access: Access): boolean {
+    return this.#rules.isOpen(access)
   }
 
   checkCall(caller: Caller | undefined, name: string): void {

@@ -17,7 +17,7 @@ import {
   wrong,
 } from './settings.ts'
 
-export {type AllowRule, ConfigError, type IssuerConfig, type LogLevel, type WebhookConfig}
+export {type AllowRule, ConfigError, type IssuerConfig, type LogLevel, type SecurityScheme, type WebhookConfig}
 
 /** A gRPC service that functions call. */
 export interface Backend {

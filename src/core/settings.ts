@@ -474,7 +474,7 @@ export const settings = {
     parser: securitySchemes,
     meaning:
       'a [list](#lists) of how callers prove who they are, as `/openapi.json` says, each alone enough: `bearer` (a token in `Authorization`), `basic`, `header:x-api-key`, `query:key`, the URL of an OpenID Connect discovery document; `none`: not at all. It is for readers: nothing is checked by it',
-    unset: 'nothing is said of it',
+    unset: 'what `AUTH=jwt` takes; else nothing is said of it',
   },
   CORS_ORIGINS: {
     parser: origins,

@@ -3,6 +3,7 @@ import type {Call} from '../clients/calls.ts'
 import type {Runtime} from '../clients/runtime.ts'
 import {type CallOptions, callOf} from '../clients/service-client.ts'
 import type {Backend, GatewayConfig} from '../core/config.ts'
+import {securityOf} from '../http/access.ts'
 import {hasBody} from '../http/body.ts'
 import {compressed} from '../http/compress.ts'
 import {noMoreEvents, type Reply} from '../http/reply.ts'
@@ -135,7 +136,9 @@ function withDocument({method, path}: Scope, unrouted: Unrouted): Unrouted {
 
 async function describe({runtime, transcoder, settings: {errors, ignoreUnknown}}: Gateway): Promise<string> {
   const {openApi} = await import('../transcoding/openapi/openapi.ts')
-  return JSON.stringify(openApi({...transcoder, ...runtime.config.openApi, errors, ignoreUnknown}))
+  return JSON.stringify(
+    openApi({...transcoder, ...runtime.config.openApi, ...securityOf(runtime), errors, ignoreUnknown}),
+  )
 }
 
 /** 100 levels of JSON are up to 300 of messages, in a google.protobuf.Struct: an echo of what is read can be answered. */

@@ -1,4 +1,6 @@
+import {doorOf} from '../auth/door.ts'
 import type {Access} from '../auth/rules.ts'
+import type {Config, SecurityScheme} from '../core/config.ts'
 import type {Handler, Scope} from './scope.ts'
 
 /** What `scope` is for, when `handler` is called with it. */
@@ -10,4 +12,24 @@ export function accessOf({access = {}}: Handler, scope: Scope): Access {
 export function named(name: string, handler: Handler): Handler {
   const access = (scope: Scope) => ({...accessOf(handler, scope), name})
   return Object.assign((scope: Scope) => handler(scope), {...handler, access})
+}
+
+/** What a caller proves who it is by, as a description of the API says: each alone is enough. */
+export interface Security {
+  /** Undefined: nothing is said of it. */
+  readonly security: readonly SecurityScheme[] | undefined
+  /** Whether anybody may call the method `name` (`pkg.Service/Method`). */
+  isOpen(name: string): boolean
+}
+
+/** The proofs that the door of `runtime` takes; OPENAPI_SECURITY says it better where something else is in front. */
+export function securityOf(runtime: {readonly config: Pick<Config, 'auth' | 'openApi'>}): Security {
+  const {auth, openApi} = runtime.config
+  const door = doorOf(runtime)
+  if (auth.mode !== 'jwt') return {security: openApi.security, isOpen: () => false}
+  const schemes: SecurityScheme[] = []
+  if (auth.issuers.some(({header}) => header === undefined)) schemes.push({type: 'http', scheme: 'bearer'})
+  if (auth.apiKeys !== undefined) schemes.push({type: 'apiKey', in: 'header', name: 'x-api-key'})
+  const security = openApi.security ?? (schemes.length > 0 ? schemes : undefined)
+  return {security, isOpen: (name) => door.isOpen({name})}
 }

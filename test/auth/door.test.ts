@@ -113,6 +113,14 @@ test.serial('the document about us names who gives tokens', async (t) => {
   })
 })
 
+test.serial('the description says what is taken, and what needs no proof', async (t) => {
+  const {json: document} = await app.ask(t, '/openapi.json')
+  t.deepEqual(document.security, [{bearer: []}])
+  t.deepEqual(document.components.securitySchemes, {bearer: {type: 'http', scheme: 'bearer'}})
+  t.deepEqual(document.paths['/api/ping'].get.security, [])
+  t.false('security' in document.paths['/api/ping:upstream'].get)
+})
+
 test.serial('preflights pass, other OPTIONS do not', async (t) => {
   const headers = {
     origin: page,

@@ -48,6 +48,8 @@ export interface Operation {
   parameters?: Parameter[]
   requestBody?: RequestBody
   responses: Record<string, Response | Reference>
+  /** Empty: anybody may call it. */
+  security?: []
   /** The full name of the gRPC method. */
   'x-grpc-method': string
 }

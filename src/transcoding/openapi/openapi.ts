@@ -35,6 +35,8 @@ export interface OpenApiOptions {
   servers?: readonly string[] | undefined
   /** What a caller proves who it is by: each alone is enough. Nothing is said of it unless given. */
   security?: readonly SecurityScheme[] | undefined
+  /** Whether a method, `pkg.Service/Method`, needs no such proof: none unless given. */
+  isOpen?: ((method: string) => boolean) | undefined
   /** The shape of failures: AIP-193's unless given. */
   errors?: ErrorShape | undefined
   /** Whether unknown fields of requests are dropped rather than refused: false unless given. */
@@ -45,7 +47,8 @@ export interface OpenApiOptions {
 export function openApi(options: OpenApiOptions): OpenApiDocument {
   const {bindings, registry, title, version, servers = ['/'], errors = 'aip', ignoreUnknown = false} = options
   const schemas = schemasOf(bindings, registry, !ignoreUnknown)
-  const paths = pathsOf(bindings, schemas)
+  const isOpen = (options.security && options.isOpen) || (() => false)
+  const paths = pathsOf(bindings, schemas, isOpen)
   const schemes = named(options.security ?? [])
   return {
     openapi: '3.1.1',
@@ -93,7 +96,11 @@ const conventions = [
   'have their zero value, and has the number of an enum value that its schema does not list.',
 ].join(' ')
 
-function pathsOf(bindings: readonly Binding[], schemas: Both): Record<string, PathItem> {
+function pathsOf(
+  bindings: readonly Binding[],
+  schemas: Both,
+  isOpen: (method: string) => boolean,
+): Record<string, PathItem> {
   const names = operationNames(bindings)
   const paths = new Map<string, Placement[]>()
   for (const placement of placementsOf(bindings)) {
@@ -102,9 +109,18 @@ function pathsOf(bindings: readonly Binding[], schemas: Both): Record<string, Pa
   }
   const operationOf = (placement: Placement): [string, Operation] => [
     placement.method,
-    operation(placement, names(placement), schemas),
+    withSecurity(operation(placement, names(placement), schemas), isOpen(nameOf(placement.binding))),
   ]
   return sorted([...paths].map(([path, placements]) => [path, pathItem(placements.map(operationOf))] as const))
+}
+
+function nameOf({method: {name, parent}}: Binding): string {
+  return `${parent.typeName}/${name}`
+}
+
+/** An operation that needs no proof says so with an empty list. */
+function withSecurity(operation: Operation, isOpen: boolean): Operation {
+  return isOpen ? {...operation, security: []} : operation
 }
 
 function pathItem(operations: readonly [method: string, operation: Operation][]): PathItem {
