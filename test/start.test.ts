@@ -7,6 +7,10 @@ import {text} from 'node:stream/consumers'
 import test from 'ava'
 import {startBackend} from '../local/grpc/backend.ts'
 import {startStack} from '../local/stack.ts'
+import {createClient} from '../src/clients/service-client.ts'
+import {PingService} from '../src/gen/ping/ping_pb.js'
+import {TestLife} from './clients/life.ts'
+import {runtimeOf} from './clients/runtime.ts'
 import {anyLeft, interrupt, npmRun} from './helpers/start.ts'
 
 const refused = async (url: string) => {
@@ -149,9 +153,25 @@ test("a developer's own credentials and proxy do not keep npm start from getting
 
 test('two stacks never meet', async (t) => {
   const two = [npmRun(t, 'start', {PORT: '0'}), npmRun(t, 'start', {PORT: '0'})]
-  const urls = await Promise.all(two.map((started) => started.line(/^ready /)))
-  t.not(urls[0], urls[1])
-  for (const started of two) interrupt(started)
+  const urls = await Promise.all(two.map(async (started) => (await started.line(/^ready /)).slice('ready '.length)))
+  const storages = two.map(({lines}) => lines.find((line) => line.startsWith('storage'))?.split(/\s+/)[1] ?? '')
+  // What one has, the other has not: an object that is stored in one is uploaded by its own function alone.
+  const name = encodeURIComponent('only here')
+  const stored = await fetch(`${storages[0]}/upload/storage/v1/b/samples/o?uploadType=media&name=${name}`, {
+    method: 'POST',
+    body: 'x',
+  })
+  t.is(stored.status, 200)
+  const body = JSON.stringify({bucket: 'samples', object: 'only here', context: {creatorId: 'me', name: 'it'}})
+  const headers = {'content-type': 'application/json'}
+  const statuses = urls.map(async (url) => (await fetch(`${url}/upload`, {method: 'POST', headers, body})).status)
+  t.deepEqual(await Promise.all(statuses), [200, 404])
+  // And one goes on when the other has ended.
+  interrupt(two[0]!)
+  await two[0]!.exited
+  t.is(await refused(urls[0]!), 'ECONNREFUSED')
+  t.is((await fetch(`${urls[1]}/ping?message=hi`)).status, 200)
+  interrupt(two[1]!)
   await Promise.all(two.map(({exited}) => exited))
 })
 
@@ -193,8 +213,13 @@ test('a port that is in use is named', async (t) => {
 
 test('npm run backend serves the gRPC services alone, on PORT', async (t) => {
   const started = npmRun(t, 'backend', {PORT: '0'})
-  const ready = await started.line(/ready/)
-  t.regex(ready, /http:\/\/\S+:\d+/)
+  const [url = ''] = /http:\/\/\S+:\d+/.exec(await started.line(/ready/)) ?? []
+  const runtime = runtimeOf({BACKEND_URL: url, BACKEND_AUDIENCE: 'none'})
+  t.teardown(() => runtime.close())
+  const {pong} = await createClient(runtime, PingService).send(new TestLife(), {message: 'hi'})
+  t.is(pong?.message, 'hi')
+  // Alone: it tells of nothing else that could be asked.
+  t.deepEqual([...new Set(started.lines.flatMap((line) => line.match(/http:\/\/[\w.:]+:\d+/g) ?? []))], [url])
   interrupt(started)
   await started.exited
   t.false(anyLeft(started))

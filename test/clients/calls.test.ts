@@ -449,9 +449,11 @@ for (const {title, messages, wanted} of [
     await backend.idle()
     t.deepEqual(ends, [])
     const ended = backend.log.slice(calls).filter(({method}) => method.endsWith('/Up'))
-    t.true(
-      ended.every(({code}) => code === 'CANCELLED'),
-      JSON.stringify(ended),
+    // A call that is cancelled before its first message may not reach the backend at all.
+    t.true(ended.length <= 1)
+    t.deepEqual(
+      ended.map(({code}) => code),
+      ended.map(() => 'CANCELLED'),
     )
   })
 }

@@ -174,7 +174,9 @@ test('two bindings with the same verb, shape and custom verb are refused with bo
   t.deepEqual(lines, [
     'two.proto: bad.Two.C: get: "/v1/{renamed=*}/x:go": takes the same requests as get: "/v1/{name}/x:go" of one.proto: bad.One.A',
   ])
-  t.is((await refusal({GATEWAY_DESCRIPTORS: schema.path, GATEWAY_SERVICES: 'bad.Three'})).lines.length, 1)
+  t.deepEqual((await refusal({GATEWAY_DESCRIPTORS: schema.path, GATEWAY_SERVICES: 'bad.Three'})).lines, [
+    'GATEWAY_SERVICES: there is no service "bad.Three": did you mean bad.One? The schema has bad.One, bad.Two, every.EveryService',
+  ])
 })
 
 /** Rules for paths that a function takes itself, or that are close to it: refused where there is a path. */

@@ -3,6 +3,7 @@ import {anyPack} from '@bufbuild/protobuf/wkt'
 import test from 'ava'
 import {PongSchema} from '../../src/gen/ping/ping_pb.js'
 import {type App, startApp} from '../helpers/app.ts'
+import {connectTo} from '../http/connection.ts'
 
 let app: App
 test.before(async () => {
@@ -83,10 +84,20 @@ test.serial('another method is answered with 405 and Allow', async (t) => {
 })
 
 test.serial('HEAD is answered as GET, without a body', async (t) => {
-  const answer = await app.ask(t, '/?message=hi', {method: 'HEAD'})
-  t.is(answer.status, 200)
-  t.is(answer.text, '')
-  t.not(answer.headers.get('content-length'), '0')
+  await using connection = await connectTo(app.url(''))
+  const [got, head] = [[] as string[], [] as string[]]
+  for (const [method, length] of [
+    ['GET', got],
+    ['HEAD', head],
+  ] as const) {
+    connection.send(`${method} /?message=hi HTTP/1.1\nHost: test\n\n`)
+    const {status, headers} = await connection.response(method)
+    t.is(status, 200)
+    length.push(headers.get('content-length') ?? 'none')
+  }
+  t.deepEqual(head, got)
+  t.regex(head[0] ?? '', /^[1-9]/)
+  t.is(connection.rest, '', 'no body follows the answer to HEAD')
 })
 
 test.serial('the request id is taken or made, sent to the backend and returned', async (t) => {

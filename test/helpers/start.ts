@@ -53,9 +53,20 @@ export function npmRun(t: ExecutionContext, script: string, env: Record<string, 
         exited.then((code) => reject(new Error(`Ended with ${code} before ${pattern}:\n${lines.join('\n')}`)))
       }),
   }
+  // Ava ends a file that takes too long by SIGTERM, and no teardown runs then.
+  const kill = () => {
+    if (anyLeft(started)) process.kill(-child.pid!, 'SIGKILL')
+  }
+  const onTerm = () => {
+    kill()
+    process.kill(process.pid, 'SIGTERM')
+  }
+  process.once('SIGTERM', onTerm).once('exit', kill)
   t.teardown(async () => {
     if (anyLeft(started)) interrupt(started)
     await exited
+    kill()
+    process.off('SIGTERM', onTerm).off('exit', kill)
   })
   return started
 }

@@ -91,7 +91,10 @@ test('a second SIGTERM does no harm', async (t) => {
   connection.send('cd')
   t.is((await connection.response()).status, 200)
   t.is(await child.exited, 0)
-  t.is(child.out.all.filter((line) => line.includes('Stopping')).length, 1)
+  t.deepEqual(
+    child.out.all.filter((line) => line.includes('Stopping')).map((line) => JSON.parse(line).message),
+    ['Stopping: SIGTERM, 1 in flight'],
+  )
 })
 
 test('a stream that had begun is sent to its end, and the next request on its connection is answered with 503', async (t) => {
