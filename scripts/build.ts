@@ -34,7 +34,7 @@ const packages: Readonly<Record<string, Package>> = {
     sources: '.',
     entries: ['local/index.ts', 'local/cli/main.ts', 'local/announce-loopback.ts', 'local/announce-port.ts'],
     copied: {
-      'proto/google': 'proto/google',
+      'proto/google': 'lib/proto/google',
       'packages/create-grpc-functions/template': 'lib/packages/create-grpc-functions/template',
     },
   },

@@ -1,12 +1,12 @@
 import {spawn} from 'node:child_process'
 import {once} from 'node:events'
-import {cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync} from 'node:fs'
+import {cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync} from 'node:fs'
 import {createRequire} from 'node:module'
 import {tmpdir} from 'node:os'
 import {dirname, join} from 'node:path'
 
 /** The protos of Google's that come with this package: google/api/annotations.proto and its like. */
-const shipped = join(import.meta.dirname, '../../../proto')
+const shipped = join(import.meta.dirname, '../../proto')
 
 const require = createRequire(import.meta.url)
 
@@ -27,11 +27,10 @@ export async function generate(root: string): Promise<void> {
       cpSync(join(shipped, file), join(workspace, 'google', file))
     }
     const modules = readdirSync(workspace).map((path) => ({path}))
-    const config = ['--config', JSON.stringify({version: 'v2', modules})]
-    const of = ['--path', 'proto', ...config]
+    writeFileSync(join(workspace, 'buf.yaml'), JSON.stringify({version: 'v2', modules}))
     const out = join(workspace, 'gen')
-    await buf(workspace, ['generate', '.', ...of, '--include-imports', '--template', template(out)])
-    await buf(workspace, ['build', '.', ...of, '--as-file-descriptor-set', '-o', join(out, 'descriptors.binpb')])
+    await buf(workspace, ['generate', 'proto', '--include-imports', '--template', template(out)])
+    await buf(workspace, ['build', 'proto', '--as-file-descriptor-set', '-o', join(out, 'descriptors.binpb')])
     const gen = join(root, 'src/gen')
     rmSync(gen, {recursive: true, force: true})
     cpSync(out, gen, {recursive: true})

@@ -1,0 +1,277 @@
+import {spawn} from 'node:child_process'
+import {createHash} from 'node:crypto'
+import {once} from 'node:events'
+import {
+  appendFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
+import {tmpdir} from 'node:os'
+import {delimiter, join} from 'node:path'
+import {createInterface} from 'node:readline'
+import {text} from 'node:stream/consumers'
+import test from 'ava'
+import {publint} from 'publint'
+import {startFunctions} from '../../local/functions.ts'
+import {startBackend} from '../../local/grpc/backend.ts'
+import {type Registry, startRegistry} from './registry.ts'
+
+const root = join(import.meta.dirname, '../..')
+const {version} = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {version: string}
+const newer = version.replace(/\d+$/, (patch) => String(Number(patch) + 1))
+const names = ['grpc-functions', 'grpc-functions-dev', 'create-grpc-functions'] as const
+
+/** Where all of it is: built/ has the packages, packed/ their tarballs, my-api/ the project that is made with them. */
+const folder = realpathSync(mkdtempSync(join(tmpdir(), 'packages-')))
+const built = join(folder, 'built')
+const project = join(folder, 'my-api')
+let registry: Registry
+
+test.before('pack the packages, create a project and install it', async (t) => {
+  t.timeout(5 * 60_000)
+  mkdirSync(join(folder, 'bin'))
+  symlinkSync(process.execPath, join(folder, 'bin/node'))
+  registry = await startRegistry(join(folder, 'cache'))
+  await run(root, process.execPath, 'scripts/build.ts', built)
+  await publish(names)
+  await run(folder, 'npm', 'create', 'grpc-functions', 'my-api')
+  await run(project, 'npm', 'install')
+})
+
+test.after.always(async () => {
+  await registry?.close()
+  rmSync(folder, {recursive: true})
+})
+
+for (const name of names) {
+  test(`${name} has in it what its users need`, (t) => {
+    const expected: Record<(typeof names)[number], RegExp> = {
+      'grpc-functions': /^lib\/[\w/-]+\.(js|d\.ts)$/,
+      'grpc-functions-dev':
+        /^lib\/((local|src\/gen|packages)\/[\w/-]+\.(js|d\.ts)|proto\/google\/[\w/]+\.proto|packages\/create-grpc-functions\/template\/.+)$/,
+      'create-grpc-functions': /^(lib\/\w+\.js|template\/.+)$/,
+    }
+    const files = filesIn(join(built, name)).filter((path) => !['LICENSE', 'README.md', 'package.json'].includes(path))
+    t.deepEqual(
+      files.filter((path) => !expected[name].test(path)),
+      [],
+    )
+    // The samples' services are nobody else's.
+    t.deepEqual(
+      files.filter((path) => /person|chat|users|routeguide|\/ping/i.test(path)),
+      [],
+    )
+    t.is(filesIn(join(built, name)).length - files.length, 3)
+  })
+
+  test(`publint finds nothing in ${name}`, async (t) => {
+    const bytes = readFileSync(join(folder, 'packed', `${name}-${version}.tgz`))
+    const tarball = bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length)
+    const {messages} = await publint({pack: {tarball}, strict: true})
+    t.deepEqual(messages, [])
+  })
+}
+
+for (const name of ['grpc-functions', 'grpc-functions-dev'] as const) {
+  test(`the types of ${name} are right wherever it is imported`, async (t) => {
+    const attw = join(root, 'node_modules/.bin/attw')
+    await t.notThrowsAsync(
+      run(root, attw, join(folder, 'packed', `${name}-${version}.tgz`), '--profile', 'esm-only', '--no-color'),
+    )
+  })
+}
+
+test('no import opens anything, begins anything, or reads the environment', async (t) => {
+  const imports = ['grpc-functions', 'grpc-functions-dev'].flatMap((name) => {
+    const {exports} = JSON.parse(readFileSync(join(built, name, 'package.json'), 'utf8')) as {exports: object}
+    return Object.keys(exports).flatMap((path) => (path.endsWith('.json') ? [] : [join(name, path)]))
+  })
+  t.is(imports.length, 7)
+  const script = join(import.meta.dirname, 'side-effects.js')
+  const child = spawn(process.execPath, [script, project, ...imports], {env: {}, stdio: ['ignore', 'pipe', 'inherit']})
+  const lines = (await text(child.stdout)).trim().split('\n')
+  const found = lines.map((line) => JSON.parse(line) as {name: string; effects: string[]; exported: number})
+  t.deepEqual(
+    found.map(({name, effects}) => ({name, effects})),
+    imports.map((name) => ({name, effects: []})),
+  )
+  t.true(found.every(({exported}) => exported > 0))
+})
+
+test.serial('a new project has the files of its layout, and passes its own test', async (t) => {
+  const own = filesIn(project).filter((path) => !path.startsWith('node_modules/') && path !== 'package-lock.json')
+  t.deepEqual(own, [
+    '.gcloudignore',
+    'README.md',
+    'local/services.ts',
+    'package.json',
+    'proto/greeter/v1/greeter.proto',
+    'src/clients/greeter.ts',
+    'src/functions/greet.ts',
+    'src/index.js',
+    'test/greet.test.ts',
+    'tsconfig.json',
+  ])
+  await t.notThrowsAsync(run(project, 'npm', 'ci', '--dry-run'))
+  await t.notThrowsAsync(run(project, 'npm', 'test'))
+})
+
+test.serial('npm start answers a proto of the project, and names the file that lacks a method', async (t) => {
+  const proto = join(project, 'proto/greeter/v1/greeter.proto')
+  const added = `rpc SayGoodbye(SayHelloRequest) returns (SayHelloResponse) {
+    option (google.api.http) = {get: "/v1/goodbyes/{name}"};
+  }
+  // Greets one person.`
+  writeFileSync(proto, readFileSync(proto, 'utf8').replace('// Greets one person.', added))
+  const child = spawn('npm', ['start'], {
+    cwd: project,
+    env: {...environment(), PORT: '0'},
+    stdio: ['ignore', 'pipe', 'inherit'],
+    detached: true,
+  })
+  t.teardown(() => {
+    if (anyLeft(child.pid!)) process.kill(-child.pid!, 'SIGKILL')
+  })
+  let url = ''
+  for await (const line of createInterface({input: child.stdout})) {
+    url = /^ready (\S+)/.exec(line)?.[1] ?? ''
+    if (url) break
+  }
+  child.stdout.resume()
+  const hello = await fetch(`${url}/v1/greetings/Ada`)
+  t.deepEqual(await hello.json(), {message: 'Hello Ada'})
+  const greet = await fetch(`${url}/greet?names=Ada,Alan`)
+  t.deepEqual(await greet.json(), {greetings: ['Hello Ada', 'Hello Alan']})
+  const goodbye = await fetch(`${url}/v1/goodbyes/Ada`)
+  t.is(goodbye.status, 501)
+  const {error} = (await goodbye.json()) as {error: {message: string}}
+  t.is(error.message, 'greeter.v1.GreeterService/SayGoodbye is not implemented: add it to local/services.ts')
+  // The end of npm is the end of all of it: its output closes when the last process that holds it has ended.
+  child.kill('SIGKILL')
+  await once(child.stdout, 'close')
+})
+
+test.serial('npm update takes a newer version, and touches no file of the project', async (t) => {
+  const before = hashes(project)
+  for (const name of names) {
+    const path = join(built, name, 'package.json')
+    writeFileSync(path, readFileSync(path, 'utf8').replace(`"version": "${version}"`, `"version": "${newer}"`))
+  }
+  appendFileSync(join(built, 'grpc-functions/lib/index.js'), '\nexport const newer = true\n')
+  await publish(names)
+  await run(project, 'npm', 'update')
+  t.deepEqual(hashes(project), before)
+  const script = "console.log((await import('grpc-functions')).newer)"
+  t.is((await run(project, 'node', '--input-type=module', '-e', script)).trim(), 'true')
+  t.is(
+    (await run(project, 'npm', 'ls', '--parseable', '--long', 'grpc-functions-dev')).trim().split(':')[1],
+    `grpc-functions-dev@${newer}`,
+  )
+})
+
+const schema = JSON.stringify(join(root, 'src/gen/descriptors.binpb'))
+
+/** Entry points as a project without TypeScript has them, with its package.json. */
+const entries = {
+  'ES modules': {
+    type: 'module',
+    code: `import {json, run} from 'grpc-functions'
+import {gateway} from 'grpc-functions/gateway'
+
+run(process.env, {
+  hello: () => () => json({hello: 'world'}),
+  gateway: (runtime) => gateway(runtime, {schema: ${schema}}),
+})
+`,
+  },
+  CommonJS: {
+    type: 'commonjs',
+    code: `const {json, run} = require('grpc-functions')
+const {gateway} = require('grpc-functions/gateway')
+
+run(process.env, {
+  hello: () => () => json({hello: 'world'}),
+  gateway: (runtime) => gateway(runtime, {schema: ${schema}}),
+})
+`,
+  },
+}
+
+for (const [kind, {type, code}] of Object.entries(entries)) {
+  test(`a project in plain JavaScript, ${kind}, is served by the framework's --target`, async (t) => {
+    const plain = join(folder, type)
+    mkdirSync(plain)
+    symlinkSync(join(project, 'node_modules'), join(plain, 'node_modules'))
+    writeFileSync(join(plain, 'package.json'), JSON.stringify({name: 'plain', type, main: 'index.js'}))
+    writeFileSync(join(plain, 'index.js'), code)
+    const backend = await startBackend()
+    const env = {BACKEND_URL: backend.url, BACKEND_AUDIENCE: 'none', LOG_LEVEL: 'silent'}
+    for (const [target, path, expected] of [
+      ['hello', '/', {hello: 'world'}],
+      ['gateway', '/api/ping?message=hi', 'hi'],
+    ] as const) {
+      const functions = await startFunctions({target, port: 0, root: plain, env, output: 'pipe'})
+      const answer = (await (await fetch(`${functions.url}${path}`)).json()) as {pong?: {message: string}}
+      t.deepEqual(answer.pong?.message ?? answer, expected as never)
+      functions.process.kill()
+      await functions.exited
+    }
+    await backend.close()
+  })
+}
+
+/** Whether any process of the group is left. */
+function anyLeft(group: number): boolean {
+  try {
+    return process.kill(-group, 0)
+  } catch {
+    return false
+  }
+}
+
+/** Packs the packages as they are built now, and has the registry serve them. */
+async function publish(packages: readonly string[]): Promise<void> {
+  const packed = join(folder, 'packed')
+  mkdirSync(packed, {recursive: true})
+  const folders = packages.map((name) => join(built, name))
+  const files = await run(folder, 'npm', 'pack', '--silent', '--pack-destination', packed, ...folders)
+  for (const file of files.trim().split('\n')) registry.publish(join(packed, file))
+}
+
+/** The environment of somebody at a shell, with this Node, and without what is installed here. */
+function environment(): NodeJS.ProcessEnv {
+  const {PATH = '', HOME, TMPDIR} = process.env
+  const others = PATH.split(delimiter).filter((path) => !path.includes('node_modules'))
+  return {HOME, TMPDIR, ...registry.env, PATH: [join(folder, 'bin'), ...others].join(delimiter)}
+}
+
+/** What a command prints. @throws {Error} with all of it, when it fails */
+async function run(cwd: string, command: string, ...args: string[]): Promise<string> {
+  const child = spawn(command, args, {cwd, env: environment(), stdio: ['ignore', 'pipe', 'pipe']})
+  const [out, err, [code]] = await Promise.all([text(child.stdout), text(child.stderr), once(child, 'exit')])
+  if (code !== 0) throw new Error(`${command} ${args.join(' ')} ended with ${code}:\n${out}\n${err}`)
+  return out
+}
+
+function filesIn(path: string): string[] {
+  return readdirSync(path, {recursive: true, withFileTypes: true})
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name).slice(path.length + 1))
+    .sort()
+}
+
+/** Each file of the project's own, by what is in it: all but what npm writes. */
+function hashes(path: string): Record<string, string> {
+  const own = filesIn(path).filter((file) => !file.startsWith('node_modules/') && file !== 'package-lock.json')
+  const hash = (file: string) =>
+    createHash('sha256')
+      .update(readFileSync(join(path, file)))
+      .digest('hex')
+  return Object.fromEntries(own.map((file) => [file, hash(file)]))
+}
