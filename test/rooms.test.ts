@@ -32,7 +32,7 @@ const rooms: Readonly<Record<string, Room>> = {
   },
   framework: {
     rooms: ['http', 'core'],
-    node: ['crypto', 'diagnostics_channel', 'domain', 'http', 'net', 'stream'],
+    node: ['crypto', 'diagnostics_channel', 'domain', 'http', 'net', 'stream', 'util'],
     packages: ['@google-cloud/functions-framework'],
   },
   http: {
@@ -52,12 +52,12 @@ const rooms: Readonly<Record<string, Room>> = {
   },
   clients: {
     rooms: ['core', 'gen'],
-    node: ['http', 'https', 'net', 'stream', 'tls'],
+    node: ['http', 'http2', 'https', 'net', 'stream', 'tls'],
     packages: ['@bufbuild/protobuf', '@google-cloud/storage', '@grpc/grpc-js', '@node-rs/crc32', 'google-auth-library'],
   },
   core: {
     rooms: ['gen'],
-    node: ['crypto', 'module', 'net', 'timers'],
+    node: ['crypto', 'fs', 'module', 'net', 'path', 'timers'],
     packages: ['@bufbuild/protobuf', 'leven', 'pino', 'pino-pretty'],
   },
 }

@@ -54,7 +54,7 @@ export const services = [service(Library, {getBook: ({name}) => ({name, title: '
 
 test("without samples, and with a proto of one's own, the project generates, passes its checks, and starts", async (t) => {
   const {folder, run} = projectWithoutSamples(t)
-  run('npx', 'ava', 'test/gen.test.ts', 'test/rooms.test.ts')
+  run('npx', 'ava', 'test/gen.test.ts', 'test/functions/app.test.ts')
 
   for (const [path, text] of Object.entries(protos)) {
     const file = join(folder, 'proto', path)
