@@ -164,6 +164,10 @@ for (const [name, known] of [
   ['BACKEND_URL_ping_service', 'BACKEND_URL_PING_SERVICE'],
   ['BACKEND_URL_PING-SERVICE', 'BACKEND_URL_PING_SERVICE'],
   ['BACKEND_AUDIENCES_REPO', 'BACKEND_AUDIENCE_REPO'],
+  ['MAX_CONCURRENT_REQUEST', 'MAX_CONCURRENT_REQUESTS'],
+  ['TRUSTED_HOP', 'TRUSTED_HOPS'],
+  ['EVENT_STREAM_PING_SECOND', 'EVENT_STREAM_PING_SECONDS'],
+  ['STORAGE_STALL_SECOND', 'STORAGE_STALL_SECONDS'],
 ] as const) {
   test(`${name} is refused: ${known} is meant`, (t) => {
     const error = t.throws(() => readConfig({...https, [name]: 'x'}), {instanceOf: ConfigError})
@@ -178,6 +182,8 @@ test('every unknown variable has a line, and other programs have theirs', (t) =>
     STORAGE_CLASS: 'x',
     EVENT_ID: 'x',
     AUTH_TOKEN: 'x',
+    MAX_CONCURRENT_JOBS: 'x',
+    TRUSTED_HOSTS: 'x',
     GATEWAY: 'x',
     CORS_ORIGIN: '',
   }

@@ -618,13 +618,21 @@ export function readAll<N extends SettingName & `${string}<SERVICE>`>(env: Env, 
 /** How the names begin that no other program uses: a variable with such a name and without a row is a mistake. */
 const prefixes = ['BACKEND_', 'GATEWAY_', 'UPLOAD_', 'CORS_', 'OPENAPI_', 'RATE_LIMIT']
 
+/** Variables of ours whose prefix other programs use too: a name is one of them misspelt only if it is nearly the same. */
+const alone: readonly SettingName[] = [
+  'EVENT_STREAM_PING_SECONDS',
+  'MAX_CONCURRENT_REQUESTS',
+  'STORAGE_STALL_SECONDS',
+  'TRUSTED_HOPS',
+]
+
 /**
  * Refuses variables that look like ours and have no row in the table, because a misspelt one would silently do nothing.
  * @throws {ConfigError} with a line for each of them that names the nearest known one
  */
 export function refuseUnknown(env: Env): void {
   const rows = Object.keys(settings)
-  const isOurs = (name: string) => prefixes.some((prefix) => name.startsWith(prefix)) || isNearlyOfAuth(name, rows)
+  const isOurs = (name: string) => prefixes.some((prefix) => name.startsWith(prefix)) || isNearlyOurs(name, rows)
   const unknown = Object.keys(env).filter(
     (name) => env[name] && isOurs(name) && !rows.some((row) => isNamedBy(row, name)),
   )
@@ -636,9 +644,11 @@ export function refuseUnknown(env: Env): void {
   throw new ConfigError(lines.join('\n'))
 }
 
-/** Whether `name` may be a misspelt AUTH_…: other programs have variables that begin so, too. */
-function isNearlyOfAuth(name: string, rows: readonly string[]): boolean {
-  return name.startsWith('AUTH_') && rows.some((row) => row.startsWith('AUTH_') && leven(name, row) <= 2)
+/** Whether `name` may be a misspelt AUTH_… or one of `alone`. */
+function isNearlyOurs(name: string, rows: readonly string[]): boolean {
+  if (name.startsWith('AUTH_')) return rows.some((row) => row.startsWith('AUTH_') && leven(name, row) <= 2)
+  // One edit: TRUSTED_HOSTS, two away from TRUSTED_HOPS, is another program's.
+  return alone.some((row) => leven(name, row) <= 1)
 }
 
 /** The service that `name` seems to be about, if the row `pattern` is meant: REPO in BACKEND_URI_REPO for BACKEND_URL_<SERVICE>. */
