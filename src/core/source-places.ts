@@ -2,10 +2,15 @@ import {readFileSync} from 'node:fs'
 import {SourceMap} from 'node:module'
 import {dirname, join} from 'node:path'
 
-/** A place in a bundle that tools/bundle/bundle.ts has written, as stacks name it. */
-const place = /([^\s()]+\.cjs):(\d+):(\d+)/g
+/** The end of a frame in a bundle that tools/bundle/bundle.ts has written. */
+const inBundle = /^\.cjs:(\d+):(\d+)\)?$/
+/** The folder of the bundle that this code is in; undefined where it runs as it stands here. */
+const bundles = typeof __dirname === 'string' ? __dirname : undefined
 /** How many places are kept. */
 const most = 1000
+
+/** How many lines of a stack are looked at, from its end: frames stand behind the message. */
+const mostFrames = 100
 
 const known = new Map<string, string>()
 /** Each is 18 MB: dropped when memory is short. */
@@ -14,23 +19,38 @@ const maps = new Map<string, WeakRef<SourceMap>>()
 /**
  * `stack` with places in the source rather than in a bundle. For the log alone: Node has a way to do it for every stack, but
  * reads source maps at start, and whenever a stream is destroyed by an error, which costs 30 ms.
+ * @param folder where the bundles are
  */
-export function inSource(stack: string): string {
-  return stack.replace(place, (text, file: string, line: string, column: string) => {
-    const found = known.get(text) ?? find(text, file, Number(line) - 1, Number(column) - 1)
-    if (known.size < most) known.set(text, found)
-    return found
-  })
+export function inSource(stack: string, folder = bundles): string {
+  if (folder === undefined || !stack.includes(folder)) return stack
+  const lines = stack.split('\n')
+  for (let at = Math.max(0, lines.length - mostFrames); at < lines.length; at++) {
+    lines[at] = frameInSource(lines[at]!, folder)
+  }
+  return lines.join('\n')
 }
 
-function find(text: string, file: string, line: number, column: number): string {
+/** By indexes: a stack begins with the error's message, which may be long, and on which a pattern could take very long. */
+function frameInSource(frame: string, folder: string): string {
+  const end = frame.lastIndexOf('.cjs:')
+  const [, line, column] = (end >= 0 && inBundle.exec(frame.slice(end))) || []
+  if (line === undefined) return frame
+  const start = Math.max(frame.lastIndexOf('(', end), frame.lastIndexOf(' ', end)) + 1
+  if (!frame.startsWith(folder, start)) return frame
+  const place = frame.slice(start).replace(/\)$/, '')
+  const found = known.get(place) ?? find(frame.slice(start, end + '.cjs'.length), Number(line) - 1, Number(column) - 1)
+  if (known.size < most) known.set(place, found ?? place)
+  return found ? frame.replace(place, () => found) : frame
+}
+
+function find(file: string, line: number, column: number): string | undefined {
   try {
     const entry = mapOf(file).findEntry(line, column)
-    if (!('originalSource' in entry)) return text
+    if (!('originalSource' in entry)) return undefined
     return `${join(dirname(file), entry.originalSource)}:${entry.originalLine + 1}:${entry.originalColumn + 1}`
   } catch {
-    // Another one's file.
-    return text
+    // A message can say anything.
+    return undefined
   }
 }
 
