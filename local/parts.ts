@@ -22,15 +22,17 @@ export const localBucket = 'samples'
 
 /**
  * Starts what `given` does not name: a metadata server, the gRPC server that wants its ID tokens, and Storage.
+ * @param metadataPort where the metadata server listens; any free port unless given
  * @param startBackend starts the gRPC server; `iam` is undefined where nobody would have a token for it
  */
 export async function startParts<Backend extends GrpcServer>(
   given: Env,
   startBackend: (options: Pick<ServerOptions, 'iam'>) => Promise<Backend>,
+  metadataPort = 0,
 ): Promise<Parts<Backend>> {
   const ownBackend = !Object.keys(given).some((name) => /^BACKEND_URL(_|$)/.test(name) && given[name])
   // Its tokens open no door but that of our own services.
-  const metadata = ownBackend && !given.GCE_METADATA_HOST ? await startMetadataServer() : undefined
+  const metadata = ownBackend && !given.GCE_METADATA_HOST ? await startMetadataServer({port: metadataPort}) : undefined
   const backend = ownBackend ? await startBackend({iam: metadata}) : undefined
   const storage = given.STORAGE_EMULATOR_HOST ? undefined : await startStorage()
   const close = async () => {

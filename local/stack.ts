@@ -8,6 +8,6 @@ export type Stack = Parts<Backend>
 export const sampleBucket = localBucket
 
 /** Starts what `given` does not name: a metadata server, gRPC services that want its ID tokens, and Storage. */
-export function startStack(given: Env = {}, options: BackendOptions = {}): Promise<Stack> {
-  return startParts(given, ({iam}) => startBackend({...options, iam}))
+export function startStack(given: Env = {}, options: BackendOptions = {}, metadataPort = 0): Promise<Stack> {
+  return startParts(given, ({iam}) => startBackend({...options, iam}), metadataPort)
 }

@@ -1,5 +1,5 @@
 import {addedServices, samples} from './added-services.ts'
-import {type FunctionsProcess, startFunctions} from './functions.ts'
+import {type FunctionsProcess, freePort, startFunctions} from './functions.ts'
 import {endWithNpm} from './parent.ts'
 import {putSamples} from './samples.ts'
 import {type Stack, sampleBucket, startStack} from './stack.ts'
@@ -24,6 +24,9 @@ const ownOrigins = ['localhost', '127.0.0.1', '[::1]']
   .flatMap((host) => [`http://${host}:*`, `https://${host}:*`])
   .join()
 
+/** The audience of tokens for the functions. */
+const audience = 'local'
+
 let stack: Stack | undefined
 let functions: FunctionsProcess | undefined
 let stopping = false
@@ -32,19 +35,20 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal
 endWithNpm(() => stop('SIGTERM'))
 
 try {
-  stack = await startStack(process.env, await addedServices())
+  stack = await startStack(process.env, await addedServices(), await portForTokens())
   const objects = stack.storage ? await putSamples(stack.storage) : []
   // Samples are served as long as their services are there.
   const descriptors = stack.backend && (await samples())?.descriptors
   const env = {
     CORS_ORIGINS: ownOrigins,
     ...(descriptors && {GATEWAY_DESCRIPTORS: descriptors}),
+    ...issuerOf(stack),
     ...process.env,
     ...stack.env,
   }
   functions = await startFunctions({target: 'app', port, env, output: 'inherit', loopback: true})
   announce(functions.url, stack, objects)
-  if (await answering(functions.url)) console.log(`ready ${functions.url}`)
+  if (await answering(functions.url, stack)) console.log(`ready ${functions.url}`)
   const code = await functions.exited
   await stack.close()
   process.exit(stopping ? 0 : (code ?? 1))
@@ -52,6 +56,23 @@ try {
   await stack?.close()
   if (stopping) process.exit(0)
   fail(error instanceof Error ? error.message : String(error))
+}
+
+/** Whether callers have to prove who they are, by tokens of our own metadata server. */
+function isOwnIssuer(): boolean {
+  const {AUTH, AUTH_ISSUERS, AUTH_API_KEYS, AUTH_WEBHOOK} = process.env
+  return AUTH === 'jwt' && !AUTH_ISSUERS && !AUTH_API_KEYS && !AUTH_WEBHOOK
+}
+
+/** With AUTH=jwt the metadata server, which gives tokens, is where README says: behind PORT. */
+async function portForTokens(): Promise<number> {
+  if (!isOwnIssuer() || port === 0) return 0
+  return await freePort(port + 1).catch(() => 0)
+}
+
+function issuerOf({metadata}: Stack): Record<string, string> {
+  if (!isOwnIssuer() || !metadata) return {}
+  return {AUTH_ISSUERS: `${metadata.issuer} audience=${audience} jwks=${metadata.jwksUrl}`}
 }
 
 function stop(signal: 'SIGINT' | 'SIGTERM' | 'SIGHUP'): void {
@@ -68,6 +89,9 @@ function announce(url: string, {backend, storage, metadata}: Stack, objects: str
     `storage    ${storage?.url ?? process.env.STORAGE_EMULATOR_HOST}`,
     ...objects.map((object) => `           gs://${sampleBucket}/${object}`),
     ...(metadata ? [`metadata   http://${metadata.host}`] : []),
+    ...(metadata && isOwnIssuer()
+      ? [`token      curl -s -H 'Metadata-Flavor: Google' '${identityUrl(metadata.host)}'`]
+      : []),
     '',
     'Try:',
     `  curl '${url}/ping?message=hi'`,
@@ -78,6 +102,10 @@ function announce(url: string, {backend, storage, metadata}: Stack, objects: str
   console.log(lines.join('\n'))
 }
 
+function identityUrl(host: string): string {
+  return `http://${host}/computeMetadata/v1/instance/service-accounts/default/identity?audience=${audience}`
+}
+
 /** What `/health` answers. */
 interface Health {
   readonly backends: readonly {readonly url: string; readonly note?: string}[]
@@ -85,10 +113,16 @@ interface Health {
 }
 
 /** Waits until every part answers, and says what does not as long as it does not; false when the functions have ended. */
-async function answering(url: string): Promise<boolean> {
+async function answering(url: string, {metadata}: Stack): Promise<boolean> {
+  const headers: Record<string, string> =
+    isOwnIssuer() && metadata ? {authorization: `Bearer ${await metadata.mint({audience})}`} : {}
   for (let said = ''; functions?.process.exitCode === null; await new Promise((resolve) => setTimeout(resolve, 1000))) {
-    const response = await fetch(`${url}/health`).catch(() => undefined)
+    const response = await fetch(`${url}/health`, {headers}).catch(() => undefined)
     if (!response) continue
+    if (response.status === 401) {
+      console.log('note       /health is closed, so nothing is known of the backend: AUTH_PUBLIC=/health opens it')
+      return true
+    }
     const {error, backends} = (await response.json()) as Health
     if (!error) {
       for (const {url, note} of backends) if (note) console.log(`note       ${url}: ${note}`)

@@ -1,9 +1,13 @@
+import {execFile} from 'node:child_process'
 import {once} from 'node:events'
+import {readFileSync} from 'node:fs'
 import {createServer, type IncomingMessage, request} from 'node:http'
 import type {AddressInfo} from 'node:net'
 import {connect} from 'node:net'
 import {networkInterfaces} from 'node:os'
+import {join} from 'node:path'
 import {text} from 'node:stream/consumers'
+import {promisify} from 'node:util'
 import test from 'ava'
 import {startBackend} from '../local/grpc/backend.ts'
 import {startStack} from '../local/stack.ts'
@@ -45,6 +49,19 @@ test('npm start brings all up, says what to try, and Ctrl-C leaves nothing behin
   t.false(anyLeft(started))
   t.is(await refused(url), 'ECONNREFUSED')
   t.is(await refused(storage), 'ECONNREFUSED')
+})
+
+test("AUTH=jwt npm start takes the local metadata server's tokens, in README's requests", async (t) => {
+  const started = npmRun(t, 'start', {PORT: '0', AUTH: 'jwt'})
+  const url = (await started.line(/^ready /)).slice('ready '.length)
+  const metadata = started.lines.find((line) => line.startsWith('metadata'))?.split(/\s+/)[1] ?? ''
+  const readme = readFileSync(join(import.meta.dirname, '../README.md'), 'utf8')
+  const [, block = ''] = /```sh\n(TOKEN=[^`]*)```/.exec(readme) ?? []
+  const script = block.replaceAll('http://localhost:8081', metadata).replaceAll('http://localhost:8080', url)
+  const {stdout} = await promisify(execFile)('sh', ['-c', script])
+  const [refused = '', answered = ''] = stdout.split(/(?=\{"pong")/)
+  t.regex(refused, /^HTTP\/1\.1 401 /)
+  t.is(JSON.parse(answered).pong.message, 'hi')
 })
 
 for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
