@@ -1,0 +1,230 @@
+const KiB = 1024
+const MiB = 1024 * KiB
+const second = 1000
+const minute = 60 * second
+
+/** A limit's value and what rests on it. */
+export type Limit = readonly [value: number, why: string]
+
+/**
+ * Each constant of time, size or number in src, by its file and its name, or its text where it has none. To change one is to
+ * change a promise: change it here as well, and look whether the reason still holds. Times are in ms unless the reason has another unit.
+ */
+export const limits: Readonly<Record<string, Readonly<Record<string, Limit>>>> = {
+  'auth/api-keys.ts': {maxAge: [minute, 'a withdrawn key is refused after it, even where a mount hides the change']},
+  'auth/get-json.ts': {maxBytes: [256 * KiB, 'an issuer that answers more is refused; decisions allow 1 MB at most']},
+  'auth/key-set.ts': {
+    coolDown: [30 * second, 'unknown key IDs ask the issuer no more often'],
+    kept: [1440, 'minutes: known keys serve a day while the issuer is away'],
+    minute: [minute, 'a unit'],
+    patience: [second, 'a request with an unknown key ID waits no longer'],
+    timeout: [5 * second, 'for one answer of an issuer'],
+  },
+  'auth/token.ts': {
+    maxDepth: [16, 'deeper tokens are 401'],
+    maxLength: [8 * KiB, 'longer tokens are 401'],
+  },
+  'auth/tokens.ts': {
+    believed: [5 * minute, 'a withdrawn signing key is noticed after it'],
+    maxRemembered: [2 * MiB, 'memory for verified tokens, in characters'],
+    skew: [60, 'seconds between the clocks of issuer and instance'],
+  },
+  'auth/webhooks.ts': {tolerance: [300, 'seconds: the age of a signature, as senders document it']},
+  'clients/backoff.ts': {
+    firstPause: [100, 'Storage is asked again first after it, less up to half'],
+    longestPause: [5 * second, 'and never later than this'],
+    maxFailures: [6, 'attempts in a row'],
+  },
+  'clients/batch.ts': {
+    batchSize: [32 * KiB, 'bytes in one write'],
+    batchTime: [5, 'other requests wait no longer for their turn'],
+  },
+  'clients/connecting.ts': {
+    'grpc.per_rpc_retry_buffer_size': [
+      64 * KiB,
+      'below a chunk of an upload: its buffer is used again, so it must not be resent',
+    ],
+    mostReceived: [32 * MiB, 'what Cloud Run sends in one piece'],
+  },
+  'clients/connection.ts': {
+    150: [150, 'a peer has it at least to answer a ping before a fresh connection is begun'],
+    400: [400, 'and this at the most'],
+    certain: [50, 'after its last byte a connection is known to live'],
+    doubtful: [4 * minute, 'silent for longer, and a fresh connection is begun beside the question'],
+    lastPatience: [2 * second, 'then a silent connection is given up with its calls'],
+    likely: [500, 'silent for longer, and its peer is asked'],
+    mostStreams: [2 ** 20, 'an unlimited number of streams is taken for it'],
+    pingsWithoutData: [2, 'servers take two pings without data'],
+    silenceInCall: [5 * second, 'calls in flight: their peer is asked after it'],
+    usualCap: [100, 'streams on a connection before its settings have come'],
+  },
+  'clients/credentials.ts': {attempt: [10 * second, 'for one attempt to get a token']},
+  'clients/grpc-internals.ts': {prefixSize: [5, 'gRPC: a flag and a length of four bytes']},
+  'clients/id-tokens.ts': {
+    patience: [2 * second, 'test/clients/token-patience.test.ts'],
+    pauseAfterFailure: [10 * second, 'test/clients/token-patience.test.ts'],
+    refreshBefore: [5 * minute, 'test/clients/token-patience.test.ts'],
+  },
+  'clients/metadata-server.ts': {attempt: [10 * second, 'for one answer of the metadata server']},
+  'clients/pool.ts': {
+    25: [25, 'the first pause after a failed attempt to connect'],
+    400: [400, 'and the longest'],
+    grace: [2500, 'calls wait for a backend that was there and is gone'],
+    longestTimer: [2 ** 31, 'setTimeout takes no more; one less is used'],
+    mostConnections: [50, 'connections to one backend'],
+    probePause: [5 * second, 'a backend that is back is found after it'],
+    tolerance: [5, 'between clock and timers'],
+    unaryConnections: [5, 'streams leave them to unary calls'],
+  },
+  'clients/probe.ts': {
+    kept: [30 * second, 'a hint about a dead port holds so long'],
+    patience: [500, 'a failure waits no longer for its hint'],
+  },
+  'clients/retries.ts': {
+    firstPause: [25, 'each further one is twice as long'],
+    mostAttempts: [6, 'a backend gets no more of one call'],
+    mostTokens: [10, 'gRFC A6: retries of all calls together'],
+    tokensOfSuccess: [0.1, 'gRFC A6'],
+  },
+  'clients/service-client.ts': {
+    defaultTimeout: [30 * second, 'unary calls alone: streams and uploads have the deadline of their request'],
+  },
+  'clients/status.ts': {clockSkew: [50, 'a reset so close to the deadline is 504']},
+  'clients/storage/request.ts': {
+    443: [443, 'the port of https'],
+    80: [80, 'the port of http'],
+    mostName: [1024, 'bytes: the longest object name that Storage takes'],
+    mostSaid: [1000, 'characters of Storage in the log'],
+    mostText: [64 * KiB, 'bytes of Storage that are read where they are not content'],
+  },
+  'core/config.ts': {
+    '8 * 1024 * 1024': [8 * MiB, 'GATEWAY_MAX_DECODING_BYTES on the smallest instance'],
+  },
+  'core/fault.ts': {maxMessage: [4096, 'characters: a message may quote callers and backends']},
+  'core/log-line.ts': {
+    256: [256, 'characters of each string where 4096 are too many'],
+    4096: [4096, 'characters of each string of a record that is too long'],
+    mostLine: [32 * KiB, 'Cloud Logging takes 256 KiB; a third of that at three bytes a character, and escapes'],
+  },
+  'core/settings.ts': {
+    '1e6': [1e6, 'counts beyond it are a mistake'],
+    '1e9': [1e9, 'bytes beyond it are a mistake'],
+    3600: [3600, 'seconds: Cloud Run has no longer timeout'],
+    65536: [65536, 'the first number that is no port'],
+    '86_400_000': [24 * 60 * minute, 'windows of a rate beyond a day are a mistake'],
+    gibibyte: [2 ** 30, 'a unit'],
+    h: [60 * minute, 'a unit'],
+    m: [minute, 'a unit'],
+    s: [second, 'a unit'],
+  },
+  'core/shortened.ts': {most: [200, 'characters of a caller that are quoted']},
+  'core/source-places.ts': {
+    most: [1000, 'places of a bundle that are remembered'],
+    mostFrames: [100, 'lines of a stack that are looked at, from its end'],
+  },
+  'framework/connections.ts': {linger: [2 * second, 'a caller has it to read the last answer']},
+  'framework/raw-requests.ts': {
+    longestTimeout: [60 * minute, 'server.requestTimeout: an upload may take as long as the platform lets it'],
+  },
+  'framework/shutdown.ts': {
+    abortGrace: [800, 'see the sum below'],
+    closing: [second, 'see the sum below'],
+    crashed: [16, "the framework's exit code"],
+    patience: [7 * second, 'see the sum below'],
+  },
+  'framework/small-pieces.ts': {
+    few: [16, 'pieces of a body that are left alone'],
+    mergedSize: [4096, 'bytes of a gathered piece'],
+    small: [512, 'bytes: larger pieces are left alone'],
+  },
+  'framework/unreadable.ts': {mostIgnored: [MiB, 'bytes behind what cannot be read']},
+  'functions/health.ts': {patience: [4500, 'health is answered within five seconds']},
+  'functions/upload.ts': {maxBytes: [2 ** 31, 'one more than the int32 in the reply can say; one less is taken']},
+  'gateway/exposure.ts': {most: [200, 'names in one record']},
+  'gateway/gateway.ts': {recursionLimit: [500, 'the levels of a message that are written and read']},
+  'gateway/read-requests.ts': {largeBody: [8 * KiB, 'larger bodies wait for their turn to be decoded']},
+  'gateway/schema.ts': {most: [50, 'names in one message']},
+  'http/admission.ts': {
+    leastSpeed: [16, 'bytes a ms: slower bodies give way where there is no room'],
+    patience: [5 * second, 'a body has it before its speed counts'],
+    retryAfter: [1, 'seconds in Retry-After'],
+  },
+  'http/body.ts': {
+    defaultLimit: [MiB, 'bytes of a body that is read whole'],
+    leastGrowth: [4096, 'bytes by which a buffer grows at least'],
+    mostDiscarded: [MiB, 'bytes of a body that nobody reads: for more the connection ends'],
+  },
+  'http/compress.ts': {worthIt: [1024, 'bytes: shorter answers are sent as they are']},
+  'http/cors.ts': {remembered: [3600, 'seconds: browsers ask again after it, or after what they allow']},
+  'http/deadline.ts': {
+    H: [60 * minute, 'a unit of grpc-timeout'],
+    M: [minute, 'a unit of grpc-timeout'],
+    S: [second, 'a unit of grpc-timeout'],
+  },
+  'http/failure.ts': {maxDetails: [32 * KiB, 'bytes of details: proxies take no larger heads']},
+  'http/logged-url.ts': {
+    giveaway: [16, 'characters that are taken for a quote'],
+    leastValue: [4, 'shorter values are no secrets'],
+    mostName: [100, 'characters of a parameter name in the log'],
+    mostParameters: [256, 'parameters in the log'],
+    mostPath: [1024, 'characters of a path in the log'],
+    mostQuery: [1024, 'characters of a query in the log'],
+  },
+  'http/multipart.ts': {
+    mostParts: [1000, 'beyond it: 413'],
+    sliceSize: [16 * KiB, 'bytes that are parsed before others get their turn'],
+  },
+  'http/rate-limit.ts': {maxCallers: [10_000, 'callers whose rates are remembered']},
+  'http/record.ts': {mostText: [1024, 'characters of one text in a record']},
+  'http/reply.ts': {599: [599, 'the last status of HTTP']},
+  'http/responder.ts': {minReadTime: [500, 'a caller has it to read what is written after its deadline']},
+  'http/serve.ts': {
+    abortGrace: [500, 'half of timeToAnswer: the 504 still leaves in time'],
+    timeToAnswer: [second, 'we, not Cloud Run, send the 504'],
+  },
+  'transcoding/fields/well-known.ts': {
+    28: [28, 'days of a month'],
+    29: [29, 'days of a month'],
+    30: [30, 'days of a month'],
+    31: [31, 'days of a month'],
+  },
+  'transcoding/json/fit.ts': {
+    maxAnys: [5, 'levels of Any in Any'],
+  },
+  'transcoding/json/message.ts': {recursionLimit: [500, 'the levels of a message that are written and read']},
+  'transcoding/json/no-body.ts': {mostBytes: [1024, 'bytes of space that count as no body']},
+  'transcoding/json/splitter.ts': {
+    256: [256, 'values of a byte'],
+    1024: [1024, 'bytes of the first buffer'],
+    maxBytes: [MiB, 'bytes of one value of a stream'],
+    mostKept: [4096, 'bytes of a buffer that is kept'],
+  },
+  'transcoding/json/text.ts': {
+    20: [20, 'digits of the longest integer'],
+    maxNesting: [100, 'levels of JSON, as protobuf has them'],
+  },
+  'transcoding/message-stream.ts': {maxSlice: [16 * KiB, 'bytes that are parsed before others get their turn']},
+  'transcoding/openapi/fields.ts': {
+    most: [300, 'query parameters that a method has in the document; fewer levels where there are more'],
+  },
+  'transcoding/openapi/values.ts': {
+    mostFloat: [3.4028234663852886e38, 'the largest float'],
+    mostSeconds: [315_576_000_000, 'google.protobuf.Duration'],
+  },
+  'transcoding/requests.ts': {maxStreamQuery: [4096, 'characters: they are read again for each message']},
+  'transcoding/rules/rules.ts': {responseBodyNumber: [12, 'the number of response_body in google.api.HttpRule']},
+  'transcoding/update-mask.ts': {maxLength: [256 * KiB, 'characters of a mask']},
+  'transcoding/value-count.ts': {
+    62: [62, 'bytes of a field, measured'],
+    95: [95, 'bytes of a oneof or a list, measured'],
+    120: [120, 'bytes of a map, measured'],
+    1024: [1024, 'bytes that count as one value'],
+    defaultMaxValues: [20_000, 'values of one message: GATEWAY_MAX_BODY_VALUES'],
+  },
+  'upload/frame.ts': {headroom: [64, 'bytes for the frame before each chunk']},
+  'upload/send.ts': {defaultChunkBytes: [256 * KiB, 'above the retry buffer, below the 4 MiB that most servers take']},
+  'upload/upload.ts': {
+    maxUnannounced: [MiB, 'bytes of a body without a length: 411 beyond'],
+    progressEvery: [250, 'between two reports of progress'],
+  },
+}
