@@ -1,4 +1,4 @@
-import {execFile, execFileSync} from 'node:child_process'
+import {execFile, execFileSync, spawn} from 'node:child_process'
 import {once} from 'node:events'
 import {cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync, writeFileSync} from 'node:fs'
 import {tmpdir} from 'node:os'
@@ -6,7 +6,7 @@ import {join} from 'node:path'
 import {createInterface} from 'node:readline'
 import {promisify} from 'node:util'
 import test, {type ExecutionContext} from 'ava'
-import {startFunctions} from '../local/functions.ts'
+import {freePort, listening, startFunctions} from '../local/functions.ts'
 import {pattern} from '../local/samples.ts'
 import {sampleBucket, startStack} from '../local/stack.ts'
 import {bundle} from '../tools/bundle/bundle.ts'
@@ -209,6 +209,26 @@ test('a stack in the log of a build names files and lines of the source', async 
   t.true(stack.includes(`${join(realpathSync(shared), 'src/functions/broken.ts')}:5:11`), stack)
   t.regex(stack, /src\/http\/[\w-]+\.ts:\d+:\d+/)
   t.notRegex(stack, /\.cjs/)
+})
+
+test('npm start serves app where only what is deployed is there, until it is told to stop', async (t) => {
+  const stack = await startStack()
+  t.teardown(() => stack.close())
+  const port = await freePort(0)
+  const env = {
+    PATH: process.env.PATH,
+    ...stack.env,
+    PORT: String(port),
+    LOG_LEVEL: 'silent',
+    K_SERVICE: 'app',
+    AUTH: 'none',
+  }
+  const npm = spawn('npm', ['run', 'start'], {cwd: shared, env, stdio: 'ignore'})
+  const exited = once(npm, 'exit')
+  await listening(port)
+  t.is((await fetch(`http://localhost:${port}/ping?message=hi`)).status, 200)
+  npm.kill()
+  t.deepEqual(await exited, [0, null])
 })
 
 /** What a Node with `flags` says of a build after its first request, and of its compile cache. */
