@@ -113,7 +113,7 @@ for (const [env, message] of [
         `AUTH_ISSUERS=${JSON.stringify(text)}: expected "issuer audience=…", with "jwks=URL" and "header=NAME" where needed, issuers separated by semicolons; URLs with https`,
       ] as const,
   ),
-  ...['ping', 'ping a', 'ping =a', 'ping a=', '*/x a=b', 'ping a=b; c'].map(
+  ...['ping', 'ping a', 'ping =a', 'ping a=', '*/x a=b', '/ping a=b', 'ping a=b; c'].map(
     (text) =>
       [
         {AUTH: 'jwt', AUTH_ALLOW: text},

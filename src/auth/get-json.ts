@@ -1,5 +1,4 @@
-import {request as httpRequest, type IncomingMessage} from 'node:http'
-import {request as httpsRequest} from 'node:https'
+import type {IncomingMessage} from 'node:http'
 
 /** The most bytes that an issuer may answer: real key sets have less than a tenth. */
 const maxBytes = 256 * 1024
@@ -18,9 +17,10 @@ export async function getJson(url: URL, signal: AbortSignal): Promise<unknown> {
   }
 }
 
-function responseOf(url: URL, signal: AbortSignal): Promise<IncomingMessage> {
-  const request = url.protocol === 'https:' ? httpsRequest : httpRequest
-  return new Promise((resolve, reject) => {
+async function responseOf(url: URL, signal: AbortSignal): Promise<IncomingMessage> {
+  // Loaded when first needed: most instances never ask.
+  const {request} = url.protocol === 'https:' ? await import('node:https') : await import('node:http')
+  return await new Promise((resolve, reject) => {
     // A connection of its own: one that is kept is dead when the instance wakes up, and a fetch is rare.
     const sent = request(url, {agent: false, signal, headers: {accept: 'application/json'}})
     sent.once('response', resolve).once('error', reject).end()

@@ -292,7 +292,7 @@ const methodsAndPaths: Parser<readonly string[]> = {
 
 /** Conditions on the claims of callers: a row of AUTH_ALLOW. All of them have to hold. */
 export interface AllowRule {
-  /** `pkg.Service/Method`, `pkg.Service`, or the path of a function. */
+  /** `pkg.Service/Method`, or `pkg.Service`. */
   readonly target: string
   readonly conditions: readonly {readonly claim: string; readonly values: readonly string[]}[]
 }
@@ -305,7 +305,7 @@ const allowRules = rows(
       return {claim, values: list.split('|').filter(Boolean)}
     })
     const isRight = conditions.length > 0 && conditions.every(({values}) => values.length > 0)
-    return isRight && methodOrPath.test(target) ? {target, conditions} : undefined
+    return isRight && methodOrPath.test(target) && !target.startsWith('/') ? {target, conditions} : undefined
   },
 )
 

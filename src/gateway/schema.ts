@@ -1,6 +1,7 @@
 import {readFileSync} from 'node:fs'
 import {METHODS} from 'node:http'
 import type {FileRegistry} from '@bufbuild/protobuf'
+import {pathOf} from '../clients/calls.ts'
 import {type Config, ConfigError, type GatewayConfig, upperSnake} from '../core/config.ts'
 import {nearest} from '../core/settings.ts'
 import {livePath} from '../http/own-paths.ts'
@@ -95,7 +96,9 @@ export function refuseUnknownBackends({registry}: Transcoder, {ownBackends}: Con
  * they would hold for nothing. What is misspelt in AUTH_PUBLIC opens nothing, which is as wrong.
  * @throws {ConfigError} with a line for each of them
  */
-export function refuseUnknownMethods({registry}: Transcoder, {auth}: Config, own: Schema | undefined): void {
+export function refuseUnknownMethods(transcoder: Transcoder, {auth}: Config, own: Schema | undefined): void {
+  const {registry} = transcoder
+  refusePathsOfMethods(transcoder, auth.open)
   const named = [
     ...auth.open.map((name) => ['AUTH_PUBLIC', name] as const),
     ...auth.allow.map(({target}) => ['AUTH_ALLOW', target] as const),
@@ -110,6 +113,15 @@ export function refuseUnknownMethods({registry}: Transcoder, {auth}: Config, own
   const lines = unknown.map(
     ([variable, name]) => `${variable}: there is no service or method "${name}": ${suggestion(name, known)}`,
   )
+  if (lines.length > 0) throw new ConfigError(lines.join('\n'))
+}
+
+/** @throws {ConfigError} with a line for each of `open` that is the path of a method: its other paths would be closed */
+function refusePathsOfMethods({bindings}: Transcoder, open: readonly string[]): void {
+  const lines = open.flatMap((path) => {
+    const {method} = bindings.find((binding) => literalPath(binding) === path) ?? {}
+    return method ? [`AUTH_PUBLIC: "${path}" is a path of ${pathOf(method).slice(1)}: expected the method itself`] : []
+  })
   if (lines.length > 0) throw new ConfigError(lines.join('\n'))
 }
 

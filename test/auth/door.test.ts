@@ -389,3 +389,16 @@ test('a condition or an opening for what the schema does not have stops the star
     'AUTH_PUBLIC: there is no service or method "ping.PingService/Sent": did you mean ping.PingService/Send?\nAUTH_ALLOW: there is no service or method "Rep": did you mean Repo?',
   )
 })
+
+test('an opening for the path of a method stops the start', (t) => {
+  const env = {
+    BACKEND_URL: 'http://localhost:1',
+    AUTH: 'jwt',
+    AUTH_ISSUERS: 'https://idp.example audience=a',
+    AUTH_PUBLIC: '/api/ping /health',
+  }
+  t.throws(() => gateway(runtimeOf(env)), {
+    instanceOf: ConfigError,
+    message: 'AUTH_PUBLIC: "/api/ping" is a path of ping.PingService/Send: expected the method itself',
+  })
+})
