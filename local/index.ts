@@ -1,4 +1,7 @@
 /** The local stack, for the tests of a project: its functions by the real framework, in front of real servers. */
+export {freeze, thaw} from './faults/freeze.ts'
+export {FaultProxy, startProxy} from './faults/proxy.ts'
+export {FaultServer, startFaultServer} from './faults/server.ts'
 export type {CallContext, Handlers} from './grpc/implement.ts'
 export type {CallRecord} from './grpc/interceptors.ts'
 export {type GrpcServer, type ServerOptions, startServer} from './grpc/server.ts'

@@ -39,6 +39,7 @@ export class Lines {
 /** A functions process, and what it prints. */
 export interface Child extends AsyncDisposable {
   readonly url: string
+  readonly pid: number | undefined
   readonly out: Lines
   readonly err: Lines
   signal(name: NodeJS.Signals): void
@@ -54,6 +55,7 @@ export async function startChild(target: string, env: Readonly<Record<string, st
   const exited = Promise.all([once(child, 'exit'), out.ended, err.ended]).then(([[code]]) => code as number | null)
   return {
     url,
+    pid: child.pid,
     out,
     err,
     exited,
