@@ -446,7 +446,7 @@ export const settings = {
   MAX_CONCURRENT_REQUESTS: {
     parser: integer(1, 1e6),
     meaning:
-      'the most requests that the instance answers at once, health checks apart. Beyond: 429. Set it to what `--concurrency` is',
+      'the most requests that the instance answers at once, health checks and preflights apart. Beyond: 429. Set it to what `--concurrency` is',
     default: '1000',
   },
   RATE_LIMIT: {

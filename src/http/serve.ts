@@ -207,7 +207,8 @@ class RequestScope implements Scope, Sending, Proofs {
       this.#errorShape = handler.errorShape ?? 'aip'
       allowCors(this, methodsOf(handler))
       this.#checkHead()
-      if (!handler.exempt) {
+      // A page whose preflight is refused cannot even read that it shall try again.
+      if (!handler.exempt && !this.#isOwnPreflight(handler)) {
         this.#admission.enter()
         entered = true
       }
@@ -234,9 +235,14 @@ class RequestScope implements Scope, Sending, Proofs {
     return handler
   }
 
-  /** Nothing is called for a preflight: it asks what a page may send. @throws {Fault} 401, 403, 429, 503 */
+  /** Whether it asks what a page may send, and `handler` is not asked: nothing is called for it. */
+  #isOwnPreflight(handler: Handler): boolean {
+    return isPreflight(this) && !handler.answersOptions
+  }
+
+  /** @throws {Fault} 401, 403, 429, 503 */
   async #enterDoor(handler: Handler): Promise<void> {
-    if (isPreflight(this) && !handler.answersOptions) return
+    if (this.#isOwnPreflight(handler)) return
     try {
       const admitted = this.#door.admit(this, accessOf(handler, this))
       if (admitted) await within(this.signal, admitted)

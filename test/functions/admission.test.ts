@@ -8,6 +8,7 @@ import {type Seen, type Served, silence, startServed} from './gateway-services.t
 const maxBytes = 60_000
 const maxDecoding = 100_000
 const maxRequests = 3
+const page = {origin: 'https://page.example'}
 
 let app: Served
 test.before(async () => {
@@ -18,6 +19,7 @@ test.before(async () => {
       GATEWAY_MAX_BODY_BYTES: String(maxBytes),
       GATEWAY_MAX_DECODING_BYTES: String(maxDecoding),
       MAX_CONCURRENT_REQUESTS: String(maxRequests),
+      CORS_ORIGINS: page.origin,
     },
   })
 })
@@ -194,7 +196,7 @@ for (const [function_, line, headers] of [
   })
 }
 
-test.serial('requests beyond MAX_CONCURRENT_REQUESTS are refused, but health checks', async (t) => {
+test.serial('requests beyond MAX_CONCURRENT_REQUESTS are refused, but health checks and preflights', async (t) => {
   using _ = app.echo.handle({whole: (_request, context) => silence(context)})
   const open: [call: Seen, request: OpenRequest][] = []
   for (let count = 0; count < maxRequests; count++) {
@@ -207,6 +209,10 @@ test.serial('requests beyond MAX_CONCURRENT_REQUESTS are refused, but health che
     isTooMuch(t, await app.send(line), 'CONCURRENT_REQUESTS_EXCEEDED', maxRequests)
   }
   t.is((await app.send('GET /health')).status, 200)
+  for (const path of ['/whole', '/upload', '/ping']) {
+    const headers = {...page, 'access-control-request-method': 'POST'}
+    t.is((await app.send(`OPTIONS ${path}`, {headers})).status, 204, path)
+  }
   for (const [{cancelled}, request] of open) {
     await request[Symbol.asyncDispose]()
     await cancelled
