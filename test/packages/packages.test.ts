@@ -3,6 +3,7 @@ import {createHash} from 'node:crypto'
 import {once} from 'node:events'
 import {
   appendFileSync,
+  cpSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -20,6 +21,7 @@ import test from 'ava'
 import {publint} from 'publint'
 import {startFunctions} from '../../local/functions.ts'
 import {startBackend} from '../../local/grpc/backend.ts'
+import {stepsIn} from '../helpers/commands.ts'
 import {type Registry, startRegistry} from './registry.ts'
 
 const root = join(import.meta.dirname, '../..')
@@ -173,6 +175,40 @@ test.serial('npm update takes a newer version, and touches no file of the projec
     (await run(project, 'npm', 'ls', '--parseable', '--long', 'grpc-functions-dev')).trim().split(':')[1],
     `grpc-functions-dev@${newer}`,
   )
+})
+
+test('what docs/new-project.md says works today makes a project that passes its test', async (t) => {
+  const commands = stepsIn('docs/new-project.md').flatMap((step) => (step.kind === 'command' ? [step.text] : []))
+  t.is(commands[0], 'npm run build')
+  t.is(commands.at(-1), 'npm start')
+  // Built already, into another folder than the one of this clone.
+  const clone = join(folder, 'today/clone')
+  mkdirSync(clone, {recursive: true})
+  cpSync(built, join(clone, 'dist'), {recursive: true})
+  await t.notThrowsAsync(run(clone, 'sh', '-ec', [...commands.slice(1, -1), 'npm test'].join('\n')))
+})
+
+test('the release publishes every package, with provenance', (t) => {
+  const workflow = readFileSync(join(root, '.github/workflows/release.yml'), 'utf8')
+  const published = [...workflow.matchAll(/npm publish --provenance --access public \.\/dist\/(\S+)$/gm)]
+  t.deepEqual(
+    published.map(([, name]) => name),
+    [...names],
+  )
+})
+
+test('the command grpc-functions says what it can, makes a project and a key, and refuses all else', async (t) => {
+  const grpcFunctions = (...args: string[]) => run(project, 'node_modules/.bin/grpc-functions', ...args)
+  t.regex(await grpcFunctions('--help'), /init FOLDER[\s\S]*generate[\s\S]*start/)
+  t.regex(await grpcFunctions('key', 'partner'), /^key {3}\S+\nline {2}[\da-f]{64} partner \*\n$/)
+  const other = join(folder, 'other')
+  t.regex(await grpcFunctions('init', other), /^Created \S+: 10 files/)
+  t.deepEqual(filesIn(other).length, 10)
+  t.is(JSON.parse(readFileSync(join(other, 'package.json'), 'utf8')).name, 'other')
+  const again = await t.throwsAsync(grpcFunctions('init', other))
+  t.regex(again?.message ?? '', /Cannot create a project in "\S+": expected a folder that is empty/)
+  const misspelled = await t.throwsAsync(grpcFunctions('strat'))
+  t.regex(misspelled?.message ?? '', /Cannot run "strat": expected one of/)
 })
 
 const schema = JSON.stringify(join(root, 'src/gen/descriptors.binpb'))
