@@ -256,6 +256,7 @@ test.serial('more than maxBytes is refused before anything is sent', async (t) =
     t.deepEqual([status, json.error.status], [400, 'OUT_OF_RANGE'])
   }
   t.is(app.backend.log.length, calls)
+  t.is((await ask({...put, maxBytes: 4}, '/', job('four', context))).status, 200)
 })
 
 test.serial('two functions of one runtime have buckets of their own', async (t) => {
