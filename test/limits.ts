@@ -104,7 +104,7 @@ export const limits: Readonly<Record<string, Readonly<Record<string, Limit>>>> =
   'core/log-line.ts': {
     256: [256, 'characters of each string where 4096 are too many'],
     4096: [4096, 'characters of each string of a record that is too long'],
-    mostLine: [32 * KiB, 'Cloud Logging takes 256 KiB; a third of that at three bytes a character, and escapes'],
+    maxLine: [32 * KiB, 'Cloud Logging takes 256 KiB; a third of that at three bytes a character, and escapes'],
   },
   'core/settings.ts': {
     '1e6': [1e6, 'counts beyond it are a mistake'],
@@ -137,7 +137,7 @@ export const limits: Readonly<Record<string, Readonly<Record<string, Limit>>>> =
     mergedSize: [4096, 'bytes of a gathered piece'],
     small: [512, 'bytes: larger pieces are left alone'],
   },
-  'framework/unreadable.ts': {mostIgnored: [MiB, 'bytes behind what cannot be read']},
+  'framework/unreadable.ts': {maxIgnored: [MiB, 'bytes behind what cannot be read']},
   'functions/health.ts': {patience: [4500, 'health is answered within five seconds']},
   'functions/upload.ts': {maxBytes: [2 ** 31, 'one more than the int32 in the reply can say; one less is taken']},
   'gateway/exposure.ts': {most: [200, 'names in one record']},
@@ -151,8 +151,8 @@ export const limits: Readonly<Record<string, Readonly<Record<string, Limit>>>> =
   },
   'http/body.ts': {
     defaultLimit: [MiB, 'bytes of a body that is read whole'],
-    leastGrowth: [4096, 'bytes by which a buffer grows at least'],
-    mostDiscarded: [MiB, 'bytes of a body that nobody reads: for more the connection ends'],
+    minGrowth: [4096, 'bytes by which a buffer grows at least'],
+    maxDiscarded: [MiB, 'bytes of a body that nobody reads: for more the connection ends'],
   },
   'http/compress.ts': {worthIt: [1024, 'bytes: shorter answers are sent as they are']},
   'http/cors.ts': {remembered: [3600, 'seconds: browsers ask again after it, or after what they allow']},
@@ -171,11 +171,11 @@ export const limits: Readonly<Record<string, Readonly<Record<string, Limit>>>> =
     mostQuery: [1024, 'characters of a query in the log'],
   },
   'http/multipart.ts': {
-    mostParts: [1000, 'beyond it: 413'],
+    maxFormParts: [1000, 'beyond it: 413'],
     sliceSize: [16 * KiB, 'bytes that are parsed before others get their turn'],
   },
   'http/rate-limit.ts': {maxCallers: [10_000, 'callers whose rates are remembered']},
-  'http/record.ts': {mostText: [1024, 'characters of one text in a record']},
+  'http/record.ts': {maxText: [1024, 'characters of one text in a record']},
   'http/reply.ts': {599: [599, 'the last status of HTTP']},
   'http/responder.ts': {minReadTime: [500, 'a caller has it to read what is written after its deadline']},
   'http/serve.ts': {
@@ -192,7 +192,7 @@ export const limits: Readonly<Record<string, Readonly<Record<string, Limit>>>> =
     maxAnys: [5, 'levels of Any in Any'],
   },
   'transcoding/json/message.ts': {recursionLimit: [500, 'the levels of a message that are written and read']},
-  'transcoding/json/no-body.ts': {mostBytes: [1024, 'bytes of space that count as no body']},
+  'transcoding/json/no-body.ts': {maxBytes: [1024, 'bytes of space that count as no body']},
   'transcoding/json/splitter.ts': {
     256: [256, 'values of a byte'],
     1024: [1024, 'bytes of the first buffer'],

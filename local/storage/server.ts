@@ -35,7 +35,10 @@ export interface StorageOptions {
   dir?: string
 }
 
-/** A Cloud Storage of our own: as much of it as @google-cloud/storage needs, and failures to order. */
+/**
+ * A Cloud Storage of our own: as much of it as @google-cloud/storage needs, and failures to order. By hand: emulators are
+ * Go or Python programs that npm does not install, and none of them breaks off where a test asks for it.
+ */
 export interface StorageServer extends AsyncDisposable {
   /** `http://127.0.0.1:40001`: what STORAGE_EMULATOR_HOST, or a client's `apiEndpoint`, is set to. */
   readonly url: string

@@ -1,31 +1,31 @@
 import {fitting, shortened} from './shortened.ts'
 
-/** The longest line, in characters: Cloud Logging takes 256 KiB an entry, and UTF-8 up to 3 bytes a character. */
-const mostLine = 32 * 1024
-/** How long strings of a record that is too long may be, in characters: the first of these with which it fits. */
-const mostStrings = [4096, 256] as const
+/** Limit for a line, in characters: Cloud Logging takes 256 KiB an entry, and UTF-8 up to 3 bytes a character. */
+const maxLine = 32 * 1024
+/** Limits for the strings of a record that is too long, in characters: the first one with which it fits is taken. */
+const stringLimits = [4096, 256] as const
 
 /**
  * `line`, one JSON object, or a shorter one when it is too long: with its strings shortened, and without its largest
  * fields when that is not enough.
  */
 export function boundedLine(line: string): string {
-  if (line.length <= mostLine) return line
+  if (line.length <= maxLine) return line
   const record = JSON.parse(line) as Record<string, unknown>
-  for (const most of mostStrings) {
+  for (const most of stringLimits) {
     const shorter = JSON.stringify(record, (_name, value) =>
       typeof value === 'string' ? shortened(value, most) : value,
     )
-    if (shorter.length < mostLine) return `${shorter}\n`
+    if (shorter.length < maxLine) return `${shorter}\n`
   }
   return `${JSON.stringify(withoutLargest(record))}\n`
 }
 
 function withoutLargest(record: Record<string, unknown>): Record<string, unknown> {
   const fields = Object.entries(record)
-    .map(([name, value]) => [name, typeof value === 'string' ? shortened(value, mostStrings[1]) : value] as const)
+    .map(([name, value]) => [name, typeof value === 'string' ? shortened(value, stringLimits[1]) : value] as const)
     .sort((a, b) => sizeOf(a) - sizeOf(b))
-  return Object.fromEntries(fitting(fields, mostLine, sizeOf))
+  return Object.fromEntries(fitting(fields, maxLine, sizeOf))
 }
 
 function sizeOf(field: readonly [string, unknown]): number {

@@ -10,7 +10,7 @@ import {failureJson, httpStatusOf} from '../http/failure.ts'
 import {endAfter, endGently} from './connections.ts'
 
 /** How much of what cannot be read is read on, in bytes, so that the end of the connection is seen. */
-const mostIgnored = 1024 * 1024
+const maxIgnored = 1024 * 1024
 
 /** What Node's parser, or its check of timeouts, says: with the bytes at hand and, of what is no HTTP, with a reason. */
 type Unreadable = NodeJS.ErrnoException & {readonly rawPacket?: Buffer; readonly reason?: string}
@@ -56,7 +56,7 @@ function onUnreadable(error: Unreadable, stream: Duplex, unseen: Unseen): void {
     ignore(socket, error.rawPacket?.length ?? 0)
     return
   }
-  unreadable.set(socket, mostIgnored)
+  unreadable.set(socket, maxIgnored)
   if (last && isUnderWay(last)) endBehind(last, error, unseen)
   // The answer has left before all of the body has come that it belongs to: there is no second one.
   else if (last && !last.req.complete) endGently(socket)
@@ -87,7 +87,7 @@ function isUnderWay(response: ServerResponse): boolean {
 
 /** Bytes behind what could not be read, or behind the end that the connection has on our side. */
 function ignore(socket: Socket, bytes: number): void {
-  const left = (unreadable.get(socket) ?? mostIgnored) - bytes
+  const left = (unreadable.get(socket) ?? maxIgnored) - bytes
   unreadable.set(socket, left)
   if (socket.readableEnded) socket.end()
   else if (left < 0) socket.pause()

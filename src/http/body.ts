@@ -8,12 +8,12 @@ import type {Scope} from './scope.ts'
 /** Default limit for a body that is read whole, in bytes. */
 const defaultLimit = 1024 * 1024
 
-/** How much of a body that nobody reads is read into nothing behind the answer, in bytes. */
-const mostDiscarded = 1024 * 1024
+/** Limit for the rest of a body that is read and discarded after the response, in bytes. */
+const maxDiscarded = 1024 * 1024
 
 /**
- * The body's bytes as they arrive; reading stops when `signal` aborts, and what is not read is not buffered. `begins` is
- * called before the first byte is read.
+ * The body's bytes as they arrive. Reading stops when `signal` aborts, and nothing is buffered ahead. `begins` is called
+ * before the first byte is read.
  */
 export async function* bodyOf(
   request: IncomingMessage,
@@ -21,7 +21,7 @@ export async function* bodyOf(
   begins: () => void,
 ): AsyncGenerator<Buffer> {
   begins()
-  // Leaving the loop must not destroy the request: its socket is the one that the answer goes out on.
+  // Leaving the loop must not destroy the request: the response needs its socket.
   const pieces = request.iterator({destroyOnReturn: false}) as AsyncIterator<Buffer>
   for (;;) {
     const {done, value} = await within(signal, pieces.next())
@@ -30,7 +30,7 @@ export async function* bodyOf(
   }
 }
 
-/** Whether a request has a body, which may turn out to be empty; nothing has to be waited for where it has none. */
+/** Whether a request has a body; it may turn out to be empty. */
 export function hasBody({'content-length': announced, 'transfer-encoding': coding}: IncomingHttpHeaders): boolean {
   // RFC 9112, 6.3.
   return coding !== undefined || Number(announced) > 0
@@ -64,23 +64,23 @@ export function readBefore(body: Buffer, limit = defaultLimit): Buffer {
   return body
 }
 
-/** The least that a buffer is made for when it has to grow, in bytes. */
-const leastGrowth = 4096
+/** Least size of a buffer that grows, in bytes. */
+const minGrowth = 4096
 
 /**
- * Gathers the pieces of a body, each copied as it comes: a body can come in a million pieces, and an object each would take
- * much more than what is in it.
+ * A body's bytes in one buffer. Each piece is copied as it comes: a body can come in a million pieces, and a Buffer takes
+ * much more memory than a small piece.
  */
 class BodyBuffer {
   readonly #account: BodyAccount
-  readonly #most: number
+  readonly #max: number
   #buffer: Buffer = Buffer.alloc(0)
   length = 0
 
-  /** @param most how long the body may become */
-  constructor(account: BodyAccount, most: number) {
+  /** @param max limit for the body, in bytes */
+  constructor(account: BodyAccount, max: number) {
     this.#account = account
-    this.#most = most
+    this.#max = max
   }
 
   get bytes(): Buffer {
@@ -93,7 +93,7 @@ class BodyBuffer {
     this.#account.holdPart(length)
     if (length > this.#buffer.length) {
       // Once half of it is there, room for all of it.
-      const size = 2 * length >= this.#most ? this.#most : Math.max(leastGrowth, Math.ceil(1.5 * length))
+      const size = 2 * length >= this.#max ? this.#max : Math.max(minGrowth, Math.ceil(1.5 * length))
       this.#buffer = this.length === 0 ? piece : Buffer.concat([this.bytes], size)
     }
     if (this.length > 0) piece.copy(this.#buffer, this.length)
@@ -102,13 +102,13 @@ class BodyBuffer {
 }
 
 /**
- * Reads what is left of the body into nothing, while the answer leaves: until it has been read, the connection's next
- * request is not heard. Of a longer body no more is read than `mostDiscarded`: the connection ends with `response`.
+ * Reads and discards the rest of the body while the response leaves: the connection's next request comes after it. Of a
+ * longer rest only `maxDiscarded` bytes are read, and the connection ends with `response`.
  */
 export function discard(request: IncomingMessage, response: ServerResponse): void {
   // A stream with such a listener, as a reader that left half-way leaves behind, does not flow.
   request.removeAllListeners('readable')
-  let left = mostDiscarded
+  let left = maxDiscarded
   const count = (piece: Buffer) => {
     left -= piece.length
     if (left >= 0) return
@@ -120,9 +120,9 @@ export function discard(request: IncomingMessage, response: ServerResponse): voi
   request.resume()
 }
 
-/** Whether so much of the body is announced that the connection will end rather than have it read into nothing. */
+/** Whether the announced body is too long to be discarded, so that the connection has to end. */
 export function isTooLongToDiscard({complete, headers}: IncomingMessage): boolean {
-  return !complete && Number(headers['content-length']) > mostDiscarded
+  return !complete && Number(headers['content-length']) > maxDiscarded
 }
 
 /** @throws {Fault} 415 when the body is compressed */

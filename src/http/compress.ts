@@ -4,7 +4,7 @@ import Negotiator from 'negotiator'
 import type {Reply} from './reply.ts'
 import type {Scope} from './scope.ts'
 
-/** Below this many bytes an answer is sent as it is: it would not get smaller by much. */
+/** Shorter bodies are not compressed, in bytes. */
 const worthIt = 1024
 
 const compressors = {
@@ -12,7 +12,7 @@ const compressors = {
   gzip: (body: Uint8Array) => promisify(gzip)(body),
 } as const
 
-/** `reply` in brotli or gzip when the caller asks for it and it is JSON that is sent whole and worth it. */
+/** `reply` in brotli or gzip, if the caller accepts it and the body is whole JSON of at least 1 KiB. */
 export async function compressed(scope: Pick<Scope, 'headers'>, reply: Reply): Promise<Reply> {
   const {body, headers = {}} = reply
   const plain = typeof body === 'string' ? Buffer.from(body) : body

@@ -4,8 +4,8 @@ import type {Scope} from './scope.ts'
 const remembered = 3600
 
 /**
- * Lets pages of the configured origins call and read the answer, whatever it will be; `methods` is what a preflight
- * for this path is told; none: whatever it asks for. Without credentials: what a page may not send, it cannot be made to send.
+ * Lets pages of the configured origins call and read the response, whatever it will be. A preflight is told `methods`, or the
+ * method that it asks for if there are none. Credentials are never allowed.
  * @see https://fetch.spec.whatwg.org/#http-cors-protocol
  */
 export function allowCors(scope: Scope, methods: readonly string[]): void {

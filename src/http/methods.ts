@@ -4,7 +4,7 @@ import {isPreflight} from './cors.ts'
 import type {Reply} from './reply.ts'
 import type {Handler, Scope} from './scope.ts'
 
-/** `handler`, to be called with `methods` alone, and with HEAD wherever GET is: others are answered with 405. */
+/** `handler` for `methods` only, and for HEAD where GET is among them: others get 405. */
 export function only(methods: readonly string[], handler: Handler): Handler {
   return Object.assign((scope: Scope) => handler(scope), {...handler, methods})
 }
@@ -16,7 +16,7 @@ export function methodsOf({methods}: Handler): readonly string[] {
 }
 
 /**
- * The answer to a request that `handler` need not see: a preflight, or OPTIONS; undefined when it is for `handler`.
+ * The reply to a preflight or OPTIONS, which `handler` does not get; undefined for a request that it gets.
  * @throws {Fault} 405 with Allow
  */
 export function answerInstead(scope: Scope, handler: Handler): Reply | undefined {

@@ -20,7 +20,7 @@ export interface FormLimits {
 }
 
 /** A body of parts is read up to so many, whatever the limits are. */
-const mostParts = 1000
+const maxFormParts = 1000
 
 /** How much of a body is parsed before other requests get their turn, in bytes. */
 const sliceSize = 16 * 1024
@@ -36,7 +36,7 @@ export async function partsOf(scope: Scope, {maxBytes, maxParts}: FormLimits): P
   try {
     const parser = new Busboy({
       headers: {'content-type': scope.contentType ?? ''},
-      limits: {parts: Math.min(mostParts, maxParts)},
+      limits: {parts: Math.min(maxFormParts, maxParts)},
       // Every part is bytes: what they mean is for the field to say.
       isPartAFile: () => true,
     })
@@ -66,8 +66,9 @@ async function* slices(body: Buffer): AsyncGenerator<Buffer> {
 }
 
 function tooMany(maxParts: number): Fault {
-  if (maxParts <= mostParts) return Fault.invalid('body', `The multipart body has more than ${maxParts} parts`, {hint})
-  return Fault.invalid('body', `The multipart body has more than ${mostParts} parts`, {http: 413})
+  if (maxParts <= maxFormParts)
+    return Fault.invalid('body', `The multipart body has more than ${maxParts} parts`, {hint})
+  return Fault.invalid('body', `The multipart body has more than ${maxFormParts} parts`, {http: 413})
 }
 
 const hint = 'GATEWAY_MAX_BODY_VALUES is the limit'

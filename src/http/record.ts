@@ -6,10 +6,10 @@ import {httpStatusOf} from './failure.ts'
 import {loggedPath, loggedUrl, withoutValues, withQuery} from './logged-url.ts'
 import {remoteIp} from './remote-ip.ts'
 
-/** The longest text in a record that is not the message, in characters. */
-const mostText = 1024
+/** Limit for a text in a record other than the message, in characters. */
+const maxText = 1024
 
-/** What came of a request. */
+/** The outcome of a request. */
 export interface Outcome {
   readonly status: number
   readonly fault: Fault | undefined
@@ -33,7 +33,7 @@ export interface Outcome {
 export function requestRecord(request: IncomingMessage, outcome: Outcome) {
   const {status, fault, query, bytes, latency, trustedHops} = outcome
   const path = loggedPath(outcome.path)
-  // What fails after the head has gone out has left with a status that says all is well.
+  // A stream that fails after its head was sent has the status 200.
   const worst = Math.max(status, fault ? httpStatusOf(fault) : 0)
   const level = worst >= 500 ? 'error' : worst >= 400 ? 'warn' : 'info'
   const why = fault ? `: ${withoutValues(fault.logMessage, query)}${fault.hint ? ` (${fault.hint})` : ''}` : ''
@@ -47,7 +47,7 @@ export function requestRecord(request: IncomingMessage, outcome: Outcome) {
         requestSize: request.headers['content-length'],
         status,
         responseSize: String(bytes),
-        userAgent: shortened(request.headers['user-agent'] ?? '', mostText) || undefined,
+        userAgent: shortened(request.headers['user-agent'] ?? '', maxText) || undefined,
         remoteIp: remoteIp(request, trustedHops),
         referer: loggedUrl(request.headers.referer ?? ''),
         latency: `${(latency / 1000).toFixed(6)}s`,
@@ -62,7 +62,7 @@ export function requestRecord(request: IncomingMessage, outcome: Outcome) {
 /** With its stack when we are to blame. */
 function causeFields(cause: unknown, isOurs: boolean, query: string) {
   if (isOurs) return {err: typeof cause === 'string' ? withoutValues(cause, query) : cause}
-  return {cause: shortened(withoutValues(inLine(cause), query), mostText)}
+  return {cause: shortened(withoutValues(inLine(cause), query), maxText)}
 }
 
 function inLine(cause: unknown): string {

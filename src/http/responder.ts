@@ -12,7 +12,7 @@ const minReadTime = 500
 export class Responder {
   /** Bytes of the body that were written. */
   bytes = 0
-  /** Whether the connection ends with this answer. */
+  /** Whether the connection ends with this response. */
   isLast = false
   readonly #request: IncomingMessage
   readonly #response: ServerResponse
@@ -23,22 +23,22 @@ export class Responder {
     this.#response = response
   }
 
-  /** Whether an answer has begun. */
+  /** Whether the head has been written. */
   get begun(): boolean {
     return this.#response.headersSent
   }
 
-  /** Whether there is nobody to answer any more. */
+  /** Whether the connection has gone. */
   get gone(): boolean {
     return this.#response.destroyed
   }
 
-  /** Whether all of the answer has left. */
+  /** Whether all of the response has been handed to the kernel. */
   get done(): boolean {
     return this.#response.writableFinished
   }
 
-  /** Tells a caller that waits with its body to send it. */
+  /** Sends 100 Continue to a caller that waits for it. */
   goOn(): void {
     if (this.#continued || this.begun || !waitsToContinue(this.#request)) return
     this.#continued = true
@@ -57,7 +57,7 @@ export class Responder {
 
   /**
    * Resolves when more may be written.
-   * @throws {Fault} `signal`'s reason; one that says so when it was the deadline, and the caller was not reading
+   * @throws {Fault} `signal`'s reason; for the deadline, a fault that says that the caller was not reading
    */
   async write(bytes: string | Uint8Array, signal: AbortSignal): Promise<void> {
     this.bytes += Buffer.byteLength(bytes)
@@ -95,10 +95,10 @@ export class Responder {
     )
   }
 
-  /** Cuts the connection, when all answers before this one have left: what arrived of this one cannot pass for all of it. */
+  /** Cuts the connection after all earlier responses, so that this one never looks complete. */
   cut(): void {
     const {socket} = this.#response
-    // Node gives a response that waits in line the connection in the end, also when it is destroyed: nobody would end it then.
+    // A pipelined response gets its socket when its turn comes, even if it has been destroyed: only then can it be cut.
     if (!socket) this.#response.once('socket', () => setImmediate(() => this.cut()))
     // In HTTP/1.0 a body lasts until the connection closes: only a reset tells that it was cut. And the kernel keeps what
     // the caller does not read, unless it is told to drop it.
@@ -114,7 +114,7 @@ export class Responder {
     await promise
   }
 
-  /** Resolves when what `send` writes has left, or can not any more. */
+  /** Resolves when the bytes that `send` writes have left, or the connection has gone. */
   async #left(send: (left: () => void) => void): Promise<void> {
     const {promise, resolve} = Promise.withResolvers<void>()
     this.#response.once('close', resolve)

@@ -218,7 +218,7 @@ class RequestScope implements Scope, Sending, Proofs {
       const instead = answerInstead(this, handler)
       await send(instead ?? sendable(await this.race(Promise.try(handler, this))), this)
     } catch (error) {
-      // What cannot be sent, because of a header of its own, is a failure of ours.
+      // A failure whose own header cannot be sent becomes INTERNAL.
       fault = await this.#fail(Fault.from(error)).catch((cause) => this.#fail(Fault.from(cause)))
     } finally {
       clearTimeout(this.#timer)
@@ -266,20 +266,20 @@ class RequestScope implements Scope, Sending, Proofs {
     }
   }
 
-  /** Ends the life at once when the caller hangs up, or when something throws where nobody could catch it. */
+  /** Aborts the signal when the caller hangs up. */
   #watch(): void {
     // The response's `close`, not the request's: that one comes as soon as the body has been read.
     this.#response.once('close', () => {
       if (!this.#response.writableFinished) this.#end.abort(hungUp())
     })
     if (this.#response.destroyed) this.#end.abort(hungUp())
-    // The connection has ended, by its caller or behind its last answer: nobody can be answered, so nothing is carried out.
+    // The connection has ended, by its caller or after its last response: nobody would read this one, so no work begins.
     if (!this.#request.socket.writable)
       this.fail(new Fault('CANCELLED', 'The connection ended before the request began'))
     this.#response.on('error', () => {})
   }
 
-  /** @throws {Fault} for what leaves open where the request ends, or may: the connection ends with the answer to it */
+  /** @throws {Fault} for a malformed head, which may not say where the request ends: so the connection ends too */
   #checkHead(): void {
     this.responder.isLast = true
     checkHead(this.#request)
@@ -339,7 +339,7 @@ function hungUp(): Fault {
   return new Fault('CANCELLED', 'The caller hung up')
 }
 
-/** The caller's own id when it can be one, or else a new one. */
+/** The caller's `x-request-id` if it is valid, or a new one. */
 function requestId(header: string | string[] | undefined): string {
   return typeof header === 'string' && /^[\x21-\x7e]{1,128}$/.test(header) ? header : randomUUID()
 }

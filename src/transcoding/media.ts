@@ -22,7 +22,7 @@ const taken = {
 
 /**
  * The form of a body with this Content-Type; none at all means JSON.
- * @throws Fault 415 for a type or charset that `reader` does not take.
+ * @throws {Fault} 415 for a type or charset that `reader` does not take.
  */
 export function bodyForm(contentType: string | undefined, reader: BodyReader): BodyForm {
   if (reader === 'raw') return 'raw'
@@ -64,7 +64,7 @@ export const unaryTypes = ['application/json'] as const
  * the order of `offered`. The first one when there is no `accept`.
  *
  * Not by the package negotiator: to it `application/json; charset=utf-8` does not accept `application/json`.
- * @throws Fault 406 when it takes none of them.
+ * @throws {Fault} 406 when it takes none of them.
  */
 export function negotiate<Type extends string>(accept: string | undefined, offered: readonly Type[]): Type {
   // Members of a list may be empty (RFC 9110, 5.6.1.2).

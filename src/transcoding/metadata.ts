@@ -72,7 +72,7 @@ const prefix = 'grpc-metadata-'
 
 /**
  * The metadata that goes to the backend for these request headers.
- * @throws Fault 400 naming the header, for what metadata cannot hold.
+ * @throws {Fault} 400 naming the header, for what metadata cannot hold.
  */
 export function requestMetadata(headers: RequestHeaders, options: MetadataOptions = {}): MetadataEntry[] {
   const entries: MetadataEntry[] = []

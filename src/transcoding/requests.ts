@@ -75,7 +75,7 @@ export class RequestDecoder {
   readonly #bound: ReadonlySet<string>
   readonly #queries = new Map<string, Query>()
 
-  /** @throws Error for fields that cannot be read as they are named. */
+  /** @throws {Error} for fields that cannot be read as they are named. */
   constructor(binding: Binding, options: DecoderOptions) {
     checkFields(options.registry)
     this.#binding = binding
@@ -229,7 +229,7 @@ export function bodyReaderOf({method, body}: Binding): BodyReader | undefined {
 /** The most characters of path and query on a client stream. */
 const maxStreamQuery = 4096
 
-/** @throws Fault 400 for what would make every message of a stream large, however short it is in the body. */
+/** @throws {Fault} 400 for what would make every message of a stream large, however short it is in the body. */
 function refuseLong(captures: readonly string[], query = ''): void {
   const length = captures.reduce((sum, {length}) => sum + length, query.length)
   if (length <= maxStreamQuery) return

@@ -46,7 +46,7 @@ export function rawOf({responseBody}: Binding, message: Message): {contentType: 
 
 /**
  * The JSON text of a response or of its response_body.
- * @throws Fault 500 for what has no JSON: an Any of a type that `registry` does not have, a year beyond 9999.
+ * @throws {Fault} 500 for what has no JSON: an Any of a type that `registry` does not have, a year beyond 9999.
  */
 export function responseJson({method, responseBody}: Binding, message: Message, registry: Registry): string {
   try {

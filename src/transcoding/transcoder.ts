@@ -28,7 +28,7 @@ export interface Transcoder {
   readonly problems: readonly string[]
   /** What the schema has beside `bindings`. */
   readonly unserved: readonly Unserved[]
-  /** The binding for a request, by its raw path without the query. @throws Fault 400 for a path that is no UTF-8. */
+  /** The binding for a request, by its raw path without the query. @throws {Fault} 400 for a path that is no UTF-8. */
   route(httpMethod: string, path: string): Match<Binding> | Unrouted
   /**
    * Decides how a request is carried out, by its head alone.

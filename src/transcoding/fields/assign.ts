@@ -45,7 +45,7 @@ export interface Assignment {
 
 /**
  * The value that `text` is for the field of `plan`; the caller has counted it as one.
- * @throws Fault 400 naming the origin: not such a value, or too many in one text.
+ * @throws {Fault} 400 naming the origin: not such a value, or too many in one text.
  */
 export function assignmentOf(plan: FieldPlan, text: string, origin: Origin, count: ValueCount): Assignment {
   if (plan.items) count.add(plan.items(text))
@@ -58,7 +58,7 @@ export function assignmentOf(plan: FieldPlan, text: string, origin: Origin, coun
 
 /**
  * Sets a field of `message`, and counts and makes the messages on its path: a zero value makes them present (ProtoJSON).
- * @throws Fault 400 naming the origin: another value there, another member of the oneof; or too many values.
+ * @throws {Fault} 400 naming the origin: another value there, another member of the oneof; or too many values.
  */
 export function put(message: Message, path: FieldPath, value: unknown, origin: Origin, count: ValueCount): void {
   let target = message

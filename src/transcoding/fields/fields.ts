@@ -38,7 +38,7 @@ const checked = new WeakSet<Registry>()
 
 /**
  * Refuses fields that protobuf-es, or a caller, would take for something else.
- * @throws Error with a line for each of them.
+ * @throws {Error} with a line for each of them.
  */
 export function checkFields(registry: Registry): void {
   if (checked.has(registry)) return

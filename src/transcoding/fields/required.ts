@@ -5,7 +5,7 @@ import {shortened} from '../../core/shortened.ts'
 
 /**
  * Refuses a message that cannot be sent because a required field of proto2 is not set.
- * @throws Fault 400 naming the field.
+ * @throws {Fault} 400 naming the field.
  */
 export function refuseMissing(desc: DescMessage, message: Message, path = ''): void {
   if (!hasRequired(desc)) return

@@ -31,7 +31,7 @@ type Json = Record<string, unknown>
  * Makes a value of parseJson() one for protobuf-es to read as a message of `desc`, in place: a bigint becomes a string
  * where the field is a 64-bit integer and a double anywhere else. Refuses what proto3 JSON does not allow, naming the
  * field from `path` on; protobuf-es would name its type alone, and would take "0x10" for 16 and "1s or so" for 1s.
- * @throws Fault 400.
+ * @throws {Fault} 400
  */
 export function fitMessage(desc: DescMessage, value: unknown, path: string, options: Reading): unknown {
   const special = specials.get(desc.typeName)

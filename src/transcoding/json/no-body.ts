@@ -1,7 +1,7 @@
 import {Fault} from '../../core/fault.ts'
 import {isJson} from '../media.ts'
 
-const mostBytes = 1024
+const maxBytes = 1024
 
 /**
  * Reads the body of a request whose rule takes none, as its bytes arrive: generated clients send `{}`, and that says
@@ -24,7 +24,7 @@ export class NoBody {
   /** @throws {Fault} 400 as soon as a byte says something */
   push(bytes: Uint8Array): void {
     this.#size += bytes.length
-    if (this.#size > mostBytes) this.#refuse()
+    if (this.#size > maxBytes) this.#refuse()
     for (const byte of bytes) {
       if (byte === 0x20 || byte === 0x09 || byte === 0x0a || byte === 0x0d) continue
       if (this.#expected === '' || byte !== this.#expected.charCodeAt(0)) this.#refuse()

@@ -26,6 +26,9 @@ const nothing = 4
  * Takes the JSON values of a request stream apart while their bytes arrive, cut anywhere: one a line, one after the
  * other, or as the items of one array (when the first byte is a `[`). It looks at strings, brackets and what stands
  * between values; whether a value is JSON is for parseJson() to say.
+ *
+ * By hand, because streaming parsers from npm take every value apart in JavaScript, where JSON.parse is to read the whole of
+ * it anyway, and because it must count bytes and levels before anything is built.
  */
 export class JsonSplitter {
   readonly #maxBytes: number
@@ -61,7 +64,7 @@ export class JsonSplitter {
   /**
    * The texts of the values that end in `bytes`. What is wrong after them is thrown by the next call, so that how the
    * bytes were cut makes no difference.
-   * @throws Fault 400 naming `body`; 413 for a value of more than maxBytes.
+   * @throws {Fault} 400 naming `body`; 413 for a value of more than maxBytes.
    */
   push(bytes: Uint8Array): string[] {
     if (this.#failure) throw this.#failure
@@ -75,7 +78,7 @@ export class JsonSplitter {
     return values
   }
 
-  /** The last value, where only the end could end it. @throws Fault 400 for a value or an array cut short. */
+  /** The last value, where only the end could end it. @throws {Fault} 400 for a value or an array cut short. */
   end(): string[] {
     if (this.#failure) throw this.#failure
     const values: string[] = []

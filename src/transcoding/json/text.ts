@@ -9,7 +9,9 @@ export const maxNesting = 100
  * What JSON.parse gives, but for integers that a double would round: these are bigints. Duplicate keys, more than 100
  * levels of nesting, a byte order mark and anything after the value are refused, and more values than `count` allows:
  * the text is scanned before anything is built of it.
- * @throws Fault 400 naming `body`.
+ *
+ * By hand around JSON.parse, which takes duplicate keys and any depth, and has built all of a text before a reviver sees it.
+ * @throws {Fault} 400 naming `body`
  */
 export function parseJson(text: string, count = new ValueCount()): unknown {
   if (text.startsWith('\ufeff')) refuse('a byte order mark stands before it')
@@ -33,7 +35,7 @@ export function isBlank(text: string): boolean {
   return /^[ \t\r\n]*$/.test(text)
 }
 
-/** The text of a JSON body, or of whatever `fail` throws for. @throws Fault 400 for bytes that are not UTF-8. */
+/** The text of a JSON body, or of whatever `fail` throws for. @throws {Fault} 400 for bytes that are not UTF-8. */
 export function decodeUtf8(bytes: Uint8Array, fail: (reason: string) => never = refuse): string {
   try {
     return utf8.decode(bytes)

@@ -1,4 +1,7 @@
-/** An OpenAPI 3.1 document, as far as this project writes one. */
+/**
+ * An OpenAPI 3.1 document, as far as this project writes one. By hand, not from openapi-types: only what we
+ * write has a type, and so have our `x-` keywords.
+ */
 export interface OpenApiDocument {
   openapi: '3.1.1'
   info: {title: string; version: string; description?: string}

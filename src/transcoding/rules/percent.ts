@@ -10,7 +10,7 @@ const escapes = /(?:%[0-9A-Fa-f]{2})+|%/g
 /**
  * `raw` with each `%XX` decoded, once. What came outside of ASCII is taken as the bytes that it came as: Node hands the
  * request line over as Latin-1.
- * @throws Fault 400 naming `place`, for a malformed escape and for bytes that are not UTF-8.
+ * @throws {Fault} 400 naming `place`, for a malformed escape and for bytes that are not UTF-8.
  */
 export function decodePercent(raw: string, place: string): string {
   try {
@@ -35,7 +35,7 @@ export type Pair = readonly [name: string, value: string]
 /**
  * The pairs of a raw query string, without its `?`, one by one. `+` is a space (our decision); a name without `=` has the empty
  * value.
- * @throws Fault 400 naming the parameter.
+ * @throws {Fault} 400 naming the parameter.
  */
 export function parseQuery(raw: string): Generator<Pair> {
   return pairsOf(raw, (text, place) => (/[%\x80-\uffff]/.test(text) ? decodePercent(text, place) : text))
@@ -43,7 +43,7 @@ export function parseQuery(raw: string): Generator<Pair> {
 
 /**
  * As parseQuery(), for a form that was decoded from UTF-8: what stands outside of an escape is text already.
- * @throws Fault 400 naming the field.
+ * @throws {Fault} 400 naming the field.
  */
 export function parseForm(text: string): Generator<Pair> {
   return pairsOf(text.toWellFormed(), (part, place) => (part.includes('%') ? decodeEscapes(part, place) : part))

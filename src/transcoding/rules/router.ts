@@ -56,7 +56,7 @@ export class Router<R extends Route> {
 
   /**
    * The route for a request. `path` is raw, without the query.
-   * @throws Fault 400 for a path that is not percent-encoded UTF-8.
+   * @throws {Fault} 400 for a path that is not percent-encoded UTF-8.
    */
   route(httpMethod: string, path: string): Match<R> | Unrouted {
     if (path[0] !== '/') return unknown

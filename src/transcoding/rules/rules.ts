@@ -19,7 +19,7 @@ export interface Rule {
 /**
  * The rules of `method`: its google.api.http option and the additional_bindings, one level deep (http.proto). Without the
  * option: none, or `POST /<package.Service>/<Method>` (our decision) when `byDefault`.
- * @throws Error for an option that is no rule.
+ * @throws {Error} for an option that is no rule.
  */
 export function rulesOf(method: DescMethod, byDefault: boolean): Rule[] {
   if (!hasOption(method, http)) return byDefault ? [defaultRule(method)] : []

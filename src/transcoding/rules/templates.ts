@@ -27,7 +27,7 @@ export interface Template {
 /**
  * Parses by the grammar of google/api/http.proto. Beyond it, literals may follow a `**`, and several verbs may stand one
  * after the other, as in APIs of Google (our decision).
- * @throws Error whose message says where it stopped and what was wanted there.
+ * @throws {Error} whose message says where it stopped and what was wanted there.
  */
 export function parseTemplate(source: string): Template {
   const parser = new Parser(source)
