@@ -256,18 +256,17 @@ export class Pool {
     this.#serve()
   }
 
-  #failed(opening: Opening, failure: Failure): void {
+  #failed(opening: Opening, failure: Failure, {wasSilent = false} = {}): void {
     this.#openings.delete(opening)
     const now = Date.now()
     const {since, attempts} = this.#outage ?? {since: now, attempts: 0}
     const wasThere = this.#cap !== undefined
     const isOnly = this.#openings.size === 0 && this.#connections.every(({isLate}) => isLate)
     const isKnown = isOnly && (!wasThere || now - since >= grace)
-    const pause = isKnown
-      ? Math.min(now - opening.since, probePause)
-      : Math.min(firstPause * 2 ** attempts, longestPause) * (0.75 + Math.random() / 2)
-    // An attempt that was refused at once costs nothing: the next call may try again.
-    const nextAttempt = isKnown && pause < firstPause ? now : now + pause
+    // An attempt that failed in time costs nothing: the next call may try again. One that took all of its time kept a call waiting.
+    const known = wasSilent ? Math.min(now - opening.since, probePause) : 0
+    const grown = Math.min(firstPause * 2 ** attempts, longestPause) * (0.75 + Math.random() / 2)
+    const nextAttempt = now + (isKnown ? known : grown)
     this.#outage = {since, attempts: attempts + 1, nextAttempt, failure, isKnown}
     if (isKnown) this.#settleAll(failure)
     else this.#serve()
@@ -301,7 +300,7 @@ export class Pool {
       for (const opening of this.#openings) {
         if (now - opening.since < this.#connectTimeout - tolerance) continue
         this.#giveUp(opening)
-        this.#failed(opening, (call) => this.#unreachable(call))
+        this.#failed(opening, (call) => this.#unreachable(call), {wasSilent: true})
       }
       waiter.settle((call) => this.#unreachable(call))
     }
