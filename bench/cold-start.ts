@@ -1,0 +1,83 @@
+import {mkdtempSync, rmSync} from 'node:fs'
+import {tmpdir} from 'node:os'
+import {join} from 'node:path'
+import {bundle} from '../tools/bundle/bundle.ts'
+import {linkPackages, root, send} from '../tools/deployment.ts'
+import {type ColdFigures, type ColdStart, coldStart, firstRequests} from './lib/cold-process.ts'
+import {end, median, stackProcess} from './lib/processes.ts'
+
+/**
+ * What a new instance takes until it has answered its first request, as ratios to a hello world on the same framework:
+ * time, CPU, and memory when idle. Ours from its source and from the build, and a function by hand with grpc-js and Google's
+ * library for the token. The subjects take turns; medians.
+ */
+const rounds = 9
+/** What the build may cost, as multiples of hello. */
+const aims = {cpu: 2, rss: 1.3}
+
+const deployed = mkdtempSync(join(tmpdir(), 'cold-start-'))
+send(deployed)
+linkPackages(deployed)
+const {problems} = await bundle({root: deployed, node: process.execPath})
+if (problems.length > 0) throw new Error(problems.join('\n'))
+
+const upload = JSON.stringify({bucket: 'samples', object: 'object', context: {creatorId: 'me', name: 'object'}})
+const uploads = {path: '/', body: {type: 'application/json', text: upload}}
+const source = 'src/deployed.ts'
+const subjects = {
+  hello: {project: root, source: 'bench/peers/hello.js', target: 'hello', path: '/'},
+  'by hand': {project: root, source: 'bench/peers/by-hand.js', target: 'byHand', path: '/?message=hi'},
+  'ping, source': {project: root, source, target: 'ping', ...firstRequests.ping},
+  'gateway, source': {project: root, source, target: 'gateway', ...firstRequests.gateway},
+  'upload, source': {project: root, source, target: 'upload', ...firstRequests.upload},
+  ping: {project: deployed, target: 'ping', ...firstRequests.ping},
+  gateway: {project: deployed, target: 'gateway', ...firstRequests.gateway},
+  upload: {project: deployed, target: 'upload', ...firstRequests.upload},
+  'upload, Storage': {project: deployed, target: 'upload', ...uploads},
+} as const satisfies Record<string, ColdStart>
+type Subject = keyof typeof subjects
+const names = Object.keys(subjects) as Subject[]
+
+const stack = await stackProcess({size: 64 * 1024})
+const env = {...stack.env, AUTH: 'none', K_SERVICE: 'bench'}
+const figures = Object.fromEntries(names.map((name) => [name, [] as ColdFigures[]])) as Record<Subject, ColdFigures[]>
+try {
+  for (let round = 0; round < rounds; round++) {
+    for (const name of names) figures[name].push(await coldStart(subjects[name], env))
+  }
+} finally {
+  await end(stack.child, 'stop')
+  rmSync(deployed, {recursive: true})
+}
+
+console.log(`Cold start to the first answer, medians of ${rounds}`)
+console.table(
+  Object.fromEntries(
+    names.map((name) => [
+      name,
+      {
+        ms: Math.round(of(name, 'ms')),
+        '× hello': ratio(name, 'ms'),
+        'CPU ms': Math.round(of(name, 'cpu')),
+        'CPU × hello': ratio(name, 'cpu'),
+        'idle MiB': Math.round(of(name, 'rss')),
+        'MiB × hello': ratio(name, 'rss'),
+      },
+    ]),
+  ),
+)
+const missed = (['ping', 'gateway', 'upload'] as const).flatMap((name) =>
+  (Object.keys(aims) as (keyof typeof aims)[])
+    .filter((key) => ratio(name, key) > aims[key])
+    .map((key) => `${name}: ${key} is ${ratio(name, key)} of hello`),
+)
+console.log(`aim: CPU at most ${aims.cpu} of hello, memory ${aims.rss}. ${missed.join('; ') || 'Met'}`)
+if (missed.length > 0) process.exitCode = 1
+
+function of(name: Subject, key: keyof ColdFigures): number {
+  return median(figures[name].map((figure) => figure[key] ?? Number.NaN))
+}
+
+function ratio(name: Subject, key: keyof ColdFigures): number {
+  return Number((of(name, key) / of('hello', key)).toFixed(2))
+}

@@ -1,0 +1,111 @@
+import {spawn} from 'node:child_process'
+import {once} from 'node:events'
+import {readdirSync, readFileSync} from 'node:fs'
+import {get, type IncomingMessage, request} from 'node:http'
+import {join} from 'node:path'
+import {setTimeout as pause} from 'node:timers/promises'
+import {freePort} from '../../local/functions.ts'
+
+/** A function, and the first request that it gets. */
+export interface ColdStart {
+  /** The folder of the project that it is in. */
+  readonly project: string
+  /** Its file there; the project's main file unless given. */
+  readonly source?: string
+  readonly target: string
+  readonly path: string
+  /** What is sent; a GET without one. */
+  readonly body?: {readonly type: string; readonly text: string}
+}
+
+/** The first request of each function. */
+export const firstRequests = {
+  ping: {path: '/?message=hi'},
+  gateway: {path: '/api/ping?message=hi'},
+  upload: {path: '/?creatorId=me&name=x', body: {type: 'text/plain', text: 'hello'}},
+  health: {path: '/'},
+  app: {path: '/ping?message=hi'},
+} as const satisfies Record<string, Pick<ColdStart, 'path' | 'body'>>
+
+/** What a new process took until it had answered its first request. */
+export interface ColdFigures {
+  /** From the start of the process to the end of the answer, in ms. */
+  readonly ms: number
+  /** CPU of all its threads until then, in ms; undefined where the system does not tell. */
+  readonly cpu: number | undefined
+  /** Resident memory half a second later, in MiB; undefined where the system does not tell. */
+  readonly rss: number | undefined
+}
+
+/** How often it is tried whether the process listens, in ms. */
+const every = 2
+/** The time that a process has to become idle, in ms. */
+const settling = 500
+
+/** Starts a process as the platform does, with `env` and nothing of ours, and asks it as soon as it listens. */
+export async function coldStart(start: ColdStart, env: Record<string, string>): Promise<ColdFigures> {
+  const port = await freePort(0)
+  const {project, source = '', target} = start
+  const framework = join(project, 'node_modules/@google-cloud/functions-framework/build/src/main.js')
+  const args = [framework, `--target=${target}`, `--source=${join(project, source)}`, `--port=${port}`]
+  const began = performance.now()
+  const child = spawn(process.execPath, args, {
+    cwd: project,
+    env: {PATH: process.env.PATH, NODE_ENV: 'production', LOG_LEVEL: 'info', ...env, FUNCTION_TARGET: target},
+    stdio: ['ignore', 'ignore', 'inherit'],
+  })
+  const exited = once(child, 'exit')
+  try {
+    const response = await firstAnswer(start, port, () => child.exitCode !== null)
+    const ms = performance.now() - began
+    if (response.statusCode !== 200) throw new Error(`${target} ${start.path} answered ${response.statusCode}`)
+    const cpu = cpuOf(child.pid!)
+    await pause(settling)
+    return {ms, cpu, rss: rssOf(child.pid!)}
+  } finally {
+    child.kill('SIGKILL')
+    await exited
+  }
+}
+
+async function firstAnswer(start: ColdStart, port: number, hasEnded: () => boolean): Promise<IncomingMessage> {
+  for (;;) {
+    try {
+      return await answer(start, port)
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ECONNREFUSED') throw error
+      if (hasEnded()) throw new Error(`${start.target} ended before it listened`)
+      await pause(every)
+    }
+  }
+}
+
+async function answer({path, body}: ColdStart, port: number): Promise<IncomingMessage> {
+  const options = {host: '127.0.0.1', port, path, agent: false}
+  const sent = body
+    ? request({...options, method: 'POST', headers: {'content-type': body.type}}).end(body.text)
+    : get(options)
+  const [response] = (await once(sent, 'response')) as [IncomingMessage]
+  await once(response.resume(), 'end')
+  return response
+}
+
+/** In ms, by the scheduler's own count, which is finer than a tick. */
+function cpuOf(pid: number): number | undefined {
+  try {
+    const tasks = readdirSync(`/proc/${pid}/task`)
+    const ns = tasks.map((task) => Number(readFileSync(`/proc/${pid}/task/${task}/schedstat`, 'utf8').split(' ')[0]))
+    return ns.reduce((sum, one) => sum + one, 0) / 1e6
+  } catch {
+    return undefined
+  }
+}
+
+function rssOf(pid: number): number | undefined {
+  try {
+    const [, kib] = /^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8')) ?? []
+    return Number(kib) / 1024
+  } catch {
+    return undefined
+  }
+}
