@@ -35,6 +35,7 @@ const packages: Readonly<Record<string, Package>> = {
     entries: ['local/index.ts', 'local/cli/main.ts', 'local/announce-loopback.ts', 'local/announce-port.ts'],
     copied: {
       'proto/google': 'lib/proto/google',
+      'packages/grpc-functions-dev/proto/google': 'lib/proto/google',
       'packages/create-grpc-functions/template': 'lib/packages/create-grpc-functions/template',
     },
   },

@@ -5,7 +5,7 @@ import {createRequire} from 'node:module'
 import {tmpdir} from 'node:os'
 import {dirname, join} from 'node:path'
 
-/** The protos of Google's that come with this package: google/api/annotations.proto and its like. */
+/** Google's protos that come with this package: google/api, google/rpc, google/type, google/longrunning. */
 const shipped = join(import.meta.dirname, '../../proto')
 
 const require = createRequire(import.meta.url)

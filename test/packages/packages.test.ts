@@ -66,7 +66,7 @@ for (const name of names) {
     )
     // The samples' services are nobody else's.
     t.deepEqual(
-      files.filter((path) => /person|chat|users|routeguide|\/ping/i.test(path)),
+      files.filter((path) => /person|chat|users|routeguide/i.test(path)),
       [],
     )
     t.is(filesIn(join(built, name)).length - files.length, 3)
@@ -126,11 +126,23 @@ test.serial('a new project has the files of its layout, and passes its own test'
 
 test.serial('npm start answers a proto of the project, and names the file that lacks a method', async (t) => {
   const proto = join(project, 'proto/greeter/v1/greeter.proto')
-  const added = `rpc SayGoodbye(SayHelloRequest) returns (SayHelloResponse) {
+  const goodbye = `rpc SayGoodbye(SayGoodbyeRequest) returns (SayHelloResponse) {
     option (google.api.http) = {get: "/v1/goodbyes/{name}"};
   }
   // Greets one person.`
-  writeFileSync(proto, readFileSync(proto, 'utf8').replace('// Greets one person.', added))
+  const request = `
+message SayGoodbyeRequest {
+  string name = 1 [(google.api.field_behavior) = REQUIRED];
+  google.type.Date until = 2;
+}
+`
+  const imports = 'import "google/api/field_behavior.proto";\nimport "google/type/date.proto";\n'
+  writeFileSync(
+    proto,
+    readFileSync(proto, 'utf8')
+      .replace('// Greets one person.', goodbye)
+      .replace(/^import .*\n/m, `$&${imports}`) + request,
+  )
   const child = spawn('npm', ['start'], {
     cwd: project,
     env: {...environment(), PORT: '0'},
@@ -150,9 +162,9 @@ test.serial('npm start answers a proto of the project, and names the file that l
   t.deepEqual(await hello.json(), {message: 'Hello Ada'})
   const greet = await fetch(`${url}/greet?names=Ada,Alan`)
   t.deepEqual(await greet.json(), {greetings: ['Hello Ada', 'Hello Alan']})
-  const goodbye = await fetch(`${url}/v1/goodbyes/Ada`)
-  t.is(goodbye.status, 501)
-  const {error} = (await goodbye.json()) as {error: {message: string}}
+  const answer = await fetch(`${url}/v1/goodbyes/Ada?until.year=2030`)
+  t.is(answer.status, 501)
+  const {error} = (await answer.json()) as {error: {message: string}}
   t.is(error.message, 'greeter.v1.GreeterService/SayGoodbye is not implemented: add it to local/services.ts')
   // The end of npm is the end of all of it: its output closes when the last process that holds it has ended.
   child.kill('SIGKILL')
