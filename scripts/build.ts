@@ -29,6 +29,7 @@ const packages: Readonly<Record<string, Package>> = {
       'functions/health.ts',
       'transcoding/index.ts',
     ],
+    copied: {'packages/grpc-functions/bin.js': 'bin.js'},
   },
   'grpc-functions-dev': {
     sources: '.',

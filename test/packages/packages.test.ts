@@ -54,7 +54,7 @@ test.after.always(async () => {
 for (const name of names) {
   test(`${name} has in it what its users need`, (t) => {
     const expected: Record<(typeof names)[number], RegExp> = {
-      'grpc-functions': /^lib\/[\w/-]+\.(js|d\.ts)$/,
+      'grpc-functions': /^(bin\.js|lib\/[\w/-]+\.(js|d\.ts))$/,
       'grpc-functions-dev':
         /^lib\/((local|src\/gen|packages)\/[\w/-]+\.(js|d\.ts)|proto\/google\/[\w/]+\.proto|packages\/create-grpc-functions\/template\/.+)$/,
       'create-grpc-functions': /^(lib\/\w+\.js|template\/.+)$/,
@@ -200,6 +200,15 @@ test('what docs/new-project.md says works today makes a project that passes its 
   await t.notThrowsAsync(run(clone, 'sh', '-ec', [...commands.slice(1, -1), 'npm test'].join('\n')))
 })
 
+test('npx grpc-functions init makes a project where nothing is installed', async (t) => {
+  const empty = join(folder, 'empty')
+  mkdirSync(empty)
+  await run(empty, 'npx', 'grpc-functions', 'init', 'fresh')
+  t.is(filesIn(join(empty, 'fresh')).length, 10)
+  const other = await t.throwsAsync(run(empty, 'npx', 'grpc-functions', 'start'))
+  t.regex(other?.message ?? '', /come with grpc-functions-dev/)
+})
+
 test('the release publishes every package, with provenance', (t) => {
   const workflow = readFileSync(join(root, '.github/workflows/release.yml'), 'utf8')
   const published = [...workflow.matchAll(/npm publish --provenance --access public \.\/dist\/(\S+)$/gm)]
@@ -210,8 +219,10 @@ test('the release publishes every package, with provenance', (t) => {
 })
 
 test('the command grpc-functions says what it can, makes a project and a key, and refuses all else', async (t) => {
+  for (const bin of ['grpc-functions/bin.js', '.bin/grpc-functions']) {
+    t.regex(await run(project, join('node_modules', bin), '--help'), /init FOLDER[\s\S]*generate[\s\S]*start/)
+  }
   const grpcFunctions = (...args: string[]) => run(project, 'node_modules/.bin/grpc-functions', ...args)
-  t.regex(await grpcFunctions('--help'), /init FOLDER[\s\S]*generate[\s\S]*start/)
   t.regex(await grpcFunctions('key', 'partner'), /^key {3}\S+\nline {2}[\da-f]{64} partner \*\n$/)
   const other = join(folder, 'other')
   t.regex(await grpcFunctions('init', other), /^Created \S+: 10 files/)

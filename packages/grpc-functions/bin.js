@@ -1,0 +1,32 @@
+#!/usr/bin/env node
+// `npx grpc-functions …` where nothing is installed yet: `init` is what `npm create grpc-functions` does. In a project the command is
+// that of grpc-functions-dev, whichever of the two npm has linked.
+import {spawnSync} from 'node:child_process'
+import {createRequire} from 'node:module'
+import {join} from 'node:path'
+import {pathToFileURL} from 'node:url'
+
+const [command, ...args] = process.argv.slice(2)
+const dev = developmentCommand()
+
+if (dev) await import(pathToFileURL(dev).href)
+else if (command === 'init') {
+  const {status} = spawnSync('npx', ['--yes', 'create-grpc-functions', ...args], {stdio: 'inherit'})
+  process.exitCode = status ?? 1
+} else {
+  const asked = command === '--help'
+  console[asked ? 'log' : 'error'](
+    'npx grpc-functions init FOLDER: makes a project in FOLDER. All other commands come with grpc-functions-dev: npm install -D grpc-functions-dev',
+  )
+  process.exitCode = asked ? 0 : 1
+}
+
+function developmentCommand() {
+  const require = createRequire(join(process.cwd(), 'package.json'))
+  try {
+    const manifest = require.resolve('grpc-functions-dev/package.json')
+    return join(manifest, '..', require(manifest).bin['grpc-functions'])
+  } catch {
+    return undefined
+  }
+}
