@@ -2,6 +2,7 @@ import {addedServices, samples} from './added-services.ts'
 import {type FunctionsProcess, freePort, startFunctions} from './functions.ts'
 import {endWithNpm} from './parent.ts'
 import {putSamples} from './samples.ts'
+import {ownOrigins, portOf} from './serving.ts'
 import {type Stack, sampleBucket, startStack} from './stack.ts'
 
 /** `npm start`: the local stack, and the function `app` in front of it. */
@@ -15,15 +16,6 @@ if (process.argv.includes('--help')) {
   process.exit(0)
 }
 
-const port = Number(process.env.PORT || 8080)
-if (!Number.isInteger(port) || port < 0 || port > 65535)
-  fail(`PORT="${process.env.PORT}": expected a port, or 0 for any`)
-
-/** What a page that is developed on this machine may have for an origin. */
-const ownOrigins = ['localhost', '127.0.0.1', '[::1]']
-  .flatMap((host) => [`http://${host}:*`, `https://${host}:*`])
-  .join()
-
 /** The audience of tokens for the functions. */
 const audience = 'local'
 
@@ -35,7 +27,8 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal
 endWithNpm(() => stop('SIGTERM'))
 
 try {
-  stack = await startStack(process.env, await addedServices(), await portForTokens())
+  const port = portOf(process.env)
+  stack = await startStack(process.env, await addedServices(), await portForTokens(port))
   const objects = stack.storage ? await putSamples(stack.storage) : []
   // Samples are served as long as their services are there.
   const descriptors = stack.backend && (await samples())?.descriptors
@@ -65,7 +58,7 @@ function isOwnIssuer(): boolean {
 }
 
 /** With AUTH=jwt the metadata server, which gives tokens, is where README says: behind PORT. */
-async function portForTokens(): Promise<number> {
+async function portForTokens(port: number): Promise<number> {
   if (!isOwnIssuer() || port === 0) return 0
   return await freePort(port + 1).catch(() => 0)
 }

@@ -1,11 +1,7 @@
 import {endWithNpm} from '../parent.ts'
 import {startLocal} from '../project.ts'
+import {ownOrigins, portOf} from '../serving.ts'
 import {generate} from './generate.ts'
-
-/** What a page that is developed on this machine may have for an origin. */
-const ownOrigins = ['localhost', '127.0.0.1', '[::1]']
-  .flatMap((host) => [`http://${host}:*`, `https://${host}:*`])
-  .join()
 
 /**
  * Serves the functions of the project `root` on PORT of this machine, in front of a local stack, until a signal ends both.
@@ -13,10 +9,7 @@ const ownOrigins = ['localhost', '127.0.0.1', '[::1]']
  * @throws {Error} when the functions end by themselves
  */
 export async function start(root: string, target = 'app'): Promise<void> {
-  const port = Number(process.env.PORT || 8080)
-  if (!Number.isInteger(port) || port < 0 || port > 65535) {
-    throw new Error(`PORT="${process.env.PORT}": expected a port, or 0 for any`)
-  }
+  const port = portOf(process.env)
   await generate(root)
   const env = {CORS_ORIGINS: ownOrigins, ...process.env}
   const local = await startLocal({root, target, port, env, output: 'inherit'})
