@@ -5,7 +5,7 @@ import {createRequire} from 'node:module'
 import {tmpdir} from 'node:os'
 import {dirname, join} from 'node:path'
 
-/** Google's protos that come with this package: google/api, google/rpc, google/type, google/longrunning. */
+/** Protos of google.* packages that come with this package: google/api, google/rpc, google/type, google/longrunning. */
 const shipped = join(import.meta.dirname, '../../proto')
 
 const require = createRequire(import.meta.url)

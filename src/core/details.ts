@@ -41,22 +41,29 @@ export function detailJson(any: Any, types?: Registry): JsonValue | undefined {
   return told && anyJson(told, all)
 }
 
-const known = createRegistry(
-  file_google_protobuf_any,
-  file_google_protobuf_duration,
-  file_google_protobuf_empty,
-  file_google_protobuf_field_mask,
-  file_google_protobuf_struct,
-  file_google_protobuf_timestamp,
-  file_google_protobuf_wrappers,
-  file_google_rpc_error_details,
-  file_google_rpc_status,
-)
+let known: Registry | undefined
+
+/** Made for the first failure that has details, not at a start. */
+function knownTypes(): Registry {
+  known ??= createRegistry(
+    file_google_protobuf_any,
+    file_google_protobuf_duration,
+    file_google_protobuf_empty,
+    file_google_protobuf_field_mask,
+    file_google_protobuf_struct,
+    file_google_protobuf_timestamp,
+    file_google_protobuf_wrappers,
+    file_google_rpc_error_details,
+    file_google_rpc_status,
+  )
+  return known
+}
+
 const widened = new WeakMap<Registry, Registry>()
 
 function withKnown(types: Registry | undefined): Registry {
-  if (!types) return known
-  const made = widened.get(types) ?? createRegistry(known, types)
+  if (!types) return knownTypes()
+  const made = widened.get(types) ?? createRegistry(knownTypes(), types)
   widened.set(types, made)
   return made
 }
