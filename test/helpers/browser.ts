@@ -1,6 +1,7 @@
 import {mkdtempSync, rmSync} from 'node:fs'
 import {tmpdir} from 'node:os'
 import {join} from 'node:path'
+import {setTimeout as pause} from 'node:timers/promises'
 import sparticuz from '@sparticuz/chromium'
 import {type BrowserContext, chromium} from 'playwright-core'
 
@@ -16,12 +17,7 @@ export async function startBrowser(): Promise<Browser> {
   const folder = mkdtempSync(join(tmpdir(), 'browser-'))
   const remove = () => rmSync(folder, {recursive: true, force: true})
   try {
-    const context = await chromium.launchPersistentContext(join(folder, 'profile'), {
-      executablePath: await unpacked(folder),
-      // Root may not have a sandbox, and /dev/shm may be small in a container.
-      args: ['--no-sandbox', '--disable-dev-shm-usage', '--disable-gpu'],
-      chromiumSandbox: false,
-    })
+    const context = await launched(folder, await unpacked(folder))
     return {
       context,
       async [Symbol.asyncDispose]() {
@@ -32,6 +28,26 @@ export async function startBrowser(): Promise<Browser> {
   } catch (error) {
     remove()
     throw error
+  }
+}
+
+/**
+ * Starts the browser. A process that another thread forks while the file is written holds it open until it runs its own
+ * program, and the system runs no file that is open for writing: ETXTBSY passes by itself.
+ */
+async function launched(folder: string, executablePath: string): Promise<BrowserContext> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await chromium.launchPersistentContext(join(folder, 'profile'), {
+        executablePath,
+        // Root may not have a sandbox, and /dev/shm may be small in a container.
+        args: ['--no-sandbox', '--disable-dev-shm-usage', '--disable-gpu'],
+        chromiumSandbox: false,
+      })
+    } catch (error) {
+      if (attempt === 20 || !/ETXTBSY/.test(String(error))) throw error
+      await pause(100)
+    }
   }
 }
 
