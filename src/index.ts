@@ -2,7 +2,7 @@
  * The library's front door. Importing it opens nothing and reads no environment: a runtime is made of a configuration, and
  * functions are made of a runtime.
  */
-export type {CallRuntime} from './clients/calls.ts'
+export type {CallRuntime} from './clients/call.ts'
 export {createRuntime, type Runtime, type RuntimeOptions} from './clients/runtime.ts'
 export {
   type CallOptions,

@@ -83,6 +83,8 @@ export const limits: Readonly<Record<string, Readonly<Record<string, Limit>>>> =
   'clients/retries.ts': {
     firstPause: [25, 'each further one is twice as long'],
     mostAttempts: [6, 'a backend gets no more of one call'],
+  },
+  'clients/retry-budget.ts': {
     mostTokens: [10, 'gRFC A6: retries of all calls together'],
     tokensOfSuccess: [0.1, 'gRFC A6'],
   },

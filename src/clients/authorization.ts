@@ -1,4 +1,4 @@
-import type {Call} from './calls.ts'
+import type {Call} from './call.ts'
 
 /**
  * Has `call` carry an ID token for its backend's audience. What a function sends as `authorization` of its own keeps its

@@ -1,5 +1,5 @@
 import {createRegistry, type DescFile, type Registry} from '@bufbuild/protobuf'
-import type {Call} from './calls.ts'
+import type {Call} from './call.ts'
 
 const byFile = new WeakMap<DescFile, Registry>()
 

@@ -8,7 +8,7 @@ import {
   type HealthCheckResponse,
   HealthCheckResponse_ServingStatus,
 } from '../gen/health/v1/health_pb.js'
-import type {CallRuntime} from './calls.ts'
+import type {CallRuntime} from './call.ts'
 import {callOf, onlyAnswer} from './service-client.ts'
 
 /** How a backend's server as a whole is. */

@@ -2,7 +2,8 @@ import {status} from '@grpc/grpc-js'
 import {claimsBytes} from '../core/caller.ts'
 import {codeOf, Fault} from '../core/fault.ts'
 import {authorize} from './authorization.ts'
-import {type Call, type Interceptor, intercepted, pathOf, send} from './calls.ts'
+import {type Call, type Interceptor, pathOf} from './call.ts'
+import {intercepted, send} from './calls.ts'
 import {metrics} from './metrics.ts'
 
 /** The backend hears the request's id and trace. */

@@ -1,6 +1,6 @@
 import type {DescMethod} from '@bufbuild/protobuf'
 import {type Code, Fault} from '../core/fault.ts'
-import {type Interceptor, pathOf} from './calls.ts'
+import {type Interceptor, pathOf} from './call.ts'
 
 /** The calls of one method that ended with one code. */
 export interface EndedCalls {

@@ -1,5 +1,5 @@
 import {over} from '../core/life.ts'
-import type {Call, Requests, Sendable} from './calls.ts'
+import type {Call, Requests, Sendable} from './call.ts'
 
 type Given = Sendable | Iterable<Sendable>
 

@@ -1,11 +1,11 @@
 import type {Backend} from '../core/config.ts'
 import {Fault} from '../core/fault.ts'
 import {within} from '../core/waiting.ts'
-import type {Call} from './calls.ts'
+import type {Call, CallPool} from './call.ts'
 import {causes} from './causes.ts'
 import {Opening, type OpeningListener} from './connecting.ts'
 import {type Connection, caughtUp, streamsWithin} from './connection.ts'
-import {RetryBudget} from './retries.ts'
+import {RetryBudget} from './retry-budget.ts'
 import {faultOf} from './status.ts'
 
 /** The most connections to one backend. */
@@ -52,7 +52,7 @@ interface Waiter {
  * caller has given up. What has to be found out, and each attempt to connect, happens while calls wait, so that no timer
  * runs between requests.
  */
-export class Pool {
+export class Pool implements CallPool {
   readonly budget = new RetryBudget()
   readonly #backend: Backend
   readonly #connectTimeout: number

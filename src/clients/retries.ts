@@ -2,35 +2,16 @@ import {MethodOptions_IdempotencyLevel as Level} from '@bufbuild/protobuf/wkt'
 import {type StatusObject, status} from '@grpc/grpc-js'
 import {pause} from '../core/waiting.ts'
 import {authorize} from './authorization.ts'
-import type {Call} from './calls.ts'
+import type {Call} from './call.ts'
 import type {Exchange} from './exchange.ts'
 import type {Outgoing} from './outgoing.ts'
+import type {RetryBudget} from './retry-budget.ts'
 import {frontEndStatusOf, wasBroken} from './status.ts'
 
 /** How often a call is made at the most. */
 const mostAttempts = 6
 /** The first pause, in ms; each further one is twice as long. */
 const firstPause = 25
-/** Retries that may be made at once after a long time without any. */
-const mostTokens = 10
-/** So much of a retry each call that succeeds allows: retries are a tenth of all calls at the most. */
-const tokensOfSuccess = 0.1
-
-/** How many retries one backend gets: an outage must not become a flood. What no handler has seen is not counted. */
-export class RetryBudget {
-  #tokens = mostTokens
-
-  succeeded(): void {
-    if (this.#tokens < mostTokens) this.#tokens = Math.min(mostTokens, this.#tokens + tokensOfSuccess)
-  }
-
-  /** Whether one more retry may be made; it is counted. */
-  take(): boolean {
-    if (this.#tokens < 1) return false
-    this.#tokens--
-    return true
-  }
-}
 
 /** The attempts of one call. A call is made again only where that cannot do twice what should be done once. */
 export class Retries {

@@ -1,7 +1,7 @@
 import type {Config} from '../core/config.ts'
 import {createLog, type Logger} from '../core/log.ts'
 import type {RateLimitStore} from '../core/rate-limit.ts'
-import type {CallRuntime} from './calls.ts'
+import type {CallRuntime} from './call.ts'
 import {Channels} from './channels.ts'
 import {type CredentialsSource, credentialsOf} from './credentials.ts'
 import {IdTokens} from './id-tokens.ts'
@@ -14,6 +14,7 @@ import {StorageReader} from './storage/objects.ts'
 export interface Runtime extends CallRuntime {
   readonly config: Config
   readonly log: Logger
+  readonly channels: Channels
   readonly credentials: CredentialsSource
   readonly storage: StorageReader
   /** Where the requests of callers are counted, for RATE_LIMIT; in the memory of this instance unless given. */

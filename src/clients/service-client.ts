@@ -15,7 +15,8 @@ import {Metadata} from '@grpc/grpc-js'
 import type {Backend} from '../core/config.ts'
 import {Fault} from '../core/fault.ts'
 import type {Life} from '../core/life.ts'
-import {type Call, type CallRuntime, codec, pathOf} from './calls.ts'
+import {type Call, type CallRuntime, pathOf} from './call.ts'
+import {codec} from './calls.ts'
 import {invoke} from './interceptors.ts'
 
 /** What a call may be told beside its messages. */

@@ -1,5 +1,5 @@
 import type {Message} from '@bufbuild/protobuf'
-import type {Call} from '../clients/calls.ts'
+import type {Call} from '../clients/call.ts'
 import {invoke} from '../clients/interceptors.ts'
 import {onlyAnswer} from '../clients/service-client.ts'
 import {atMost} from '../core/waiting.ts'

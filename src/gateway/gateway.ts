@@ -1,5 +1,5 @@
 import {type DescMethod, fromBinary} from '@bufbuild/protobuf'
-import type {Call} from '../clients/calls.ts'
+import type {Call} from '../clients/call.ts'
 import type {Runtime} from '../clients/runtime.ts'
 import {type CallOptions, callOf} from '../clients/service-client.ts'
 import type {Backend, GatewayConfig} from '../core/config.ts'

@@ -1,5 +1,5 @@
 import type {Metadata} from '@grpc/grpc-js'
-import type {Call} from '../clients/calls.ts'
+import type {Call} from '../clients/call.ts'
 import {ConfigError, type GatewayConfig} from '../core/config.ts'
 import type {Scope} from '../http/scope.ts'
 import {

@@ -1,5 +1,5 @@
 import {type DescMessage, type Message, toBinary} from '@bufbuild/protobuf'
-import type {Requests} from '../clients/calls.ts'
+import type {Requests} from '../clients/call.ts'
 import {turn, within} from '../core/waiting.ts'
 import {hasBody} from '../http/body.ts'
 import {partsOf} from '../http/multipart.ts'

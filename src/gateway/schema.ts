@@ -1,7 +1,7 @@
 import {readFileSync} from 'node:fs'
 import {METHODS} from 'node:http'
 import type {FileRegistry} from '@bufbuild/protobuf'
-import {pathOf} from '../clients/calls.ts'
+import {pathOf} from '../clients/call.ts'
 import {type Config, ConfigError, type GatewayConfig, upperSnake} from '../core/config.ts'
 import {nearest} from '../core/settings.ts'
 import {livePath} from '../http/own-paths.ts'

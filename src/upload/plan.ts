@@ -1,5 +1,5 @@
 import {type DescMessage, ScalarType} from '@bufbuild/protobuf'
-import {pathOf} from '../clients/calls.ts'
+import {pathOf} from '../clients/call.ts'
 import {ConfigError} from '../core/config.ts'
 import {type FieldPath, findField, isPlainMessage, type MessageField} from '../transcoding/fields/fields.ts'
 import type {UploadMethod, UploadOptions} from './options.ts'

@@ -1,5 +1,5 @@
 import {create, type Message, toBinary} from '@bufbuild/protobuf'
-import type {Sendable} from '../clients/calls.ts'
+import type {Sendable} from '../clients/call.ts'
 import type {Runtime} from '../clients/runtime.ts'
 import {callOf, onlyAnswer} from '../clients/service-client.ts'
 import {Crc32c} from '../clients/storage/crc32c.ts'

@@ -1,0 +1,74 @@
+import type {DescMethod, Message, Registry} from '@bufbuild/protobuf'
+import type {Metadata} from '@grpc/grpc-js'
+import type {Backend} from '../core/config.ts'
+import type {Life} from '../core/life.ts'
+import type {Connection} from './connection.ts'
+import type {IdTokens} from './id-tokens.ts'
+import type {RetryBudget} from './retry-budget.ts'
+
+/** A message, or its bytes. */
+export type Sendable = Message | Uint8Array
+
+/**
+ * Starts the request stream. `signal` aborts when the call ends, for any reason. One message is prefetched: reuse a buffer
+ * only once the message after the next one is requested. An element that is an iterable holds messages that are ready at
+ * the same time: they are written together.
+ */
+export type Requests<T = Sendable> = (signal: AbortSignal) => Iterable<T> | AsyncIterable<T | Iterable<T>>
+
+/** The connections to one backend, as a call uses them. `streaming` is true for all methods that are not unary. */
+export interface CallPool {
+  readonly budget: RetryBudget
+  /** A connection that is ready now, if there is one. */
+  take(streaming: boolean): Connection | undefined
+  /**
+   * Waits for a connection.
+   * @throws {Fault} when there is none in time; the signal's reason
+   */
+  wait(call: Call, streaming: boolean): Promise<Connection>
+  /** Ends the use of a connection that `take` or `wait` gave. */
+  release(connection: Connection, streaming: boolean): void
+}
+
+/** What all calls of one runtime share. */
+export interface CallRuntime {
+  readonly channels: {to(backend: Backend): CallPool}
+  readonly idTokens: IdTokens
+}
+
+/** One call of any of the four kinds: messages in, messages out. Interceptors may change the fields that are not readonly. */
+export interface Call {
+  readonly runtime: CallRuntime
+  readonly life: Life
+  readonly backend: Backend
+  readonly method: DescMethod
+  /** The request messages. They are read only as fast as the backend takes them. */
+  requests: Requests
+  readonly metadata: Metadata
+  /** The ID token that the call carries. */
+  idToken?: string
+  /** The metadata key of that token. */
+  idTokenHeader?: string
+  /** In ms since the epoch. */
+  deadline: number
+  /** Timeout for each message of the response, in ms. */
+  readonly messageTimeout?: number
+  serialize: (message: Message) => Uint8Array
+  deserialize: (bytes: Uint8Array) => Message
+  /** Message types for error details. Default: the types that the method's proto file imports. */
+  types?: Registry
+  /** The backend's response metadata: the header is set before the first message, the trailer after the last one. */
+  header?: Metadata | undefined
+  trailer?: Metadata | undefined
+}
+
+/** Makes a call and yields its response messages as they arrive. Ending the iteration early cancels the call. */
+export type Invoke = (call: Call) => AsyncIterable<Message>
+
+/** Wraps a whole call: calls `next`, and passes on its messages or its error. */
+export type Interceptor = (call: Call, next: Invoke) => AsyncIterable<Message>
+
+/** `/ping.PingService/Send` */
+export function pathOf(method: DescMethod): string {
+  return `/${method.parent.typeName}/${method.name}`
+}
