@@ -36,7 +36,7 @@ async function end(signal: NodeJS.Signals): Promise<void> {
 
 function optionsFrom(env: NodeJS.ProcessEnv): BackendOptions {
   const {PORT = '8080', UPSTREAM_URL, GCE_METADATA_HOST, METADATA_JWKS_URL, AUDIENCE} = env
-  if (!/^\d{1,5}$/.test(PORT)) throw new Error(`Cannot listen on PORT "${PORT}": a number from 0 to 65535 is wanted`)
+  if (!/^\d{1,5}$/.test(PORT)) throw new Error(`Cannot listen on PORT "${PORT}": expected a number from 0 to 65535`)
   return {
     port: Number(PORT),
     host: '0.0.0.0',

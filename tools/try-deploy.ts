@@ -81,8 +81,8 @@ async function ask(): Promise<void> {
       const start = {project: folder, target, ...firstRequests[target]}
       try {
         const {ms, cpu, rss} = await coldStart(start, {...env, K_SERVICE: target})
-        const also = cpu && rss ? `, ${Math.round(cpu)} ms of CPU, ${Math.round(rss)} MiB` : ''
-        console.log(`${target.padEnd(8)} 200 after ${Math.round(ms)} ms${also}`)
+        const cost = cpu && rss ? `, ${Math.round(cpu)} ms of CPU, ${Math.round(rss)} MiB` : ''
+        console.log(`${target.padEnd(8)} 200 after ${Math.round(ms)} ms${cost}`)
       } catch (error) {
         fail(target, error instanceof Error ? error.message : String(error))
       }

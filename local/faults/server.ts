@@ -114,8 +114,8 @@ export class FaultServer {
 
   /** The `x-request-id`s that more than one run of a handler had. */
   get doubles(): string[] {
-    const seen = new Set<string>()
-    return this.executions.map(({requestId}) => requestId).filter((id) => id !== '' && seen.size === seen.add(id).size)
+    const ids = new Set<string>()
+    return this.executions.map(({requestId}) => requestId).filter((id) => id !== '' && ids.size === ids.add(id).size)
   }
 
   /** What the next calls meet, one each. */

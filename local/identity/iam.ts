@@ -137,6 +137,6 @@ function bearer(headers: IncomingHttpHeaders): string | undefined {
 /** Whatever is wrong with the token is the caller's fault; keys that cannot be had are ours. */
 function refusalOf(error: unknown): Pick<Refusal, 'status' | 'reason'> {
   const reason = error instanceof Error ? error.message : String(error)
-  const ours = !(error instanceof errors.JOSEError) || error instanceof errors.JWKSTimeout
-  return {status: ours ? 503 : 401, reason}
+  const hasNoKeys = !(error instanceof errors.JOSEError) || error instanceof errors.JWKSTimeout
+  return {status: hasNoKeys ? 503 : 401, reason}
 }

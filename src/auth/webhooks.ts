@@ -33,7 +33,7 @@ const forms = {
   github: (signature, {body}) => ({text: [body], signatures: [afterPrefix('sha256=', signature)]}),
   stripe(signature, {body}) {
     const parts = signature.split(',').map((part) => part.trim().split('=', 2))
-    const valuesOf = (wanted: string) => parts.filter(([name]) => name === wanted).map(([, value = '']) => value)
+    const valuesOf = (key: string) => parts.filter(([name]) => name === key).map(([, value = '']) => value)
     const [time = ''] = valuesOf('t')
     return {text: [`${time}.`, body], signatures: valuesOf('v1'), timestamp: timestampIn(time)}
   },

@@ -9,7 +9,7 @@ const remembered = 3600
  * @see https://fetch.spec.whatwg.org/#http-cors-protocol
  */
 export function allowCors(scope: Scope, methods: readonly string[]): void {
-  const {origin, 'access-control-request-method': wanted, 'access-control-request-headers': headers} = scope.headers
+  const {origin, 'access-control-request-method': requested, 'access-control-request-headers': headers} = scope.headers
   const {corsOrigins} = scope
   if (corsOrigins.size === 0) return
   const any = corsOrigins.has('*')
@@ -17,8 +17,8 @@ export function allowCors(scope: Scope, methods: readonly string[]): void {
   if (origin === undefined || !isAllowedOrigin(scope, origin)) return
   scope.responseHeaders['access-control-allow-origin'] = any ? '*' : origin
   scope.responseHeaders['access-control-expose-headers'] = '*'
-  if (!wanted || !isPreflight(scope)) return
-  scope.responseHeaders['access-control-allow-methods'] = methods.length > 0 ? methods.join(', ') : wanted
+  if (!requested || !isPreflight(scope)) return
+  scope.responseHeaders['access-control-allow-methods'] = methods.length > 0 ? methods.join(', ') : requested
   if (headers) scope.responseHeaders['access-control-allow-headers'] = headers
   scope.responseHeaders['access-control-max-age'] = String(remembered)
 }

@@ -28,11 +28,11 @@ export function bodyForm(contentType: string | undefined, reader: BodyReader): B
   if (reader === 'raw') return 'raw'
   const form = formOf(contentType, reader)
   if (form) return form
-  const wanted = taken[reader].map((candidate) => candidate.type).join(', ')
+  const accepted = taken[reader].map((candidate) => candidate.type).join(', ')
   throw Fault.invalid(
     'content-type',
-    `Cannot read a body of type "${shortened(contentType ?? '')}": expected ${wanted}, in UTF-8`,
-    {http: 415, headers: {accept: wanted}},
+    `Cannot read a body of type "${shortened(contentType ?? '')}": expected ${accepted}, in UTF-8`,
+    {http: 415, headers: {accept: accepted}},
   )
 }
 

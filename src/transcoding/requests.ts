@@ -138,13 +138,13 @@ export class RequestDecoder {
   #assignments(captures: readonly string[], query: string | undefined, count: ValueCount): readonly Assignment[] {
     const assignments = this.#paths.map(({plan, origin}, index) => assignmentOf(plan, captures[index]!, origin, count))
     if (!query) return assignments
-    const seen = new Set<string>()
+    const assigned = new Set<string>()
     for (const [name, text] of parseQuery(query)) {
       count.add(1)
       const found = this.#query(name)
       if ('skip' in found) continue
       if ('problem' in found) throw refused(name, found.problem)
-      once(seen, found.plan, name)
+      once(assigned, found.plan, name)
       assignments.push(assignmentOf(found.plan, text, {name, mayRepeat: false}, count))
     }
     return assignments
@@ -197,7 +197,7 @@ export class RequestDecoder {
   #form(parts: Iterable<Part>, {count, written}: Draft): Message {
     const {method, body} = this.#binding
     const message = create(method.input)
-    const seen = new Set<string>()
+    const assigned = new Set<string>()
     for (const part of parts) {
       count.add(1)
       // Names are those of the fields of the body, be it the whole message or a message in it.
@@ -210,7 +210,7 @@ export class RequestDecoder {
       if (this.#bound.has(found.name)) throw refused(part.name, 'the path sets it')
       if (body !== '*' && (found.parents[0] ?? found.field) !== body)
         throw refused(part.name, 'the body does not set it')
-      once(seen, found, part.name)
+      once(assigned, found, part.name)
       written?.add(found.name.slice(found.name.indexOf('.') + 1))
       putPart(message, found, part, count)
     }
@@ -247,9 +247,9 @@ function textual(path: FieldPath): {plan: FieldPlan} | {problem: string} {
   return {problem: `it is ${kindOf(path.field)}${isPlainMessage(path.field) ? ': set its fields one by one' : ''}`}
 }
 
-function once(seen: Set<string>, {name, field}: FieldPath, given: string): void {
-  if (field.fieldKind !== 'list' && seen.has(name)) throw refused(given, 'it is there twice, and not repeated')
-  seen.add(name)
+function once(assigned: Set<string>, {name, field}: FieldPath, given: string): void {
+  if (field.fieldKind !== 'list' && assigned.has(name)) throw refused(given, 'it is there twice, and not repeated')
+  assigned.add(name)
 }
 
 function refused(name: string, problem: string): Fault {

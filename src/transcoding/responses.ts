@@ -64,10 +64,10 @@ interface HttpBody {
 }
 
 /** `message` with that field, and those alone that it cannot be written without: any other may have no JSON. */
-function alone(desc: DescMessage, message: Message, wanted: DescField): Message {
+function alone(desc: DescMessage, message: Message, chosen: DescField): Message {
   const made = create(desc)
   for (const field of desc.fields) {
-    const isNeeded = field === wanted || field.presence === FeatureSet_FieldPresence.LEGACY_REQUIRED
+    const isNeeded = field === chosen || field.presence === FeatureSet_FieldPresence.LEGACY_REQUIRED
     if (isNeeded && isFieldSet(message, field)) {
       const {localName} = field.oneof ?? field
       fieldsIn(made)[localName] = fieldsIn(message)[localName]

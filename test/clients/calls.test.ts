@@ -393,14 +393,14 @@ test.serial('a source that is a generator of its own is ended too', async (t) =>
   t.true(ended)
 })
 
-for (const {title, messages, wanted} of [
+for (const {title, messages, expected} of [
   {
     title: 'before its first message',
     // biome-ignore lint/correctness/useYield: it throws first
     messages: async function* () {
       throw new Error('source')
     },
-    wanted: /^source$/,
+    expected: /^source$/,
   },
   {
     title: 'after a message',
@@ -408,14 +408,14 @@ for (const {title, messages, wanted} of [
       yield {value: 1}
       throw new Error('source')
     },
-    wanted: /^source$/,
+    expected: /^source$/,
   },
   {
     title: 'when it is asked for',
     messages: () => {
       throw new Error('source')
     },
-    wanted: /^source$/,
+    expected: /^source$/,
   },
   {
     title: 'as a list',
@@ -423,7 +423,7 @@ for (const {title, messages, wanted} of [
       yield {value: 1}
       throw new Error('source')
     },
-    wanted: /^source$/,
+    expected: /^source$/,
   },
   {
     title: 'with a message that cannot be sent',
@@ -431,7 +431,7 @@ for (const {title, messages, wanted} of [
       yield {value: 1}
       yield {value: 2 ** 40}
     },
-    wanted: /int32/,
+    expected: /int32/,
   },
 ]) {
   test.serial(`a source that fails ${title} cancels the call, and its error is what the caller gets`, async (t) => {
@@ -445,7 +445,7 @@ for (const {title, messages, wanted} of [
     })
     const calls = backend.log.length
     const error = await t.throwsAsync(client.up(life, messages))
-    t.regex(error?.message ?? '', wanted)
+    t.regex(error?.message ?? '', expected)
     await roundTrips(1)
     await backend.idle()
     t.deepEqual(ends, [])

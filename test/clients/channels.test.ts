@@ -78,16 +78,16 @@ test.serial('services of one URL share a channel, those of another have their ow
   t.not(channels.to(backendOf('Repo')), channels.to(backendOf('any')))
 })
 
-for (const [url, wanted, authority] of [
+for (const [url, expected, authority] of [
   ['https://ping-xyz.a.run.app', 'dns:ping-xyz.a.run.app:443', 'ping-xyz.a.run.app'],
   ['https://ping-xyz.a.run.app:8443', 'dns:ping-xyz.a.run.app:8443', 'ping-xyz.a.run.app:8443'],
   ['http://localhost:9090', 'dns:localhost:9090', 'localhost:9090'],
   ['http://localhost', 'dns:localhost:80', 'localhost'],
   ['http://[::1]:9090', 'dns:[::1]:9090', '[::1]:9090'],
 ] as const) {
-  test.serial(`${url} is ${wanted} with the authority ${authority}`, (t) => {
+  test.serial(`${url} is ${expected} with the authority ${authority}`, (t) => {
     const channel = openChannel(target(url), () => {})
-    t.is(channel.getTarget(), wanted)
+    t.is(channel.getTarget(), expected)
     channel.close()
     t.is(target(url).host, authority)
   })

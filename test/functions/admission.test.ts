@@ -29,9 +29,9 @@ test.after.always(() => app.close())
 const json = {'content-type': 'application/json'}
 
 /** Waits until the instance holds as many bytes of bodies. */
-async function held(wanted: number | ((bytes: number) => boolean)): Promise<void> {
+async function held(expected: number | ((bytes: number) => boolean)): Promise<void> {
   const admission = admissionOf(app.runtime)
-  const isThere = typeof wanted === 'function' ? wanted : (bytes: number) => bytes === wanted
+  const isThere = typeof expected === 'function' ? expected : (bytes: number) => bytes === expected
   while (!isThere(admission.bytes)) await new Promise(setImmediate)
 }
 

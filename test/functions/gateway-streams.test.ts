@@ -328,18 +328,18 @@ const failures = {
 } as const
 
 for (const type of streamTypes) {
-  for (const [whose, fail] of Object.entries(failures)) {
-    test.serial(`${type}: a failure ${whose} before the first message has its real status`, async (t) => {
+  for (const [origin, fail] of Object.entries(failures)) {
+    test.serial(`${type}: a failure ${origin} before the first message has its real status`, async (t) => {
       using _ = app.streams.handle({
         async *down() {
           yield fail()
         },
       })
-      refused(t, await app.send('GET /down', {headers: {accept: type}}), whose === 'of ours' ? 500 : 409)
+      refused(t, await app.send('GET /down', {headers: {accept: type}}), origin === 'of ours' ? 500 : 409)
     })
 
     test.serial(
-      `${type}: no prefix of a response that fails later, ${whose}, reads as a complete success`,
+      `${type}: no prefix of a response that fails later, ${origin}, reads as a complete success`,
       async (t) => {
         using _ = app.streams.handle({
           async *down() {
@@ -351,14 +351,14 @@ for (const type of streamTypes) {
         const response = await app.send('GET /down', {headers: {accept: type}})
         t.is(response.status, 200)
         // Events that end for good are read to their end: an event says that they failed.
-        t.is(response.whole, type === events && whose === 'of ours')
+        t.is(response.whole, type === events && origin === 'of ours')
         t.is(textOf(type, response), undefined)
-        const code = whose === 'of ours' ? 'INTERNAL' : 'ABORTED'
+        const code = origin === 'of ours' ? 'INTERNAL' : 'ABORTED'
         if (type === array) t.is(response.text, '[{"name":"a"},\n{"name":"b"}')
         else if (type === ndjson) t.is(JSON.parse(response.text.split('\n').at(-2) ?? '').error.status, code)
         else {
           const [, id, data = ''] = /\n\n(?:id: (.*)\n)?event: error\ndata: (.*)\n\n$/.exec(response.text) ?? []
-          t.is(id, whose === 'of ours' ? '2;end' : undefined)
+          t.is(id, origin === 'of ours' ? '2;end' : undefined)
           t.is(JSON.parse(data).error.status, code)
         }
       },

@@ -44,7 +44,7 @@ const unread: Readonly<Record<string, {head: string; body: string; status: numbe
     status: 415,
     read: async (scope) => json((await scope.bytes()).length),
   },
-  'not wanted': {head: 'Content-Length: 300000', body: 'x'.repeat(300_000), status: 200, read: () => ({})},
+  'not read': {head: 'Content-Length: 300000', body: 'x'.repeat(300_000), status: 200, read: () => ({})},
   'left after its first piece': {
     head: 'Content-Length: 300000',
     body: 'x'.repeat(300_000),

@@ -68,10 +68,10 @@ test('each kind of method takes and gives all of its messages, in order', async 
     [both, thousand, thousand.map(({value}) => value * 2)],
     [both, [], []],
   ] as const
-  for (const [method, requests, wanted] of cases) {
+  for (const [method, requests, expected] of cases) {
     const {status: end, replies} = await ask(client, method, [...requests])
     t.is(end.code, status.OK, method.name)
-    t.deepEqual(valuesOf(replies), wanted, method.name)
+    t.deepEqual(valuesOf(replies), expected, method.name)
   }
   await backend.idle()
   t.is(backend.log.length, cases.length)

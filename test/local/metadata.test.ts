@@ -29,7 +29,7 @@ test('the metadata server mints ID tokens that verify with the keys it serves', 
 test('the metadata server answers what it knows, and 404 elsewhere', async (t) => {
   const server = await startMetadataServer({projectId: 'mine'})
   t.teardown(() => server.close())
-  for (const [path, status, wanted] of [
+  for (const [path, status, expected] of [
     ['/computeMetadata/v1/project/project-id', 200, /^mine$/],
     ['/computeMetadata/v1/universe/universe-domain', 200, /^googleapis\.com$/],
     ['/computeMetadata/v1/instance', 200, /service-accounts\//],
@@ -44,7 +44,7 @@ test('the metadata server answers what it knows, and 404 elsewhere', async (t) =
     const response = await fetch(server.url + path, {headers})
     t.is(response.status, status, path)
     t.is(response.headers.get('metadata-flavor'), 'Google', path)
-    t.regex(await response.text(), wanted, path)
+    t.regex(await response.text(), expected, path)
   }
 })
 

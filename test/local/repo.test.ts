@@ -83,10 +83,10 @@ test('what is short, long or damaged is DATA_LOSS, and not kept', async (t) => {
     ['damaged', [...good.slice(1), Buffer.alloc(1000, 9)], announce(good), /CRC32C/],
     ['other checksum', good, {'x-object-crc32c': 'AAAAAA=='}, /"AAAAAA==" was announced/],
   ]
-  for (const [name, data, metadata, wanted] of cases) {
+  for (const [name, data, metadata, expected] of cases) {
     const {status: end} = await upload(client, data, metadata)
     t.is(end.code, status.DATA_LOSS, name)
-    t.regex(end.details, wanted, name)
+    t.regex(end.details, expected, name)
   }
   t.deepEqual(repo.repos, [])
 })
@@ -102,10 +102,10 @@ test('the context comes first, and once', async (t) => {
     [[context, {}], /^Message doesn't contain context or data$/],
     [[context, one, {}], /^Message doesn't contain context or data$/],
   ] as const
-  for (const [requests, wanted] of cases) {
+  for (const [requests, expected] of cases) {
     const {status: end} = await ask(client, createRepo, [...requests])
     t.is(end.code, status.INVALID_ARGUMENT)
-    t.regex(end.details, wanted)
+    t.regex(end.details, expected)
   }
   t.is((await upload(client, [], {'x-object-size': 'many'})).status.code, status.INVALID_ARGUMENT)
   t.is((await upload(client, [], {'x-object-size': '2147483648'})).status.code, status.OUT_OF_RANGE)

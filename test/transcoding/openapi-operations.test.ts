@@ -88,7 +88,7 @@ test('query parameters say what they are', (t) => {
     {required: true, schema: {type: 'string'}},
   )
   const parameters = operations([{get: '/a'}]).get('GET /a')?.parameters ?? []
-  const named = (wanted: string) => parameters.find(({name}) => name === wanted)
+  const named = (wire: string) => parameters.find(({name}) => name === wire)
   t.deepEqual(named('longs')?.schema as object, {type: 'array', items: int64})
   t.deepEqual(named('nullValue')?.schema as object, {type: 'string', enum: ['NULL_VALUE']})
   t.deepEqual(named('int64Wrapper')?.schema as object, int64)
@@ -205,11 +205,11 @@ const requests: [rule: RuleInit, types: string[], schema: object][] = [
   [{post: '/a', body: '*', input: 'google.api.HttpBody'}, ['*/*'], {type: 'string', format: 'binary'}],
 ]
 
-for (const [rule, wanted, schema] of requests) {
-  test(`the body of ${JSON.stringify(rule)} is ${wanted.join(', ')}`, (t) => {
+for (const [rule, expected, schema] of requests) {
+  test(`the body of ${JSON.stringify(rule)} is ${expected.join(', ')}`, (t) => {
     const content = operations([rule]).get('POST /a')?.requestBody?.content ?? {}
-    t.deepEqual(Object.keys(content), wanted)
-    t.like(content[wanted[0]!]?.schema, schema)
+    t.deepEqual(Object.keys(content), expected)
+    t.like(content[expected[0]!]?.schema, schema)
   })
 }
 

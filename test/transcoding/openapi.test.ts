@@ -124,13 +124,13 @@ async function sendAll(t: ExecutionContext, transcoder: Transcoder) {
   for (const sample of sampleRequests(document)) await send(t, transcoder, sample, methods.get(sample.operationId)!)
 }
 
-async function send(t: ExecutionContext, transcoder: Transcoder, sample: SampleRequest, wanted: string) {
+async function send(t: ExecutionContext, transcoder: Transcoder, sample: SampleRequest, expected: string) {
   const {method, path: url, headers, body} = sample
   const [path = '', query] = url.split('?')
   const match = transcoder.route(method, path)
   if ('status' in match) return t.fail(`${match.status} for ${method} ${url}`)
   const {binding} = match
-  t.is(`${binding.method.parent.typeName}.${binding.method.name}`, wanted, url)
+  t.is(`${binding.method.parent.typeName}.${binding.method.name}`, expected, url)
   const reader = bodyReaderOf(binding)
   const contentType = headers['content-type']
   const act = async () => {

@@ -83,7 +83,7 @@ export class StorageReader {
    * @throws {Fault} NOT_FOUND, PERMISSION_DENIED, or FAILED_PRECONDITION (412) when it has no such generation
    */
   async versionOf(signal: AbortSignal, name: ObjectName): Promise<ObjectVersion> {
-    const {bucket, object, generation: wanted} = name
+    const {bucket, object, generation: requested} = name
     try {
       const {generation, crc32c, ...said} = await this.#metadataOf(signal, name)
       // Emulators that write proto3 JSON leave a size of 0 out.
@@ -93,9 +93,9 @@ export class StorageReader {
       }
       return {bucket, object, generation, size: Number(size), crc32c}
     } catch (error) {
-      if (!wanted || !(error instanceof Fault) || error.code !== 'NOT_FOUND') throw error
+      if (!requested || !(error instanceof Fault) || error.code !== 'NOT_FOUND') throw error
       const live = await this.versionOf(signal, {bucket, object})
-      throw new Fault('FAILED_PRECONDITION', `${quoted(name)} has no generation ${wanted}`, {
+      throw new Fault('FAILED_PRECONDITION', `${quoted(name)} has no generation ${requested}`, {
         http: 412,
         reason: 'GENERATION_MISMATCH',
         metadata: {liveGeneration: live.generation},

@@ -17,7 +17,7 @@ import {messageText, wrappedText} from './well-known.ts'
 /** A field, and how to set it from text: made once, used for each request. */
 export interface FieldPlan extends FieldPath {
   /** What the text should be. */
-  wanted: string
+  expected: string
   /** The text as the local value of the field, or of an item of a list; undefined when it is none. */
   read(text: string): unknown
   /** How many values more than one the text holds. */
@@ -51,7 +51,7 @@ export function assignmentOf(plan: FieldPlan, text: string, origin: Origin, coun
   if (plan.items) count.add(plan.items(text))
   const value = plan.read(text)
   if (value !== undefined) return {path: plan, value, origin}
-  throw Fault.invalid(origin.name, `Cannot set "${shortened(origin.name)}": expected ${plan.wanted}`, {
+  throw Fault.invalid(origin.name, `Cannot set "${shortened(origin.name)}": expected ${plan.expected}`, {
     callerOnly: `, got "${shortened(text)}"`,
   })
 }
@@ -127,7 +127,7 @@ function same(field: DescField, left: unknown, right: unknown): boolean {
   return isMessage ? equals(field.message, left as Message, right as Message) : Object.is(left, right)
 }
 
-type FieldText = Pick<FieldPlan, 'wanted' | 'read' | 'items'>
+type FieldText = Pick<FieldPlan, 'expected' | 'read' | 'items'>
 
 const texts = new WeakMap<DescField, FieldText>()
 
@@ -142,7 +142,7 @@ function makeText(field: DescField): FieldText {
   if (field.message) return wellKnownText(field, field.message)
   const text = scalarTexts[field.scalar]
   const asString = field.fieldKind !== 'map' && field.longAsString && isLong(field.scalar)
-  return asString ? {wanted: text.wanted, read: (value) => text.read(value)?.toString()} : text
+  return asString ? {expected: text.expected, read: (value) => text.read(value)?.toString()} : text
 }
 
 /** Enums by name or number (ProtoJSON); a number that is unknown is kept where the enum is open. */
@@ -155,7 +155,7 @@ function enumText(desc: NonNullable<DescField['enum']>): FieldText {
     const number = numbers.get(text) ?? int32.read(text)
     return desc.open || desc.values.some((value) => value.number === number) ? number : undefined
   }
-  return {wanted: `a name or number of ${desc.typeName}`, read}
+  return {expected: `a name or number of ${desc.typeName}`, read}
 }
 
 function wellKnownText(field: DescField, desc: DescMessage): FieldText {

@@ -8,7 +8,7 @@ type Scalar = string | number | bigint | boolean | Uint8Array
 /** How a scalar is written as text in a path, a query or a form, and within a JSON string. */
 export interface ScalarText {
   /** Of "expected …": what a caller should have written. */
-  wanted: string
+  expected: string
   /** The value, or undefined when `text` is not one. */
   read(text: string): Scalar | undefined
 }
@@ -20,11 +20,11 @@ const uint64 = integer('a positive integer of 64 bits', 0n, 2n ** 64n - 1n, (val
 
 /** The text of each scalar type (ProtoJSON): integers exactly and in range, also as 1e2; nothing is trimmed or rounded. */
 export const scalarTexts = {
-  [ScalarType.STRING]: {wanted: 'a string', read: (text) => text},
-  [ScalarType.BOOL]: {wanted: 'true or false', read: readBool},
-  [ScalarType.BYTES]: {wanted: 'base64 or base64url', read: readBase64},
-  [ScalarType.DOUBLE]: {wanted: 'a number, "NaN", "Infinity" or "-Infinity"', read: readDouble},
-  [ScalarType.FLOAT]: {wanted: 'a number of 32 bits, "NaN", "Infinity" or "-Infinity"', read: readFloat},
+  [ScalarType.STRING]: {expected: 'a string', read: (text) => text},
+  [ScalarType.BOOL]: {expected: 'true or false', read: readBool},
+  [ScalarType.BYTES]: {expected: 'base64 or base64url', read: readBase64},
+  [ScalarType.DOUBLE]: {expected: 'a number, "NaN", "Infinity" or "-Infinity"', read: readDouble},
+  [ScalarType.FLOAT]: {expected: 'a number of 32 bits, "NaN", "Infinity" or "-Infinity"', read: readFloat},
   [ScalarType.INT32]: int32,
   [ScalarType.SINT32]: int32,
   [ScalarType.SFIXED32]: int32,
@@ -55,9 +55,9 @@ export function isMapKey(type: ScalarType, text: string): boolean {
 // 20 digits are the most that fit; more would make a bigint of any size before its range is looked at.
 const digits = /^-?(?=[0-9])0*(?:[1-9][0-9]{0,19})?$/
 
-function integer(wanted: string, min: bigint, max: bigint, local: (value: bigint) => Scalar): ScalarText {
+function integer(expected: string, min: bigint, max: bigint, local: (value: bigint) => Scalar): ScalarText {
   return {
-    wanted,
+    expected,
     read(text) {
       const value = digits.test(text) ? BigInt(text) : exactInteger(text)
       return value === undefined || value < min || value > max ? undefined : local(value)

@@ -11,7 +11,7 @@ export const fieldMask =
 
 const duration = /^-?\d{1,12}(?:\.\d{1,9})?s$/
 
-type Form = Pick<MessageText, 'wanted' | 'items'> & {fits(text: string, desc: DescMessage): boolean}
+type Form = Pick<MessageText, 'expected' | 'items'> & {fits(text: string, desc: DescMessage): boolean}
 
 /**
  * The well-known types whose JSON form is a string (ProtoJSON). protobuf-es reads it, but more as well; of texts at
@@ -20,7 +20,7 @@ type Form = Pick<MessageText, 'wanted' | 'items'> & {fits(text: string, desc: De
 const strings = new Map<string, Form>(
   Object.entries<Form>({
     'google.protobuf.Timestamp': {
-      wanted: 'a time such as "2024-02-29T12:00:00Z"',
+      expected: 'a time such as "2024-02-29T12:00:00Z"',
       fits(text, desc) {
         const [, year, month, day] = timestamp.exec(text) ?? []
         if (year === undefined || Number(day) > daysIn(Number(year), Number(month))) return false
@@ -28,11 +28,11 @@ const strings = new Map<string, Form>(
       },
     },
     'google.protobuf.Duration': {
-      wanted: 'seconds such as "1.5s"',
+      expected: 'seconds such as "1.5s"',
       fits: (text, desc) => duration.test(text) && (text.length < 12 || attempt(desc, text) !== undefined),
     },
     'google.protobuf.FieldMask': {
-      wanted: 'paths in lowerCamelCase such as "user.displayName,photo"',
+      expected: 'paths in lowerCamelCase such as "user.displayName,photo"',
       fits: (text) => fieldMask.test(text),
       items: commas,
     },
@@ -41,7 +41,7 @@ const strings = new Map<string, Form>(
 
 /** A message as it is written in one piece of text. */
 export interface MessageText {
-  wanted: string
+  expected: string
   /** The message, or undefined when `text` is not one. */
   read(text: string): Message | undefined
   /** Whether read() would give a message. */
@@ -72,7 +72,7 @@ function wrapperText(desc: DescMessage): MessageText | undefined {
     const inner = text.read(value)
     return inner === undefined ? undefined : create(desc, {value: inner})
   }
-  return {wanted: text.wanted, read, fits: (value) => text.read(value) !== undefined}
+  return {expected: text.expected, read, fits: (value) => text.read(value) !== undefined}
 }
 
 /** 30 February is no day, though protobuf-es reads it as 1 March. */

@@ -40,9 +40,9 @@ export function fitMessage(desc: DescMessage, value: unknown, path: string, opti
   if (wrapped?.scalar && wrappedText(desc)) return fitScalar(wrapped.scalar, value, path)
   const text = messageText(desc)
   if (text) {
-    if (typeof value !== 'string') return refuse(path, value, text.wanted)
+    if (typeof value !== 'string') return refuse(path, value, text.expected)
     if (text.items) options.count.add(text.items(value))
-    if (!text.fits(value)) refuse(path, value, text.wanted)
+    if (!text.fits(value)) refuse(path, value, text.expected)
     return value
   }
   return fitFields(desc, expectObject(value, path, desc.typeName), path, options)
@@ -55,7 +55,7 @@ export function fitField(field: DescField, value: unknown, path: string, options
     const object = expectObject(value, path, `a map, as an object`)
     for (const key of Object.keys(object)) {
       const place = `${path}["${key}"]`
-      if (!isMapKey(field.mapKey, key)) refuse(place, key, `${scalarTexts[field.mapKey].wanted} as key`)
+      if (!isMapKey(field.mapKey, key)) refuse(place, key, `${scalarTexts[field.mapKey].expected} as key`)
       replace(object, key, fitItem(field, object[key], place, options))
     }
     return object
@@ -71,7 +71,7 @@ export function fitField(field: DescField, value: unknown, path: string, options
 function fitFields(desc: DescMessage, object: Json, path: string, options: Reading): Json {
   if (path !== '') options.count.addFieldsOf(desc)
   const fields = fieldsOf(desc)
-  const seen: DescField[] = []
+  const present: DescField[] = []
   for (const key in object) {
     const place = path === '' ? key : `${path}.${key}`
     const value = object[key]
@@ -80,10 +80,10 @@ function fitFields(desc: DescMessage, object: Json, path: string, options: Readi
       if (options.ignoreUnknown) continue
       refuseUnknown(desc, place)
     }
-    refuseTwice(field, seen, place)
+    refuseTwice(field, present, place)
     // A null is unset (ProtoJSON), and so it does not take its oneof; protobuf-es would let a message do so.
     if (field.oneof && value === null && !takesNull(field)) delete object[key]
-    else seen.push(field)
+    else present.push(field)
     if (value !== null) replace(object, key, fitField(field, value, place, options))
   }
   return object
@@ -93,16 +93,16 @@ function refuseUnknown(desc: DescMessage, place: string): never {
   throw Fault.invalid(place, `Cannot read "${shortened(place)}": ${desc.typeName} has no such field`)
 }
 
-function refuseTwice(field: DescField, seen: readonly DescField[], path: string): void {
+function refuseTwice(field: DescField, present: readonly DescField[], path: string): void {
   // Two keys of one field are told apart by its two names, if it has two; the same key twice was refused as text.
   if (field.name === field.jsonName && !field.oneof) return
-  if (seen.includes(field)) {
+  if (present.includes(field)) {
     throw Fault.invalid(
       path,
       `Cannot read "${shortened(path)}": the field is there by its proto name and its JSON name`,
     )
   }
-  const other = field.oneof && seen.find(({oneof}) => oneof === field.oneof)
+  const other = field.oneof && present.find(({oneof}) => oneof === field.oneof)
   if (!other) return
   throw Fault.invalid(
     path,
@@ -122,7 +122,7 @@ function fitOne(field: DescField, value: unknown, path: string, options: Reading
 
 function fitScalar(type: ScalarType, value: unknown, path: string): unknown {
   if (typeof value === 'bigint' && !isLong(type)) return fitScalar(type, Number(value), path)
-  if (!fitsScalar(type, value)) refuse(path, value, scalarTexts[type].wanted)
+  if (!fitsScalar(type, value)) refuse(path, value, scalarTexts[type].expected)
   if (typeof value === 'string' && isInteger(type)) return String(scalarTexts[type].read(value))
   return typeof value === 'bigint' ? value.toString() : value
 }
@@ -207,8 +207,8 @@ function replace(object: Json, key: string, value: unknown): void {
     Object.defineProperty(object, key, {value, enumerable: true, writable: true, configurable: true})
 }
 
-function expectObject(value: unknown, path: string, wanted: string): Json {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) refuse(path, value, wanted)
+function expectObject(value: unknown, path: string, expected: string): Json {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) refuse(path, value, expected)
   return value as Json
 }
 
@@ -216,9 +216,9 @@ function expectArray(value: unknown, path: string): unknown[] {
   return Array.isArray(value) ? value : refuse(path, value, 'an array')
 }
 
-function refuse(path: string, value: unknown, wanted: string): never {
+function refuse(path: string, value: unknown, expected: string): never {
   const place = path === '' ? 'body' : path
-  throw Fault.invalid(place, `Cannot read "${shortened(place)}": expected ${wanted}`, {
+  throw Fault.invalid(place, `Cannot read "${shortened(place)}": expected ${expected}`, {
     callerOnly: `, got ${shown(value)}`,
   })
 }

@@ -51,7 +51,7 @@ export function selectMethods(registry: FileRegistry, options: SelectionOptions 
  * rules are for Google's own servers, and whose files others import for their messages.
  */
 function isImported({file}: DescService, files: readonly DescFile[]): boolean {
-  const ours = file.proto.package
-  if (ours !== 'google' && !ours.startsWith('google.')) return false
-  return files.some((other) => other.proto.package !== ours && other.dependencies.includes(file))
+  const own = file.proto.package
+  if (own !== 'google' && !own.startsWith('google.')) return false
+  return files.some((other) => other.proto.package !== own && other.dependencies.includes(file))
 }

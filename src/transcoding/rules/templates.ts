@@ -27,7 +27,7 @@ export interface Template {
 /**
  * Parses by the grammar of google/api/http.proto. Beyond it, literals may follow a `**`, and several verbs may stand one
  * after the other, as in APIs of Google (our decision).
- * @throws {Error} whose message says where it stopped and what was wanted there.
+ * @throws {Error} whose message says where it stopped and what was expected there.
  */
 export function parseTemplate(source: string): Template {
   const parser = new Parser(source)
@@ -100,8 +100,8 @@ class Parser {
     return names.join('.')
   }
 
-  #literal(wanted: string): string {
-    const text = this.#match(literal) ?? this.#fail(wanted)
+  #literal(expected: string): string {
+    const text = this.#match(literal) ?? this.#fail(expected)
     try {
       return decodeURIComponent(text)
     } catch {
@@ -122,8 +122,8 @@ class Parser {
     return text
   }
 
-  #fail(wanted: string): never {
+  #fail(expected: string): never {
     const found = this.#at < this.#source.length ? `"${this.#source[this.#at]}"` : 'the end'
-    throw new Error(`found ${found} at character ${this.#at + 1} where ${wanted} was wanted`)
+    throw new Error(`found ${found} at character ${this.#at + 1}: expected ${expected}`)
   }
 }
