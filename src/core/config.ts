@@ -126,6 +126,8 @@ export interface GatewayConfig {
   readonly services: readonly string[] | undefined
   /** Whether a method without a rule is served at `POST /<package.Service>/<Method>`; undefined: if `services` names it. */
   readonly defaultBindings: boolean | undefined
+  /** Whether a rule that cannot be served stops the start, or is left out with a line in the log. */
+  readonly unservable: 'stop' | 'warn'
   /** Whether unknown JSON fields and query parameters are dropped rather than refused. */
   readonly ignoreUnknown: boolean
   /** The most bytes of a body that is read whole, and of one message of a client stream. */
@@ -184,6 +186,7 @@ export function readConfig(env: Env, argv: readonly string[] = []): Config {
       descriptors: read(env, 'GATEWAY_DESCRIPTORS'),
       services: read(env, 'GATEWAY_SERVICES'),
       defaultBindings: read(env, 'GATEWAY_DEFAULT_BINDINGS'),
+      unservable: read(env, 'GATEWAY_UNSERVABLE'),
       ignoreUnknown: read(env, 'GATEWAY_IGNORE_UNKNOWN'),
       maxBodyBytes: read(env, 'GATEWAY_MAX_BODY_BYTES'),
       maxBodyValues: read(env, 'GATEWAY_MAX_BODY_VALUES'),

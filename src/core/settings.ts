@@ -395,6 +395,12 @@ export const settings = {
       '`true`: methods without a rule are served too, and services of `google.*` that other protos only import; `false`: none without a rule',
     unset: '`true` for services that `GATEWAY_SERVICES` names',
   },
+  GATEWAY_UNSERVABLE: {
+    parser: oneOf('stop', 'warn'),
+    meaning:
+      '`warn`: rules that cannot be served are left out, and the log says which and why; `stop`: they stop the start',
+    default: 'stop',
+  },
   GATEWAY_IGNORE_UNKNOWN: {
     parser: flag,
     meaning: '`true`: unknown JSON fields and query parameters are ignored rather than refused',

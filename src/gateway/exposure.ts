@@ -9,7 +9,7 @@ export function exposure({bindings, unserved}: Pick<Transcoder, 'bindings' | 'un
     .map(([why, reason]) => ({reason, names: unservedBy(why as Unserved['why'])}))
     .filter(({names}) => names.length > 0)
     .map(({names, reason}) => `${listed(names, served)} (${reason})`)
-  const names = listed(served, unservedBy('no rule'))
+  const names = listed(served, [...unservedBy('no rule'), ...unservedBy('unservable')])
   return `Served: ${names}. Not served: ${others.join('; ') || 'nothing'}`
 }
 
@@ -17,7 +17,14 @@ const reasons = {
   'no rule': 'no google.api.http rule, and neither GATEWAY_SERVICES nor GATEWAY_DEFAULT_BINDINGS asks for it',
   imported: 'only imported, and neither GATEWAY_SERVICES nor GATEWAY_DEFAULT_BINDINGS asks for it',
   'not named': 'not in GATEWAY_SERVICES',
+  unservable: 'its rules cannot be served, and GATEWAY_UNSERVABLE is "warn"',
 } as const satisfies Record<Unserved['why'], string>
+
+/** A line for each rule that is left out, with the reason. */
+export function leftOut(problems: readonly string[]): string[] {
+  const lines = problems.slice(0, most).map((problem) => `Left out, as GATEWAY_UNSERVABLE is "warn": ${problem}`)
+  return problems.length > most ? [...lines, `Left out: ${problems.length - most} more`] : lines
+}
 
 /** A record of Cloud Logging has a size limit, a schema has none. */
 const most = 200

@@ -13,16 +13,9 @@ import type {Binding} from '../transcoding/rules/bindings.ts'
 import {type Match, type Unrouted, unroutedFault} from '../transcoding/rules/router.ts'
 import type {Transcoder} from '../transcoding/transcoder.ts'
 import {answerOf} from './answers.ts'
-import {exposure} from './exposure.ts'
+import {exposure, leftOut} from './exposure.ts'
 import {readRequests} from './read-requests.ts'
-import {
-  documentPath,
-  loadTranscoder,
-  refuseRulesAt,
-  refuseUnknownBackends,
-  refuseUnknownMethods,
-  type Schema,
-} from './schema.ts'
+import {documentPath, loadTranscoder, refuseUnknownBackends, refuseUnknownMethods, type Schema} from './schema.ts'
 
 /** How a gateway differs from what its runtime's configuration says. */
 export interface GatewayOptions extends Partial<GatewayConfig> {
@@ -50,17 +43,16 @@ interface Gateway {
 
 /**
  * A function that serves any method of any proto by its google.api.http rules, all four kinds.
- * @throws {ConfigError} with a line for each rule that cannot be served, and for a service without a backend
+ * @throws {ConfigError} with a line for each rule that cannot be served, unless GATEWAY_UNSERVABLE is `warn`, and for a service without a backend
  * @example
  * register(runtime, {gateway: (runtime) => gateway(runtime, {schema: 'src/gen/descriptors.binpb'})})
  */
 export function gateway(runtime: Runtime, {schema, taken = [], ...given}: GatewayOptions = {}): Handler {
   const {config, log} = runtime
   const settings = {...config.gateway, ...given}
-  const transcoder = loadTranscoder(settings, schema)
+  const transcoder = loadTranscoder(settings, schema, taken)
   refuseUnknownBackends(transcoder, config, schema)
   refuseUnknownMethods(transcoder, config, schema)
-  refuseRulesAt(transcoder, taken)
   const names = new Set(transcoder.bindings.map(({method}) => method.parent.typeName))
   const served: Gateway = {
     runtime,
@@ -70,6 +62,7 @@ export function gateway(runtime: Runtime, {schema, taken = [], ...given}: Gatewa
     accesses: new Map(transcoder.bindings.map((binding) => [binding, {name: nameOf(binding.method)}])),
     document: undefined,
   }
+  for (const line of leftOut(transcoder.problems)) log.warn(line)
   log.info(exposure(transcoder))
   const choose = (scope: Scope) => choice(served, scope)
   return Object.assign((scope: Scope) => choose(scope)(scope), {choose, errorShape: settings.errors})

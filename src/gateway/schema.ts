@@ -5,7 +5,7 @@ import {pathOf} from '../clients/call.ts'
 import {type Config, ConfigError, type GatewayConfig, upperSnake} from '../core/config.ts'
 import {nearest} from '../core/settings.ts'
 import {livePath} from '../http/own-paths.ts'
-import {type Binding, placeOf} from '../transcoding/rules/bindings.ts'
+import type {Binding} from '../transcoding/rules/bindings.ts'
 import {readSchema} from '../transcoding/schema/schema.ts'
 import {createTranscoder, type Transcoder} from '../transcoding/transcoder.ts'
 import {metadataOptions} from './metadata.ts'
@@ -18,10 +18,17 @@ export type Schema = string | Uint8Array | FileRegistry
 
 /**
  * The transcoder for the schema that is configured, or else for `schema`.
- * @throws {ConfigError} with a line for each rule that cannot be served
+ * @param taken paths that never get here, because another function of the instance takes them
+ * @throws {ConfigError} with a line for each rule that cannot be served, unless these are to be left out
  */
-export function loadTranscoder(config: GatewayConfig, schema: Schema | undefined): Transcoder {
+export function loadTranscoder(
+  config: GatewayConfig,
+  schema: Schema | undefined,
+  taken: readonly string[] = [],
+): Transcoder {
   const {descriptors, services, defaultBindings, ignoreUnknown, updateMask} = config
+  const leaveOut = config.unservable === 'warn'
+  const paths = new Set([documentPath, livePath, ...taken])
   const {maxBodyValues: maxValues, maxBodyBytes: maxMessageBytes} = config
   const metadata = metadataOptions(config)
   const given = descriptors ?? schema
@@ -30,18 +37,21 @@ export function loadTranscoder(config: GatewayConfig, schema: Schema | undefined
   const path = typeof given === 'string' ? given : 'schema'
   const made = (() => {
     try {
-      const options = {services, defaultBindings, ignoreUnknown, updateMask, maxValues, maxMessageBytes, metadata}
-      return createTranscoder({schema: typeof given === 'string' ? readFileSync(given) : given, ...options})
+      return createTranscoder({
+        schema: typeof given === 'string' ? readFileSync(given) : given,
+        refuse: (binding) => problemOf(binding, paths),
+        ...{services, defaultBindings, ignoreUnknown, updateMask, maxValues, maxMessageBytes, metadata, leaveOut},
+      })
     } catch (error) {
       const why = error instanceof Error ? error.message : String(error)
       throw new ConfigError(`GATEWAY_DESCRIPTORS="${path}": expected a FileDescriptorSet: ${why}`)
     }
   })()
   refuseUnknownServices(made.registry, services ?? [])
-  const unserved = made.bindings.filter(({httpMethod}) => !isServed(httpMethod)).map(unservable)
-  const problems = [...made.problems, ...unserved, ...problemsAt(made, [documentPath, livePath])]
-  if (problems.length > 0) throw new ConfigError(problems.join('\n'))
-  if (made.bindings.length === 0) throw nothingServed(path, made.registry, {services, defaultBindings})
+  const {problems} = made
+  const isEmpty = made.bindings.length === 0
+  if (problems.length > 0 && (isEmpty || !leaveOut)) throw new ConfigError(problems.join('\n'))
+  if (isEmpty) throw nothingServed(path, made.registry, {services, defaultBindings})
   return made
 }
 
@@ -152,22 +162,17 @@ function listed(services: readonly string[], most = 50): string {
 }
 
 /**
- * Refuses rules for exactly one of `paths`, which no request would reach. A rule with a wildcard stays: it has all other
- * paths that it matches, as a literal goes before a wildcard among rules too.
- * @throws {ConfigError} with a line for each of them
+ * Why no request would reach `binding`: it is for exactly one of `paths`, or for a method that Node does not read. A rule with
+ * a wildcard stays: it has all other paths that it matches, as a literal goes before a wildcard among rules too.
  */
-export function refuseRulesAt({bindings}: Transcoder, paths: readonly string[]): void {
-  const problems = problemsAt({bindings}, paths)
-  if (problems.length > 0) throw new ConfigError(problems.join('\n'))
-}
-
-function problemsAt({bindings}: Pick<Transcoder, 'bindings'>, paths: readonly string[]): string[] {
-  return bindings
-    .filter((binding) => paths.includes(literalPath(binding) ?? ''))
-    .map((binding) => {
-      const place = `${placeOf(binding.method)}: ${binding.rule}`
-      return `${place}: "${literalPath(binding)}" is a path of the functions themselves: expected another one`
-    })
+function problemOf(binding: Binding, paths: ReadonlySet<string>): string | undefined {
+  const path = literalPath(binding)
+  if (path !== undefined && paths.has(path)) {
+    return `"${path}" is a path of the functions themselves: expected another one`
+  }
+  const {httpMethod} = binding
+  if (isServed(httpMethod)) return undefined
+  return `no request can have the method ${httpMethod}: expected one that Node's HTTP server takes`
 }
 
 /** The one path that the binding's template matches; undefined when there are others. */
@@ -180,8 +185,4 @@ function literalPath({template: {segments, verb}}: Binding): string | undefined 
 /** Whether requests of this method reach us: Node reads no others, and keeps CONNECT from its request listeners. */
 function isServed(httpMethod: string): boolean {
   return httpMethod === '*' || (httpMethod !== 'CONNECT' && METHODS.includes(httpMethod))
-}
-
-function unservable({method, rule, httpMethod}: Binding): string {
-  return `${placeOf(method)}: ${rule}: no request can have the method ${httpMethod}: expected one that Node's HTTP server takes`
 }

@@ -1,4 +1,4 @@
-import type {DescMessage, FileRegistry, Message} from '@bufbuild/protobuf'
+import type {DescMessage, Message, Registry} from '@bufbuild/protobuf'
 import {hadAllEvents} from '../core/event-stream.ts'
 import {NoBody} from './json/no-body.ts'
 import {bodyForm, negotiate, type StreamType, streamTypes, unaryTypes} from './media.ts'
@@ -52,7 +52,7 @@ export type ResponseWriting =
 /** What the exchanges of one binding have in common; made once. */
 export interface ExchangeOptions {
   readonly decoder: RequestDecoder
-  readonly registry: FileRegistry
+  readonly registry: Registry
   readonly metadata?: MetadataOptions | undefined
   /** Limit for one message of a client stream, in bytes: 1 MiB unless given. */
   readonly maxMessageBytes?: number | undefined
@@ -86,7 +86,7 @@ export function exchangeOf(
   }
 }
 
-function responseWriting(binding: Binding, {headers}: RequestHead, registry: FileRegistry) {
+function responseWriting(binding: Binding, {headers}: RequestHead, registry: Registry) {
   const {methodKind} = binding.method
   const raw = answersRaw(binding)
   const accept = headers.accept as string | undefined

@@ -10,7 +10,7 @@ import {
 import {Fault} from '../core/fault.ts'
 import {shortened} from '../core/shortened.ts'
 import {type Assignment, assignmentOf, type FieldPlan, type Origin, planOf, put} from './fields/assign.ts'
-import {checkFields, type FieldPath, fieldsOf, findField, isPlainMessage, isTextual, kindOf} from './fields/fields.ts'
+import {type FieldPath, fieldsOf, findField, isPlainMessage, isTextual, kindOf} from './fields/fields.ts'
 import {refuseMissing} from './fields/required.ts'
 import {fitField, type JsonOptions} from './json/fit.ts'
 import {asRead, jsonValue, messageFromJson, recursionLimit} from './json/message.ts'
@@ -75,9 +75,7 @@ export class RequestDecoder {
   readonly #bound: ReadonlySet<string>
   readonly #queries = new Map<string, Query>()
 
-  /** @throws {Error} for fields that cannot be read as they are named. */
   constructor(binding: Binding, options: DecoderOptions) {
-    checkFields(options.registry)
     this.#binding = binding
     this.#options = options
     this.#paths = binding.variables.map((plan) => ({plan, origin: {name: plan.name, mayRepeat: true}}))

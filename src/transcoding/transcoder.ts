@@ -1,5 +1,6 @@
-import type {FileRegistry} from '@bufbuild/protobuf'
+import {createRegistry, type FileRegistry, type Registry} from '@bufbuild/protobuf'
 import {type Exchange, exchangeOf, type RequestHead} from './exchange.ts'
+import {fieldProblems} from './fields/fields.ts'
 import type {MetadataOptions} from './metadata.ts'
 import {RequestDecoder} from './requests.ts'
 import {type Binding, type BindingOptions, readBindings} from './rules/bindings.ts'
@@ -24,7 +25,7 @@ export interface TranscoderOptions extends BindingOptions {
 export interface Transcoder {
   readonly registry: FileRegistry
   readonly bindings: readonly Binding[]
-  /** What keeps the schema from being served, a line each: to be shown at start. */
+  /** The rules that cannot be served, a line each: to be shown at start. */
   readonly problems: readonly string[]
   /** What the schema has beside `bindings`. */
   readonly unserved: readonly Unserved[]
@@ -38,7 +39,10 @@ export interface Transcoder {
   exchange(match: Match<Binding>, head: RequestHead): Exchange | undefined
 }
 
-/** A transcoder for a schema, compiled here, once. @throws {Error} for bytes that are no complete FileDescriptorSet */
+/**
+ * A transcoder for a schema, compiled here, once.
+ * @throws {Error} for bytes that are no complete FileDescriptorSet, and unless `leaveOut` for messages that cannot be read
+ */
 export function createTranscoder({
   schema,
   ignoreUnknown = false,
@@ -48,11 +52,14 @@ export function createTranscoder({
   ...options
 }: TranscoderOptions): Transcoder {
   const registry = schema instanceof Uint8Array ? readSchema(schema) : schema
+  const unreadable = fieldProblems(registry)
+  if (unreadable.size > 0 && !options.leaveOut) throw new Error([...unreadable.values()].flat().join('\n'))
+  const types = unreadable.size > 0 ? without(registry, new Set(unreadable.keys())) : registry
   const {bindings, router, problems, unserved} = readBindings(registry, options)
-  const reading = {registry, ignoreUnknown, maxValues}
+  const reading = {registry: types, ignoreUnknown, maxValues}
   const exchanges = new Map(
     bindings.map((binding) => {
-      return [binding, {decoder: new RequestDecoder(binding, reading), registry, metadata, maxMessageBytes}]
+      return [binding, {decoder: new RequestDecoder(binding, reading), registry: types, metadata, maxMessageBytes}]
     }),
   )
   return {
@@ -63,4 +70,9 @@ export function createTranscoder({
     route: (httpMethod, path) => router.route(httpMethod, path),
     exchange: (match, head) => exchangeOf(match, head, exchanges.get(match.binding)!),
   }
+}
+
+/** What a google.protobuf.Any may hold: none of `messages`. */
+function without(registry: Registry, messages: ReadonlySet<unknown>): Registry {
+  return createRegistry(...[...registry].filter((type) => !messages.has(type)))
 }

@@ -74,7 +74,7 @@ test('every rule that cannot be served is refused at start: a line each with pro
   t.is(lines.length, rules.length, lines.join('\n'))
   for (const [index, [rule, why]] of rules.entries()) {
     const line = lines[index] ?? ''
-    t.true(line.startsWith(`bad.proto: bad.Bad.M${index}: `), line)
+    t.true(line.startsWith(`bad.proto: bad.Bad/M${index}: `), line)
     t.true(line.includes(/"[^"]*"/.exec(rule)?.[0] ?? ''), line)
     t.regex(line, why)
   }
@@ -97,7 +97,7 @@ test('an option that is no rule is refused', async (t) => {
   t.is(code, 1)
   t.is(lines.length, options.length, lines.join('\n'))
   for (const [index, [, why]] of options.entries()) {
-    t.true(lines[index]?.startsWith(`bad.proto: bad.Bad.M${index}: `), lines[index])
+    t.true(lines[index]?.startsWith(`bad.proto: bad.Bad/M${index}: `), lines[index])
     t.regex(lines[index] ?? '', why)
   }
 })
@@ -113,7 +113,7 @@ test('a method that no request can have is refused', async (t) => {
   t.is(code, 1)
   t.is(lines.length, 4, lines.join('\n'))
   for (const [index, kind] of kinds.slice(0, 4).entries()) {
-    const rule = `bad.proto: bad.Bad.M${index}: custom: {kind: "${kind}", path: "/x${index}"}: `
+    const rule = `bad.proto: bad.Bad/M${index}: custom: {kind: "${kind}", path: "/x${index}"}: `
     t.true(lines[index]?.startsWith(rule), lines[index])
     t.true(lines[index]?.includes(`the method ${kind.toUpperCase()}: expected `), lines[index])
   }
@@ -172,7 +172,7 @@ test('two bindings with the same verb, shape and custom verb are refused with bo
   const {code, lines} = await refusal({GATEWAY_DESCRIPTORS: schema.path})
   t.is(code, 1)
   t.deepEqual(lines, [
-    'two.proto: bad.Two.C: get: "/v1/{renamed=*}/x:go": takes the same requests as get: "/v1/{name}/x:go" of one.proto: bad.One.A',
+    'two.proto: bad.Two/C: get: "/v1/{renamed=*}/x:go": takes the same requests as get: "/v1/{name}/x:go" of one.proto: bad.One/A',
   ])
   t.deepEqual((await refusal({GATEWAY_DESCRIPTORS: schema.path, GATEWAY_SERVICES: 'bad.Three'})).lines, [
     'GATEWAY_SERVICES: there is no service "bad.Three": did you mean bad.One? The schema has bad.One, bad.Two, every.EveryService',
@@ -216,7 +216,7 @@ for (const [target, rules] of reserved) {
     t.is(code, 1)
     t.is(lines.length, refused.length, lines.join('\n'))
     for (const [index, [, path]] of refused.entries()) {
-      t.true(lines[index]?.startsWith(`bad.proto: bad.Bad.M${index}: `), lines[index])
+      t.true(lines[index]?.startsWith(`bad.proto: bad.Bad/M${index}: `), lines[index])
       t.true(lines[index]?.includes(`"${path}" is a path of the functions themselves`), lines[index])
     }
   })

@@ -157,7 +157,7 @@ for (const [rule, problem] of refused) {
   test(`refused at start: ${JSON.stringify(rule)}`, (t) => {
     const {problems} = transcode([rule])
     t.is(problems.length, 1)
-    t.true(problems[0]?.startsWith(`bound.proto: bound.Bound.M0: ${rule.get ? 'get' : 'post'}: "`), problems[0])
+    t.true(problems[0]?.startsWith(`bound.proto: bound.Bound/M0: ${rule.get ? 'get' : 'post'}: "`), problems[0])
     t.true(problems[0]?.includes(problem), problems[0])
   })
 }
@@ -187,9 +187,9 @@ test('refused at start: a rule without a pattern, an odd kind, and additional_bi
     {get: '/b', additional: [{get: '/c', additional: [{get: '/d'}]}]},
   ])
   t.deepEqual(problems, [
-    'bound.proto: bound.Bound.M0: google.api.http has no pattern: expected get, put, post, delete, patch or custom',
-    'bound.proto: bound.Bound.M1: custom kind "G E T" is no HTTP method: expected a name such as "HEAD", or "*"',
-    'bound.proto: bound.Bound.M2: additional_bindings inside additional_bindings: they go one level deep',
+    'bound.proto: bound.Bound/M0: google.api.http has no pattern: expected get, put, post, delete, patch or custom',
+    'bound.proto: bound.Bound/M1: custom kind "G E T" is no HTTP method: expected a name such as "HEAD", or "*"',
+    'bound.proto: bound.Bound/M2: additional_bindings inside additional_bindings: they go one level deep',
   ])
 })
 
@@ -216,7 +216,7 @@ for (const [first, second, collide] of pairs) {
     if (collide)
       t.regex(
         problems[0] ?? '',
-        /^bound.proto: bound.Bound.M1: .* takes the same requests as get: .* of bound.proto: bound.Bound.M0$/,
+        /^bound.proto: bound.Bound\/M1: .* takes the same requests as get: .* of bound.proto: bound.Bound\/M0$/,
       )
   })
 }

@@ -87,7 +87,7 @@ const refused: [template: string, reason: string][] = [
 for (const [template, reason] of refused) {
   test(`refused at start: "${template}"`, (t) => {
     const {problems, bindings} = transcode([{get: template}])
-    t.deepEqual(problems, [`bound.proto: bound.Bound.M0: get: "${template}": ${reason}`])
+    t.deepEqual(problems, [`bound.proto: bound.Bound/M0: get: "${template}": ${reason}`])
     t.is(bindings.length, 0)
   })
 }

@@ -34,18 +34,17 @@ export function fieldsOf(desc: DescMessage): ReadonlyMap<string, DescField> {
   return fields
 }
 
-const checked = new WeakSet<Registry>()
+const problems = new WeakMap<Registry, ReadonlyMap<DescMessage, readonly string[]>>()
 
-/**
- * Refuses fields that protobuf-es, or a caller, would take for something else.
- * @throws {Error} with a line for each of them.
- */
-export function checkFields(registry: Registry): void {
-  if (checked.has(registry)) return
-  const problems: string[] = []
-  for (const desc of registry) if (desc.kind === 'message') problems.push(...problemsOf(desc))
-  if (problems.length > 0) throw new Error(problems.join('\n'))
-  checked.add(registry)
+/** The messages of `registry` with fields that protobuf-es, or a caller, would take for something else: a line each field. */
+export function fieldProblems(registry: Registry): ReadonlyMap<DescMessage, readonly string[]> {
+  let found = problems.get(registry)
+  if (!found) {
+    const messages = [...registry].filter((desc) => desc.kind === 'message')
+    found = new Map(messages.map((desc) => [desc, problemsOf(desc)] as const).filter(([, lines]) => lines.length > 0))
+    problems.set(registry, found)
+  }
+  return found
 }
 
 function problemsOf(desc: DescMessage): string[] {
@@ -106,6 +105,14 @@ export function kindOf(field: DescField): string {
 
 /** Well-known types whose JSON form is an object or an array, and not that of their fields. */
 const ownForms = new Set(['Any', 'Struct', 'Value', 'ListValue'].map((name) => `google.protobuf.${name}`))
+
+/** `desc` and all messages that it can hold, in `google.protobuf.Any` apart. */
+export function reachable(desc: DescMessage, found = new Set<DescMessage>()): Set<DescMessage> {
+  if (found.has(desc)) return found
+  found.add(desc)
+  for (const {message} of desc.fields) if (message) reachable(message, found)
+  return found
+}
 
 function unknown(message: DescMessage, name: string): NoField {
   return {problem: `${message.typeName} has no field "${shortened(name)}"`, unknown: true}

@@ -2,6 +2,7 @@ import {type DescMessage, isFieldSet, type Message} from '@bufbuild/protobuf'
 import {FeatureSet_FieldPresence} from '@bufbuild/protobuf/wkt'
 import {Fault} from '../../core/fault.ts'
 import {shortened} from '../../core/shortened.ts'
+import {reachable} from './fields.ts'
 
 /**
  * Refuses a message that cannot be sent because a required field of proto2 is not set.
@@ -40,11 +41,4 @@ function hasRequired(desc: DescMessage): boolean {
     known.set(desc, answer)
   }
   return answer
-}
-
-function reachable(desc: DescMessage, found = new Set<DescMessage>()): Set<DescMessage> {
-  if (found.has(desc)) return found
-  found.add(desc)
-  for (const {message} of desc.fields) if (message) reachable(message, found)
-  return found
 }

@@ -1,6 +1,6 @@
 import type {DescField, DescMessage, DescMethod, FileRegistry} from '@bufbuild/protobuf'
 import {type FieldPlan, planOf} from '../fields/assign.ts'
-import {type FieldPath, findField, isTextual, kindOf} from '../fields/fields.ts'
+import {type FieldPath, fieldProblems, findField, isTextual, kindOf, reachable} from '../fields/fields.ts'
 import {type MaskField, updateMaskOf} from '../update-mask.ts'
 import {Router} from './router.ts'
 import {type Rule, rulesOf} from './rules.ts'
@@ -26,6 +26,10 @@ export interface Binding {
 }
 
 export interface BindingOptions extends SelectionOptions {
+  /** Why a binding cannot be served where it is to be served; undefined: it can. */
+  refuse?: ((binding: Binding) => string | undefined) | undefined
+  /** Whether messages that cannot be read are a problem of the methods that have them, and not of the whole schema. */
+  leaveOut?: boolean | undefined
   /** Whether a PATCH gets the update mask that its caller does not give: `fill` unless given. */
   updateMask?: 'fill' | 'off' | undefined
 }
@@ -33,7 +37,7 @@ export interface BindingOptions extends SelectionOptions {
 export interface Bindings {
   bindings: readonly Binding[]
   router: Router<Binding>
-  /** What keeps this schema from being served, a line each: proto file, method, rule and what is wrong with it. */
+  /** The rules that `bindings` leaves out, a line each: proto file, method, rule and what is wrong with it. */
   problems: readonly string[]
   unserved: readonly Unserved[]
 }
@@ -41,26 +45,31 @@ export interface Bindings {
 /** The bindings of the methods in `registry` that are served. */
 export function readBindings(registry: FileRegistry, options: BindingOptions = {}): Bindings {
   const {methods, unserved} = selectMethods(registry, options)
-  const withoutRule: Unserved[] = []
+  const withoutBinding: Unserved[] = []
   const bindings: Binding[] = []
   const router = new Router<Binding>()
   const problems = unknownServices(registry, options.services)
+  const unreadable = fieldProblems(registry)
   for (const {method, byDefault} of methods) {
-    const report = (text: string) => problems.push(`${placeOf(method)}: ${text}`)
-    const rules = attempt(() => rulesOf(method, byDefault), report) ?? []
-    if (rules.length === 0) withoutRule.push({name: `${method.parent.typeName}/${method.name}`, why: 'no rule'})
-    for (const rule of rules) {
-      const binding = attempt(
-        () => bind(method, rule, options),
-        (text) => report(`${rule.text}: ${text}`),
-      )
+    const report = (text: string) => void problems.push(`${placeOf(method)}: ${text}`)
+    const before = bindings.length
+    const rules = attempt(() => {
+      if (unreadable.size > 0) refuseUnreadable(method, unreadable)
+      return rulesOf(method, byDefault)
+    }, report)
+    for (const rule of rules ?? []) {
+      const reportRule = (text: string) => report(`${rule.text}: ${text}`)
+      const binding = attempt(() => bind(method, rule, options), reportRule)
       if (!binding) continue
       const taken = router.add(binding)
-      if (taken) report(`${rule.text}: takes the same requests as ${taken.rule} of ${placeOf(taken.method)}`)
+      if (taken) reportRule(`takes the same requests as ${taken.rule} of ${placeOf(taken.method)}`)
       else bindings.push(binding)
     }
+    if (bindings.length > before) continue
+    const name = `${method.parent.typeName}/${method.name}`
+    withoutBinding.push({name, why: rules?.length === 0 ? 'no rule' : 'unservable'})
   }
-  return {bindings, router, problems, unserved: [...unserved, ...withoutRule]}
+  return {bindings, router, problems, unserved: [...unserved, ...withoutBinding]}
 }
 
 function unknownServices(registry: FileRegistry, services: readonly string[] = []): string[] {
@@ -71,7 +80,7 @@ function unknownServices(registry: FileRegistry, services: readonly string[] = [
 
 /** Where a reader finds `method`: its proto file and full name. */
 export function placeOf(method: DescMethod): string {
-  return `${method.parent.file.name}.proto: ${method.parent.typeName}.${method.name}`
+  return `${method.parent.file.name}.proto: ${method.parent.typeName}/${method.name}`
 }
 
 function attempt<T>(make: () => T, report: (text: string) => void): T | undefined {
@@ -83,13 +92,13 @@ function attempt<T>(make: () => T, report: (text: string) => void): T | undefine
   }
 }
 
-function bind(method: DescMethod, rule: Rule, {updateMask = 'fill'}: BindingOptions): Binding {
+function bind(method: DescMethod, rule: Rule, {updateMask = 'fill', refuse}: BindingOptions): Binding {
   const template = parseTemplate(rule.path)
   const variables = template.variables.map(({path}) => planOf(variableField(method.input, path)))
   const body = rule.body === '*' ? '*' : topLevel(method.input, rule.body, 'body')
   refuseOverlaps(variables, body)
   const {httpMethod} = rule
-  return {
+  const binding: Binding = {
     method,
     httpMethod,
     template,
@@ -99,6 +108,15 @@ function bind(method: DescMethod, rule: Rule, {updateMask = 'fill'}: BindingOpti
     responseBody: topLevel(method.output, rule.responseBody, 'response_body'),
     rule: rule.text,
   }
+  const why = refuse?.(binding)
+  if (why !== undefined) throw new Error(why)
+  return binding
+}
+
+/** @throws {Error} for messages with fields that cannot be read or written as they are named */
+function refuseUnreadable({input, output}: DescMethod, unreadable: ReadonlyMap<DescMessage, readonly string[]>): void {
+  const lines = [...reachable(output, reachable(input))].flatMap((message) => unreadable.get(message) ?? [])
+  if (lines.length > 0) throw new Error(lines.join('; '))
 }
 
 function variableField(input: DescMessage, path: string): FieldPath {

@@ -14,7 +14,7 @@ export interface SelectionOptions {
 export interface Unserved {
   /** `package.Service`, or `package.Service/Method`. */
   name: string
-  why: 'not named' | 'imported' | 'no rule'
+  why: 'not named' | 'imported' | 'no rule' | 'unservable'
 }
 
 /** What of a schema is served: what has a rule, and without one only what was asked for. */
