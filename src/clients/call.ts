@@ -59,6 +59,8 @@ export interface Call {
   types?: Registry
   /** The backend's response metadata: the header is set before the first message, the trailer after the last one. */
   header?: Metadata | undefined
+  /** Called when the header has come, which may be long before the first message. */
+  onHeader?: () => void
   trailer?: Metadata | undefined
 }
 

@@ -48,6 +48,7 @@ export class Exchange {
       onReceiveMetadata: (header) => {
         connection.hear()
         call.header = header
+        call.onHeader?.()
       },
       onReceiveMessage: (bytes) => {
         connection.hear()

@@ -17,8 +17,8 @@ export async function answerOf(scope: Scope, call: Call, response: ResponseWriti
   const answers = invoke(call)[Symbol.asyncIterator]() as AsyncIterator<Message>
   endWith(scope, answers)
   if (response.body === 'raw stream') return await rawStream(scope, call, response, answers)
-  const isEventStream = response.type === 'text/event-stream'
-  return await jsonStream(scope, call, response, isEventStream ? withPauses(answers, ping) : answers)
+  if (response.type === 'text/event-stream') return events(response, withPauses(answers, ping))
+  return await jsonStream(scope, call, response, answers)
 }
 
 async function wholeAnswer(scope: Scope, call: Call, {encode}: Writing<'whole'>): Promise<Reply> {
@@ -27,20 +27,43 @@ async function wholeAnswer(scope: Scope, call: Call, {encode}: Writing<'whole'>)
   return await compressed(scope, {headers: {...allHeadersOf(call), 'content-type': contentType}, body})
 }
 
-/** Answers as they come. A failure before the first one has its own status. */
+/**
+ * Answers as they come, and a comment before any of them: a browser waits for a head, and shows its page nothing of a status
+ * that is none of success. What fails later is an event.
+ */
+function events({type, encode}: Writing<'stream'>, answers: AsyncIterable<Message | typeof paused>): Reply {
+  async function* values() {
+    yield paused
+    for await (const answer of answers) yield answer === paused ? paused : encode(answer)
+  }
+  return stream(type, values())
+}
+
+/** Answers as they come. A failure before the backend's metadata, and before the first answer, has its own status. */
 async function jsonStream(
   scope: Scope,
   call: Call,
   {type, encode}: Writing<'stream'>,
-  answers: AsyncIterator<Message | typeof paused>,
+  answers: AsyncIterator<Message>,
 ): Promise<Reply> {
-  const first = await withMetadataOfFailure(scope, call, answers.next())
+  const first = withMetadataOfFailure(scope, call, answers.next())
+  first.catch(() => {})
+  const isAnswered = await comesFirst(call, first)
   async function* values() {
-    for (let next = first; !next.done; next = await answers.next()) {
-      yield next.value === paused ? paused : encode(next.value)
-    }
+    for (let next = await first; !next.done; next = await answers.next()) yield encode(next.value)
   }
-  return stream(type, values(), headersOf(call))
+  return {...stream(type, values(), headersOf(call)), headFirst: !isAnswered}
+}
+
+/** Time for a first answer, or a failure, to follow the backend's metadata before the head leaves without it, in ms. */
+const afterHeader = 10
+
+/** Whether `first` has come, when it has, or else when the backend's metadata has and nothing follows it. */
+async function comesFirst(call: Call, first: Promise<unknown>): Promise<boolean> {
+  const header = new Promise<false>((resolve) => {
+    call.onHeader = () => resolve(false)
+  })
+  return (await Promise.race([first.then(() => true), header])) || (await atMost(afterHeader, first))
 }
 
 /** The bytes of each answer, in the type that the first one names. */

@@ -13,6 +13,8 @@ export interface Reply {
   readonly headers?: Readonly<Record<string, string | string[]>>
   /** A value that is sent whole, or chunks that are sent as they come; the empty body unless given. */
   readonly body?: string | Uint8Array | AsyncIterable<string | Uint8Array>
+  /** Whether the head leaves before the first chunk of `body` is there; with it unless given. */
+  readonly headFirst?: boolean
   /** The last chunk when `body` fails after its first one, before the connection is cut; none unless given. */
   readonly failureChunk?: (fault: Fault, shape: ErrorShape) => string
   /** Whether the response ends as a complete one after that chunk, instead of being cut; never unless given. */

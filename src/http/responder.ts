@@ -55,6 +55,11 @@ export class Responder {
     this.#response.writeHead(status, {...headers, ...(this.isLast && {connection: 'close'})})
   }
 
+  /** Sends the head now, rather than with the first of the body. */
+  flush(): void {
+    this.#response.flushHeaders()
+  }
+
   /**
    * Resolves when more may be written.
    * @throws {Fault} `signal`'s reason; for the deadline, a fault that says that the caller was not reading

@@ -41,16 +41,18 @@ async function sendWhole(reply: Reply, body: Uint8Array, life: Sending): Promise
 
 type Chunks = AsyncIterator<string | Uint8Array>
 
-/** The head leaves with the first chunk, so that a failure before it has its own status. */
+/** The head leaves with the first chunk, so that a failure before it has its own status, unless the reply says otherwise. */
 async function sendStream(reply: Reply, chunks: Chunks, life: Sending): Promise<void> {
   const {responder} = life
   try {
-    let next = await nextOf(chunks, life)
+    let next = reply.headFirst ? undefined : await nextOf(chunks, life)
     writeHead(reply, life)
-    for (; !next.done && sendsBody(reply, life); next = await nextOf(chunks, life)) {
-      await responder.write(next.value, life.signal)
+    if (reply.headFirst) responder.flush()
+    if (sendsBody(reply, life)) {
+      next ??= await nextOf(chunks, life)
+      for (; !next.done; next = await nextOf(chunks, life)) await responder.write(next.value, life.signal)
     }
-    if (!next.done) stop(chunks, life)
+    if (!next?.done) stop(chunks, life)
     await life.close(over)
     await responder.end(life.deadline)
   } catch (error) {

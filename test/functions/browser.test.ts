@@ -85,6 +85,44 @@ test('a browser that reads a finite stream asks once more, is told that there is
   t.is((await callsOf('/served.Streams/Down')) - before, 1)
 })
 
+test("a browser's connection is open before the service has said anything", async (t) => {
+  const gate = Promise.withResolvers<void>()
+  using _ = app.streams.handle({
+    async *down() {
+      await gate.promise
+      yield* []
+    },
+  })
+  const state = await page.evaluate(
+    (url) =>
+      new Promise<number>((resolve) => {
+        const source = new EventSource(url)
+        source.onopen = () => {
+          resolve(source.readyState)
+          source.close()
+        }
+      }),
+    app.url('/down'),
+  )
+  gate.resolve()
+  t.is(state, 1)
+})
+
+test('a browser reads why a stream failed before its first message, and asks no more', async (t) => {
+  using _ = app.streams.handle({
+    // biome-ignore lint/correctness/useYield: it fails first
+    async *down() {
+      throw new StatusError(status.NOT_FOUND, 'None')
+    },
+  })
+  const {messages, statuses} = await watch('/down')
+  t.deepEqual(
+    messages.map(({type, id}) => [type, id]),
+    [['error', '0;end']],
+  )
+  t.deepEqual(statuses, [200, 204])
+})
+
 test('a browser repeats a call that failed for a while, and not one that failed for good', async (t) => {
   const ends = [status.UNAVAILABLE, status.NOT_FOUND]
   using _ = app.streams.handle({

@@ -1,12 +1,12 @@
 import {once} from 'node:events'
-import {status} from '@grpc/grpc-js'
+import {Metadata, status} from '@grpc/grpc-js'
 import test from 'ava'
 import type {CallContext} from '../../local/grpc/implement.ts'
 import {StatusError} from '../../local/grpc/status-error.ts'
 import {detail} from '../../src/core/fault.ts'
 import {RetryInfoSchema} from '../../src/gen/google/rpc/error_details_pb.js'
 import {streamTypes} from '../../src/transcoding/media.ts'
-import {connectTo} from '../http/connection.ts'
+import {connectTo, type Response} from '../http/connection.ts'
 import {eventsIn} from '../http/events.ts'
 import {refused} from './gateway-client.ts'
 import {successOf, textOf} from './gateway-formats.ts'
@@ -28,8 +28,8 @@ const written = {
   [ndjson]: ['', '{"int32Value":1}\n{"int32Value":2}\n'],
   [array]: ['[]', '[{"int32Value":1},\n{"int32Value":2}]'],
   [events]: [
-    'id: 0;end\nevent: end\ndata: {}\n\n',
-    'id: 1\ndata: {"int32Value":1}\n\nid: 2\ndata: {"int32Value":2}\n\nid: 2;end\nevent: end\ndata: {}\n\n',
+    ':\n\nid: 0;end\nevent: end\ndata: {}\n\n',
+    ':\n\nid: 1\ndata: {"int32Value":1}\n\nid: 2\ndata: {"int32Value":2}\n\nid: 2;end\nevent: end\ndata: {}\n\n',
   ],
 } as const
 
@@ -303,7 +303,9 @@ test.serial('bidi: a service may speak first', async (t) => {
 for (const type of streamTypes) {
   test.serial(`bidi in ${type}: bad JSON after the first answer cuts it, before it is 400`, async (t) => {
     const headers = {accept: type}
-    refused(t, await app.send('POST /both', {headers, body: '{"nope":1}'}), 400, 'nope')
+    const first = await app.send('POST /both', {headers, body: '{"nope":1}'})
+    if (type === events) t.like(failureIn(first), {code: 400, details: [{fieldViolations: [{field: 'nope'}]}]})
+    else refused(t, first, 400, 'nope')
     const call = app.streams.next()
     await using request = await app.begin('POST /both', {headers})
     request.write('{"name":"a"}\n')
@@ -317,7 +319,96 @@ for (const type of streamTypes) {
   })
 }
 
+// The head of an answer
+
+for (const type of streamTypes) {
+  test.serial(`${type}: the head leaves with the backend's metadata, before its first message`, async (t) => {
+    const gate = Promise.withResolvers<void>()
+    using _ = app.streams.handle({
+      async *down(_request: Any, context: CallContext) {
+        const metadata = new Metadata()
+        metadata.set('x-early', 'yes')
+        context.sendHeader(metadata)
+        await gate.promise
+        yield {name: 'a'}
+      },
+    })
+    await using request = await app.begin('GET /down', {headers: {accept: type}})
+    request.end()
+    await request.connection.until(/\r\n\r\n/)
+    gate.resolve()
+    const response = await request.response()
+    t.deepEqual(successOf(type, response), [{name: 'a'}])
+    // The head of events does not wait for metadata.
+    t.is(response.headers.get('grpc-metadata-x-early'), type === events ? undefined : 'yes')
+  })
+
+  test.serial(`${type}: HEAD is answered with the backend's metadata, and the call cancelled`, async (t) => {
+    using _ = app.streams.handle({
+      async *down(_request: Any, context: CallContext) {
+        context.sendHeader()
+        await silence(context)
+        yield {}
+      },
+    })
+    const {status, whole} = await app.send('HEAD /down', {headers: {accept: type}})
+    t.deepEqual([status, whole], [200, true])
+  })
+}
+
+test.serial('the head of an event stream leaves before the service has said anything', async (t) => {
+  const gate = Promise.withResolvers<void>()
+  using _ = app.streams.handle({
+    async *down() {
+      await gate.promise
+      yield* []
+    },
+  })
+  const call = app.streams.next()
+  const response = await fetch(app.url('/down'), {headers: {accept: events}})
+  t.is(response.status, 200)
+  await call
+  gate.resolve()
+  t.is(await response.text(), written[events][0])
+})
+
+for (const type of [ndjson, array] as const) {
+  test.serial(`${type}: a failure after the head and before the first message cuts the answer`, async (t) => {
+    const gate = Promise.withResolvers<void>()
+    using _ = app.streams.handle({
+      async *down(_request: Any, context: CallContext) {
+        context.sendHeader()
+        await gate.promise
+        yield* []
+        throw new StatusError(status.NOT_FOUND, 'Late')
+      },
+    })
+    await using request = await app.begin('GET /down', {headers: {accept: type}})
+    request.end()
+    await request.connection.until(/\r\n\r\n/)
+    gate.resolve()
+    const response = await request.response()
+    t.deepEqual([response.status, response.whole, textOf(type, response)], [200, false, undefined])
+    if (type === ndjson) t.is(JSON.parse(response.text).error.status, 'NOT_FOUND')
+    else t.is(response.text, '')
+  })
+}
+
+for (const line of ['GET /down?nope=a', 'GET /nothing', 'POST /down/name']) {
+  test.serial(`${line}: what is wrong with a request of an event stream keeps its status`, async (t) => {
+    const {status, json} = await app.send(line, {headers: {accept: events}})
+    t.true(status >= 400)
+    t.is(json.error.code, status)
+  })
+}
+
 // Failures of answers
+
+/** The failure that the only event of a response says. */
+function failureIn({text}: Response): Any {
+  const {events} = eventsIn(text)
+  return events.length === 1 && events[0]?.event === 'error' ? JSON.parse(events[0].data).error : undefined
+}
 
 const failures = {
   'of the service': () => {
@@ -329,13 +420,20 @@ const failures = {
 
 for (const type of streamTypes) {
   for (const [origin, fail] of Object.entries(failures)) {
-    test.serial(`${type}: a failure ${origin} before the first message has its real status`, async (t) => {
+    const says = type === events ? 'is an event' : 'has its real status'
+    test.serial(`${type}: a failure ${origin} before the first message ${says}`, async (t) => {
       using _ = app.streams.handle({
         async *down() {
           yield fail()
         },
       })
-      refused(t, await app.send('GET /down', {headers: {accept: type}}), origin === 'of ours' ? 500 : 409)
+      const response = await app.send('GET /down', {headers: {accept: type}})
+      const code = origin === 'of ours' ? 500 : 409
+      if (type !== events) return refused(t, response, code)
+      t.is(failureIn(response).code, code)
+      // What may pass is cut, so that a browser asks again.
+      t.is(response.whole, origin === 'of ours')
+      t.is(eventsIn(response.text).events[0]?.id, origin === 'of ours' ? '0;end' : '')
     })
 
     test.serial(
@@ -395,7 +493,7 @@ test.serial('an event stream: a comment while nothing comes, and ids that count 
   await request.connection.until(/\n\n\r\n(?:3\r\n:\n\n\r\n){2}/)
   gate.resolve()
   const response = await request.response()
-  t.regex(response.text, /^id: 1\ndata: {"name":"a"}\n\n(:\n\n){2,}id: 2\ndata: {"name":"b"}\n\nid: 2;end\n/)
+  t.regex(response.text, /^:\n\nid: 1\ndata: {"name":"a"}\n\n(:\n\n){2,}id: 2\ndata: {"name":"b"}\n\nid: 2;end\n/)
   t.deepEqual(successOf(events, response), [{name: 'a'}, {name: 'b'}])
 })
 
@@ -473,7 +571,7 @@ test.serial('a comment comes before the first message too, and in no other forma
   lines.end()
   await using sent = await app.begin('GET /down', {headers: {accept: events}})
   sent.end()
-  await sent.connection.until(/\r\n3\r\n:\n\n\r\n/)
+  await sent.connection.until(/\r\n(?:3\r\n:\n\n\r\n){2}/)
   gate.resolve()
   t.is((await lines.response()).text, '')
   t.deepEqual(successOf(events, await sent.response()), [])
