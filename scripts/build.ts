@@ -36,6 +36,7 @@ const packages: Readonly<Record<string, Package>> = {
     entries: ['local/index.ts', 'local/cli/main.ts', 'local/announce-loopback.ts', 'local/announce-port.ts'],
     copied: {
       'proto/google': 'lib/proto/google',
+      'proto/grpc_functions': 'lib/proto/grpc_functions',
       'packages/grpc-functions-dev/proto/google': 'lib/proto/google',
       'packages/create-grpc-functions/template': 'lib/packages/create-grpc-functions/template',
     },

@@ -514,6 +514,8 @@ test('who calls is read as written', (t) => {
   })
   t.deepEqual(auth, {
     mode: 'jwt',
+    isDecided: true,
+    opensByContract: true,
     issuers: [
       {issuer: 'https://a.example/', audiences: ['x', 'y'], jwks: 'https://b.example/keys', header: undefined},
       {

@@ -99,6 +99,7 @@ export const limits: Readonly<Record<string, Readonly<Record<string, Limit>>>> =
     mostSaid: [1000, 'characters of Storage in the log'],
     mostText: [64 * KiB, 'bytes of Storage that are read where they are not content'],
   },
+  'core/contract.ts': {optionNumber: [73951, 'the extension number of (grpc_functions.auth)']},
   'core/config.ts': {
     '8 * 1024 * 1024': [8 * MiB, 'GATEWAY_MAX_DECODING_BYTES on the smallest instance'],
   },

@@ -5,14 +5,14 @@ import {createRequire} from 'node:module'
 import {tmpdir} from 'node:os'
 import {dirname, join} from 'node:path'
 
-/** Protos of google.* packages that come with this package: google/api, google/rpc, google/type, google/longrunning. */
+/** Protos that come with this package: google/api, google/rpc, google/type, google/longrunning, and options of our own. */
 const shipped = join(import.meta.dirname, '../../proto')
 
 const require = createRequire(import.meta.url)
 
 /**
  * Makes `src/gen/` of `proto/` in the project `root`: JavaScript, types, and the descriptors that the gateway serves by. The
- * protos of Google's need not be in `proto/`; those that are win.
+ * protos of Google's and ours need not be in `proto/`; those that are win.
  * @throws {Error} when there is nothing to generate from, or buf says no; what is wrong it has printed
  */
 export async function generate(root: string): Promise<void> {
@@ -23,8 +23,8 @@ export async function generate(root: string): Promise<void> {
     // buf takes only what lies below its workspace, and no file twice.
     cpSync(own, join(workspace, 'proto'), {recursive: true})
     for (const file of protosIn(shipped).filter((file) => !existsSync(join(own, file)))) {
-      mkdirSync(dirname(join(workspace, 'google', file)), {recursive: true})
-      cpSync(join(shipped, file), join(workspace, 'google', file))
+      mkdirSync(dirname(join(workspace, 'shipped', file)), {recursive: true})
+      cpSync(join(shipped, file), join(workspace, 'shipped', file))
     }
     const modules = readdirSync(workspace).map((path) => ({path}))
     writeFileSync(join(workspace, 'buf.yaml'), JSON.stringify({version: 'v2', modules}))

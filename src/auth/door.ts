@@ -1,10 +1,11 @@
 import type {IncomingHttpHeaders} from 'node:http'
 import type {Caller} from '../core/caller.ts'
 import type {AuthConfig} from '../core/config.ts'
+import {Contract, contractOf, uncheckable} from '../core/contract.ts'
 import {errorDomain, Fault} from '../core/fault.ts'
 import {ApiKeys} from './api-keys.ts'
 import type {KeySetTimes} from './key-set.ts'
-import {unauthenticated} from './refusals.ts'
+import {denied, unauthenticated} from './refusals.ts'
 import {resourceUrl} from './resource.ts'
 import {type Access, Rules} from './rules.ts'
 import {Tokens} from './tokens.ts'
@@ -42,15 +43,35 @@ export interface Door {
   checkCall(caller: Caller | undefined, name: string): void
 }
 
-/** The platform or nobody checks who calls. */
-const openDoor: Door = {admit() {}, isOpen: () => true, checkCall() {}}
-
 /**
  * The door of `config`.
+ * @param contract what the protos say of who may call
  * @throws {ConfigError} for files that cannot be used
  */
-export function doorFor(config: AuthConfig, times: Partial<KeySetTimes> = {}): Door {
-  return config.mode === 'jwt' ? new CheckedDoor(config, times) : openDoor
+export function doorFor(config: AuthConfig, times: Partial<KeySetTimes> = {}, contract = new Contract()): Door {
+  return config.mode === 'jwt' ? new CheckedDoor(config, contract, times) : new OpenDoor(config, contract)
+}
+
+/** The platform or nobody checks who calls. */
+class OpenDoor implements Door {
+  readonly #config: AuthConfig
+  readonly #contract: Contract
+
+  constructor(config: AuthConfig, contract: Contract) {
+    this.#config = config
+    this.#contract = contract
+  }
+
+  admit(): void {}
+
+  isOpen(): boolean {
+    return true
+  }
+
+  checkCall(_caller: Caller | undefined, name: string): void {
+    const why = uncheckable(this.#config, this.#contract, name)
+    if (why) throw denied(why)
+  }
 }
 
 /** What a door is made for: a runtime. */
@@ -67,7 +88,7 @@ const doors = new WeakMap<Guarded, Door>()
 export function doorOf(runtime: Guarded): Door {
   let door = doors.get(runtime)
   if (!door) {
-    door = doorFor(runtime.config.auth)
+    door = doorFor(runtime.config.auth, {}, contractOf(runtime))
     doors.set(runtime, door)
   }
   return door
@@ -83,8 +104,8 @@ class CheckedDoor implements Door {
   readonly #webhooks: ReadonlyMap<string, Webhook>
   readonly #maxSignedBytes: number
 
-  constructor(config: AuthConfig, times: Partial<KeySetTimes>) {
-    this.#rules = new Rules(config)
+  constructor(config: AuthConfig, contract: Contract, times: Partial<KeySetTimes>) {
+    this.#rules = new Rules(config, contract)
     this.#tokens = new Tokens(config.issuers, times)
     this.#keys = config.apiKeys === undefined ? undefined : new ApiKeys(config.apiKeys)
     this.#headers = [...new Set(config.issuers.map(({header}) => header).filter((header) => header !== undefined))]

@@ -1,5 +1,6 @@
 import type {Caller, Claims} from '../core/caller.ts'
-import type {AllowRule} from '../core/config.ts'
+import type {AllowRule, AuthConfig} from '../core/config.ts'
+import type {Contract} from '../core/contract.ts'
 import type {Fault} from '../core/fault.ts'
 import {denied, unauthenticated} from './refusals.ts'
 
@@ -13,20 +14,35 @@ export interface Access {
   readonly isOpen?: true
 }
 
-/** Which requests need no proof, and what is asked of claims. */
+/** What AUTH_PUBLIC and AUTH_ALLOW say. */
+type Given = Pick<AuthConfig, 'open' | 'allow' | 'opensByContract'>
+
+/** Which requests need no proof, and what is asked of claims: by the configuration, and by the options of methods. */
 export class Rules {
   readonly #open: ReadonlySet<string>
   readonly #allow: readonly AllowRule[]
+  readonly #opensByContract: boolean
+  readonly #contract: Contract
 
-  constructor({open, allow}: {readonly open: readonly string[]; readonly allow: readonly AllowRule[]}) {
+  constructor({open, allow, opensByContract}: Given, contract: Contract) {
     this.#open = new Set(open)
     this.#allow = allow
+    this.#opensByContract = opensByContract
+    this.#contract = contract
   }
 
-  /** Whether anybody may: conditions on claims close what is open. */
+  /** Whether anybody may: conditions on claims close what is open, and so does a proto. */
   isOpen(access: Access): boolean {
     if (access.isOpen) return true
-    return isNamed(access, this.#open) && !this.#namesOf(access).some((name) => this.#rulesFor(name).length > 0)
+    return isNamed(access, (name) => this.#opens(name)) && !this.#namesOf(access).some((name) => this.#closes(name))
+  }
+
+  #opens(name: string): boolean {
+    return isIn(this.#open, name) || (this.#opensByContract && this.#contract.isOpen(name))
+  }
+
+  #closes(name: string): boolean {
+    return this.#rulesFor(name).length > 0 || this.#contract.isClosed(name)
   }
 
   /**
@@ -36,7 +52,11 @@ export class Rules {
   check(caller: Caller | undefined, access: Access): void {
     if (this.isOpen(access)) return
     if (!caller) throw unauthenticated('there is no token and no key')
-    if (caller.kind === 'key' && !caller.methods.includes('*') && !isNamed(access, new Set(caller.methods)))
+    if (
+      caller.kind === 'key' &&
+      !caller.methods.includes('*') &&
+      !isNamed(access, (name) => isIn(new Set(caller.methods), name))
+    )
       throw denied(`the key "${caller.name}" is not for ${access.name ?? 'this path'}`)
     for (const name of this.#namesOf(access)) this.checkCall(caller, name)
   }
@@ -47,10 +67,16 @@ export class Rules {
    */
   checkCall(caller: Caller | undefined, name: string): void {
     const rules = this.#rulesFor(name)
-    if (rules.length === 0) return
-    if (!caller) throw unauthenticated(`AUTH_ALLOW has conditions for ${name}, and there is no caller`)
-    const refused = rules.some((rule) => !holds(rule, caller, name))
-    if (refused) throw conditionsDenied(name)
+    if (rules.length > 0) {
+      if (!caller) throw unauthenticated(`AUTH_ALLOW has conditions for ${name}, and there is no caller`)
+      if (rules.some((rule) => !holds(rule, caller, name))) throw conditionsDenied('AUTH_ALLOW', name)
+    }
+    if (!this.#contract.isClosed(name)) return
+    if (!caller) throw unauthenticated(`(grpc_functions.auth) asks for a caller of ${name}, and there is none`)
+    const conditions = this.#contract.conditionsOf(name)
+    // A configuration cannot give what the proto asks for: only a token has claims.
+    const hasAll = conditions.length === 0 || (caller.kind === 'token' && meetsAll(caller.claims, conditions))
+    if (!hasAll) throw conditionsDenied('(grpc_functions.auth)', name)
   }
 
   #namesOf({name, methods = []}: Access): readonly string[] {
@@ -62,24 +88,33 @@ export class Rules {
   }
 }
 
-function conditionsDenied(name: string): Fault {
-  return denied(`the caller does not meet the conditions of AUTH_ALLOW for ${name}`)
+function conditionsDenied(whose: string, name: string): Fault {
+  return denied(`the caller does not meet the conditions of ${whose} for ${name}`)
 }
 
 /** A key has no claims: its line has to name the method. A webhook is for its one method. */
 function holds({conditions}: AllowRule, caller: Caller, name: string): boolean {
-  if (caller.kind === 'token') return conditions.every(({claim, values}) => meets(caller.claims, claim, values))
-  return caller.kind === 'key' ? isNamed({name}, new Set(caller.methods)) : caller.name === name
+  if (caller.kind === 'token') return meetsAll(caller.claims, conditions)
+  return caller.kind === 'key' ? isIn(new Set(caller.methods), name) : caller.name === name
 }
 
-function isNamed({name, methods = []}: Access, names: ReadonlySet<string>): boolean {
-  const has = (one: string) => names.has(one) || names.has(serviceOf(one))
+/** Whether `has` has the name, or all methods that the function calls. */
+function isNamed({name, methods = []}: Access, has: (name: string) => boolean): boolean {
   return (name !== undefined && has(name)) || (methods.length > 0 && methods.every(has))
+}
+
+/** Whether `names` has the name, or that of its service. */
+function isIn(names: ReadonlySet<string>, name: string): boolean {
+  return names.has(name) || names.has(serviceOf(name))
 }
 
 /** The service of `pkg.Service/Method`; of a path nothing that could be in a list. */
 function serviceOf(name: string): string {
   return name.startsWith('/') ? name : name.slice(0, name.lastIndexOf('/'))
+}
+
+function meetsAll(claims: Claims, conditions: AllowRule['conditions']): boolean {
+  return conditions.every(({claim, values}) => meets(claims, claim, values))
 }
 
 /** Whether the claim has one of `values`: as text, in a list, or among the words of a scope. */

@@ -19,7 +19,7 @@ const requestId: Interceptor = (call, next) => {
 /** The metadata key of the caller's verified claims: JSON in UTF-8, which gRPC itself puts into base64. */
 const claimsKey = 'x-verified-claims-bin'
 
-/** Whoever the function is that calls: what AUTH_ALLOW forbids the caller is not called. The backend hears who that is. */
+/** Whoever the function is that calls: what AUTH_ALLOW or its proto forbids the caller is not called. The backend hears who that is. */
 const caller: Interceptor = (call, next) => {
   const {life, metadata} = call
   life.checkCall?.(pathOf(call.method).slice(1))

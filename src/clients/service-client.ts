@@ -13,6 +13,7 @@ import {
 } from '@bufbuild/protobuf'
 import {Metadata} from '@grpc/grpc-js'
 import type {Backend} from '../core/config.ts'
+import {contractOf} from '../core/contract.ts'
 import {Fault} from '../core/fault.ts'
 import type {Life} from '../core/life.ts'
 import {type Call, type CallRuntime, pathOf} from './call.ts'
@@ -70,7 +71,7 @@ export interface ClientOptions {
 
 /**
  * A typed client of `service`: a function for each of its methods.
- * @throws {ConfigError} when the configuration names no backend for it
+ * @throws {ConfigError} when the configuration names no backend for it, and for options of its methods that cannot be read
  * @example
  * const ping = createClient(runtime, PingService)
  * const {pong} = await ping.send(scope, {message: 'hi'})
@@ -80,6 +81,7 @@ export function createClient<S extends DescService>(
   service: S,
   {backend = runtime.config.backendOf(service.typeName)}: ClientOptions = {},
 ): ServiceClient<S> {
+  contractOf(runtime).learn([service])
   const methods = service.methods.map((method) => [method.localName, caller(runtime, backend, method)])
   return Object.fromEntries(methods) as ServiceClient<S>
 }

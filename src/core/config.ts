@@ -86,8 +86,12 @@ export interface AuthConfig {
   /** `iam`: the platform has checked it; `jwt`: each request proves it; `none`: anybody may. */
   readonly mode: 'iam' | 'jwt' | 'none'
   readonly issuers: readonly IssuerConfig[]
+  /** Whether somebody has decided on the mode: where nobody has, this is no Cloud Run. */
+  readonly isDecided: boolean
   /** What needs no proof: `pkg.Service/Method`, `pkg.Service`, or a path. */
   readonly open: readonly string[]
+  /** Whether methods need no proof whose proto says so. */
+  readonly opensByContract: boolean
   readonly allow: readonly AllowRule[]
   /** The file of API keys. */
   readonly apiKeys: string | undefined
@@ -222,9 +226,11 @@ function authIn(env: Env, onCloudRun: boolean): AuthConfig {
       'AUTH is not set: expected "iam" (only callers that Cloud Run\'s IAM lets in), "jwt" (callers with a token of AUTH_ISSUERS or a key of AUTH_API_KEYS) or "none" (anybody)',
     )
   }
+  const open = read(env, 'AUTH_PUBLIC')
   const settings = {
     issuers: read(env, 'AUTH_ISSUERS') ?? [],
-    open: read(env, 'AUTH_PUBLIC') ?? [],
+    open: open ?? [],
+    opensByContract: open?.length !== 0,
     allow: read(env, 'AUTH_ALLOW') ?? [],
     apiKeys: read(env, 'AUTH_API_KEYS'),
     webhooks: read(env, 'AUTH_WEBHOOK') ?? [],
@@ -248,7 +254,7 @@ function authIn(env: Env, onCloudRun: boolean): AuthConfig {
     if (onCloudRun && [issuer, jwks].some((url) => url?.startsWith('http:')))
       throw wrong('AUTH_ISSUERS', env.AUTH_ISSUERS, 'URLs with https on Cloud Run')
   }
-  return {mode: mode ?? 'none', ...settings}
+  return {mode: mode ?? 'none', isDecided: mode !== undefined, ...settings}
 }
 
 /** A body that is within its own limit can be decoded, if nothing else is. */

@@ -15,7 +15,7 @@ export interface Life {
   readonly log: Logger
   /** Who sends the request, as `AUTH=jwt` has verified it; undefined: nobody in particular. */
   readonly caller?: Caller | undefined
-  /** Refuses a call of `method` (`pkg.Service/Method`) that AUTH_ALLOW forbids the caller. @throws {Fault} 401, 403 */
+  /** Refuses a call of `method` (`pkg.Service/Method`) that AUTH_ALLOW or its proto forbids the caller. @throws {Fault} 401, 403 */
   checkCall?(method: string): void
   /** Has the life last until `work` has settled, so that no work is left behind; gives `work` back. */
   track<T>(work: Promise<T>): Promise<T>

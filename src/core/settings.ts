@@ -283,8 +283,9 @@ const methodOrPath = /^(?:[A-Za-z_][\w.]*(?:\/\w+)?|\/[^\s,;|]*)$/
 
 const methodsAndPaths: Parser<readonly string[]> = {
   expected:
-    'methods such as "pkg.Service/Method", services, or paths such as "/openapi.json", separated by commas, semicolons, bars or spaces',
+    '"none", or methods such as "pkg.Service/Method", services, or paths such as "/openapi.json", separated by commas, semicolons, bars or spaces',
   parse: (text) => {
+    if (text === 'none') return []
     const items = names.parse(text)
     return items?.every((item) => methodOrPath.test(item)) ? items : undefined
   },
@@ -300,14 +301,18 @@ export interface AllowRule {
 const allowRules = rows(
   '"pkg.Service claim=value|value" or "pkg.Service/Method claim=value", rules separated by semicolons',
   ([target = '', ...words]): AllowRule | undefined => {
-    const conditions = words.map((word) => {
-      const [, claim = '', list = ''] = /^([^=]+)=(.+)$/.exec(word) ?? []
-      return {claim, values: list.split('|').filter(Boolean)}
-    })
-    const isRight = conditions.length > 0 && conditions.every(({values}) => values.length > 0)
+    const conditions = words.map(conditionIn).filter((condition) => condition !== undefined)
+    const isRight = conditions.length > 0 && conditions.length === words.length
     return isRight && methodOrPath.test(target) && !target.startsWith('/') ? {target, conditions} : undefined
   },
 )
+
+/** `claim=value|value`: undefined for anything else. */
+export function conditionIn(word: string): AllowRule['conditions'][number] | undefined {
+  const [, claim = '', list = ''] = /^([^=\s]+)=(\S+)$/.exec(word) ?? []
+  const values = list.split('|').filter(Boolean)
+  return values.length > 0 ? {claim, values} : undefined
+}
 
 function oneOf<const T extends string>(...values: readonly T[]): Parser<T> {
   const quoted = values.map((value) => `"${value}"`)
@@ -502,8 +507,8 @@ export const settings = {
   AUTH_PUBLIC: {
     parser: methodsAndPaths,
     meaning:
-      'a [list](#lists) of what anybody may call: methods, services, and paths of functions: `ping.PingService/Send,/openapi.json`',
-    unset: 'none',
+      'a [list](#lists) of what anybody may call: methods, services, and paths of functions: `ping.PingService/Send,/openapi.json`; `none`: nothing, not even what [a proto opens](docs/security.md#in-the-proto)',
+    unset: 'what a proto opens',
   },
   AUTH_ALLOW: {
     parser: allowRules,

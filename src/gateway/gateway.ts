@@ -13,6 +13,7 @@ import type {Binding} from '../transcoding/rules/bindings.ts'
 import {type Match, type Unrouted, unroutedFault} from '../transcoding/rules/router.ts'
 import type {Transcoder} from '../transcoding/transcoder.ts'
 import {answerOf} from './answers.ts'
+import {learnContract} from './contract.ts'
 import {exposure, leftOut} from './exposure.ts'
 import {readRequests} from './read-requests.ts'
 import {documentPath, loadTranscoder, refuseUnknownBackends, refuseUnknownMethods, type Schema} from './schema.ts'
@@ -53,6 +54,7 @@ export function gateway(runtime: Runtime, {schema, taken = [], ...given}: Gatewa
   const transcoder = loadTranscoder(settings, schema, taken)
   refuseUnknownBackends(transcoder, config, schema)
   refuseUnknownMethods(transcoder, config, schema)
+  learnContract(transcoder, runtime)
   const names = new Set(transcoder.bindings.map(({method}) => method.parent.typeName))
   const served: Gateway = {
     runtime,

@@ -1,6 +1,7 @@
 import {doorOf} from '../auth/door.ts'
 import type {Access} from '../auth/rules.ts'
-import type {Config, SecurityScheme} from '../core/config.ts'
+import type {AllowRule, Config, SecurityScheme} from '../core/config.ts'
+import {contractOf} from '../core/contract.ts'
 import type {Handler, Scope} from './scope.ts'
 
 /** What `scope` is for, when `handler` is called with it. */
@@ -20,16 +21,25 @@ export interface Security {
   readonly security: readonly SecurityScheme[] | undefined
   /** Whether anybody may call the method `name` (`pkg.Service/Method`). */
   isOpen(name: string): boolean
+  /** What its proto asks of the token of a caller: scopes by their names, other claims as `hd=example.com`. */
+  rolesOf(name: string): readonly string[]
 }
 
 /** The proofs that the door of `runtime` takes; OPENAPI_SECURITY says it better where something else is in front. */
 export function securityOf(runtime: {readonly config: Pick<Config, 'auth' | 'openApi'>}): Security {
   const {auth, openApi} = runtime.config
   const door = doorOf(runtime)
-  if (auth.mode !== 'jwt') return {security: openApi.security, isOpen: () => false}
+  const contract = contractOf(runtime)
+  const rolesOf = (name: string) => contract.conditionsOf(name).map(roleOf)
+  if (auth.mode !== 'jwt') return {security: openApi.security, isOpen: (name) => contract.isOpen(name), rolesOf}
   const schemes: SecurityScheme[] = []
   if (auth.issuers.some(({header}) => header === undefined)) schemes.push({type: 'http', scheme: 'bearer'})
   if (auth.apiKeys !== undefined) schemes.push({type: 'apiKey', in: 'header', name: 'x-api-key'})
   const security = openApi.security ?? (schemes.length > 0 ? schemes : undefined)
-  return {security, isOpen: (name) => door.isOpen({name})}
+  return {security, isOpen: (name) => door.isOpen({name}), rolesOf}
+}
+
+function roleOf({claim, values}: AllowRule['conditions'][number]): string {
+  const text = values.join('|')
+  return claim === 'scope' || claim === 'scp' ? text : `${claim}=${text}`
 }

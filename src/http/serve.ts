@@ -2,6 +2,7 @@ import {randomUUID} from 'node:crypto'
 import type {IncomingHttpHeaders, IncomingMessage, ServerResponse} from 'node:http'
 import {Readable} from 'node:stream'
 import {type Door, doorOf, type Proofs} from '../auth/door.ts'
+import {checkNames} from '../auth/names.ts'
 import {type Caller, callerFields} from '../core/caller.ts'
 import type {ErrorShape} from '../core/config.ts'
 import {Fault} from '../core/fault.ts'
@@ -42,6 +43,7 @@ const abortGrace = 500
 export function serve(handler: Handler, serving: Serving): NodeHandler {
   // What the configuration names is read now, not when the first request comes.
   doorOf(serving)
+  checkNames(serving)
   return async (request, response) => {
     const scope = new RequestScope(request, response, serving)
     answers(response, scope)

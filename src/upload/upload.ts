@@ -1,6 +1,7 @@
 import {Readable} from 'node:stream'
 import {create, type Message, toJsonString} from '@bufbuild/protobuf'
 import type {Runtime} from '../clients/runtime.ts'
+import {contractOf} from '../core/contract.ts'
 import {hadAllEvents} from '../core/event-stream.ts'
 import {Fault} from '../core/fault.ts'
 import {shortened} from '../core/shortened.ts'
@@ -55,6 +56,7 @@ const maxUnannounced = 1024 * 1024
 export function upload<M extends UploadMethod>(runtime: Runtime, options: UploadOptions<M>): Handler {
   const given = options as unknown as UploadOptions
   const plan = planOf(given)
+  contractOf(runtime).learn([plan.method.parent])
   const backend = given.backend ?? runtime.config.backendOf(plan.method.parent.typeName)
   const made: Upload = {
     runtime,

@@ -13,14 +13,21 @@ export interface Schema extends Disposable {
   readonly registry: FileRegistry
 }
 
-/** What `buf build` makes of `protos`, texts by file name; they may import every/*.proto and what proto/google has. */
-export function buildSchema(protos: Readonly<Record<string, string>>): Schema {
+/**
+ * What `buf build` makes of `protos`, texts by file name; they may import every/*.proto, and what proto/google and
+ * proto/grpc_functions have, less what `others` have in their place.
+ */
+export function buildSchema(
+  protos: Readonly<Record<string, string>>,
+  others: Readonly<Record<string, string>> = {},
+): Schema {
   const folder = mkdtempSync(join(tmpdir(), 'gateway-'))
   const path = join(folder, 'set.binpb')
   const imports = Object.values(protos).some((text) => text.includes('import "every/'))
   if (imports) cpSync(join(root, 'test/transcoding/protos'), folder, {recursive: true})
-  cpSync(join(root, 'proto/google'), join(folder, 'google'), {recursive: true})
-  for (const [name, text] of Object.entries(protos)) writeFileSync(join(folder, name), text)
+  for (const name of ['google', 'grpc_functions'])
+    cpSync(join(root, 'proto', name), join(folder, name), {recursive: true})
+  for (const [name, text] of Object.entries({...protos, ...others})) writeFileSync(join(folder, name), text)
   writeFileSync(join(folder, 'buf.yaml'), 'version: v2\n')
   execFileSync(join(root, 'node_modules/.bin/buf'), ['build', '--as-file-descriptor-set', '-o', path], {cwd: folder})
   return {

@@ -56,7 +56,7 @@ for (const name of names) {
     const expected: Record<(typeof names)[number], RegExp> = {
       'grpc-functions': /^(bin\.js|lib\/[\w/-]+\.(js|d\.ts))$/,
       'grpc-functions-dev':
-        /^lib\/((local|src\/gen|packages)\/[\w/-]+\.(js|d\.ts)|proto\/google\/[\w/]+\.proto|packages\/create-grpc-functions\/template\/.+)$/,
+        /^lib\/((local|src\/gen|packages)\/[\w/-]+\.(js|d\.ts)|proto\/(google|grpc_functions)\/[\w/]+\.proto|packages\/create-grpc-functions\/template\/.+)$/,
       'create-grpc-functions': /^(lib\/\w+\.js|template\/.+)$/,
     }
     const files = filesIn(join(built, name)).filter((path) => !['LICENSE', 'README.md', 'package.json'].includes(path))
@@ -128,6 +128,7 @@ test.serial('npm start answers a proto of the project, and names the file that l
   const proto = join(project, 'proto/greeter/v1/greeter.proto')
   const goodbye = `rpc SayGoodbye(SayGoodbyeRequest) returns (SayHelloResponse) {
     option (google.api.http) = {get: "/v1/goodbyes/{name}"};
+    option (grpc_functions.auth) = {allow: "hd=example.com"};
   }
   // Greets one person.`
   const request = `
@@ -136,7 +137,8 @@ message SayGoodbyeRequest {
   google.type.Date until = 2;
 }
 `
-  const imports = 'import "google/api/field_behavior.proto";\nimport "google/type/date.proto";\n'
+  const imports =
+    'import "google/api/field_behavior.proto";\nimport "google/type/date.proto";\nimport "grpc_functions/options.proto";\n'
   writeFileSync(
     proto,
     readFileSync(proto, 'utf8')
@@ -169,6 +171,25 @@ message SayGoodbyeRequest {
   // The end of npm is the end of all of it: its output closes when the last process that holds it has ended.
   child.kill('SIGKILL')
   await once(child.stdout, 'close')
+  // The option is in the generated code: who calls by that alone is held to it.
+  const script = `
+    import {createClient, createRuntime, readConfig} from 'grpc-functions'
+    import {GreeterService} from './src/gen/greeter/v1/greeter_pb.js'
+    import {doorOf} from './node_modules/grpc-functions/lib/auth/door.js'
+    const runtime = createRuntime(readConfig({BACKEND_URL: 'http://localhost:1', AUTH: 'iam'}))
+    createClient(runtime, GreeterService)
+    for (const name of ['SayHello', 'SayGoodbye']) {
+      try {
+        doorOf(runtime).checkCall(undefined, 'greeter.v1.GreeterService/' + name)
+        console.log(name)
+      } catch (error) {
+        console.log(error.hint)
+      }
+    }`
+  t.is(
+    (await run(project, 'node', '--input-type=module', '-e', script)).trim(),
+    'SayHello\n(grpc_functions.auth) of greeter.v1.GreeterService/SayGoodbye asks for callers that AUTH="iam" does not verify: expected AUTH="jwt"',
+  )
 })
 
 test.serial('npm update takes a newer version, and touches no file of the project', async (t) => {
@@ -223,7 +244,14 @@ test('the command grpc-functions says what it can, makes a project and a key, an
     t.regex(await run(project, join('node_modules', bin), '--help'), /init FOLDER[\s\S]*generate[\s\S]*start/)
   }
   const grpcFunctions = (...args: string[]) => run(project, 'node_modules/.bin/grpc-functions', ...args)
-  t.regex(await grpcFunctions('key', 'partner'), /^key {3}\S+\nline {2}[\da-f]{64} partner \*\n$/)
+  const made = await run(project, 'npx', 'grpc-functions', 'key', 'partner', 'pkg.Service/Method')
+  const [, key = '', digest] = /^key {3}(\S+)\nline {2}([\da-f]{64}) partner pkg\.Service\/Method\n$/.exec(made) ?? []
+  t.is(digest, createHash('sha256').update(key).digest('hex'))
+  const nameless = await t.throwsAsync(grpcFunctions('key'))
+  t.regex(
+    nameless?.message ?? '',
+    /^grpc-functions key NAME \[pkg\.Service\/Method,pkg\.Service\/Method\]: expected a name/m,
+  )
   const other = join(folder, 'other')
   t.regex(await grpcFunctions('init', other), /^Created \S+: 10 files/)
   t.deepEqual(filesIn(other).length, 10)

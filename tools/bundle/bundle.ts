@@ -114,7 +114,7 @@ async function warmUp(root: string, node: string): Promise<Pick<Bundled, 'cached
   const problems: string[] = []
   const start = (name: string) => {
     const args = [join(import.meta.dirname, 'warm-up.ts'), root, name]
-    const env = {PATH: process.env.PATH, ...peers.env, FUNCTION_TARGET: name, K_SERVICE: name}
+    const env = {PATH: process.env.PATH, ...peers.env, FUNCTION_TARGET: name}
     return promisify(execFile)(node, args, {cwd: root, env, timeout: patience})
   }
   try {

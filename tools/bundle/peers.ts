@@ -37,7 +37,6 @@ export async function startPeers(): Promise<Peers> {
   const [backend, metadata] = ports.map((port) => `127.0.0.1:${port}`)
   return {
     env: {
-      AUTH: 'none',
       BACKEND_URL: `http://${backend}`,
       BACKEND_AUDIENCE: 'https://warm-up.invalid',
       GCE_METADATA_HOST: metadata!,

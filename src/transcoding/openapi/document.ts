@@ -52,7 +52,7 @@ export interface Operation {
   requestBody?: RequestBody
   responses: Record<string, Response | Reference>
   /** Empty: anybody may call it. */
-  security?: []
+  security?: Record<string, string[]>[] | undefined
   /** The full name of the gRPC method. */
   'x-grpc-method': string
 }

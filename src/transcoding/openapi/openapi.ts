@@ -37,6 +37,8 @@ export interface OpenApiOptions {
   security?: readonly SecurityScheme[] | undefined
   /** Whether a method, `pkg.Service/Method`, needs no such proof: none unless given. */
   isOpen?: ((method: string) => boolean) | undefined
+  /** The roles that a caller of a method must have, `books.write` or `hd=example.com`: none unless given. */
+  rolesOf?: ((method: string) => readonly string[]) | undefined
   /** The shape of failures: AIP-193's unless given. */
   errors?: ErrorShape | undefined
   /** Whether unknown fields of requests are dropped rather than refused: false unless given. */
@@ -47,9 +49,8 @@ export interface OpenApiOptions {
 export function openApi(options: OpenApiOptions): OpenApiDocument {
   const {bindings, registry, title, version, servers = ['/'], errors = 'aip', ignoreUnknown = false} = options
   const schemas = schemasOf(bindings, registry, !ignoreUnknown)
-  const isOpen = (options.security && options.isOpen) || (() => false)
-  const paths = pathsOf(bindings, schemas, isOpen)
   const schemes = named(options.security ?? [])
+  const paths = pathsOf(bindings, schemas, (method) => securityOf(options, schemes, method))
   return {
     openapi: '3.1.1',
     info: {title, version, description: [options.description ?? '', conventions].filter(Boolean).join('\n\n')},
@@ -69,8 +70,25 @@ export function openApi(options: OpenApiOptions): OpenApiDocument {
   }
 }
 
+/** What a caller of `method` has to prove; undefined where it is what callers of all methods have to. */
+function securityOf(options: OpenApiOptions, schemes: readonly NamedScheme[], method: string): Operation['security'] {
+  if (!options.security) return undefined
+  if (options.isOpen?.(method)) return []
+  const roles = options.rolesOf?.(method) ?? []
+  if (roles.length === 0) return undefined
+  // A key and a password have no claims: they are not enough for it.
+  const able = schemes.filter(([, scheme]) => hasClaims(scheme))
+  return able.length > 0 ? able.map(([name]) => ({[name]: [...roles]})) : undefined
+}
+
+function hasClaims(scheme: SecurityScheme): boolean {
+  return scheme.type === 'openIdConnect' || (scheme.type === 'http' && scheme.scheme === 'bearer')
+}
+
+type NamedScheme = [name: string, scheme: SecurityScheme]
+
 /** Each by a name of its own. */
-function named(schemes: readonly SecurityScheme[]): [name: string, scheme: SecurityScheme][] {
+function named(schemes: readonly SecurityScheme[]): NamedScheme[] {
   const used = new Set<string>()
   return schemes.map((scheme) => [numbered('scheme' in scheme ? scheme.scheme : scheme.type, used), scheme])
 }
@@ -99,7 +117,7 @@ const conventions = [
 function pathsOf(
   bindings: readonly Binding[],
   schemas: Both,
-  isOpen: (method: string) => boolean,
+  securityOf: (method: string) => Operation['security'],
 ): Record<string, PathItem> {
   const names = operationNames(bindings)
   const paths = new Map<string, Placement[]>()
@@ -109,7 +127,7 @@ function pathsOf(
   }
   const operationOf = (placement: Placement): [string, Operation] => [
     placement.method,
-    withSecurity(operation(placement, names(placement), schemas), isOpen(nameOf(placement.binding))),
+    withSecurity(operation(placement, names(placement), schemas), securityOf(nameOf(placement.binding))),
   ]
   return sorted([...paths].map(([path, placements]) => [path, pathItem(placements.map(operationOf))] as const))
 }
@@ -119,8 +137,8 @@ function nameOf({method: {name, parent}}: Binding): string {
 }
 
 /** An operation that needs no proof says so with an empty list. */
-function withSecurity(operation: Operation, isOpen: boolean): Operation {
-  return isOpen ? {...operation, security: []} : operation
+function withSecurity(operation: Operation, security: Operation['security']): Operation {
+  return security ? {...operation, security} : operation
 }
 
 function pathItem(operations: readonly [method: string, operation: Operation][]): PathItem {

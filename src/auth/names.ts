@@ -1,0 +1,48 @@
+import type {AuthConfig} from '../core/config.ts'
+import {type Contract, contractOf} from '../core/contract.ts'
+import type {Logger} from '../core/log.ts'
+import {ConfigError, nearest} from '../core/settings.ts'
+
+/** What names are checked for: a runtime. */
+interface Named {
+  readonly config: {readonly auth: AuthConfig}
+  readonly log: Pick<Logger, 'warn'>
+}
+
+/**
+ * Checks the methods in AUTH_PUBLIC and AUTH_ALLOW against what the functions of `runtime` call, as far as that is known when they
+ * have been made. What cannot be checked is told in the log.
+ * @throws {ConfigError} for a method that its service does not have, and for one that its proto does not open
+ */
+export function checkNames(runtime: Named): void {
+  const {open, allow} = runtime.config.auth
+  const named = [
+    ...open.filter((name) => !name.startsWith('/')).map((name) => ({variable: 'AUTH_PUBLIC', name})),
+    ...allow.map(({target}) => ({variable: 'AUTH_ALLOW', name: target})),
+  ]
+  if (named.length === 0) return
+  const contract = contractOf(runtime)
+  const problems = [...open.filter((name) => contract.isClosed(name)).map(closed), ...named.flatMap(misspelt(contract))]
+  if (problems.length > 0) throw new ConfigError(problems.join('\n'))
+  if (contract.isWhole) return
+  const unknown = named.filter(({name}) => !contract.names.has(name))
+  if (unknown.length === 0) return
+  const texts = unknown.map(({variable, name}) => `${variable} names ${name}`)
+  runtime.log.warn(
+    `${texts.join(', ')}: no client of this function calls it, so nobody has checked whether it exists. Where it is misspelt, it holds for nothing`,
+  )
+}
+
+function closed(name: string): string {
+  return `AUTH_PUBLIC: "${name}" is closed by its option (grpc_functions.auth): a configuration does not open it`
+}
+
+/** A line for a method that a known service does not have. */
+function misspelt({names, isWhole}: Contract) {
+  return ({variable, name}: {readonly variable: string; readonly name: string}): string[] => {
+    const service = name.split('/')[0]!
+    if (isWhole || service === name || names.has(name) || !names.has(service)) return []
+    const known = [...names].filter((one) => one.startsWith(`${service}/`))
+    return [`${variable}: there is no method "${name}": did you mean ${nearest(name, known)}?`]
+  }
+}

@@ -1,0 +1,128 @@
+import {createRequire} from 'node:module'
+import {type DescMethod, type DescService, getOption} from '@bufbuild/protobuf'
+import type {AuthConfig} from './config.ts'
+import {type AllowRule, ConfigError, conditionIn} from './settings.ts'
+
+const require = createRequire(import.meta.url)
+
+/** Who may call a method, as its option `(grpc_functions.auth)` says. */
+export interface MethodAuth {
+  /** Anybody may. */
+  readonly isOpen: boolean
+  /** Claims that callers must have; with none of them, and not open, any verified caller may. */
+  readonly conditions: AllowRule['conditions']
+}
+
+export const optionName = 'grpc_functions.auth'
+
+/** The extension number of the option. It is read only where there is one. */
+export const optionNumber = 73951
+
+/**
+ * The option of `method`; undefined where it has none.
+ * @throws {Error} for one that does not say who may call
+ */
+export function methodAuthOf(method: DescMethod): MethodAuth | undefined {
+  if (!method.proto.options?.$unknown?.some(({no}) => no === optionNumber)) return undefined
+  const {auth} = require('../gen/grpc_functions/options_pb.js') as typeof import('../gen/grpc_functions/options_pb.js')
+  const {public: isOpen, allow, $unknown} = getOption(method, auth)
+  if ($unknown?.length) {
+    throw new Error(
+      `it has a field ${$unknown[0]!.no}, which grpc_functions/options.proto of this version does not have`,
+    )
+  }
+  if (isOpen && allow.length > 0) throw new Error('expected "public" or "allow", not both')
+  const conditions = allow.map((text) => {
+    const condition = conditionIn(text)
+    if (!condition) throw new Error(`allow: ${JSON.stringify(text)}: expected "claim=value" or "claim=value|value"`)
+    return condition
+  })
+  return {isOpen, conditions}
+}
+
+/** What the protos of the services that one runtime serves or calls say of who may call. */
+export class Contract {
+  readonly #services = new Set<DescService>()
+  readonly #auths = new Map<string, MethodAuth[]>()
+  readonly #names = new Set<string>()
+  /** Whether the functions can call no others than those it knows: then what it does not have is misspelt. */
+  isWhole = false
+
+  /** @throws {ConfigError} with a line for each option that does not say who may call */
+  learn(services: Iterable<DescService>): void {
+    const problems: string[] = []
+    for (const service of services) {
+      if (this.#services.has(service)) continue
+      this.#services.add(service)
+      this.#names.add(service.typeName)
+      for (const method of service.methods) problems.push(...this.#learnMethod(method))
+    }
+    if (problems.length > 0) throw new ConfigError(problems.join('\n'))
+  }
+
+  #learnMethod(method: DescMethod): string[] {
+    const name = `${method.parent.typeName}/${method.name}`
+    this.#names.add(name)
+    try {
+      const auth = methodAuthOf(method)
+      // Two protos may have one method: what either says holds.
+      if (auth) this.#auths.set(name, [...this.authsOf(name), auth])
+      return []
+    } catch (error) {
+      const place = `${method.parent.file.name}.proto: ${method.parent.typeName}.${method.name}`
+      return [`${place}: option (${optionName}): ${(error as Error).message}`]
+    }
+  }
+
+  /** The names of services and methods. */
+  get names(): ReadonlySet<string> {
+    return this.#names
+  }
+
+  /** What is said of the method `name` (`pkg.Service/Method`): mostly nothing. */
+  authsOf(name: string): readonly MethodAuth[] {
+    return this.#auths.get(name) ?? none
+  }
+
+  /** Whether anybody may call the method `name`. */
+  isOpen(name: string): boolean {
+    const auths = this.authsOf(name)
+    return auths.length > 0 && auths.every(({isOpen}) => isOpen)
+  }
+
+  /** Whether it says that not everybody may call the method `name`. */
+  isClosed(name: string): boolean {
+    return this.authsOf(name).some(({isOpen}) => !isOpen)
+  }
+
+  /** The claims that callers of the method `name` must have. */
+  conditionsOf(name: string): AllowRule['conditions'] {
+    return this.authsOf(name).flatMap(({conditions}) => conditions)
+  }
+}
+
+const none: readonly MethodAuth[] = []
+
+/**
+ * Why the method `name` cannot be called: its proto asks for a caller that nothing verifies. Where nobody has decided on AUTH,
+ * which is never on Cloud Run, it can.
+ */
+export function uncheckable({mode, isDecided}: Decision, contract: Contract, name: string): string | undefined {
+  if (mode === 'jwt' || !isDecided || !contract.isClosed(name)) return undefined
+  if (mode === 'iam' && contract.conditionsOf(name).length === 0) return undefined
+  return `(${optionName}) of ${name} asks for callers that AUTH="${mode}" does not verify: expected AUTH="jwt"`
+}
+
+type Decision = Pick<AuthConfig, 'mode' | 'isDecided'>
+
+const contracts = new WeakMap<object, Contract>()
+
+/** The contract of `runtime`: one for all of its functions. */
+export function contractOf(runtime: object): Contract {
+  let contract = contracts.get(runtime)
+  if (!contract) {
+    contract = new Contract()
+    contracts.set(runtime, contract)
+  }
+  return contract
+}

@@ -1,0 +1,31 @@
+import {MethodOptionsSchema} from '@bufbuild/protobuf/wkt'
+import type {Runtime} from '../clients/runtime.ts'
+import {ConfigError} from '../core/config.ts'
+import {contractOf, optionName, optionNumber, uncheckable} from '../core/contract.ts'
+import type {Transcoder} from '../transcoding/transcoder.ts'
+
+/**
+ * Has all functions of `runtime` know what the served schema says of who may call. Where nobody has decided on AUTH, a line in
+ * the log says what does not hold.
+ * @throws {ConfigError} with a line for each option that cannot be read, and for each method whose callers are not verified
+ */
+export function learnContract({registry, bindings}: Transcoder, runtime: Runtime): void {
+  const {auth} = runtime.config
+  const contract = contractOf(runtime)
+  const files = [...registry.files]
+  const other = files
+    .flatMap(({extensions}) => extensions)
+    .find(({extendee, number, typeName}) => {
+      return number === optionNumber && extendee.typeName === MethodOptionsSchema.typeName && typeName !== optionName
+    })
+  if (other)
+    throw new ConfigError(`Option (${other.typeName}) has the number ${optionNumber}, which is that of (${optionName})`)
+  contract.learn(files.flatMap(({services}) => services))
+  contract.isWhole = true
+  const served = [...new Set(bindings.map(({method: {name, parent}}) => `${parent.typeName}/${name}`))]
+  const problems = served.map((name) => uncheckable(auth, contract, name)).filter((line) => line !== undefined)
+  if (problems.length > 0) throw new ConfigError(problems.join('\n'))
+  const closed = served.filter((name) => contract.isClosed(name))
+  if (auth.mode === 'none' && closed.length > 0)
+    runtime.log.warn(`AUTH is not set: nobody checks what (${optionName}) asks of callers of ${closed.join(', ')}`)
+}
