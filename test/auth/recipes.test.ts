@@ -1,0 +1,126 @@
+import {createHmac} from 'node:crypto'
+import {mkdtempSync, rmSync, writeFileSync} from 'node:fs'
+import {tmpdir} from 'node:os'
+import {join} from 'node:path'
+import test from 'ava'
+import {parse} from 'shell-quote'
+import {key} from '../../local/cli/key.ts'
+import {buildSchema} from '../functions/gateway-schema.ts'
+import {HeldService} from '../functions/gateway-services.ts'
+import {type App, startApp} from '../helpers/app.ts'
+import {textOf} from '../helpers/commands.ts'
+import {startIssuer, type TestIssuer} from './issuer.ts'
+
+// Does what the recipes of docs/security.md say: with the variables as they stand there, but for hosts and folders of others.
+
+const folder = mkdtempSync(join(tmpdir(), 'recipes-'))
+const schema = buildSchema({
+  'own.proto': `
+    syntax = "proto3";
+    import "google/api/annotations.proto";
+    package hooks;
+    service Hooks { rpc Push(Event) returns (Event) { option (google.api.http) = {post: "/push" body: "*"}; } }
+    message Event { string ref = 1; }`,
+  'users.proto': `
+    syntax = "proto3";
+    import "google/api/annotations.proto";
+    package users;
+    service Users { rpc Get(Name) returns (Name) { option (google.api.http) = {get: "/users"}; } }
+    message Name { string name = 1; }`,
+})
+const same = (request: unknown) => request
+const services = [
+  new HeldService(schema.registry.getService('hooks.Hooks')!, {push: same}),
+  new HeldService(schema.registry.getService('users.Users')!, {get: same}),
+]
+
+let issuer: TestIssuer
+test.before(async () => {
+  issuer = await startIssuer({alg: 'RS256'})
+})
+test.after.always(async () => {
+  await issuer.close()
+  schema[Symbol.dispose]()
+  rmSync(folder, {recursive: true})
+})
+
+/** The variables of the recipe that begins with `title`. */
+function recipe(title: string): Record<string, string> {
+  const text = textOf('docs/security.md')
+  const [, block = ''] = new RegExp(`^\\*\\*${title}[\\s\\S]*?^\`\`\`\\n([\\s\\S]*?)^\`\`\`$`, 'm').exec(text) ?? []
+  const lines = block.trim().split('\n')
+  return Object.fromEntries(lines.map((line) => (parse(line) as string[]).join('').split(/=(.*)/s, 2)))
+}
+
+async function appOf(t: Parameters<App['quiet']>[0], title: string): Promise<App> {
+  const env = Object.entries(recipe(title)).map(([name, value]) => [
+    name,
+    value
+      .replace(/https:\/\/(securetoken\.google\.com\/PROJECT|accounts\.google\.com)/, issuer.url)
+      .replace('/secrets/', `${folder}/`),
+  ])
+  const app = await startApp({backend: {services}, env: {GATEWAY_DESCRIPTORS: schema.path, ...Object.fromEntries(env)}})
+  t.teardown(() => app.close())
+  return app
+}
+
+test.serial('a page of a project with Firebase', async (t) => {
+  const app = await appOf(t, 'A browser with Firebase')
+  const origin = 'https://app.example'
+  const asks = {'access-control-request-method': 'GET', 'access-control-request-headers': 'authorization'}
+  const preflight = await app.ask(t, '/users?name=ada', {method: 'OPTIONS', headers: {origin, ...asks}})
+  t.is(preflight.status, 204)
+  t.is(preflight.headers.get('access-control-allow-headers'), 'authorization')
+  const token = (claims: object) => issuer.token({aud: 'PROJECT', ...claims})
+  for (const [authorization, status] of [
+    [`Bearer ${await token({})}`, 200],
+    [`Bearer ${await token({aud: 'OTHER'})}`, 401],
+    [undefined, 401],
+  ] as const) {
+    const answer = await app.ask(t, '/users?name=ada', {headers: {origin, ...(authorization && {authorization})}})
+    t.is(answer.status, status, answer.text)
+    t.is(answer.headers.get('access-control-allow-origin'), origin)
+  }
+})
+
+test.serial('a partner with a key', async (t) => {
+  const printed: string[] = []
+  const log = console.log
+  console.log = (line: string) => void printed.push(line)
+  key(['partner'], 'npm run key --')
+  console.log = log
+  const [made = '', line = ''] = printed.map((text) => text.replace(/^\w+\s+/, ''))
+  writeFileSync(join(folder, 'api-keys'), `${line}\n`)
+  const app = await appOf(t, 'A partner with a key')
+  t.is((await app.ask(t, '/users?name=ada', {headers: {'x-api-key': made}})).status, 200)
+  t.is((await app.ask(t, '/users?name=ada', {headers: {'x-api-key': `${made}x`}})).status, 401)
+  t.is((await app.ask(t, '/users?name=ada')).status, 401)
+})
+
+test.serial('a service account from outside', async (t) => {
+  const app = await appOf(t, 'Service accounts')
+  const as = async (email: string) => {
+    const token = await issuer.token({aud: 'https://api.example.com', email, email_verified: true})
+    return (await app.ask(t, '/users?name=ada', {headers: {authorization: `Bearer ${token}`}})).status
+  }
+  t.is(await as('job@PROJECT.iam.gserviceaccount.com'), 200)
+  t.is(await as('other@PROJECT.iam.gserviceaccount.com'), 403)
+})
+
+test.serial('a webhook of GitHub', async (t) => {
+  writeFileSync(join(folder, 'github'), 'the secret\n')
+  const app = await appOf(t, 'A webhook')
+  const body = '{"ref": "refs/heads/main"}'
+  const signed = `sha256=${createHmac('sha256', 'the secret').update(body).digest('hex')}`
+  const ask = (headers: Record<string, string>, path = '/push') =>
+    app.ask(t, path, {method: 'POST', body, headers: {'content-type': 'application/json', ...headers}})
+  t.deepEqual((await ask({'x-hub-signature-256': signed})).json, {ref: 'refs/heads/main'})
+  t.is((await ask({'x-hub-signature-256': signed.replace(/.$/, 'x')})).status, 401)
+  t.is((await ask({})).status, 401)
+  t.is((await ask({'x-hub-signature-256': signed}, '/upload')).status, 401)
+})
+
+test('every recipe with variables is done here', (t) => {
+  const [, recipes = ''] = textOf('docs/security.md').split('## Recipes')
+  t.is(recipes.match(/^```$/gm)?.length, 8)
+})
