@@ -22,8 +22,8 @@ const rooms: Readonly<Record<string, Room>> = {
   },
   gateway: {
     rooms: ['http', 'transcoding', 'clients', 'core', 'gen'],
-    node: ['fs', 'http'],
-    packages: ['@bufbuild/protobuf', '@grpc/grpc-js'],
+    node: ['fs', 'http', 'module'],
+    packages: ['@bufbuild/protobuf', '@grpc/grpc-js', 'yaml'],
   },
   upload: {
     rooms: ['http', 'transcoding', 'clients', 'core', 'gen'],

@@ -126,6 +126,8 @@ export type ErrorShape = 'aip' | 'status'
 export interface GatewayConfig {
   /** A file with a FileDescriptorSet; undefined: the one that is built from proto/. */
   readonly descriptors: string | undefined
+  /** A file with a google.api.Service in YAML or JSON, whose rules go before those of the protos. */
+  readonly rules: string | undefined
   /** Full names of services; undefined: all of them. */
   readonly services: readonly string[] | undefined
   /** Whether a method without a rule is served at `POST /<package.Service>/<Method>`; undefined: if `services` names it. */
@@ -188,6 +190,7 @@ export function readConfig(env: Env, argv: readonly string[] = []): Config {
     logPretty: !onCloudRun && process.stdout.isTTY === true,
     gateway: {
       descriptors: read(env, 'GATEWAY_DESCRIPTORS'),
+      rules: read(env, 'GATEWAY_RULES'),
       services: read(env, 'GATEWAY_SERVICES'),
       defaultBindings: read(env, 'GATEWAY_DEFAULT_BINDINGS'),
       unservable: read(env, 'GATEWAY_UNSERVABLE'),

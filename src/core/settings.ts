@@ -389,6 +389,12 @@ export const settings = {
     meaning: 'a file with the FileDescriptorSet that the gateway serves',
     unset: 'the one built from `proto/`',
   },
+  GATEWAY_RULES: {
+    parser: text,
+    meaning:
+      "a file with [rules](docs/rules.md) in the form of Google's service configuration, YAML or JSON: they go before those of the protos",
+    unset: 'rules of the protos alone',
+  },
   GATEWAY_SERVICES: {
     parser: names,
     meaning: 'a [list](#lists) of the full names of the services that the gateway serves: all of their methods',

@@ -14,9 +14,11 @@ export function exposure({bindings, unserved}: Pick<Transcoder, 'bindings' | 'un
 }
 
 const reasons = {
-  'no rule': 'no google.api.http rule, and neither GATEWAY_SERVICES nor GATEWAY_DEFAULT_BINDINGS asks for it',
-  imported: 'only imported, and neither GATEWAY_SERVICES nor GATEWAY_DEFAULT_BINDINGS asks for it',
+  'no rule':
+    'no google.api.http rule, and neither GATEWAY_SERVICES, GATEWAY_RULES nor GATEWAY_DEFAULT_BINDINGS asks for it',
+  imported: 'only imported, and neither GATEWAY_SERVICES, GATEWAY_RULES nor GATEWAY_DEFAULT_BINDINGS asks for it',
   'not named': 'not in GATEWAY_SERVICES',
+  'not in apis': 'not in the apis of GATEWAY_RULES',
   unservable: 'its rules cannot be served, and GATEWAY_UNSERVABLE is "warn"',
 } as const satisfies Record<Unserved['why'], string>
 

@@ -14,7 +14,7 @@ import {type Match, type Unrouted, unroutedFault} from '../transcoding/rules/rou
 import type {Transcoder} from '../transcoding/transcoder.ts'
 import {answerOf} from './answers.ts'
 import {learnContract} from './contract.ts'
-import {exposure, leftOut} from './exposure.ts'
+import {exposure} from './exposure.ts'
 import {readRequests} from './read-requests.ts'
 import {documentPath, loadTranscoder, refuseUnknownBackends, refuseUnknownMethods, type Schema} from './schema.ts'
 
@@ -34,6 +34,8 @@ interface Gateway {
   readonly runtime: Runtime
   readonly settings: GatewayConfig
   readonly transcoder: Transcoder
+  /** How long a call may take, in ms, by the method's name in `accesses`. */
+  readonly deadlines: ReadonlyMap<string, number>
   /** By the full name of the service. */
   readonly backends: ReadonlyMap<string, Backend>
   /** By the binding of the request. */
@@ -51,7 +53,7 @@ interface Gateway {
 export function gateway(runtime: Runtime, {schema, taken = [], ...given}: GatewayOptions = {}): Handler {
   const {config, log} = runtime
   const settings = {...config.gateway, ...given}
-  const transcoder = loadTranscoder(settings, schema, taken)
+  const {transcoder, deadlines, notes} = loadTranscoder(settings, schema, taken)
   refuseUnknownBackends(transcoder, config, schema)
   refuseUnknownMethods(transcoder, config, schema)
   learnContract(transcoder, runtime)
@@ -60,11 +62,12 @@ export function gateway(runtime: Runtime, {schema, taken = [], ...given}: Gatewa
     runtime,
     settings,
     transcoder,
+    deadlines,
     backends: new Map([...names].map((name) => [name, config.backendOf(name)])),
     accesses: new Map(transcoder.bindings.map((binding) => [binding, {name: nameOf(binding.method)}])),
     document: undefined,
   }
-  for (const line of leftOut(transcoder.problems)) log.warn(line)
+  for (const note of notes) log.warn(note)
   log.info(exposure(transcoder))
   const choose = (scope: Scope) => choice(served, scope)
   return Object.assign((scope: Scope) => choose(scope)(scope), {choose, errorShape: settings.errors})
@@ -143,7 +146,11 @@ async function callFor(served: Gateway, scope: Scope, method: DescMethod, exchan
   const {runtime, transcoder, settings} = served
   const backend = served.backends.get(method.parent.typeName)!
   const requests = await readRequests(scope, exchange, settings)
-  const call = callOf(runtime, {life: scope, backend, method, requests}, limitsOf(method, settings))
+  const call = callOf(
+    runtime,
+    {life: scope, backend, method, requests},
+    limitsOf(method, settings, served.deadlines.get(nameOf(method))),
+  )
   call.types = transcoder.registry
   call.deserialize = (bytes) => fromBinary(method.output, bytes, {recursionLimit})
   for (const [key, value] of exchange.metadata) {
@@ -152,8 +159,13 @@ async function callFor(served: Gateway, scope: Scope, method: DescMethod, exchan
   return call
 }
 
-/** A stream lasts as long as its request. Only a server stream is not to be silent: in a chat it may be the caller's turn. */
-function limitsOf({methodKind}: DescMethod, {messageTimeout}: GatewayConfig): CallOptions {
-  if (methodKind === 'unary') return {}
-  return {timeout: Number.POSITIVE_INFINITY, ...(methodKind === 'server_streaming' && {messageTimeout})}
+/**
+ * A stream lasts as long as its request. Only a server stream is not to be silent: in a chat it may be the caller's turn.
+ * @param deadline how long the answer may take, in ms, as GATEWAY_RULES says: of a server stream, each message
+ */
+function limitsOf({methodKind}: DescMethod, {messageTimeout}: GatewayConfig, deadline?: number): CallOptions {
+  const timeout = deadline ?? (methodKind === 'unary' ? undefined : Number.POSITIVE_INFINITY)
+  if (methodKind === 'unary' || methodKind === 'client_streaming') return timeout === undefined ? {} : {timeout}
+  const silence = methodKind === 'server_streaming' && {messageTimeout: deadline ?? messageTimeout}
+  return {timeout: Number.POSITIVE_INFINITY, ...silence}
 }

@@ -8,13 +8,24 @@ import {livePath} from '../http/own-paths.ts'
 import type {Binding} from '../transcoding/rules/bindings.ts'
 import {readSchema} from '../transcoding/schema/schema.ts'
 import {createTranscoder, type Transcoder} from '../transcoding/transcoder.ts'
+import {leftOut} from './exposure.ts'
 import {metadataOptions} from './metadata.ts'
+import {readRules} from './rules-file.ts'
 
 /** Where the gateway describes what it serves. */
 export const documentPath = '/openapi.json'
 
 /** A google.protobuf.FileDescriptorSet with all imports, as a file's path or as its bytes, or what protobuf-es made of it. */
 export type Schema = string | Uint8Array | FileRegistry
+
+/** What is served by which rules, and what else is known of it. */
+export interface Loaded {
+  readonly transcoder: Transcoder
+  /** How long a call may take, in ms, by `package.Service/Method`. */
+  readonly deadlines: ReadonlyMap<string, number>
+  /** For the log. */
+  readonly notes: readonly string[]
+}
 
 /**
  * The transcoder for the schema that is configured, or else for `schema`.
@@ -25,7 +36,7 @@ export function loadTranscoder(
   config: GatewayConfig,
   schema: Schema | undefined,
   taken: readonly string[] = [],
-): Transcoder {
+): Loaded {
   const {descriptors, services, defaultBindings, ignoreUnknown, updateMask} = config
   const leaveOut = config.unservable === 'warn'
   const paths = new Set([documentPath, livePath, ...taken])
@@ -35,24 +46,31 @@ export function loadTranscoder(
   if (given === undefined)
     throw new ConfigError('GATEWAY_DESCRIPTORS is not set: expected a file with a FileDescriptorSet')
   const path = typeof given === 'string' ? given : 'schema'
-  const made = (() => {
+  const orRefuse = <T>(make: () => T) => {
     try {
-      return createTranscoder({
-        schema: typeof given === 'string' ? readFileSync(given) : given,
-        refuse: (binding) => problemOf(binding, paths),
-        ...{services, defaultBindings, ignoreUnknown, updateMask, maxValues, maxMessageBytes, metadata, leaveOut},
-      })
+      return make()
     } catch (error) {
       const why = error instanceof Error ? error.message : String(error)
       throw new ConfigError(`GATEWAY_DESCRIPTORS="${path}": expected a FileDescriptorSet: ${why}`)
     }
-  })()
-  refuseUnknownServices(made.registry, services ?? [])
-  const {problems} = made
-  const isEmpty = made.bindings.length === 0
+  }
+  const registry = orRefuse(() => registryOf(given))
+  refuseUnknownServices(registry, services ?? [])
+  const rules = config.rules === undefined ? undefined : readRules(config.rules, registry)
+  const transcoder = orRefuse(() =>
+    createTranscoder({
+      schema: registry,
+      refuse: (binding) => problemOf(binding, paths),
+      ...(rules && {rules: rules.http, apis: rules.apis, fullyDecode: rules.fullyDecode}),
+      ...{services, defaultBindings, ignoreUnknown, updateMask, maxValues, maxMessageBytes, metadata, leaveOut},
+    }),
+  )
+  const problems = [...(rules?.problems ?? []), ...transcoder.problems]
+  const isEmpty = transcoder.bindings.length === 0
   if (problems.length > 0 && (isEmpty || !leaveOut)) throw new ConfigError(problems.join('\n'))
-  if (isEmpty) throw nothingServed(path, made.registry, {services, defaultBindings})
-  return made
+  if (isEmpty) throw nothingServed(path, registry, {services, defaultBindings})
+  const notes = [...(rules?.notes ?? []), ...leftOut(problems)]
+  return {transcoder, deadlines: rules?.deadlines ?? new Map(), notes}
 }
 
 function nothingServed(

@@ -34,7 +34,7 @@ for (const [env, statuses, line] of [
   [
     {},
     [503, 404, 404, 404],
-    'Served: acme.Shop/Get. Not served: acme.Shop/Audit, acme.Inside (no google.api.http rule, and neither GATEWAY_SERVICES nor GATEWAY_DEFAULT_BINDINGS asks for it); google.longrunning.Operations (only imported, and neither GATEWAY_SERVICES nor GATEWAY_DEFAULT_BINDINGS asks for it)',
+    'Served: acme.Shop/Get. Not served: acme.Shop/Audit, acme.Inside (no google.api.http rule, and neither GATEWAY_SERVICES, GATEWAY_RULES nor GATEWAY_DEFAULT_BINDINGS asks for it); google.longrunning.Operations (only imported, and neither GATEWAY_SERVICES, GATEWAY_RULES nor GATEWAY_DEFAULT_BINDINGS asks for it)',
   ],
   [
     {GATEWAY_SERVICES: 'acme.Inside, google.longrunning.Operations'},

@@ -23,9 +23,13 @@ export interface Binding {
   updateMask: MaskField | undefined
   /** As a reader of the proto knows it: `get: "/v1/{name}"`. */
   rule: string
+  /** Where a reader finds it: its file, and the method's full name. */
+  place: string
 }
 
 export interface BindingOptions extends SelectionOptions {
+  /** Whether a capture of many segments is decoded as a whole, `%2F` too: `fully_decode_reserved_expansion` of http.proto. */
+  fullyDecode?: boolean | undefined
   /** Why a binding cannot be served where it is to be served; undefined: it can. */
   refuse?: ((binding: Binding) => string | undefined) | undefined
   /** Whether messages that cannot be read are a problem of the methods that have them, and not of the whole schema. */
@@ -47,22 +51,22 @@ export function readBindings(registry: FileRegistry, options: BindingOptions = {
   const {methods, unserved} = selectMethods(registry, options)
   const withoutBinding: Unserved[] = []
   const bindings: Binding[] = []
-  const router = new Router<Binding>()
+  const router = new Router<Binding>(options.fullyDecode)
   const problems = unknownServices(registry, options.services)
   const unreadable = fieldProblems(registry)
   for (const {method, byDefault} of methods) {
-    const report = (text: string) => void problems.push(`${placeOf(method)}: ${text}`)
+    const report = (text: string, place = placeOf(method)) => void problems.push(`${place}: ${text}`)
     const before = bindings.length
     const rules = attempt(() => {
       if (unreadable.size > 0) refuseUnreadable(method, unreadable)
-      return rulesOf(method, byDefault)
+      return rulesOf(method, byDefault, options.rules)
     }, report)
     for (const rule of rules ?? []) {
-      const reportRule = (text: string) => report(`${rule.text}: ${text}`)
+      const reportRule = (text: string) => report(`${rule.text}: ${text}`, placeOf(method, rule.place))
       const binding = attempt(() => bind(method, rule, options), reportRule)
       if (!binding) continue
       const taken = router.add(binding)
-      if (taken) reportRule(`takes the same requests as ${taken.rule} of ${placeOf(taken.method)}`)
+      if (taken) reportRule(`takes the same requests as ${taken.rule} of ${taken.place}`)
       else bindings.push(binding)
     }
     if (bindings.length > before) continue
@@ -78,9 +82,9 @@ function unknownServices(registry: FileRegistry, services: readonly string[] = [
     .map((name) => `Cannot serve "${name}": no proto file has a service of this full name`)
 }
 
-/** Where a reader finds `method`: its proto file and full name. */
-export function placeOf(method: DescMethod): string {
-  return `${method.parent.file.name}.proto: ${method.parent.typeName}/${method.name}`
+/** Where a reader finds the rules of `method`: the file that they are in, and its full name. */
+function placeOf(method: DescMethod, file = `${method.parent.file.name}.proto`): string {
+  return `${file}: ${method.parent.typeName}/${method.name}`
 }
 
 function attempt<T>(make: () => T, report: (text: string) => void): T | undefined {
@@ -107,6 +111,7 @@ function bind(method: DescMethod, rule: Rule, {updateMask = 'fill', refuse}: Bin
     updateMask: updateMask === 'fill' ? updateMaskOf({httpMethod, method, body, variables}) : undefined,
     responseBody: topLevel(method.output, rule.responseBody, 'response_body'),
     rule: rule.text,
+    place: placeOf(method, rule.place),
   }
   const why = refuse?.(binding)
   if (why !== undefined) throw new Error(why)

@@ -35,12 +35,19 @@ export class Router<R extends Route> {
   #mostColons = 0
   /** Templates of one layout share one, so that a lookup touches little memory however many routes there are. */
   readonly #layouts = new Map<string, Layout>()
+  readonly #fullyDecode: boolean
+
+  /** @param fullyDecode whether what a `**` captures is decoded as a whole, `%2F` too */
+  constructor(fullyDecode = false) {
+    this.#fullyDecode = fullyDecode
+  }
 
   /** Adds `route`, or gives back the one that already has its method, shape and verb. */
   add(route: R): R | undefined {
     const {httpMethod, template} = route
     const {variables, rest, verb} = template
     const layout = getOrMake(this.#layouts, layoutKey(template), () => ({
+      fullyDecode: this.#fullyDecode,
       length: template.segments.length,
       rest,
       variables,
@@ -145,6 +152,7 @@ function writtenVerb(raw: string): string {
 
 /** Where the variables of a template are: all that a capture needs of it. */
 interface Layout {
+  fullyDecode: boolean
   length: number
   rest: number
   variables: readonly Omit<Variable, 'path'>[]
@@ -253,12 +261,23 @@ function matched<R extends Route>({route, layout}: Leaf<R>, {raw}: Target): Matc
 }
 
 /** What `variable` spans of a path of any length: whatever lies behind a `**` is counted from the end. */
-function capture({length, rest}: Layout, variable: Omit<Variable, 'path'>, raw: readonly string[]): string {
+function capture(
+  {length, rest, fullyDecode}: Layout,
+  variable: Omit<Variable, 'path'>,
+  raw: readonly string[],
+): string {
   const stretch = raw.length - length
   const start = rest >= 0 && rest < variable.start ? variable.start + stretch : variable.start
   const end = rest >= 0 && rest < variable.end ? variable.end + stretch : variable.end
   if (!variable.multi) return plain(raw[start]!)
-  const text = raw.slice(start, end).join('/')
+  const segments = raw.slice(start, end)
+  const text = segments.join('/')
+  if (fullyDecode && rest >= variable.start && rest < variable.end && escaped.test(text)) {
+    // As http.proto says, `%2F` stays where a single segment is matched.
+    const isRest = (at: number) => at >= rest && at <= rest + stretch
+    const decoded = segments.map((one, index) => (isRest(start + index) ? plain(one) : decodeSegments(one, 'path')))
+    return decoded.join('/')
+  }
   return escaped.test(text) ? decodeSegments(text, 'path') : text
 }
 

@@ -14,16 +14,26 @@ export interface Rule {
   responseBody: string
   /** As a reader of the proto knows it: `get: "/v1/{name}"`. */
   text: string
+  /** Where it is written, if not in the proto of its method: `api.yaml, line 12`. */
+  place?: string | undefined
 }
 
+/** Rules in place of those of the protos, by `package.Service/Method`: each with where it is written. */
+export type GivenRules = ReadonlyMap<string, {readonly rule: HttpRule; readonly place: string}>
+
 /**
- * The rules of `method`: its google.api.http option and the additional_bindings, one level deep (http.proto). Without the
- * option: none, or `POST /<package.Service>/<Method>` (our decision) when `byDefault`.
+ * The rules of `method`: the given one or its google.api.http option, and the additional_bindings, one level deep
+ * (http.proto). Without one: none, or `POST /<package.Service>/<Method>` (our decision) when `byDefault`.
  * @throws {Error} for an option that is no rule.
  */
-export function rulesOf(method: DescMethod, byDefault: boolean): Rule[] {
+export function rulesOf(method: DescMethod, byDefault: boolean, given?: GivenRules): Rule[] {
+  const own = given?.get(`${method.parent.typeName}/${method.name}`)
+  if (own) return rulesIn(own.rule).map((rule) => ({...rule, place: own.place}))
   if (!hasOption(method, http)) return byDefault ? [defaultRule(method)] : []
-  const rule = getOption(method, http)
+  return rulesIn(getOption(method, http))
+}
+
+function rulesIn(rule: HttpRule): Rule[] {
   for (const additional of rule.additionalBindings) {
     if (additional.additionalBindings.length > 0) {
       throw new Error('additional_bindings inside additional_bindings: they go one level deep')

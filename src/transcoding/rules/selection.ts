@@ -1,4 +1,5 @@
 import type {DescFile, DescMethod, DescService, FileRegistry} from '@bufbuild/protobuf'
+import type {GivenRules} from './rules.ts'
 
 export interface SelectionOptions {
   /** Full names; all but imported services of Google's unless given. */
@@ -8,13 +9,17 @@ export interface SelectionOptions {
    * names unless given.
    */
   defaultBindings?: boolean | undefined
+  /** Rules in place of those of the protos: what has one is asked for, also of an imported service of Google's. */
+  rules?: GivenRules | undefined
+  /** The services of an API, full names: no others are served, where `services` does not say which. */
+  apis?: readonly string[] | undefined
 }
 
 /** A service or a method that a schema has and that is not served. */
 export interface Unserved {
   /** `package.Service`, or `package.Service/Method`. */
   name: string
-  why: 'not named' | 'imported' | 'no rule' | 'unservable'
+  why: 'not named' | 'not in apis' | 'imported' | 'no rule' | 'unservable'
 }
 
 /** What of a schema is served: what has a rule, and without one only what was asked for. */
@@ -31,19 +36,31 @@ interface SelectedMethod {
 
 /** The methods to serve, in the order of their files' names: the same whatever the order of the set. */
 export function selectMethods(registry: FileRegistry, options: SelectionOptions = {}): Selection {
-  const {services, defaultBindings} = options
+  const {services, defaultBindings, apis} = options
   const methods: SelectedMethod[] = []
   const unserved: Unserved[] = []
   const files = [...registry.files].sort((left, right) => (left.name < right.name ? -1 : 1))
   for (const service of files.flatMap((file): DescService[] => file.services)) {
-    const isNamed = services?.includes(service.typeName) ?? false
+    const {typeName: name} = service
+    const isNamed = services?.includes(name) ?? false
     const byDefault = defaultBindings ?? isNamed
-    if (services && !isNamed) unserved.push({name: service.typeName, why: 'not named'})
-    else if (!services && !defaultBindings && isImported(service, files)) {
-      unserved.push({name: service.typeName, why: 'imported'})
-    } else methods.push(...service.methods.map((method) => ({method, byDefault})))
+    const selected = service.methods.map((method) => ({method, byDefault}))
+    if (services && !isNamed) unserved.push({name, why: 'not named'})
+    else if (!services && apis && !apis.includes(name)) unserved.push({name, why: 'not in apis'})
+    else if (services || apis || defaultBindings || !isImported(service, files)) methods.push(...selected)
+    else {
+      const asked = selected.filter(({method}) => options.rules?.has(`${name}/${method.name}`))
+      methods.push(...asked)
+      if (asked.length === 0) unserved.push({name, why: 'imported'})
+      else unserved.push(...others(service, asked))
+    }
   }
   return {methods, unserved}
+}
+
+function others(service: DescService, asked: readonly SelectedMethod[]): Unserved[] {
+  const rest = service.methods.filter((method) => !asked.some((one) => one.method === method))
+  return rest.map((method) => ({name: `${service.typeName}/${method.name}`, why: 'imported'}))
 }
 
 /**
