@@ -6,6 +6,7 @@ import {
   backendUrl,
   ConfigError,
   type Env,
+  type EventIdConfig,
   type IssuerConfig,
   isLoopback,
   type LogLevel,
@@ -17,7 +18,15 @@ import {
   wrong,
 } from './settings.ts'
 
-export {type AllowRule, ConfigError, type IssuerConfig, type LogLevel, type SecurityScheme, type WebhookConfig}
+export {
+  type AllowRule,
+  ConfigError,
+  type EventIdConfig,
+  type IssuerConfig,
+  type LogLevel,
+  type SecurityScheme,
+  type WebhookConfig,
+}
 
 /** A gRPC service that functions call. */
 export interface Backend {
@@ -150,6 +159,8 @@ export interface GatewayConfig {
   readonly metadata: readonly string[] | undefined
   /** How long a server stream may take for each message, in ms; undefined: as long as the request. */
   readonly messageTimeout: number | undefined
+  /** What makes event streams resumable. */
+  readonly eventIds: readonly EventIdConfig[]
   /** How long an event stream is silent before a comment is sent, in ms. */
   readonly eventStreamPing: number
 }
@@ -202,6 +213,7 @@ export function readConfig(env: Env, argv: readonly string[] = []): Config {
       authorization: read(env, 'GATEWAY_FORWARD_AUTHORIZATION'),
       metadata: read(env, 'GATEWAY_METADATA'),
       messageTimeout: read(env, 'GATEWAY_MESSAGE_TIMEOUT_SECONDS'),
+      eventIds: read(env, 'GATEWAY_EVENT_ID') ?? [],
       eventStreamPing: read(env, 'EVENT_STREAM_PING_SECONDS'),
     },
     limits: {

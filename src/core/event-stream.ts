@@ -32,16 +32,22 @@ const mayPass = {
 } as const satisfies Record<Code, boolean>
 
 /**
- * Writes one stream of server-sent events: each has its number as id, and the last one is `end`. The id of `end` says that
- * all has been sent, and so does the id of an `error` that repeating cannot mend.
+ * Writes one stream of server-sent events: each has its number as id unless another one is given, and the last one is `end`.
+ * The id of `end` says that all has been sent, and so does the id of an `error` that repeating cannot mend.
  * @see https://html.spec.whatwg.org/multipage/server-sent-events.html
  */
 export class EventWriter {
   #count = 0
+  #last = '0'
 
-  /** The next event. `data` may have several lines. */
-  next(data: string): string {
-    return `id: ${++this.#count}\n${dataLines(data)}\n`
+  /**
+   * The next event. `data` may have several lines.
+   * @param id text of one line; empty: none, so that a browser goes on from the last event that had one
+   */
+  next(data: string, id = String(++this.#count)): string {
+    if (id === '') return `${dataLines(data)}\n`
+    this.#last = id
+    return `id: ${id}\n${dataLines(data)}\n`
   }
 
   /** After the last event of a stream that is complete. */
@@ -57,7 +63,7 @@ export class EventWriter {
   }
 
   #endId(): string {
-    return `id: ${this.#count}${endMark}\n`
+    return `id: ${this.#last}${endMark}\n`
   }
 }
 

@@ -314,6 +314,27 @@ export function conditionIn(word: string): AllowRule['conditions'][number] | und
   return values.length > 0 ? {claim, values} : undefined
 }
 
+/** Which field of an answer is the id of its event, and which field of the request takes the last one back. */
+export interface EventIdConfig {
+  /** `pkg.Service/Method` */
+  readonly method: string
+  readonly response: string
+  readonly request: string
+}
+
+const eventIds: Parser<readonly EventIdConfig[]> = {
+  expected:
+    '"pkg.Service/Method=<response field>:<request field>", several separated by commas, semicolons, bars or spaces',
+  parse: (text) => {
+    const rows = names.parse(text)?.map((row) => {
+      const [, method, response, request] =
+        /^([A-Za-z_][\w.]*\/\w+)=([A-Za-z_][\w.]*):([A-Za-z_][\w.]*)$/.exec(row) ?? []
+      return method && response && request ? {method, response, request} : undefined
+    })
+    return rows?.every((row) => row !== undefined) ? rows : undefined
+  },
+}
+
 function oneOf<const T extends string>(...values: readonly T[]): Parser<T> {
   const quoted = values.map((value) => `"${value}"`)
   return {
@@ -442,6 +463,12 @@ export const settings = {
     parser: seconds(0.001, 3600),
     meaning: 'after how many seconds without a message a server stream of a backend ends with DEADLINE_EXCEEDED',
     unset: 'no limit but that of the request',
+  },
+  GATEWAY_EVENT_ID: {
+    parser: eventIds,
+    meaning:
+      'a [list](#lists) of the methods whose [event streams go on](docs/streams.md#after-a-cut) where a connection was cut: `pkg.Service/Method=sequence:after`, the field of an answer that is the id of its event, and the field of the request that takes the last one back; nested with dots',
+    unset: 'none: events are numbered, and a stream begins again',
   },
   GATEWAY_MAX_BODY_BYTES: {
     parser: integer(1, gibibyte),

@@ -31,10 +31,13 @@ async function wholeAnswer(scope: Scope, call: Call, {encode}: Writing<'whole'>)
  * Answers as they come, and a comment before any of them: a browser waits for a head, and shows its page nothing of a status
  * that is none of success. What fails later is an event.
  */
-function events({type, encode}: Writing<'stream'>, answers: AsyncIterable<Message | typeof paused>): Reply {
+function events({type, encode, eventId}: Writing<'stream'>, answers: AsyncIterable<Message | typeof paused>): Reply {
   async function* values() {
     yield paused
-    for await (const answer of answers) yield answer === paused ? paused : encode(answer)
+    for await (const answer of answers) {
+      if (answer === paused) yield paused
+      else yield eventId ? {json: encode(answer), id: eventId(answer)} : encode(answer)
+    }
   }
   return stream(type, values())
 }

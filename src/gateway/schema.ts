@@ -37,7 +37,7 @@ export function loadTranscoder(
   schema: Schema | undefined,
   taken: readonly string[] = [],
 ): Loaded {
-  const {descriptors, services, defaultBindings, ignoreUnknown, updateMask} = config
+  const {descriptors, services, defaultBindings, ignoreUnknown, updateMask, eventIds} = config
   const leaveOut = config.unservable === 'warn'
   const paths = new Set([documentPath, livePath, ...taken])
   const {maxBodyValues: maxValues, maxBodyBytes: maxMessageBytes} = config
@@ -62,12 +62,23 @@ export function loadTranscoder(
       schema: registry,
       refuse: (binding) => problemOf(binding, paths),
       ...(rules && {rules: rules.http, apis: rules.apis, fullyDecode: rules.fullyDecode}),
-      ...{services, defaultBindings, ignoreUnknown, updateMask, maxValues, maxMessageBytes, metadata, leaveOut},
+      ...{
+        services,
+        defaultBindings,
+        ignoreUnknown,
+        updateMask,
+        maxValues,
+        maxMessageBytes,
+        metadata,
+        leaveOut,
+        eventIds,
+      },
     }),
   )
   const problems = [...(rules?.problems ?? []), ...transcoder.problems]
   const isEmpty = transcoder.bindings.length === 0
   if (problems.length > 0 && (isEmpty || !leaveOut)) throw new ConfigError(problems.join('\n'))
+  if (transcoder.cursors.problems.length > 0) throw new ConfigError(transcoder.cursors.problems.join('\n'))
   if (isEmpty) throw nothingServed(path, registry, {services, defaultBindings})
   const notes = [...(rules?.notes ?? []), ...leftOut(problems)]
   return {transcoder, deadlines: rules?.deadlines ?? new Map(), notes}

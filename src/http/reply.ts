@@ -3,7 +3,7 @@ import {create, type DescMessage, type JsonValue, type MessageInitShape, toJsonS
 import type {ErrorShape} from '../core/config.ts'
 import type {Fault} from '../core/fault.ts'
 import {failureHeaders, failureJson, httpStatusOf} from './failure.ts'
-import {type StreamType, streamWriter} from './stream-format.ts'
+import {type StreamType, type StreamWriter, streamWriter} from './stream-format.ts'
 
 /** The response of a function, as values. serve() sends it, once. */
 export interface Reply {
@@ -54,16 +54,22 @@ export function eventStream(values: AsyncIterable<string>): Reply {
 /** A value of a stream that stands for a pause: sent as what keeps a connection in use, where the format has that. */
 export const paused = Symbol('paused')
 
+/** A value of a stream as JSON, with the id of its event; empty: none. */
+export interface Identified {
+  readonly json: string
+  readonly id: string
+}
+
 /** `values`, each JSON already, as one body in the format of `type`, sent as they come. */
 export function stream(
   type: StreamType,
-  values: AsyncIterable<string | typeof paused>,
+  values: AsyncIterable<string | Identified | typeof paused>,
   headers: Reply['headers'] = {},
 ): Reply {
   const writer = streamWriter(type)
   async function* body() {
     for await (const value of values) {
-      const text = value === paused ? writer.idle : writer.next(value)
+      const text = textOf(writer, value)
       if (text) yield text
     }
     const end = writer.end()
@@ -75,6 +81,11 @@ export function stream(
     failureChunk: (fault, shape) => writer.fail(fault, shape),
     ...(writer.endsCleanly && {endsCleanly: writer.endsCleanly}),
   }
+}
+
+function textOf(writer: StreamWriter, value: string | Identified | typeof paused): string {
+  if (value === paused) return writer.idle
+  return typeof value === 'string' ? writer.next(value) : writer.next(value.json, value.id)
 }
 
 /** Tells a browser that connects again that its event stream has had its last event. */

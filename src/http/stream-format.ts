@@ -8,7 +8,8 @@ import {failureInStream} from './failure.ts'
  * the text of fail(), and then the connection is cut: what was sent before it never looks like a complete success.
  */
 export interface StreamWriter {
-  next(json: string): string
+  /** @param id of an event, in formats that have ids; their number unless given */
+  next(json: string, id?: string): string
   /** After the last value. */
   end(): string
   /** After the last value of a stream that failed. */
@@ -63,7 +64,7 @@ function linesWriter(): StreamWriter {
 function eventsWriter(): StreamWriter {
   const events = new EventWriter()
   return {
-    next: (json) => events.next(json),
+    next: (json, id) => events.next(json, id),
     end: () => events.end(),
     fail: (fault, shape) => events.fail(fault, failureInStream(fault, shape)),
     idle: eventComment,

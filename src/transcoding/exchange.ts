@@ -1,10 +1,11 @@
 import type {DescMessage, Message, Registry} from '@bufbuild/protobuf'
 import {hadAllEvents} from '../core/event-stream.ts'
+import {type Cursor, cursorIn} from './event-id.ts'
 import {NoBody} from './json/no-body.ts'
 import {bodyForm, negotiate, type StreamType, streamTypes, unaryTypes} from './media.ts'
 import {type MessageStream, messageStream} from './message-stream.ts'
 import {type MetadataEntry, type MetadataOptions, type RequestHeaders, requestMetadata} from './metadata.ts'
-import {bodyReaderOf, type Part, type RequestDecoder} from './requests.ts'
+import {bodyReaderOf, type Part, type RequestDecoder, type Resumption} from './requests.ts'
 import {answersRaw, type Encoded, encodeResponse, rawOf, responseJson} from './responses.ts'
 import type {Binding} from './rules/bindings.ts'
 import type {Match} from './rules/router.ts'
@@ -45,7 +46,13 @@ export type ResponseWriting =
   /** The one answer. */
   | {readonly body: 'whole'; encode(message: Message): Encoded}
   /** The JSON of each answer, to be framed as `type`. */
-  | {readonly body: 'stream'; readonly type: StreamType; encode(message: Message): string}
+  | {
+      readonly body: 'stream'
+      readonly type: StreamType
+      encode(message: Message): string
+      /** The id of a message's event, empty for none; left out where events are numbered. */
+      eventId?: ((message: Message) => string) | undefined
+    }
   /** The bytes of each answer's google.api.HttpBody. */
   | {readonly body: 'raw stream'; encode(message: Message): Encoded}
 
@@ -54,6 +61,8 @@ export interface ExchangeOptions {
   readonly decoder: RequestDecoder
   readonly registry: Registry
   readonly metadata?: MetadataOptions | undefined
+  /** How the method's events are resumed; undefined: they are numbered. */
+  readonly cursor?: Cursor | undefined
   /** Limit for one message of a client stream, in bytes: 1 MiB unless given. */
   readonly maxMessageBytes?: number | undefined
 }
@@ -76,17 +85,17 @@ export function exchangeOf(
   head: RequestHead,
   options: ExchangeOptions,
 ): Exchange | undefined {
-  const response = responseWriting(binding, head, options.registry)
+  const response = responseWriting(binding, head, options)
   if (response === undefined) return undefined
   return {
     input: binding.method.input,
     response,
-    request: requestReading(binding, captures, head, options),
+    request: requestReading(binding, captures, head, options, resumption(head, response, options)),
     metadata: requestMetadata({...head.headers, ...setByClients}, options.metadata),
   }
 }
 
-function responseWriting(binding: Binding, {headers}: RequestHead, registry: Registry) {
+function responseWriting(binding: Binding, {headers}: RequestHead, {registry, cursor}: ExchangeOptions) {
   const {methodKind} = binding.method
   const raw = answersRaw(binding)
   const accept = headers.accept as string | undefined
@@ -97,7 +106,23 @@ function responseWriting(binding: Binding, {headers}: RequestHead, registry: Reg
   if (raw) return {body: 'raw stream', encode: (message) => rawOf(binding, message)} satisfies ResponseWriting
   const type = negotiate(accept, streamTypes)
   if (type === 'text/event-stream' && hadAllEvents(headers['last-event-id'] as string | undefined)) return undefined
-  return {body: 'stream', type, encode: (message) => responseJson(binding, message, registry)} satisfies ResponseWriting
+  return {
+    body: 'stream',
+    type,
+    encode: (message) => responseJson(binding, message, registry),
+    eventId: type === 'text/event-stream' ? cursor?.idOf : undefined,
+  } satisfies ResponseWriting
+}
+
+/** The place that a browser goes on from, when it connects again. */
+function resumption(
+  {headers}: RequestHead,
+  response: ResponseWriting,
+  {cursor}: ExchangeOptions,
+): Resumption | undefined {
+  const id = headers['last-event-id'] as string | undefined
+  if (!id || !cursor || response.body !== 'stream' || !response.eventId) return undefined
+  return {plan: cursor.after, text: cursorIn(id)}
 }
 
 function requestReading(
@@ -105,16 +130,17 @@ function requestReading(
   captures: readonly string[],
   {query, contentType, hasBody}: RequestHead,
   {decoder, maxMessageBytes}: ExchangeOptions,
+  resumption: Resumption | undefined,
 ): RequestReading {
   const reader = bodyReaderOf(binding)
   if (reader === undefined) {
-    const messages = decoder.begin(captures, query)
+    const messages = decoder.begin(captures, query, {resumption})
     return {body: 'none', message: () => messages.bare(), check: new NoBody(binding.rule, contentType)}
   }
   // A body that turns out to be empty is the empty message, whatever its type.
   const form = hasBody ? bodyForm(contentType, reader) : undefined
   const repeats = isClientStream(binding)
-  const messages = decoder.begin(captures, query, {contentType, repeats})
+  const messages = decoder.begin(captures, query, {contentType, repeats, resumption})
   if (repeats) {
     return {body: 'stream', messages: messageStream(messages, {raw: reader === 'raw', maxBytes: maxMessageBytes})}
   }

@@ -9,7 +9,7 @@ import {
 } from '@bufbuild/protobuf'
 import {Fault} from '../core/fault.ts'
 import {shortened} from '../core/shortened.ts'
-import {type Assignment, assignmentOf, type FieldPlan, type Origin, planOf, put} from './fields/assign.ts'
+import {type Assignment, assignmentOf, type FieldPlan, type Origin, override, planOf, put} from './fields/assign.ts'
 import {type FieldPath, fieldsOf, findField, isPlainMessage, isTextual, kindOf} from './fields/fields.ts'
 import {refuseMissing} from './fields/required.ts'
 import {fitField, type JsonOptions} from './json/fit.ts'
@@ -28,6 +28,8 @@ export interface Part {
   filename?: string | undefined
   contentType?: string | undefined
 }
+
+const resumed: Origin = {name: 'last-event-id', mayRepeat: false}
 
 /** Makes the messages of one request: what path and query set goes into each of them, which is our decision. */
 export interface MessageReader {
@@ -52,6 +54,13 @@ export interface ReaderOptions {
   readonly contentType?: string | undefined
   /** Whether the request is a stream of messages. */
   readonly repeats?: boolean
+  readonly resumption?: Resumption | undefined
+}
+
+/** Where a stream of answers goes on: whatever the request says, as a browser repeats it unchanged. */
+export interface Resumption {
+  readonly plan: FieldPlan
+  readonly text: string
 }
 
 /** How requests are read. */
@@ -89,15 +98,16 @@ export class RequestDecoder {
   begin(
     captures: readonly string[],
     query: string | undefined,
-    {contentType, repeats = false}: ReaderOptions = {},
+    {contentType, repeats = false, resumption}: ReaderOptions = {},
   ): MessageReader {
     if (repeats) refuseLong(captures, query)
     const counted = new ValueCount(this.#options.maxValues)
     const assignments = this.#assignments(captures, query, counted)
+    const last = resumption && assignmentOf(resumption.plan, resumption.text, resumed, counted)
     const empty = () => create(this.#binding.method.input)
     const complete = (read: (draft: Draft) => Message) => {
       const draft = this.#draft(repeats ? counted.copy() : counted)
-      return this.#complete(read(draft), assignments, draft)
+      return this.#complete(read(draft), assignments, draft, last)
     }
     if (repeats) this.#apply(empty(), assignments, counted.copy())
     let type = contentType
@@ -121,8 +131,14 @@ export class RequestDecoder {
     return {count, written: updateMask && new WrittenPaths(updateMask)}
   }
 
-  #complete(message: Message, assignments: readonly Assignment[], {count, written}: Draft): Message {
+  #complete(
+    message: Message,
+    assignments: readonly Assignment[],
+    {count, written}: Draft,
+    last: Assignment | undefined,
+  ): Message {
     this.#apply(message, assignments, count)
+    if (last) override(message, last, count)
     written?.fill(message)
     refuseMissing(this.#binding.method.input, message)
     return message

@@ -51,11 +51,15 @@ export function rawOf({responseBody}: Binding, message: Message): {contentType: 
 export function responseJson({method, responseBody}: Binding, message: Message, registry: Registry): string {
   try {
     if (!responseBody) return JSON.stringify(toJson(method.output, message, {registry}))
-    const json = toJson(method.output, alone(method.output, message, responseBody), {registry})
-    return JSON.stringify(fieldJson(responseBody, json))
+    return JSON.stringify(jsonOfField(method.output, message, responseBody, registry))
   } catch (cause) {
     throw new Fault('INTERNAL', `Cannot write the answer of ${method.parent.typeName}.${method.name} as JSON`, {cause})
   }
+}
+
+/** The JSON of one field of `message`, whose type is `desc`. */
+export function jsonOfField(desc: DescMessage, message: Message, field: DescField, registry?: Registry): JsonValue {
+  return fieldJson(field, toJson(desc, alone(desc, message, field), registry && {registry}))
 }
 
 interface HttpBody {
@@ -80,7 +84,7 @@ function fieldsIn(message: Message): Record<string, unknown> {
   return message as unknown as Record<string, unknown>
 }
 
-function fieldValue(message: Message, {oneof, localName}: DescField): unknown {
+export function fieldValue(message: Message, {oneof, localName}: DescField): unknown {
   const fields = fieldsIn(message)
   if (!oneof) return fields[localName]
   const choice = fields[oneof.localName] as {case?: string; value?: unknown}

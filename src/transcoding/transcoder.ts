@@ -1,4 +1,5 @@
 import {createRegistry, type FileRegistry, type Registry} from '@bufbuild/protobuf'
+import {type Cursors, cursorsOf, type EventIdRule} from './event-id.ts'
 import {type Exchange, exchangeOf, type RequestHead} from './exchange.ts'
 import {fieldProblems} from './fields/fields.ts'
 import type {MetadataOptions} from './metadata.ts'
@@ -19,6 +20,8 @@ export interface TranscoderOptions extends BindingOptions {
   maxMessageBytes?: number | undefined
   /** Which request headers go to the backend. */
   metadata?: MetadataOptions | undefined
+  /** What makes event streams resumable: none is unless given. */
+  eventIds?: readonly EventIdRule[] | undefined
 }
 
 /** HTTP requests to messages and back, by the google.api.http rules of one schema. */
@@ -27,6 +30,8 @@ export interface Transcoder {
   readonly bindings: readonly Binding[]
   /** The rules that cannot be served, a line each: to be shown at start. */
   readonly problems: readonly string[]
+  /** How event streams are resumed. */
+  readonly cursors: Cursors
   /** What the schema has beside `bindings`. */
   readonly unserved: readonly Unserved[]
   /** The binding for a request, by its raw path without the query. @throws {Fault} 400 for a path that is no UTF-8. */
@@ -49,6 +54,7 @@ export function createTranscoder({
   maxValues,
   maxMessageBytes,
   metadata,
+  eventIds = [],
   ...options
 }: TranscoderOptions): Transcoder {
   const registry = schema instanceof Uint8Array ? readSchema(schema) : schema
@@ -57,15 +63,19 @@ export function createTranscoder({
   const types = unreadable.size > 0 ? without(registry, new Set(unreadable.keys())) : registry
   const {bindings, router, problems, unserved} = readBindings(registry, options)
   const reading = {registry: types, ignoreUnknown, maxValues}
+  const cursors = cursorsOf(bindings, eventIds)
   const exchanges = new Map(
     bindings.map((binding) => {
-      return [binding, {decoder: new RequestDecoder(binding, reading), registry: types, metadata, maxMessageBytes}]
+      const decoder = new RequestDecoder(binding, reading)
+      const cursor = cursors.byMethod.get(binding.method)
+      return [binding, {decoder, registry: types, metadata, maxMessageBytes, cursor}]
     }),
   )
   return {
     registry,
     bindings,
     problems,
+    cursors,
     unserved,
     route: (httpMethod, path) => router.route(httpMethod, path),
     exchange: (match, head) => exchangeOf(match, head, exchanges.get(match.binding)!),

@@ -73,6 +73,18 @@ export function put(message: Message, path: FieldPath, value: unknown, origin: O
   set(target, field, value)
 }
 
+/** As put(), but what stands in the way gives way: another value, another member of a oneof. */
+export function override(message: Message, {path, value, origin}: Assignment, count: ValueCount): void {
+  let target: Message | undefined = message
+  for (const field of [...path.parents, path.field]) {
+    if (!target) break
+    const choice = field.oneof && (local(target)[field.oneof.localName] as Choice)
+    if (field.oneof && choice?.case !== field.localName) local(target)[field.oneof.localName] = {case: undefined}
+    target = get(target, field) as Message | undefined
+  }
+  put(message, path, value, origin, count)
+}
+
 type Fields = Record<string, unknown>
 type Choice = {case: string | undefined; value?: unknown}
 
