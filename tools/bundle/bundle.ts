@@ -16,7 +16,7 @@ const installed = {
 } as const satisfies Record<string, string>
 
 /** Packages that are a bundle of their own, because most instances never need them. */
-const apart = ['google-auth-library', '@google-cloud/storage', '@bufbuild/protovalidate', 'yaml'] as const
+const apart = ['google-auth-library', '@google-cloud/storage', '@bufbuild/protovalidate', 'ws', 'yaml'] as const
 
 /** How long a function may take to answer the requests that warm it up, in ms. */
 const patience = 60_000
