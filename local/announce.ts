@@ -1,10 +1,32 @@
-import {closeSync, writeSync} from 'node:fs'
+import {subscribe} from 'node:diagnostics_channel'
+import {closeSync, writeFileSync} from 'node:fs'
+import {type Routes, routesOf, type ToldSchema} from './dev/routes.ts'
 
 const pipe = 3
 
-/** Tells the process that started this one on which port it listens, in a line on file descriptor 3. */
+/** What a process that serves functions says of itself, once it listens. */
+export interface Announcement {
+  readonly port: number
+  /** The names of all functions of the table; undefined where it has been made by an older grpc-functions. */
+  readonly functions?: readonly string[] | undefined
+  /** What the gateway of the functions serves, if they have one. */
+  readonly schema?: Routes | undefined
+}
+
+let functions: readonly string[] | undefined
+let schema: ToldSchema | undefined
+
+subscribe('grpc-functions:functions', (message) => {
+  functions = (message as {names: readonly string[]}).names
+})
+subscribe('grpc-functions:schema', (message) => {
+  schema ??= message as ToldSchema
+})
+
+/** Tells the process that started this one on which port it listens, and what it serves, as JSON on file descriptor 3. */
 export function announce(port: number): void {
-  writeSync(pipe, `${port}\n`)
+  const announcement: Announcement = {port, functions, schema: schema && routesOf(schema)}
+  writeFileSync(pipe, JSON.stringify(announcement))
   closeSync(pipe)
 }
 

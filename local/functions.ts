@@ -6,6 +6,10 @@ import {dirname, extname, join} from 'node:path'
 import type {Readable} from 'node:stream'
 import {text} from 'node:stream/consumers'
 import {setTimeout as pause} from 'node:timers/promises'
+import type {Announcement} from './announce.ts'
+
+/** A condition of Node's that an entry point looks at: src/main.js loads no build where it is given. */
+const sourceCondition = 'grpc-functions-source'
 
 const project = join(import.meta.dirname, '..')
 
@@ -15,6 +19,8 @@ export interface FunctionsProcess {
   readonly process: ChildProcess
   /** Settles when the process has ended, with its exit code; null when a signal ended it. */
   readonly exited: Promise<number | null>
+  /** What it said of itself when it listened. */
+  readonly said: Announcement
 }
 
 export interface FunctionsOptions {
@@ -25,6 +31,8 @@ export interface FunctionsOptions {
   readonly env: Readonly<Record<string, string | undefined>>
   /** Where the project is that they are served from; this one unless given. */
   readonly root?: string
+  /** Whether a build that the project has is left aside, and what is served is its source: false unless given. */
+  readonly source?: boolean
   /** Whether it takes only requests of this machine, and for this machine: false unless given, as when deployed. */
   readonly loopback?: boolean
   /** Whether what it prints goes where ours goes, or is to be read from the process. */
@@ -42,6 +50,7 @@ export async function startFunctions({
   output,
   root = project,
   loopback = false,
+  source = false,
 }: FunctionsOptions): Promise<FunctionsProcess> {
   if (port > 0) await freePort(port)
   // This file is TypeScript here, and JavaScript in the package.
@@ -51,7 +60,14 @@ export async function startFunctions({
   )
   const child = spawn(
     process.execPath,
-    ['--import', announce, frameworkMain(root), `--target=${target}`, `--port=${port}`],
+    [
+      '--import',
+      announce,
+      ...(source ? [`--conditions=${sourceCondition}`] : []),
+      frameworkMain(root),
+      `--target=${target}`,
+      `--port=${port}`,
+    ],
     {
       cwd: root,
       // In production the framework keeps its own words out of the log and out of answers.
@@ -61,9 +77,10 @@ export async function startFunctions({
   )
   const exited = once(child, 'exit').then(([code]) => code as number | null)
   // It says which port it got: one that we chose for it could be somebody else's by the time that it listens.
-  const bound = await text(child.stdio[3] as Readable)
-  if (!bound) throw new Error(`The functions ended with exit code ${await exited} before they listened`)
-  return {url: `http://localhost:${bound.trim()}`, process: child, exited}
+  const said = await text(child.stdio[3] as Readable)
+  if (!said) throw new Error(`The functions ended with exit code ${await exited} before they listened`)
+  const announcement = JSON.parse(said) as Announcement
+  return {url: `http://localhost:${announcement.port}`, process: child, exited, said: announcement}
 }
 
 /** `node_modules/.bin/functions-framework` of the project in `root`, which is what Cloud Run starts. */

@@ -1,12 +1,18 @@
-import type {GrpcServer, ServerOptions} from './grpc/server.ts'
+import type {GrpcServer} from './grpc/server.ts'
 import {type MetadataServer, startMetadataServer} from './identity/metadata.ts'
 import {type StorageServer, startStorage} from './storage/server.ts'
 
 /** The environment of the functions. */
 export type Env = Readonly<Record<string, string | undefined>>
 
+/** A gRPC server that has been started, here or in a process of its own. */
+export interface RunningBackend {
+  readonly url: string
+  close(): Promise<void>
+}
+
 /** A local stack: what the functions reach in place of Google, each part on a free port of its own. */
-export interface Parts<Backend extends GrpcServer = GrpcServer> extends AsyncDisposable {
+export interface Parts<Backend extends RunningBackend = GrpcServer> extends AsyncDisposable {
   /** Left out, as the others are, when the environment already names one. */
   readonly metadata: MetadataServer | undefined
   readonly backend: Backend | undefined
@@ -25,9 +31,9 @@ export const localBucket = 'samples'
  * @param metadataPort where the metadata server listens; any free port unless given
  * @param startBackend starts the gRPC server; `iam` is undefined where nobody would have a token for it
  */
-export async function startParts<Backend extends GrpcServer>(
+export async function startParts<Backend extends RunningBackend>(
   given: Env,
-  startBackend: (options: Pick<ServerOptions, 'iam'>) => Promise<Backend>,
+  startBackend: (options: {readonly iam: MetadataServer | undefined}) => Promise<Backend>,
   metadataPort = 0,
 ): Promise<Parts<Backend>> {
   const ownBackend = !Object.keys(given).some((name) => /^BACKEND_URL(_|$)/.test(name) && given[name])

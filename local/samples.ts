@@ -1,5 +1,5 @@
 import {gzipSync} from 'node:zlib'
-import {sampleBucket} from './stack.ts'
+import {localBucket} from './parts.ts'
 import type {StorageServer} from './storage/server.ts'
 
 const MiB = 1024 * 1024
@@ -7,19 +7,14 @@ const MiB = 1024 * 1024
 /** Puts objects of different sizes into the sample bucket, and gives their names. */
 export async function putSamples(storage: StorageServer): Promise<string[]> {
   const objects = [
-    await storage.put(sampleBucket, 'empty.bin', ''),
-    await storage.put(sampleBucket, 'hello.txt', 'Hello from Storage!\n', {contentType: 'text/plain'}),
-    await storage.put(
-      sampleBucket,
-      'notes/compressed.txt',
-      gzipSync('Stored as gzip, sent as stored.\n'.repeat(1000)),
-      {
-        contentType: 'text/plain',
-        contentEncoding: 'gzip',
-      },
-    ),
-    await storage.put(sampleBucket, 'picture.bin', pattern(1 * MiB)),
-    await storage.put(sampleBucket, 'film.bin', pattern(64 * MiB)),
+    await storage.put(localBucket, 'empty.bin', ''),
+    await storage.put(localBucket, 'hello.txt', 'Hello from Storage!\n', {contentType: 'text/plain'}),
+    await storage.put(localBucket, 'notes/compressed.txt', gzipSync('Stored as gzip, sent as stored.\n'.repeat(1000)), {
+      contentType: 'text/plain',
+      contentEncoding: 'gzip',
+    }),
+    await storage.put(localBucket, 'picture.bin', pattern(1 * MiB)),
+    await storage.put(localBucket, 'film.bin', pattern(64 * MiB)),
   ]
   return objects.map(({name, size}) => `${name} (${size} bytes)`)
 }

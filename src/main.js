@@ -7,5 +7,7 @@ import {existsSync} from 'node:fs'
 import {createRequire} from 'node:module'
 
 const build = '../dist/deployed.js'
+/** Under `npm start` what was built earlier would hide what is edited. */
+const isDevelopment = process.execArgv.includes('--conditions=grpc-functions-source')
 
-createRequire(import.meta.url)(existsSync(new URL(build, import.meta.url)) ? build : './deployed.ts')
+createRequire(import.meta.url)(!isDevelopment && existsSync(new URL(build, import.meta.url)) ? build : './deployed.ts')

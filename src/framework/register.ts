@@ -1,6 +1,8 @@
 import {http} from '@google-cloud/functions-framework'
 import {type Config, ConfigError} from '../core/config.ts'
+import {functionsChannel} from '../core/start-channels.ts'
 import {named} from '../http/access.ts'
+import {everyFunction, everyName} from '../http/every-function.ts'
 import type {Handler, Serving} from '../http/scope.ts'
 import {serve} from '../http/serve.ts'
 import {serveRawRequests} from './raw-requests.ts'
@@ -15,7 +17,7 @@ export interface Registering extends Serving {
 
 /**
  * Registers the function that FUNCTION_TARGET names with the functions-framework, for all the life of the process. Only
- * that one is made. From here on the framework parses no body, and SIGTERM lets the requests in flight end.
+ * that one is made; `all` is every one of them at once, for development. From here on the framework parses no body, and SIGTERM lets the requests in flight end.
  * @param functions every function by its name, each as what makes it from `runtime`
  * @throws {ConfigError} when there is none of that name, and what the function's own making throws
  * @example
@@ -29,12 +31,21 @@ export function register<R extends Registering>(
   functions: Readonly<Record<string, (runtime: R) => Handler>>,
 ): void {
   const {target} = runtime.config
-  const make = Object.hasOwn(functions, target) ? functions[target] : undefined
-  if (!make) {
-    throw new ConfigError(`FUNCTION_TARGET="${target}": expected one of ${Object.keys(functions).join(', ')}`)
-  }
-  const handler = named(`/${target}`, make(runtime))
+  functionsChannel.publish({names: Object.keys(functions)})
+  const handler = handlerOf(target, runtime, functions)
   serveRawRequests({log: runtime.log, errorShape: handler.errorShape})
   endWell(runtime)
   http(target, serve(handler, runtime))
+}
+
+/** @throws {ConfigError} */
+function handlerOf<R extends Registering>(
+  target: string,
+  runtime: R,
+  functions: Readonly<Record<string, (runtime: R) => Handler>>,
+): Handler {
+  const make = Object.hasOwn(functions, target) ? functions[target] : undefined
+  if (make) return named(`/${target}`, make(runtime))
+  if (target === everyName) return everyFunction(runtime, functions)
+  throw new ConfigError(`FUNCTION_TARGET="${target}": expected one of ${Object.keys(functions).join(', ')}`)
 }

@@ -3,6 +3,7 @@ import type {Call} from '../clients/call.ts'
 import type {Runtime} from '../clients/runtime.ts'
 import {type CallOptions, callOf} from '../clients/service-client.ts'
 import type {Backend, GatewayConfig} from '../core/config.ts'
+import {gatewayChannel} from '../core/start-channels.ts'
 import {securityOf} from '../http/access.ts'
 import {hasBody} from '../http/body.ts'
 import {compressed} from '../http/compress.ts'
@@ -69,6 +70,7 @@ export function gateway(runtime: Runtime, {schema, taken = [], ...given}: Gatewa
   }
   for (const note of notes) log.warn(note)
   log.info(exposure(transcoder))
+  gatewayChannel.publish({document: () => documentOf(served)})
   const choose = (scope: Scope) => choice(served, scope)
   return Object.assign((scope: Scope) => choose(scope)(scope), {choose, errorShape: settings.errors})
 }
@@ -113,8 +115,12 @@ function headOf({headers, rawQuery, contentType}: Scope): RequestHead {
 
 /** The description of all that is served. */
 async function description(served: Gateway, scope: Scope): Promise<Reply> {
+  return await compressed(scope, {headers: {'content-type': 'application/json'}, body: await documentOf(served)})
+}
+
+function documentOf(served: Gateway): Promise<string> {
   served.document ??= describe(served)
-  return await compressed(scope, {headers: {'content-type': 'application/json'}, body: await served.document})
+  return served.document
 }
 
 /** What no rule takes: OPTIONS, 404 and 405. */
@@ -122,7 +128,8 @@ function unbound(unrouted: Unrouted, errorShape: GatewayConfig['errors']): Handl
   const refuse = ({method, path}: Scope): never => {
     throw unroutedFault(unrouted, method, path)
   }
-  return Object.assign(refuse, {errorShape, ...(unrouted.allow.length > 0 && {methods: unrouted.allow})})
+  const has = unrouted.allow.length > 0
+  return Object.assign(refuse, {errorShape, ...(has ? {methods: unrouted.allow} : {unrouted: true})})
 }
 
 /** The document takes GET, whatever else rules with a wildcard take at its path. */

@@ -4,6 +4,7 @@ import type {FileRegistry} from '@bufbuild/protobuf'
 import {pathOf} from '../clients/call.ts'
 import {type Config, ConfigError, type GatewayConfig, upperSnake} from '../core/config.ts'
 import {nearest} from '../core/settings.ts'
+import {schemaChannel} from '../core/start-channels.ts'
 import {livePath} from '../http/own-paths.ts'
 import type {Binding} from '../transcoding/rules/bindings.ts'
 import {readSchema} from '../transcoding/schema/schema.ts'
@@ -76,6 +77,7 @@ export function loadTranscoder(
     }),
   )
   const problems = [...(rules?.problems ?? []), ...transcoder.problems]
+  schemaChannel.publish({...transcoder, problems})
   const isEmpty = transcoder.bindings.length === 0
   if (problems.length > 0 && (isEmpty || !leaveOut)) throw new ConfigError(problems.join('\n'))
   if (transcoder.cursors.problems.length > 0) throw new ConfigError(transcoder.cursors.problems.join('\n'))

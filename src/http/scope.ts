@@ -61,6 +61,8 @@ export interface Handler {
   access?: Access | ((scope: Scope) => Access)
   /** A router gives the handler to call in its place. */
   choose?: (scope: Scope) => Handler
+  /** Whether all that it says is that there is nothing at this path. */
+  unrouted?: boolean
   /** Whether it is called although the instance is at its limit of concurrent requests: a health check. */
   exempt?: boolean
 }

@@ -11,8 +11,8 @@ export interface Started {
   readonly process: ChildProcess
   /** All lines so far, of both outputs. */
   readonly lines: readonly string[]
-  /** The first line that matches, when it comes. */
-  line(pattern: RegExp): Promise<string>
+  /** The first line that matches, when it comes: of those from the number `from` on, all unless given. */
+  line(pattern: RegExp, from?: number): Promise<string>
   readonly exited: Promise<number | null>
 }
 
@@ -40,10 +40,10 @@ export function npmRun(t: ExecutionContext, script: string, env: Record<string, 
     process: child,
     lines,
     exited,
-    line: (pattern) =>
+    line: (pattern, from = 0) =>
       new Promise((resolve, reject) => {
         const look = () => {
-          const found = lines.find((line) => pattern.test(line))
+          const found = lines.slice(from).find((line) => pattern.test(line))
           if (found === undefined) return
           waiting.delete(look)
           resolve(found)

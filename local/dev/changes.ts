@@ -1,0 +1,66 @@
+import {once} from 'node:events'
+import {join, relative, sep} from 'node:path'
+import {watch} from 'chokidar'
+
+/** How long files have to be left alone before a change is told, in ms: an editor writes several, or one in several steps. */
+const quiet = 80
+
+/** What editors write beside a file, and what nobody loads. */
+const unimportant = /(^|[/\\])(\.|node_modules([/\\]|$))|~$|\.(swp|swx|tmp|log|md)$|(^|[/\\])4913$/
+
+/** The changes of a project's files. */
+export interface Changes extends AsyncDisposable {
+  /** The paths from the project's folder that have changed, when some have: since the last time it was asked. */
+  next(): Promise<readonly string[]>
+}
+
+/**
+ * Watches folders of the project `root`, whether they are there yet or not, and is ready when it would see every change.
+ * @param generated folders in them whose files are made: their changes are not told
+ */
+export async function watchFolders(
+  root: string,
+  folders: readonly string[],
+  generated: readonly string[],
+): Promise<Changes> {
+  const ignored = generated.map((folder) => join(root, folder))
+  const watcher = watch(
+    folders.map((folder) => join(root, folder)),
+    {
+      ignoreInitial: true,
+      ignored: (path) =>
+        unimportant.test(relative(root, path)) ||
+        ignored.some((folder) => path === folder || path.startsWith(folder + sep)),
+    },
+  )
+  const changed = new Set<string>()
+  let due = false
+  let wake = () => {}
+  let timer: NodeJS.Timeout | undefined
+  watcher.on('all', (event, path) => {
+    if (event === 'addDir' || event === 'unlinkDir') return
+    changed.add(relative(root, path).split(sep).join('/'))
+    clearTimeout(timer)
+    timer = setTimeout(() => {
+      due = true
+      wake()
+    }, quiet)
+  })
+  await once(watcher, 'ready')
+  return {
+    async next() {
+      await new Promise<void>((resolve) => {
+        wake = resolve
+        if (due) resolve()
+      })
+      due = false
+      const paths = [...changed].sort()
+      changed.clear()
+      return paths
+    },
+    async [Symbol.asyncDispose]() {
+      clearTimeout(timer)
+      await watcher.close()
+    },
+  }
+}

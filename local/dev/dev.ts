@@ -1,0 +1,281 @@
+import {sep} from 'node:path'
+import {type FunctionsProcess, freePort, startFunctions} from '../functions.ts'
+import {localBucket, type Parts, startParts} from '../parts.ts'
+import {ownOrigins, portOf} from '../serving.ts'
+import {onEnd} from '../signals.ts'
+import type {StorageServer} from '../storage/server.ts'
+import {type Changes, watchFolders} from './changes.ts'
+import {type Relay, startRelay} from './relay.ts'
+import {type Services, startServices} from './services.ts'
+import {announcementOf, newRoutes} from './words.ts'
+
+/** A project that is served while it is worked on. */
+export interface Project {
+  readonly root: string
+  /** The path of a module with `startServices(options)`: the gRPC services that its local stack has. */
+  readonly services: string
+  /** Folders from `root`, by what their changes are for. */
+  readonly folders: {
+    readonly protos: readonly string[]
+    readonly services: readonly string[]
+    readonly functions: readonly string[]
+    /** What generate() makes in them. */
+    readonly generated: readonly string[]
+  }
+  /** Makes what is generated of the protos. @throws when it cannot; what is wrong it has printed */
+  generate(): Promise<void>
+  /** What the functions' environment has, where the person's own says nothing else. */
+  environment?(hasOwnServices: boolean): Promise<Readonly<Record<string, string>>>
+  /** Puts sample objects into Storage, and gives a line for each. */
+  objects?(storage: StorageServer): Promise<string[]>
+}
+
+/** The audience of tokens for the functions. */
+const audience = 'local'
+
+/** The target that stands for all functions of the table. */
+const all = 'all'
+
+/** How long functions that are replaced have for the requests that they are answering, in ms. */
+const grace = 2000
+
+/**
+ * Serves the functions of a project on PORT of this machine, in front of a local stack, until it is told to end; restarts what
+ * has to be when files change. The functions that run go on until new ones are ready, and if there is an error, after it.
+ * @param target which function; FUNCTION_TARGET unless given, and all of them where that says nothing
+ * @returns the exit code
+ * @throws {Error} when it cannot start
+ */
+export async function dev(project: Project, target = process.env.FUNCTION_TARGET || all): Promise<number> {
+  const server = new DevServer(project, target)
+  onEnd((signal) => server.stop(signal))
+  try {
+    await server.start()
+    await server.follow()
+    return 0
+  } catch (error) {
+    if (server.stopping) return 0
+    throw error
+  } finally {
+    await server.close()
+  }
+}
+
+class DevServer {
+  readonly #project: Project
+  readonly #target: string
+  readonly #ended = Promise.withResolvers<void>()
+  #relay: Relay | undefined
+  #parts: Parts<Services> | undefined
+  #services: Services | undefined
+  #functions: FunctionsProcess | undefined
+  #changes: Changes | undefined
+  #ownEnvironment: Readonly<Record<string, string>> = {}
+  /** Functions that are running, whether they are served or not. */
+  readonly #running = new Set<FunctionsProcess>()
+  stopping = false
+
+  constructor(project: Project, target: string) {
+    this.#project = project
+    this.#target = target
+  }
+
+  get url(): string {
+    return `http://localhost:${this.#relay?.port}`
+  }
+
+  async start(): Promise<void> {
+    const {root, folders, environment, objects} = this.#project
+    const port = portOf(process.env)
+    this.#relay = await startRelay(port)
+    const tokens = await portForTokens(port)
+    this.#parts = await startParts(process.env, ({iam}) => this.#startServices(iam), tokens)
+    const {backend, storage} = this.#parts
+    this.#services = backend
+    const stored = storage && objects ? await objects(storage) : []
+    this.#ownEnvironment = {...(await environment?.(backend !== undefined))}
+    const watched = [...folders.protos, ...folders.services, ...folders.functions]
+    this.#changes = await watchFolders(root, watched, folders.generated)
+    this.#functions = await this.#startFunctions(backend)
+    this.#relay.passTo(this.#functions.said.port)
+    console.log(this.#announcement(stored))
+    if (await this.#answers()) console.log(`ready ${this.url}`)
+  }
+
+  /** Restarts what changes ask for, until the end. */
+  async follow(): Promise<void> {
+    while (!this.stopping) {
+      const paths = await Promise.race([this.#changes!.next(), this.#ended.promise])
+      if (paths) await this.#restart(paths)
+    }
+  }
+
+  stop(signal: 'SIGINT' | 'SIGTERM'): void {
+    this.stopping = true
+    // From a terminal they have had their own; a second one does no harm.
+    for (const functions of this.#running) functions.process.kill(signal)
+    this.#ended.resolve()
+    if (!this.#functions) process.exit(0)
+  }
+
+  async close(): Promise<void> {
+    for (const functions of this.#running) functions.process.kill('SIGTERM')
+    await Promise.all([...this.#running].map(({exited}) => exited))
+    await Promise.all([this.#changes?.[Symbol.asyncDispose](), this.#relay?.close()])
+    await this.#services?.close()
+    await this.#parts?.storage?.close()
+    await this.#parts?.metadata?.close()
+  }
+
+  async #startServices(issuer = this.#parts?.metadata): Promise<Services> {
+    const {root, services: module} = this.#project
+    const given = issuer && {name: issuer.issuer, keys: issuer.jwksUrl}
+    return await startServices(root, {module, issuer: given})
+  }
+
+  async #startFunctions(services: Services | undefined): Promise<FunctionsProcess> {
+    const parts = this.#parts!
+    const env = {
+      CORS_ORIGINS: ownOrigins,
+      ...this.#ownEnvironment,
+      ...issuerOf(parts),
+      ...process.env,
+      ...parts.env,
+      ...(services && {BACKEND_URL: services.url, BACKEND_AUDIENCE: parts.metadata ? services.url : 'none'}),
+    }
+    const functions = await startFunctions({
+      root: this.#project.root,
+      target: this.#target,
+      port: 0,
+      env,
+      output: 'inherit',
+      loopback: true,
+      source: true,
+    })
+    this.#running.add(functions)
+    void functions.exited.then((code) => {
+      this.#running.delete(functions)
+      if (this.stopping || this.#functions !== functions) return
+      this.#relay?.passTo(undefined)
+      console.error(`stopped    the functions ended with exit code ${code}: they start again at the next change`)
+    })
+    return functions
+  }
+
+  async #restart(paths: readonly string[]): Promise<void> {
+    const began = performance.now()
+    const old = {functions: this.#functions!, services: this.#services}
+    const what = paths.length > 2 ? `${paths.slice(0, 2).join(', ')} and ${paths.length - 2} more` : paths.join(', ')
+    // What is asked for from now on is for the functions as they are now.
+    this.#relay!.hold()
+    try {
+      if (this.#isIn(paths, 'protos')) await this.#project.generate()
+      const isOther = this.#isIn(paths, 'protos') || this.#isIn(paths, 'services')
+      const services = isOther && old.services ? await this.#startServices() : old.services
+      try {
+        this.#functions = await this.#startFunctions(services)
+      } catch (error) {
+        if (services !== old.services) await services?.close()
+        throw error
+      }
+      this.#services = services
+      this.#relay!.passTo(this.#functions.said.port)
+      await this.#end(old.functions)
+      if (services !== old.services) await old.services?.close()
+      const seconds = ((performance.now() - began) / 1000).toFixed(1)
+      const more = newRoutes(old.functions.said.schema, this.#functions.said.schema)
+      console.log(`restarted  in ${seconds} s, as ${what} changed${more}`)
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error)
+      const alive = this.#running.has(old.functions)
+      if (!this.stopping) {
+        console.error(`failed     as ${what} changed: ${why}${alive ? '; the functions from before still answer' : ''}`)
+      }
+      this.#relay!.passTo(alive ? old.functions.said.port : undefined)
+    }
+  }
+
+  /** Ends functions that others have replaced. */
+  async #end(functions: FunctionsProcess): Promise<void> {
+    functions.process.kill('SIGTERM')
+    const timer = setTimeout(() => functions.process.kill('SIGKILL'), grace)
+    await functions.exited
+    clearTimeout(timer)
+  }
+
+  #isIn(paths: readonly string[], kind: 'protos' | 'services'): boolean {
+    const folders = this.#project.folders[kind]
+    return paths.some((path) => folders.some((folder) => path.startsWith(folder.split(sep).join('/') + '/')))
+  }
+
+  #announcement(objects: readonly string[]): string {
+    const {backend, storage, metadata} = this.#parts!
+    return announcementOf({
+      url: this.url,
+      target: this.#target === all ? undefined : this.#target,
+      said: this.#functions!.said,
+      token: metadata && isOwnIssuer() ? identityUrl(metadata.host) : undefined,
+      parts: [
+        ['backend', backend?.url ?? process.env.BACKEND_URL ?? 'as BACKEND_URL_… says'],
+        ['storage', storage?.url ?? process.env.STORAGE_EMULATOR_HOST ?? ''],
+        ...objects.map((object) => ['', `gs://${localBucket}/${object}`] as const),
+        ...(metadata ? [['metadata', `http://${metadata.host}`] as const] : []),
+      ],
+    })
+  }
+
+  /** Waits until every part answers, and says what does not as long as it does not; false when the functions have ended. */
+  async #answers(): Promise<boolean> {
+    const metadata = this.#parts!.metadata
+    const headers: Record<string, string> =
+      isOwnIssuer() && metadata ? {authorization: `Bearer ${await metadata.mint({audience})}`} : {}
+    for (let said = ''; !this.stopping && this.#running.size > 0; await pause()) {
+      const response = await fetch(`${this.url}/health`, {headers}).catch(() => undefined)
+      if (!response) continue
+      if (response.status === 401) {
+        console.log('note       /health is closed, so nothing is known of the backend: AUTH_PUBLIC=/health opens it')
+        return true
+      }
+      const {error, backends} = (await response.json().catch(() => ({}))) as Partial<Health>
+      // Functions without health have no more to say.
+      if (!error || !backends) {
+        for (const {url, note} of backends ?? []) if (note) console.log(`note       ${url}: ${note}`)
+        return true
+      }
+      if (error.message !== said) console.error(`Not ready: ${error.message}`)
+      said = error.message
+    }
+    return false
+  }
+}
+
+/** What `/health` answers. */
+interface Health {
+  readonly backends: readonly {readonly url: string; readonly note?: string}[]
+  readonly error?: {readonly message: string}
+}
+
+function pause(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, 1000))
+}
+
+/** Whether callers have to prove who they are, by tokens of our own metadata server. */
+function isOwnIssuer(): boolean {
+  const {AUTH, AUTH_ISSUERS, AUTH_API_KEYS, AUTH_WEBHOOK} = process.env
+  return AUTH === 'jwt' && !AUTH_ISSUERS && !AUTH_API_KEYS && !AUTH_WEBHOOK
+}
+
+/** With AUTH=jwt the metadata server, which gives tokens, is where README says: behind PORT. */
+async function portForTokens(port: number): Promise<number> {
+  if (!isOwnIssuer() || port === 0) return 0
+  return await freePort(port + 1).catch(() => 0)
+}
+
+function issuerOf({metadata}: Parts<Services>): Record<string, string> {
+  if (!isOwnIssuer() || !metadata) return {}
+  return {AUTH_ISSUERS: `${metadata.issuer} audience=${audience} jwks=${metadata.jwksUrl}`}
+}
+
+function identityUrl(host: string): string {
+  return `http://${host}/computeMetadata/v1/instance/service-accounts/default/identity?audience=${audience}`
+}

@@ -1,0 +1,45 @@
+import {spawn} from 'node:child_process'
+import {once} from 'node:events'
+import {extname, join} from 'node:path'
+import type {Readable} from 'node:stream'
+import {text} from 'node:stream/consumers'
+
+/** What the process of the gRPC services is told. */
+export interface ServicesOptions {
+  /** The path of a module with `startServices(options)`. */
+  readonly module: string
+  /** Whose ID tokens open the door; everybody may call unless given. */
+  readonly issuer?: {readonly name: string; readonly keys: string} | undefined
+}
+
+/** gRPC services in a process of their own. */
+export interface Services {
+  readonly url: string
+  close(): Promise<void>
+}
+
+/**
+ * Starts them in the working directory `root`, on a free port of this machine.
+ * @throws when they end before they listen; why, they have printed
+ */
+export async function startServices(root: string, options: ServicesOptions): Promise<Services> {
+  // This file is TypeScript here, and JavaScript in the package.
+  const main = join(import.meta.dirname, `services-main${extname(import.meta.filename)}`)
+  const child = spawn(process.execPath, [main, JSON.stringify(options)], {
+    cwd: root,
+    stdio: ['pipe', 'inherit', 'inherit', 'pipe'],
+  })
+  const exited = once(child, 'exit')
+  const url = await text(child.stdio[3] as Readable)
+  if (!url) {
+    await exited
+    throw new Error('The services of local/services.ts cannot be started')
+  }
+  return {
+    url,
+    async close() {
+      child.kill('SIGTERM')
+      await exited
+    },
+  }
+}

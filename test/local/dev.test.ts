@@ -1,0 +1,95 @@
+import {readFileSync, writeFileSync} from 'node:fs'
+import {join} from 'node:path'
+import test, {type ExecutionContext} from 'ava'
+import {stepsIn} from '../helpers/commands.ts'
+import {type Project, projectWithoutSamples} from '../helpers/project.ts'
+import {anyLeft, interrupt, npmRun, type Started} from '../helpers/start.ts'
+
+/** A project that is being worked on while `npm start` serves it. */
+class Work {
+  readonly project: Project
+  readonly started: Started
+  url = ''
+  #seen = 0
+
+  constructor(t: ExecutionContext) {
+    this.project = projectWithoutSamples(t)
+    this.started = npmRun(t, 'start', {PORT: '0'}, this.project.folder)
+  }
+
+  async ready(): Promise<void> {
+    this.url = (await this.started.line(/^ready /)).slice('ready '.length)
+  }
+
+  /** Changes a file, and gives the line that says what came of it. */
+  async change(path: string, change: (text: string) => string): Promise<string> {
+    const file = join(this.project.folder, path)
+    this.#seen = this.started.lines.length
+    writeFileSync(file, change(readFileSync(file, 'utf8')))
+    return await this.started.line(/^(restarted|failed|stopped) /, this.#seen)
+  }
+
+  write(path: string, text: string): void {
+    writeFileSync(join(this.project.folder, path), text)
+  }
+
+  /** On a connection of its own. */
+  fetch(path: string): Promise<Response> {
+    return fetch(`${this.url}${path}`, {headers: {connection: 'close'}})
+  }
+}
+
+test('npm start serves what is worked on, keeps its port and the last good functions, and leaves nothing behind', async (t) => {
+  t.timeout(180_000)
+  const work = new Work(t)
+  await work.ready()
+  t.true(work.started.lines.some((line) => line.includes(`${work.url}/upload`)))
+
+  t.is((await work.fetch('/greet?name=Ada')).status, 404)
+  const [greet, row] = stepsIn('docs/own-function.md').filter((step) => step.kind !== 'command')
+  if (greet?.kind !== 'file' || row?.kind !== 'change') return t.fail('docs/own-function.md has a file and a row')
+  work.write(greet.path, greet.text)
+  const added = await work.change(row.path, (text) => text.replace(row.before, () => row.after))
+  t.regex(added, /^restarted {2}in \S+ s, as .*src\/deployed\.ts.* changed/)
+  const answer = await work.fetch('/greet?name=Ada')
+  t.deepEqual(await answer.json(), {greeting: 'Hello Ada'})
+
+  const broken = await work.change(greet.path, (text) => text.replace('json({', 'json({{'))
+  t.regex(broken, /^failed .*src\/functions\/greet\.ts changed: .* still answer/)
+  t.true(
+    work.started.lines.some((line) => line.includes('SyntaxError')),
+    'the error is shown',
+  )
+  t.is((await work.fetch('/ping?message=hi')).status, 200)
+
+  // Requests of all the time of a restart are answered.
+  let answers = 0
+  let restarting = true
+  const asking = (async () => {
+    while (restarting) {
+      t.is((await work.fetch('/ping?message=hi')).status, 200)
+      answers++
+    }
+  })()
+  t.regex(await work.change(greet.path, (text) => text.replace('json({{', 'json({')), /^restarted/)
+  restarting = false
+  await asking
+  t.true(answers > 0)
+
+  const proto = 'proto/ping/ping.proto'
+  const rule = 'get: "/api/ping"'
+  const route = await work.change(proto, (text) => text.replace(rule, 'get: "/api/pong"'))
+  t.regex(route, /^restarted .*proto\/ping\/ping\.proto changed; new: GET \/api\/pong$/)
+  t.is((await work.fetch('/api/pong?message=hi')).status, 200)
+  t.is((await work.fetch('/api/ping:upstream?message=hi')).status, 200, 'its services ask each other')
+
+  t.regex(
+    await work.change(proto, (text) => `${text}\nmessage {`),
+    /^failed .*ping\.proto changed: npm run generate failed; /,
+  )
+  t.is((await work.fetch('/api/pong?message=hi')).status, 200)
+
+  interrupt(work.started)
+  t.is(await work.started.exited, 0)
+  t.false(anyLeft(work.started))
+})
