@@ -17,6 +17,7 @@ const root = join(import.meta.dirname, '..')
 /** This repository. */
 export const repository: Project = {
   root,
+  hasGenerated: true,
   services: join(import.meta.dirname, 'own-services.ts'),
   folders: {
     protos: ['proto', 'samples/proto'],

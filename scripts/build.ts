@@ -33,7 +33,16 @@ const packages: Readonly<Record<string, Package>> = {
   },
   'grpc-functions-dev': {
     sources: '.',
-    entries: ['local/index.ts', 'local/cli/main.ts', 'local/announce-loopback.ts', 'local/announce-port.ts'],
+    // Those that are started as processes are imported by nobody.
+    entries: [
+      'local/index.ts',
+      'local/cli/main.ts',
+      'local/cli/inspect-main.ts',
+      'local/dev/services-main.ts',
+      'local/dev/project-services.ts',
+      'local/announce-loopback.ts',
+      'local/announce-port.ts',
+    ],
     copied: {
       'proto/google': 'lib/proto/google',
       'proto/grpc_functions': 'lib/proto/grpc_functions',

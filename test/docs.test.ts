@@ -42,8 +42,8 @@ class Reader {
   }
 
   async does(step: Step): Promise<void> {
-    if (step.kind === 'file') this.#write(step.path, step.text)
-    else if (step.kind === 'change') this.#change(step)
+    if (step.kind === 'file') await this.#write(step.path, step.text)
+    else if (step.kind === 'change') await this.#change(step)
     else await this.#run(step.text)
   }
 
@@ -58,16 +58,19 @@ class Reader {
     this.#started = undefined
   }
 
-  #write(path: string, text: string): void {
+  /** Where the functions are running, they are those of the new text afterwards. */
+  async #write(path: string, text: string): Promise<void> {
+    const from = this.#started?.lines.length
     const file = join(this.project.folder, path)
     mkdirSync(dirname(file), {recursive: true})
     writeFileSync(file, text)
+    if (/^(src|proto|local)\//.test(path)) await this.#started?.line(/^restarted /, from)
   }
 
-  #change({path, before, after}: Extract<Step, {kind: 'change'}>): void {
+  async #change({path, before, after}: Extract<Step, {kind: 'change'}>): Promise<void> {
     const text = readFileSync(join(this.project.folder, path), 'utf8')
     this.#t.is(text.split(before).length, 2, `${path} has these lines once:\n${before}`)
-    this.#write(
+    await this.#write(
       path,
       text.replace(before, () => after),
     )

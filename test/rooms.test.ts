@@ -57,7 +57,7 @@ const rooms: Readonly<Record<string, Room>> = {
   },
   core: {
     rooms: ['gen'],
-    node: ['crypto', 'fs', 'module', 'net', 'path', 'timers'],
+    node: ['crypto', 'diagnostics_channel', 'fs', 'module', 'net', 'path', 'timers'],
     packages: ['@bufbuild/protobuf', 'leven', 'pino', 'pino-pretty'],
   },
 }

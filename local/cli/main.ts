@@ -1,38 +1,67 @@
 #!/usr/bin/env node
-import {runCreate} from '../../packages/create-grpc-functions/src/run.ts'
-import {generate} from './generate.ts'
-import {key} from './key.ts'
-import {start} from './start.ts'
+import {Command, CommanderError, Option} from 'commander'
+import {fail} from './output.ts'
 
-const help = `grpc-functions COMMAND
+// A command's file is loaded when it is run: what one needs, others do not wait for.
 
-  init FOLDER           makes a project in FOLDER
-  generate              makes src/gen/ of proto/: JavaScript, types and descriptors
-  start [--target=app]  generates, then serves the functions on PORT (8080) of this machine, in front of a local stack
-  key NAME [methods]    makes an API key, and its line for the file of AUTH_API_KEYS
+const program = new Command('grpc-functions')
+  .description('gRPC services over HTTP, as Cloud Run functions: makes a project, serves it, and looks into it')
+  .exitOverride()
+  .showHelpAfterError('(--help says more)')
+  .configureHelp({sortSubcommands: false, showGlobalOptions: false})
+  .addHelpText(
+    'after',
+    `
+Exit codes: 0 all is well; 1 the command has failed, or has found what is wrong; 2 the command line is wrong. A call that fails
+ends with 64 and its gRPC code. With --json, what a command prints to standard output is JSON, {"error": {"message"}} for a failure.
 
-What the environment names is not started: BACKEND_URL (gRPC services), STORAGE_EMULATOR_HOST (Storage), GCE_METADATA_HOST
-(metadata server).`
+The environment is that of the functions (README has the table): BACKEND_URL, AUTH, GATEWAY_DESCRIPTORS, ...`,
+  )
 
-const [command = '', ...args] = process.argv.slice(2)
-const target = /^--target=(.+)$/.exec(args[0] ?? '')?.[1]
+command('init <folder>', 'makes a project in a folder that is empty, or not there').action(async (folder, options) =>
+  (await import('./init.ts')).init(folder, options),
+)
 
-if (command === 'init') runCreate(args, 'grpc-functions init')
-else if (command === 'key') key(args, 'grpc-functions key')
-else if (command === 'generate' && args.length === 0) await told(() => generate(process.cwd()))
-else if (command === 'start' && args.length === (target ? 1 : 0)) await told(() => start(process.cwd(), target))
-else if (command === '--help' || command === '-h') console.log(help)
-else {
-  console.error(command ? `Cannot run "${[command, ...args].join(' ')}": expected one of\n\n${help}` : help)
-  process.exitCode = 1
+command('dev', 'serves the functions on PORT (8080) of this machine, and restarts them when files change')
+  .alias('start')
+  .option('--target <name>', 'the function that is served; FUNCTION_TARGET, or all of them, unless given')
+  .addHelpText(
+    'after',
+    `
+Behind them is a local stack: the services of local/services.ts, Storage, and a metadata server that gives ID tokens. What the
+environment names is not started: BACKEND_URL, STORAGE_EMULATOR_HOST, GCE_METADATA_HOST. Ctrl-C ends all of it, with exit code 0.`,
+  )
+  .action(async (options) => (await import('./dev.ts')).serve(options))
+
+command('generate', 'makes src/gen/ of proto/: JavaScript, types and descriptors').action(async (options) =>
+  (await import('./generated.ts')).generated(options),
+)
+
+command('routes', 'lists what is served: each HTTP rule of proto/, what is not served and why, and what conflicts')
+  .addHelpText('after', '\nExit code 1: there is a rule that cannot be served, so that the functions would not start.')
+  .action(async (options) => (await import('./routes.ts')).routes(options))
+
+command('openapi', 'writes the OpenAPI 3.1 document that the functions have at /openapi.json')
+  .option('--out <file>', 'where to; standard output unless given. A name that ends in .yaml or .yml means YAML')
+  .addOption(new Option('--format <format>', 'json, unless the name of the file says yaml').choices(['json', 'yaml']))
+  .action(async (options) => (await import('./openapi.ts')).openapi(options))
+
+command('descriptors', 'writes proto/ as a FileDescriptorSet, for GATEWAY_DESCRIPTORS and other tools')
+  .option('--out <file>', 'where to; standard output unless given')
+  .action(async (options) => (await import('./descriptors.ts')).descriptors(options))
+
+command('key <name> [methods]', 'makes an API key, and its line for the file of AUTH_API_KEYS')
+  .addHelpText('after', '\nmethods: pkg.Service/Method,pkg.Service/Method: those that it may call, all unless given.')
+  .action(async (name, methods, options) => (await import('./key.ts')).key(name, methods, options))
+
+/** With what all commands have. */
+function command(name: string, description: string): Command {
+  return program.command(name).description(description).option('--json', 'prints JSON')
 }
 
-/** A failure is a line for the person at the terminal. */
-async function told(work: () => Promise<void>): Promise<void> {
-  try {
-    await work()
-  } catch (error) {
-    console.error(error instanceof Error ? error.message : String(error))
-    process.exit(1)
-  }
+try {
+  await program.parseAsync()
+} catch (error) {
+  if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : 2
+  else fail(error, process.argv.includes('--json'))
 }

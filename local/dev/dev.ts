@@ -1,4 +1,3 @@
-import {sep} from 'node:path'
 import {type FunctionsProcess, freePort, startFunctions} from '../functions.ts'
 import {localBucket, type Parts, startParts} from '../parts.ts'
 import {ownOrigins, portOf} from '../serving.ts'
@@ -22,12 +21,21 @@ export interface Project {
     /** What generate() makes in them. */
     readonly generated: readonly string[]
   }
+  /** Whether what is generated is kept in git: then it is made when a proto changes, and not at every start. */
+  readonly hasGenerated: boolean
   /** Makes what is generated of the protos. @throws when it cannot; what is wrong it has printed */
   generate(): Promise<void>
   /** What the functions' environment has, where the person's own says nothing else. */
   environment?(hasOwnServices: boolean): Promise<Readonly<Record<string, string>>>
   /** Puts sample objects into Storage, and gives a line for each. */
   objects?(storage: StorageServer): Promise<string[]>
+}
+
+export interface DevOptions {
+  /** Which function is served: FUNCTION_TARGET unless given, and all of them where that says nothing. */
+  readonly target?: string | undefined
+  /** Whether what it says is a line of JSON for each event: `ready`, `restarted`, `failed`, `stopped`. */
+  readonly json?: boolean
 }
 
 /** The audience of tokens for the functions. */
@@ -42,12 +50,11 @@ const grace = 2000
 /**
  * Serves the functions of a project on PORT of this machine, in front of a local stack, until it is told to end; restarts what
  * has to be when files change. The functions that run go on until new ones are ready, and if there is an error, after it.
- * @param target which function; FUNCTION_TARGET unless given, and all of them where that says nothing
  * @returns the exit code
  * @throws {Error} when it cannot start
  */
-export async function dev(project: Project, target = process.env.FUNCTION_TARGET || all): Promise<number> {
-  const server = new DevServer(project, target)
+export async function dev(project: Project, options: DevOptions = {}): Promise<number> {
+  const server = new DevServer(project, options)
   onEnd((signal) => server.stop(signal))
   try {
     await server.start()
@@ -64,6 +71,7 @@ export async function dev(project: Project, target = process.env.FUNCTION_TARGET
 class DevServer {
   readonly #project: Project
   readonly #target: string
+  readonly #json: boolean
   readonly #ended = Promise.withResolvers<void>()
   #relay: Relay | undefined
   #parts: Parts<Services> | undefined
@@ -75,9 +83,10 @@ class DevServer {
   readonly #running = new Set<FunctionsProcess>()
   stopping = false
 
-  constructor(project: Project, target: string) {
+  constructor(project: Project, {target = process.env.FUNCTION_TARGET || all, json = false}: DevOptions) {
     this.#project = project
     this.#target = target
+    this.#json = json
   }
 
   get url(): string {
@@ -98,8 +107,11 @@ class DevServer {
     this.#changes = await watchFolders(root, watched, folders.generated)
     this.#functions = await this.#startFunctions(backend)
     this.#relay.passTo(this.#functions.said.port)
-    console.log(this.#announcement(stored))
-    if (await this.#answers()) console.log(`ready ${this.url}`)
+    if (!this.#json) console.log(this.#announcement(stored))
+    if (await this.#answers()) {
+      const {functions, schema} = this.#functions.said
+      this.#say('ready', {url: this.url, functions, routes: schema?.routes}, `ready ${this.url}`)
+    }
   }
 
   /** Restarts what changes ask for, until the end. */
@@ -157,7 +169,11 @@ class DevServer {
       this.#running.delete(functions)
       if (this.stopping || this.#functions !== functions) return
       this.#relay?.passTo(undefined)
-      console.error(`stopped    the functions ended with exit code ${code}: they start again at the next change`)
+      this.#say(
+        'stopped',
+        {code},
+        `stopped    the functions ended with exit code ${code}: they start again at the next change`,
+      )
     })
     return functions
   }
@@ -182,14 +198,15 @@ class DevServer {
       this.#relay!.passTo(this.#functions.said.port)
       await this.#end(old.functions)
       if (services !== old.services) await old.services?.close()
-      const seconds = ((performance.now() - began) / 1000).toFixed(1)
+      const seconds = Number(((performance.now() - began) / 1000).toFixed(1))
       const more = newRoutes(old.functions.said.schema, this.#functions.said.schema)
-      console.log(`restarted  in ${seconds} s, as ${what} changed${more}`)
+      this.#say('restarted', {paths, seconds}, `restarted  in ${seconds} s, as ${what} changed${more}`)
     } catch (error) {
       const why = error instanceof Error ? error.message : String(error)
       const alive = this.#running.has(old.functions)
       if (!this.stopping) {
-        console.error(`failed     as ${what} changed: ${why}${alive ? '; the functions from before still answer' : ''}`)
+        const rest = alive ? '; the functions from before still answer' : ''
+        this.#say('failed', {paths, message: why}, `failed     as ${what} changed: ${why}${rest}`)
       }
       this.#relay!.passTo(alive ? old.functions.said.port : undefined)
     }
@@ -205,7 +222,7 @@ class DevServer {
 
   #isIn(paths: readonly string[], kind: 'protos' | 'services'): boolean {
     const folders = this.#project.folders[kind]
-    return paths.some((path) => folders.some((folder) => path.startsWith(folder.split(sep).join('/') + '/')))
+    return paths.some((path) => folders.some((folder) => path.startsWith(`${folder}/`)))
   }
 
   #announcement(objects: readonly string[]): string {
@@ -222,6 +239,12 @@ class DevServer {
         ...(metadata ? [['metadata', `http://${metadata.host}`] as const] : []),
       ],
     })
+  }
+
+  #say(event: string, fields: object, line: string): void {
+    if (this.#json) console.log(JSON.stringify({event, ...fields}))
+    else if (event === 'ready' || event === 'restarted') console.log(line)
+    else console.error(line)
   }
 
   /** Waits until every part answers, and says what does not as long as it does not; false when the functions have ended. */

@@ -144,7 +144,7 @@ test('a file that cannot be used stops the start', (t) => {
 })
 
 test('npm run key makes a key and the line for it', async (t) => {
-  const out = execFileSync(process.execPath, ['scripts/key.ts', 'partner', 'ping.PingService/Send'], {
+  const out = execFileSync(process.execPath, ['local/cli/main.ts', 'key', 'partner', 'ping.PingService/Send'], {
     encoding: 'utf8',
     stdio: 'pipe',
   })

@@ -4,7 +4,7 @@ import {tmpdir} from 'node:os'
 import {join} from 'node:path'
 import test from 'ava'
 import {parse} from 'shell-quote'
-import {key} from '../../local/cli/key.ts'
+import {makeKey} from '../../local/cli/key.ts'
 import {buildSchema} from '../functions/gateway-schema.ts'
 import {HeldService} from '../functions/gateway-services.ts'
 import {type App, startApp} from '../helpers/app.ts'
@@ -84,16 +84,11 @@ test.serial('a page of a project with Firebase', async (t) => {
 })
 
 test.serial('a partner with a key', async (t) => {
-  const printed: string[] = []
-  const log = console.log
-  console.log = (line: string) => void printed.push(line)
-  key(['partner'], 'npm run key --')
-  console.log = log
-  const [made = '', line = ''] = printed.map((text) => text.replace(/^\w+\s+/, ''))
+  const {key, line} = makeKey('partner', '*')
   writeFileSync(join(folder, 'api-keys'), `${line}\n`)
   const app = await appOf(t, 'A partner with a key')
-  t.is((await app.ask(t, '/users?name=ada', {headers: {'x-api-key': made}})).status, 200)
-  t.is((await app.ask(t, '/users?name=ada', {headers: {'x-api-key': `${made}x`}})).status, 401)
+  t.is((await app.ask(t, '/users?name=ada', {headers: {'x-api-key': key}})).status, 200)
+  t.is((await app.ask(t, '/users?name=ada', {headers: {'x-api-key': `${key}x`}})).status, 401)
   t.is((await app.ask(t, '/users?name=ada')).status, 401)
 })
 

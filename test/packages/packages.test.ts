@@ -241,17 +241,14 @@ test('the release publishes every package, with provenance', (t) => {
 
 test('the command grpc-functions says what it can, makes a project and a key, and refuses all else', async (t) => {
   for (const bin of ['grpc-functions/bin.js', '.bin/grpc-functions']) {
-    t.regex(await run(project, join('node_modules', bin), '--help'), /init FOLDER[\s\S]*generate[\s\S]*start/)
+    t.regex(await run(project, join('node_modules', bin), '--help'), /init [\s\S]*dev\|start[\s\S]*generate/)
   }
   const grpcFunctions = (...args: string[]) => run(project, 'node_modules/.bin/grpc-functions', ...args)
   const made = await run(project, 'npx', 'grpc-functions', 'key', 'partner', 'pkg.Service/Method')
   const [, key = '', digest] = /^key {3}(\S+)\nline {2}([\da-f]{64}) partner pkg\.Service\/Method\n$/.exec(made) ?? []
   t.is(digest, createHash('sha256').update(key).digest('hex'))
   const nameless = await t.throwsAsync(grpcFunctions('key'))
-  t.regex(
-    nameless?.message ?? '',
-    /^grpc-functions key NAME \[pkg\.Service\/Method,pkg\.Service\/Method\]: expected a name/m,
-  )
+  t.regex(nameless?.message ?? '', /missing required argument 'name'/)
   const other = join(folder, 'other')
   t.regex(await grpcFunctions('init', other), /^Created \S+: 10 files/)
   t.deepEqual(filesIn(other).length, 10)
@@ -259,7 +256,7 @@ test('the command grpc-functions says what it can, makes a project and a key, an
   const again = await t.throwsAsync(grpcFunctions('init', other))
   t.regex(again?.message ?? '', /Cannot create a project in "\S+": expected a folder that is empty/)
   const misspelled = await t.throwsAsync(grpcFunctions('strat'))
-  t.regex(misspelled?.message ?? '', /Cannot run "strat": expected one of/)
+  t.regex(misspelled?.message ?? '', /unknown command 'strat'[\s\S]*Did you mean start/)
 })
 
 const schema = JSON.stringify(join(root, 'src/gen/descriptors.binpb'))

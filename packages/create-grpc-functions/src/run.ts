@@ -11,16 +11,20 @@ export function runCreate(args: readonly string[], command: string): void {
     const asked = folder === '--help' || folder === '-h'
     const help = `${command} FOLDER: makes a project that serves gRPC services over HTTP in FOLDER`
     console[asked ? 'log' : 'error'](help)
-    process.exitCode = asked ? 0 : 1
+    process.exitCode = asked ? 0 : 2
     return
   }
   try {
-    const files = createProject(folder)
-    const steps = [...(relative('', folder) ? [`cd ${folder}`] : []), 'npm install', 'npm start']
-    console.log(`Created ${folder}: ${files.length} files\n\n${steps.map((step) => `  ${step}`).join('\n')}\n`)
+    console.log(createdText(folder, createProject(folder)))
   } catch (error) {
     if (!(error instanceof CreateError)) throw error
     console.error(error.message)
     process.exitCode = 1
   }
+}
+
+/** What was made in `folder`, and what comes next. */
+export function createdText(folder: string, files: readonly string[]): string {
+  const steps = [...(relative('', folder) ? [`cd ${folder}`] : []), 'npm install', 'npm start']
+  return `Created ${folder}: ${files.length} files\n\n${steps.map((step) => `  ${step}`).join('\n')}\n`
 }

@@ -1,0 +1,53 @@
+/** Loads the entry point of a project, says on file descriptor 3 what it has made, and ends before anything listens. */
+import {subscribe} from 'node:diagnostics_channel'
+import {writeFileSync} from 'node:fs'
+import {pathToFileURL} from 'node:url'
+import {type Routes, routesOf, type ToldSchema} from '../dev/routes.ts'
+
+/** What is to be said beside functions and routes. */
+export interface Inspection {
+  /** The text of /openapi.json. */
+  readonly openApi?: boolean
+}
+
+/** What a project's functions are. */
+export interface Inspected {
+  readonly functions: readonly string[]
+  readonly schema?: Routes
+  readonly openApi?: string
+  /** Whether they could not be started. */
+  readonly failed?: boolean
+  /** What they printed about it. */
+  readonly errors?: string
+}
+
+const [main = '', given = '{}'] = process.argv.slice(2)
+const {openApi} = JSON.parse(given) as Inspection
+
+let functions: readonly string[] = []
+let schema: ToldSchema | undefined
+let gateway: {document(): Promise<string>} | undefined
+subscribe('grpc-functions:functions', (message) => {
+  functions = (message as {names: readonly string[]}).names
+})
+subscribe('grpc-functions:schema', (message) => {
+  schema ??= message as ToldSchema
+})
+subscribe('grpc-functions:gateway', (message) => {
+  gateway ??= message as {document(): Promise<string>}
+})
+
+let document: string | undefined
+process.once('exit', (code) => {
+  const inspected: Inspected = {
+    functions,
+    ...(schema && {schema: routesOf(schema)}),
+    ...(document !== undefined && {openApi: document}),
+    ...(code !== 0 && {failed: true}),
+  }
+  writeFileSync(3, JSON.stringify(inspected))
+})
+
+await import(pathToFileURL(main).href)
+if (openApi) document = await gateway?.document()
+process.exit(0)
