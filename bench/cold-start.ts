@@ -16,8 +16,8 @@ const rounds = 9
 const aims = {cpu: 2, rss: 1.3}
 
 const deployed = mkdtempSync(join(tmpdir(), 'cold-start-'))
-send(deployed)
-linkPackages(deployed)
+send(deployed, root)
+linkPackages(deployed, root)
 const {problems} = await bundle({root: deployed, node: process.execPath})
 if (problems.length > 0) throw new Error(problems.join('\n'))
 

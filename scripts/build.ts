@@ -28,8 +28,9 @@ const packages: Readonly<Record<string, Package>> = {
       'upload/upload.ts',
       'functions/health.ts',
       'transcoding/index.ts',
+      'start.ts',
     ],
-    copied: {'packages/grpc-functions/bin.js': 'bin.js'},
+    copied: {'packages/grpc-functions/bin.js': 'bin.js', 'src/node-version.js': 'lib/node-version.js'},
   },
   'grpc-functions-dev': {
     sources: '.',
@@ -42,8 +43,12 @@ const packages: Readonly<Record<string, Package>> = {
       'local/dev/project-services.ts',
       'local/announce-loopback.ts',
       'local/announce-port.ts',
+      'tools/bundle/warm-up.ts',
     ],
     copied: {
+      'packages/grpc-functions-dev/bin.js': 'bin.js',
+      'src/node-version.js': 'node-version.js',
+      'tools/bundle/deployed.js': 'lib/tools/bundle/deployed.js',
       'proto/google': 'lib/proto/google',
       'proto/grpc_functions': 'lib/proto/grpc_functions',
       'packages/grpc-functions-dev/proto/google': 'lib/proto/google',
@@ -53,7 +58,11 @@ const packages: Readonly<Record<string, Package>> = {
   'create-grpc-functions': {
     sources: 'packages/create-grpc-functions/src',
     entries: ['main.ts'],
-    copied: {'packages/create-grpc-functions/template': 'template'},
+    copied: {
+      'packages/create-grpc-functions/bin.js': 'bin.js',
+      'src/node-version.js': 'node-version.js',
+      'packages/create-grpc-functions/template': 'template',
+    },
   },
 }
 
@@ -86,7 +95,7 @@ function build(name: string, {sources, entries, copied = {}}: Package): void {
     lib,
   )
   copyGenerated(base, lib)
-  for (const file of filesIn(lib, /\.d\.ts$/)) writeFileSync(file, withJsImports(readFileSync(file, 'utf8')))
+  for (const file of filesIn(lib, /\.(js|d\.ts)$/)) writeFileSync(file, withJsImports(readFileSync(file, 'utf8')))
   for (const [from, to] of Object.entries(copied)) cpSync(join(root, from), join(folder, to), {recursive: true})
   for (const path of filesIn(folder, /template\/package\.json$/)) writeJson(path, ranged(readJson(path)))
   step(name, 'package.json')
@@ -150,14 +159,16 @@ function dropUnusedTypes(folder: string, {exports}: Manifest): void {
     if (used.has(file)) continue
     used.add(file)
     const imported = importsOf(file).filter((path) => path.startsWith('.'))
-    queue.push(...imported.map((path) => resolve(dirname(file!), path.replace(/\.js$/, '.d.ts'))))
+    const declared = imported.map((path) => resolve(dirname(file!), path.replace(/\.js$/, '.d.ts')))
+    // What is imported for its effect alone may have no types.
+    queue.push(...declared.filter(existsSync))
   }
   for (const file of filesIn(folder, /\.d\.ts$/)) if (!used.has(file)) rmSync(file)
 }
 
-/** tsc rewrites what JavaScript imports, and leaves the declarations' imports as they are. */
-function withJsImports(declarations: string): string {
-  return declarations.replace(/((?:from |import\()['"]\.[^'"]*)\.ts(['"])/g, '$1.js$2')
+/** tsc rewrites the imports of JavaScript, but neither its `require` calls nor the imports of declarations. */
+function withJsImports(text: string): string {
+  return text.replace(/((?:from |import\(|\brequire\()['"]\.[^'"]*)\.ts(['"])/g, '$1.js$2')
 }
 
 function importsOf(file: string): string[] {

@@ -16,8 +16,8 @@ import {stepsIn} from './helpers/commands.ts'
 /** What is deployed, as it is before it is built. */
 function deployed(): string {
   const folder = mkdtempSync(join(tmpdir(), 'deployed-'))
-  send(folder)
-  linkPackages(folder)
+  send(folder, root)
+  linkPackages(folder, root)
   return folder
 }
 
@@ -88,7 +88,7 @@ for (const name of [
 ]) {
   test(`a deploy leaves ${name} out, wherever it is`, (t) => {
     for (const folder of ['', 'src/', 'src/functions/', 'src/functions/deep/er/'])
-      t.true(leftOut().ignores(folder + name), folder)
+      t.true(leftOut(root).ignores(folder + name), folder)
   })
 }
 
@@ -105,7 +105,7 @@ test('a deploy leaves no source out whose name is about secrets', (t) => {
   ]
   t.true(tracked.length > 50)
   t.deepEqual(
-    leftOut().filter([...tracked, ...made.map((name) => `src/functions/${name}`)]).length,
+    leftOut(root).filter([...tracked, ...made.map((name) => `src/functions/${name}`)]).length,
     tracked.length + made.length,
   )
 })

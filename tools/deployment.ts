@@ -2,17 +2,17 @@ import {cpSync, existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync} f
 import {dirname, join, relative} from 'node:path'
 import ignore, {type Ignore} from 'ignore'
 
-/** The project. */
+/** This repository. */
 export const root = join(import.meta.dirname, '..')
 
-/** What .gcloudignore keeps out; gcloud minds the case of letters, as Python's fnmatch does. */
-export function leftOut(): Ignore {
+/** The rules of .gcloudignore. gcloud matches case-sensitively, like Python's fnmatch. */
+export function leftOut(root: string): Ignore {
   return ignore({ignorecase: false}).add(readFileSync(join(root, '.gcloudignore'), 'utf8'))
 }
 
-/** Copies into `folder` what gcloud sends. */
-export function send(folder: string): void {
-  const left = leftOut()
+/** Copies into `folder` the files of the project `root` that gcloud uploads. */
+export function send(folder: string, root: string): void {
+  const left = leftOut(root)
   for (const name of readdirSync(root)) {
     const isSent = (path: string) => {
       const inside = relative(root, path)
@@ -24,8 +24,8 @@ export function send(folder: string): void {
   }
 }
 
-/** Gives `folder` the packages of this project's that are left when devDependencies are pruned. */
-export function linkPackages(folder: string): void {
+/** Links into `folder` the installed packages of the project `root` that are left when devDependencies are pruned. */
+export function linkPackages(folder: string, root: string): void {
   const {packages} = JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8')) as {
     packages: Record<string, {dev?: boolean; link?: boolean}>
   }

@@ -8,7 +8,7 @@ import {startFunctions} from '../local/functions.ts'
 import {putSamples} from '../local/samples.ts'
 import {startStack} from '../local/stack.ts'
 import {requestOf, requestsIn} from '../test/helpers/commands.ts'
-import {send} from './deployment.ts'
+import {root, send} from './deployment.ts'
 
 const help = `npm run try-deploy [-- FUNCTION…]: deploys the functions to a folder on this machine, as gcloud does it with the
 buildpack for Node, and asks each of them:
@@ -39,7 +39,7 @@ const npmCli = process.env.npm_execpath
 const folder = mkdtempSync(join(tmpdir(), 'try-deploy-'))
 let failures = 0
 try {
-  send(folder)
+  send(folder, root)
   console.log(`sent     ${readdirSync(folder).sort().join(', ')}`)
   npm('development', 'ci', '--quiet', '--no-fund', '--no-audit')
   npm('development', 'run', 'gcp-build')

@@ -50,6 +50,19 @@ command('descriptors', 'writes proto/ as a FileDescriptorSet, for GATEWAY_DESCRI
   .option('--out <file>', 'where to; standard output unless given')
   .action(async (options) => (await import('./descriptors.ts')).descriptors(options))
 
+command('build [entry]', 'makes dist/ for a deploy: one script with all code, and compile caches')
+  .option(
+    '--external <package>',
+    'a package that stays in node_modules, as those with native code do',
+    (name, others: string[]) => [...others, name],
+    [],
+  )
+  .addHelpText(
+    'after',
+    '\nentry: the deployed entry point, main of package.json unless given. npm run gcp-build runs this.',
+  )
+  .action(async (entry, options) => (await import('./build.ts')).build(entry, options))
+
 command('key <name> [methods]', 'makes an API key, and its line for the file of AUTH_API_KEYS')
   .addHelpText('after', '\nmethods: pkg.Service/Method,pkg.Service/Method: those that it may call, all unless given.')
   .action(async (name, methods, options) => (await import('./key.ts')).key(name, methods, options))

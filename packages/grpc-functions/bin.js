@@ -1,6 +1,7 @@
 #!/usr/bin/env node
-// `npx grpc-functions …` where nothing is installed yet: `init` is what `npm create grpc-functions` does. In a project the command is
-// that of grpc-functions-dev, whichever of the two npm has linked.
+// `npx grpc-functions …` where nothing is installed yet: `init` does the same as `npm create grpc-functions`. In a project this
+// runs the command of grpc-functions-dev, so that it does not matter which of the two npm has linked.
+import './lib/node-version.js'
 import {spawnSync} from 'node:child_process'
 import {createRequire} from 'node:module'
 import {join} from 'node:path'

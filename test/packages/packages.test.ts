@@ -4,6 +4,7 @@ import {once} from 'node:events'
 import {
   appendFileSync,
   cpSync,
+  existsSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -17,10 +18,13 @@ import {tmpdir} from 'node:os'
 import {delimiter, join} from 'node:path'
 import {createInterface} from 'node:readline'
 import {text} from 'node:stream/consumers'
-import test from 'ava'
+import test, {type ExecutionContext} from 'ava'
 import {publint} from 'publint'
 import {startFunctions} from '../../local/functions.ts'
 import {startBackend} from '../../local/grpc/backend.ts'
+import {startServer} from '../../local/grpc/server.ts'
+import {servicesOf} from '../../local/project.ts'
+import {linkPackages, send} from '../../tools/deployment.ts'
 import {stepsIn} from '../helpers/commands.ts'
 import {type Registry, startRegistry} from './registry.ts'
 
@@ -56,8 +60,8 @@ for (const name of names) {
     const expected: Record<(typeof names)[number], RegExp> = {
       'grpc-functions': /^(bin\.js|lib\/[\w/-]+\.(js|d\.ts))$/,
       'grpc-functions-dev':
-        /^lib\/((local|src\/gen|packages)\/[\w/-]+\.(js|d\.ts)|proto\/(google|grpc_functions)\/[\w/]+\.proto|packages\/create-grpc-functions\/template\/.+)$/,
-      'create-grpc-functions': /^(lib\/\w+\.js|template\/.+)$/,
+        /^(bin\.js|node-version\.js|lib\/((local|src\/gen|packages|tools\/bundle)\/[\w/-]+\.(js|d\.ts)|proto\/(google|grpc_functions)\/[\w/]+\.proto|packages\/create-grpc-functions\/template\/.+))$/,
+      'create-grpc-functions': /^(bin\.js|node-version\.js|lib\/\w+\.js|template\/.+)$/,
     }
     const files = filesIn(join(built, name)).filter((path) => !['LICENSE', 'README.md', 'package.json'].includes(path))
     t.deepEqual(
@@ -94,7 +98,7 @@ test('no import opens anything, begins anything, or reads the environment', asyn
     const {exports} = JSON.parse(readFileSync(join(built, name, 'package.json'), 'utf8')) as {exports: object}
     return Object.keys(exports).flatMap((path) => (path.endsWith('.json') ? [] : [join(name, path)]))
   })
-  t.is(imports.length, 7)
+  t.is(imports.length, 8)
   const script = join(import.meta.dirname, 'side-effects.js')
   const child = spawn(process.execPath, [script, project, ...imports], {env: {}, stdio: ['ignore', 'pipe', 'inherit']})
   const lines = (await text(child.stdout)).trim().split('\n')
@@ -122,6 +126,30 @@ test.serial('a new project has the files of its layout, and passes its own test'
   ])
   await t.notThrowsAsync(run(project, 'npm', 'ci', '--dry-run'))
   await t.notThrowsAsync(run(project, 'npm', 'test'))
+})
+
+test.serial('what gcloud sends of a new project is built, and each function runs from the build alone', async (t) => {
+  const deployed = join(folder, 'deployed')
+  mkdirSync(deployed)
+  send(deployed, project)
+  t.deepEqual(readdirSync(deployed).sort(), ['package-lock.json', 'package.json', 'src'])
+  symlinkSync(join(project, 'node_modules'), join(deployed, 'node_modules'))
+  const output = await run(deployed, 'npm', 'run', 'gcp-build')
+  t.regex(output, /^dist\/: all functions in [\d.]+ MB, compile caches for greet, health, gateway, app$/m)
+  // As after `npm prune --omit=dev`, and without what the build was made of.
+  rmSync(join(deployed, 'node_modules'))
+  linkPackages(deployed, project)
+  t.false(existsSync(join(deployed, 'node_modules/grpc-functions-dev')))
+  for (const made of ['functions', 'clients']) rmSync(join(deployed, 'src', made), {recursive: true})
+  const backend = await startServer({services: await servicesOf(project)})
+  t.teardown(() => backend.close())
+  for (const [target, path, expected] of [
+    ['greet', '/?names=Ada', {greetings: ['Hello Ada']}],
+    ['gateway', '/v1/greetings/Ada', {message: 'Hello Ada'}],
+    ['app', '/greet?names=Ada', {greetings: ['Hello Ada']}],
+  ] as const) {
+    t.deepEqual(await answerOf(t, {root: deployed, target, path, backend: backend.url, onCloudRun: true}), expected)
+  }
 })
 
 test.serial('npm start answers a proto of the project, and names the file that lacks a method', async (t) => {
@@ -261,52 +289,152 @@ test('the command grpc-functions says what it can, makes a project and a key, an
 
 const schema = JSON.stringify(join(root, 'src/gen/descriptors.binpb'))
 
-/** Entry points as a project without TypeScript has them, with its package.json. */
-const entries = {
+/** Projects without TypeScript: the entry point, and a function of its own that knows where its file is. */
+const plain = {
   'ES modules': {
     type: 'module',
-    code: `import {json, run} from 'grpc-functions'
-import {gateway} from 'grpc-functions/gateway'
+    entry: `import {createRequire} from 'node:module'
+import {start} from 'grpc-functions/start'
 
-run(process.env, {
-  hello: () => () => json({hello: 'world'}),
-  gateway: (runtime) => gateway(runtime, {schema: ${schema}}),
+const require = createRequire(import.meta.url)
+
+start(import.meta.dirname, process.env, {
+  hello: () => require('./hello.js').hello,
+  gateway: (runtime) => require('grpc-functions/gateway').gateway(runtime, {schema: ${schema}}),
 })
+`,
+    hello: `import {json} from 'grpc-functions'
+
+export const hello = () => json({hello: 'world', folder: import.meta.dirname})
 `,
   },
   CommonJS: {
     type: 'commonjs',
-    code: `const {json, run} = require('grpc-functions')
-const {gateway} = require('grpc-functions/gateway')
+    entry: `const {start} = require('grpc-functions/start')
 
-run(process.env, {
-  hello: () => () => json({hello: 'world'}),
-  gateway: (runtime) => gateway(runtime, {schema: ${schema}}),
+start(__dirname, process.env, {
+  hello: () => require('./hello.js').hello,
+  gateway: (runtime) => require('grpc-functions/gateway').gateway(runtime, {schema: ${schema}}),
 })
+`,
+    hello: `const {json} = require('grpc-functions')
+
+exports.hello = () => json({hello: 'world', folder: __dirname})
+`,
+  },
+  // Without start(), there is no build to be started.
+  'ES modules, by run()': {
+    type: 'module',
+    entry: `import {run} from 'grpc-functions'
+import {gateway} from 'grpc-functions/gateway'
+import {hello} from './hello.js'
+
+run(process.env, {hello: () => hello, gateway: (runtime) => gateway(runtime, {schema: ${schema}})})
+`,
+    hello: `export const hello = () => ({status: 200, headers: {}, body: '{}'})
 `,
   },
 }
 
-for (const [kind, {type, code}] of Object.entries(entries)) {
-  test(`a project in plain JavaScript, ${kind}, is served by the framework's --target`, async (t) => {
-    const plain = join(folder, type)
-    mkdirSync(plain)
-    symlinkSync(join(project, 'node_modules'), join(plain, 'node_modules'))
-    writeFileSync(join(plain, 'package.json'), JSON.stringify({name: 'plain', type, main: 'index.js'}))
-    writeFileSync(join(plain, 'index.js'), code)
+for (const [kind, {type, entry, hello}] of Object.entries(plain)) {
+  test(`a project in plain JavaScript, ${kind}, is served by the framework's --target, from its source and from a build`, async (t) => {
+    const made = join(folder, kind.replaceAll(/\W+/g, '-'))
+    mkdirSync(made)
+    symlinkSync(join(project, 'node_modules'), join(made, 'node_modules'))
+    writeFileSync(join(made, 'package.json'), JSON.stringify({name: 'plain', type, main: 'index.js'}))
+    writeFileSync(join(made, 'index.js'), entry)
+    writeFileSync(join(made, 'hello.js'), hello)
     const backend = await startBackend()
-    const env = {BACKEND_URL: backend.url, BACKEND_AUDIENCE: 'none', LOG_LEVEL: 'silent'}
-    for (const [target, path, expected] of [
-      ['hello', '/', {hello: 'world'}],
-      ['gateway', '/api/ping?message=hi', 'hi'],
-    ] as const) {
-      const functions = await startFunctions({target, port: 0, root: plain, env, output: 'pipe'})
-      const answer = (await (await fetch(`${functions.url}${path}`)).json()) as {pong?: {message: string}}
-      t.deepEqual(answer.pong?.message ?? answer, expected as never)
-      functions.process.kill()
-      await functions.exited
+    t.teardown(() => backend.close())
+    const ask = async (onCloudRun: boolean) => {
+      const gateway = {root: made, target: 'gateway', path: '/api/ping?message=hi', backend: backend.url, onCloudRun}
+      t.like(await answerOf(t, gateway), {pong: {message: 'hi'}})
+      if (entry.includes('start(')) {
+        const expected = {hello: 'world', folder: realpathSync(made)}
+        t.deepEqual(await answerOf(t, {...gateway, target: 'hello', path: '/'}), expected)
+      }
     }
-    await backend.close()
+    await ask(false)
+    if (!entry.includes('start(')) return
+    await run(made, join(project, 'node_modules/.bin/grpc-functions'), 'build')
+    rmSync(join(made, 'hello.js'))
+    await ask(true)
+    // A build that is left over serves nobody on a developer's machine.
+    writeFileSync(join(made, 'hello.js'), hello.replace('world', 'you'))
+    const source = {root: made, target: 'hello', path: '/', backend: backend.url, onCloudRun: false}
+    t.like(await answerOf(t, source), {hello: 'you'})
+  })
+}
+
+test('grpc-functions build leaves packages with native code, and those that it is told, in node_modules', async (t) => {
+  const made = join(folder, 'native')
+  for (const [name, files] of Object.entries({
+    'with-native-code': {'package.json': '{"main":"index.js","gypfile":true}', 'index.js': "exports.is = 'native'"},
+    'left-out': {'package.json': '{"main":"index.js"}', 'index.js': 'exports.is = __filename'},
+  })) {
+    mkdirSync(join(made, 'node_modules', name), {recursive: true})
+    for (const [file, text] of Object.entries(files)) writeFileSync(join(made, 'node_modules', name, file), text)
+  }
+  for (const name of ['grpc-functions', 'grpc-functions-dev', '@google-cloud', '@grpc', '@bufbuild']) {
+    symlinkSync(join(project, 'node_modules', name), join(made, 'node_modules', name))
+  }
+  writeFileSync(join(made, 'package.json'), JSON.stringify({name: 'native', type: 'module', main: 'index.js'}))
+  const entry = `import {createRequire} from 'node:module'
+import {start} from 'grpc-functions/start'
+import * as native from 'with-native-code'
+import {is} from 'left-out'
+
+const require = createRequire(import.meta.url)
+start(import.meta.dirname, process.env, {
+  packages: () => () => require('grpc-functions').json({native: native.is, leftOut: is}),
+})
+`
+  writeFileSync(join(made, 'index.js'), entry)
+  await run(made, join(project, 'node_modules/.bin/grpc-functions'), 'build', '--external=left-out')
+  const bundle = readFileSync(join(made, 'dist/functions/functions.cjs'), 'utf8')
+  t.regex(bundle, /require\("with-native-code"\)/)
+  const packages = {root: made, target: 'packages', path: '/', backend: 'http://localhost:1', onCloudRun: true}
+  const leftOut = realpathSync(join(made, 'node_modules/left-out/index.js'))
+  t.deepEqual(await answerOf(t, packages), {native: 'native', leftOut})
+  const misspelled = await t.throwsAsync(
+    run(made, join(project, 'node_modules/.bin/grpc-functions'), 'build', 'nope.js'),
+  )
+  t.regex(misspelled?.message ?? '', /Cannot build "nope\.js": no such file in /)
+})
+
+interface Question {
+  readonly root: string
+  readonly target: string
+  readonly path: string
+  /** The URL of a backend. */
+  readonly backend: string
+  readonly onCloudRun: boolean
+}
+
+/** The JSON that a function of a project answers when the framework serves it. */
+async function answerOf(t: ExecutionContext, {root, target, path, backend, onCloudRun}: Question): Promise<unknown> {
+  const cloudRun = onCloudRun ? {K_SERVICE: target, AUTH: 'none'} : {}
+  const env = {BACKEND_URL: backend, BACKEND_AUDIENCE: 'none', LOG_LEVEL: 'silent', ...cloudRun}
+  const functions = await startFunctions({target, port: 0, root, env, output: 'pipe'})
+  try {
+    const response = await fetch(`${functions.url}${path}`)
+    t.is(response.status, 200, `${target} ${path}`)
+    return await response.json()
+  } finally {
+    functions.process.kill()
+    await functions.exited
+  }
+}
+
+for (const bin of ['grpc-functions', 'grpc-functions-dev', 'create-grpc-functions'] as const) {
+  test(`the command of ${bin} says in one line that Node is too old`, async (t) => {
+    const versions = JSON.stringify({...process.versions, node: '20.20.2'})
+    const code = `Object.defineProperty(process, 'versions', {value: ${versions}})`
+    const pretend = `data:text/javascript,${encodeURIComponent(code)}`
+    const args = ['--import', pretend, join(built, bin, 'bin.js'), 'start']
+    const child = spawn(process.execPath, args, {cwd: project, env: environment(), stdio: ['ignore', 'pipe', 'pipe']})
+    const [out, err, [exit]] = await Promise.all([text(child.stdout), text(child.stderr), once(child, 'exit')])
+    t.deepEqual({out, err, exit}, {out: '', err: 'Node 20.20.2 is too old: expected Node 24 or later\n', exit: 1})
   })
 }
 

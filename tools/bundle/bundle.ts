@@ -1,13 +1,16 @@
 import {execFile} from 'node:child_process'
-import {cpSync, mkdirSync, readFileSync, realpathSync, rmSync, statSync, writeFileSync} from 'node:fs'
-import {join, relative, sep} from 'node:path'
+import {cpSync, mkdirSync, realpathSync, rmSync, statSync, writeFileSync} from 'node:fs'
+import {createRequire} from 'node:module'
+import {dirname, extname, join} from 'node:path'
 import {promisify} from 'node:util'
 import {type BuildOptions, build, type Plugin} from 'esbuild'
 import {startPeers} from './peers.ts'
+import {installedPackages, places} from './plugins.ts'
 
-// `npm run gcp-build`, which the buildpack runs before it prunes devDependencies: writes to dist/ what src/main.js then loads.
+// `npm run gcp-build`, which the buildpack runs before it prunes devDependencies: writes the build to dist/, which src/main.js
+// then loads. `grpc-functions build` does the same for a project that has grpc-functions as a dependency.
 
-/** Packages that the bundles do not contain: they are loaded from node_modules when they are asked for. */
+/** Packages that no bundle contains: they are loaded from node_modules when the code requires them. */
 const installed = {
   '@google-cloud/functions-framework': 'its registry is a module-level map, which the framework has loaded already',
   '@node-rs/crc32': 'native code',
@@ -15,37 +18,45 @@ const installed = {
   'pino-pretty': 'a tool of development, which is not deployed',
 } as const satisfies Record<string, string>
 
-/** Packages that are a bundle of their own, because most instances never need them. */
+/** Packages that get a bundle each, because most instances never need them. */
 const apart = ['google-auth-library', '@google-cloud/storage', '@bufbuild/protovalidate', 'ws', 'yaml'] as const
 
-/** How long a function may take to answer the requests that warm it up, in ms. */
+/** Timeout for the requests that warm up one function, in ms. */
 const patience = 60_000
 
-/** Where it is built from, and where to. */
+/** What is built, and by which Node. */
 export interface BundleOptions {
-  /** The project; this one unless given. */
+  /** The folder of the project. Default: this repository. */
   readonly root?: string
-  /** The Node that will run the functions. */
+  /** The deployed entry point, from `root`. Default: this repository's. */
+  readonly entry?: string
+  /** Packages that stay in node_modules, beside those with native code. */
+  readonly external?: readonly string[]
+  /** The path of the Node that will run the functions. */
   readonly node: string
 }
 
-/** What was built. */
+/** The result of a build. */
 export interface Bundled {
   /** Size of the bundle of all functions, in bytes. */
   readonly size: number
   /** The functions with a compile cache. */
   readonly cached: readonly string[]
-  /** Why others have none: a line each. */
+  /** Why the other functions have none: a line each. */
   readonly problems: readonly string[]
 }
 
+const ownEntry = 'src/deployed.ts'
+
 /**
- * Builds dist/: the functions in one file, Google's libraries in one each, and for each function what V8 has compiled of
- * them by its first answer.
+ * Builds dist/: all functions in one script, each package of `apart` in another one, and a compile cache for each function,
+ * which holds what V8 has compiled by its first responses.
  * @throws when esbuild finds an error, which it has printed
  */
 export async function bundle({
   root: given = join(import.meta.dirname, '../..'),
+  entry = ownEntry,
+  external = [],
   node,
 }: BundleOptions): Promise<Bundled> {
   const root = realpathSync(given)
@@ -73,47 +84,59 @@ export async function bundle({
     // The project's own is not deployed.
     tsconfigRaw: {},
     logLevel: 'warning',
-    plugins: [sources(root)],
   }
+  const library = libraryOf(root)
   const fileOf = (name: string) => join(folder, `${name}.cjs`)
-  const names = Object.fromEntries(apart.map((name) => [name, name.replaceAll('/', '-').replace('@', '')]))
-  const external = (self?: string) => [...Object.keys(installed), ...apart].filter((name) => name !== self)
+  const bundles = Object.fromEntries(apart.map((name) => [name, name.replaceAll('/', '-').replace('@', '')]))
+  const outside: Record<string, string> = {}
+  const plugins = (self?: string): Plugin[] => [
+    places(root),
+    installedPackages({
+      root,
+      library,
+      installed: [...Object.keys(installed), ...external],
+      apart: apart.filter((name) => name !== self),
+      outside,
+    }),
+  ]
   await Promise.all([
-    build({...options, entryPoints: ['src/deployed.ts'], outfile: fileOf('functions'), external: external()}),
+    build({...options, entryPoints: [join(root, entry)], outfile: fileOf('functions'), plugins: plugins()}),
     ...apart.map((name) =>
-      build({...options, entryPoints: [name], outfile: fileOf(names[name]!), external: external(name)}),
+      build({
+        ...options,
+        stdin: {contents: `module.exports = require(${JSON.stringify(name)})`, resolveDir: library},
+        outfile: fileOf(bundles[name]!),
+        plugins: plugins(name),
+      }),
     ),
   ])
-  writeFileSync(join(folder, 'packages.json'), JSON.stringify(names))
+  writeFileSync(join(folder, 'packages.json'), JSON.stringify({bundles, outside}))
   cpSync(join(import.meta.dirname, 'deployed.js'), join(dist, 'deployed.js'))
-  return {size: statSync(fileOf('functions')).size, ...(await warmUp(root, node))}
+  // The project's own package.json may say CommonJS.
+  writeFileSync(join(dist, 'package.json'), '{"type":"module"}')
+  // A POST to somebody else's function may have effects.
+  const warmUpKind = entry === ownEntry ? 'all' : 'reads'
+  return {size: statSync(fileOf('functions')).size, ...(await warmUp(root, node, warmUpKind))}
 }
 
-/** Our own files, as a script can have them. */
-function sources(root: string): Plugin {
-  return {
-    name: 'sources',
-    setup({onLoad}) {
-      onLoad({filter: /\.[jt]s$/}, ({path}) => {
-        if (!path.startsWith(join(root, 'src', sep))) return undefined
-        const place = JSON.stringify(relative(root, path))
-        const contents = readFileSync(path, 'utf8')
-          // esbuild bundles what is required by name, and leaves it unevaluated until then.
-          .replace(/^const require = createRequire\(import\.meta\.url\)$/m, '')
-          .replace(/\bimport\.meta\.(url|dirname|filename)\b/g, `__metaOf(${place}).$1`)
-        return {contents, loader: path.endsWith('.ts') ? 'ts' : 'js'}
-      })
-    },
+/** The folder of the library: the package grpc-functions where the project has it as a dependency, else the project itself. */
+function libraryOf(root: string): string {
+  try {
+    return dirname(realpathSync(createRequire(join(root, 'package.json')).resolve('grpc-functions/package.json')))
+  } catch {
+    return root
   }
 }
 
-/** Writes the compile cache of each function, made by what its first requests run. */
-async function warmUp(root: string, node: string): Promise<Pick<Bundled, 'cached' | 'problems'>> {
+/** Writes the compile cache of each function, made from the code that its first requests run. */
+async function warmUp(root: string, node: string, kind: string): Promise<Pick<Bundled, 'cached' | 'problems'>> {
   const peers = await startPeers()
   const cached: string[] = []
   const problems: string[] = []
   const start = (name: string) => {
-    const args = [join(import.meta.dirname, 'warm-up.ts'), root, name]
+    // This file is TypeScript here, and JavaScript in the package.
+    const script = join(import.meta.dirname, `warm-up${extname(import.meta.filename)}`)
+    const args = [script, root, name, kind]
     const env = {PATH: process.env.PATH, ...peers.env, FUNCTION_TARGET: name}
     return promisify(execFile)(node, args, {cwd: root, env, timeout: patience})
   }
@@ -134,7 +157,7 @@ async function warmUp(root: string, node: string): Promise<Pick<Bundled, 'cached
   return {cached, problems}
 }
 
-/** The names of the functions, which a start with none of them tells. */
+/** The names of the functions, from the error message for an unknown name. */
 async function namesOf(start: (name: string) => Promise<unknown>): Promise<string[]> {
   try {
     await start('?')
@@ -146,19 +169,25 @@ async function namesOf(start: (name: string) => Promise<unknown>): Promise<strin
   return []
 }
 
-/** The line in which a process said why it ended. */
+/** The line in which a process reported why it ended. */
 function said(error: unknown): string {
   const {stderr, message} = error as Error & {readonly stderr?: string}
   const lines = stderr?.trim().split('\n') ?? []
   return lines.find((line) => /^\w*Error\b|expected/.test(line)) ?? (lines[0] || message)
 }
 
+/** The result of a build for the terminal. */
+export function reportOf({size, cached, problems}: Bundled): string {
+  const caches = `compile caches for ${cached.join(', ') || 'none'}`
+  return [`dist/: all functions in ${(size / 1e6).toFixed(1)} MB, ${caches}`, ...problems].join('\n')
+}
+
+/** The Node that runs npm: on the platform it is the one that will run the functions. The PATH of npm's scripts may have another one. */
+export function nodeOfNpm(): string {
+  return process.env.npm_node_execpath ?? process.execPath
+}
+
 if (import.meta.main) {
-  // The Node that runs npm is the platform's own, which will run the functions; the PATH of npm's scripts may have another one.
-  const {size, cached, problems} = await bundle({node: process.env.npm_node_execpath ?? process.execPath})
-  console.log(
-    `dist/: all functions in ${(size / 1e6).toFixed(1)} MB, compile caches for ${cached.join(', ') || 'none'}`,
-  )
-  for (const problem of problems) console.warn(problem)
+  console.log(reportOf(await bundle({node: nodeOfNpm()})))
   console.log('src/main.js starts this build from now on; without dist/ it starts the source')
 }

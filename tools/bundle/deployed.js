@@ -1,9 +1,9 @@
 /**
- * What src/main.js loads where there is a build; tools/bundle/bundle.ts copies it to dist/ as it is.
+ * Starts a build: src/main.js loads this file where there is one. tools/bundle/bundle.ts copies it to dist/ as it is.
  *
- * The bundles are scripts, not modules, because V8 takes a compile cache of ours (`cachedData`) for scripts only. Node's own
- * compile cache is of no use here: its folder depends on the user that runs Node, and Cloud Run builds and runs as different
- * ones. V8 refuses a cache that another version or other flags have made, and compiles the bundle then.
+ * The bundles are scripts, not modules, because Node takes a compile cache (`cachedData`) for scripts only. Node's own
+ * compile cache does not help here: its folder depends on the user that runs Node, and Cloud Run builds and runs as different
+ * users. V8 refuses a cache made by another version or with other flags, and compiles the bundle then.
  */
 import {readFileSync} from 'node:fs'
 import {createRequire} from 'node:module'
@@ -18,22 +18,23 @@ if (process.versions.v8.startsWith('13.6.')) setFlagsFromString('--scavenger-max
 const folder = join(import.meta.dirname, 'functions')
 const root = join(import.meta.dirname, '..')
 
-/** Every script that has been loaded, by its file's name without extension: tools/bundle/warm-up.ts makes their caches. */
+/** Every loaded script, by the name of its cache file: tools/bundle/warm-up.ts writes the caches. */
 export const scripts = new Map()
 const modules = new Map()
 const requireInstalled = createRequire(import.meta.url)
 
-/** The packages that are a bundle of their own, by their names, with the bundles' names. */
-const apart = JSON.parse(readFileSync(join(folder, 'packages.json'), 'utf8'))
+/** The packages that have a bundle of their own, and where those are that the project itself does not find. */
+const {bundles, outside} = JSON.parse(readFileSync(join(folder, 'packages.json'), 'utf8'))
 
-/** What the bundles know as `require`. */
+/** The `require` of the bundles. */
 function require(name) {
-  return Object.hasOwn(apart, name) ? load(apart[name], apart[name]) : requireInstalled(name)
+  if (Object.hasOwn(bundles, name)) return load(bundles[name], bundles[name])
+  return (Object.hasOwn(outside, name) ? createRequire(join(root, outside[name])) : requireInstalled)(name)
 }
 require.resolve = requireInstalled.resolve
 require.cache = requireInstalled.cache
 
-/** What was `import.meta` in the file at `path` of the project. */
+/** The `import.meta` of the file at `path` of the project. */
 const metaOf = (path) => ({
   url: pathToFileURL(join(root, path)).href,
   filename: join(root, path),
@@ -61,7 +62,7 @@ function cacheOf(name) {
   }
 }
 
-/** As the framework finds it: its command line wins. */
+/** The function's name, found as the framework finds it: the command line wins over the environment. */
 function target() {
   const flag = process.argv.find((argument) => argument.startsWith('--target='))
   return flag?.slice('--target='.length) || process.env.FUNCTION_TARGET || 'app'

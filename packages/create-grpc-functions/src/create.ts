@@ -31,7 +31,7 @@ export function createProject(folder: string): string[] {
     writeFileSync(join(path, file), readFileSync(join(path, file), 'utf8').replaceAll('my-api', name))
   }
   if (!inGit) return files.sort()
-  writeFileSync(join(path, '.gitignore'), 'node_modules/\n.env*\n')
+  writeFileSync(join(path, '.gitignore'), 'node_modules/\ndist/\n.env*\n')
   return [...files, '.gitignore'].sort()
 }
 
