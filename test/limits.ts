@@ -186,6 +186,12 @@ export const limits: Readonly<Record<string, Readonly<Record<string, Limit>>>> =
     abortGrace: [500, 'half of timeToAnswer: the 504 still leaves in time'],
     timeToAnswer: [second, 'we, not Cloud Run, send the 504'],
   },
+  'http/web-socket.ts': {
+    linger: [2 * second, 'a caller has it to answer a close'],
+    maxQueuedBytes: [64 * KiB, 'bytes of frames that wait for the service'],
+    maxQueuedFrames: [16, 'frames that wait for the service'],
+    ownCloseCodes: [4000, 'RFC 6455: the first of an application'],
+  },
   'transcoding/fields/well-known.ts': {
     28: [28, 'days of a month'],
     29: [29, 'days of a month'],

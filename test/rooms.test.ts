@@ -37,8 +37,8 @@ const rooms: Readonly<Record<string, Room>> = {
   },
   http: {
     rooms: ['auth', 'core'],
-    node: ['async_hooks', 'crypto', 'http', 'net', 'stream', 'util', 'zlib'],
-    packages: ['@bufbuild/protobuf', '@fastify/busboy', 'negotiator'],
+    node: ['async_hooks', 'crypto', 'http', 'module', 'net', 'stream', 'util', 'zlib'],
+    packages: ['@bufbuild/protobuf', '@fastify/busboy', 'negotiator', 'ws'],
   },
   auth: {
     rooms: ['core'],

@@ -149,6 +149,7 @@ class DevServer {
     const parts = this.#parts!
     const env = {
       CORS_ORIGINS: ownOrigins,
+      GATEWAY_WEBSOCKET: 'true',
       ...this.#ownEnvironment,
       ...issuerOf(parts),
       ...process.env,

@@ -159,6 +159,8 @@ export interface GatewayConfig {
   readonly metadata: readonly string[] | undefined
   /** How long a server stream may take for each message, in ms; undefined: as long as the request. */
   readonly messageTimeout: number | undefined
+  /** Whether methods that take a stream can be called over a WebSocket. */
+  readonly webSocket: boolean
   /** What makes event streams resumable. */
   readonly eventIds: readonly EventIdConfig[]
   /** How long an event stream is silent before a comment is sent, in ms. */
@@ -213,6 +215,7 @@ export function readConfig(env: Env, argv: readonly string[] = []): Config {
       authorization: read(env, 'GATEWAY_FORWARD_AUTHORIZATION'),
       metadata: read(env, 'GATEWAY_METADATA'),
       messageTimeout: read(env, 'GATEWAY_MESSAGE_TIMEOUT_SECONDS'),
+      webSocket: read(env, 'GATEWAY_WEBSOCKET'),
       eventIds: read(env, 'GATEWAY_EVENT_ID') ?? [],
       eventStreamPing: read(env, 'EVENT_STREAM_PING_SECONDS'),
     },

@@ -470,6 +470,11 @@ export const settings = {
       'a [list](#lists) of the methods whose [event streams go on](docs/streams.md#after-a-cut) where a connection was cut: `pkg.Service/Method=sequence:after`, the field of an answer that is the id of its event, and the field of the request that takes the last one back; nested with dots',
     unset: 'none: events are numbered, and a stream begins again',
   },
+  GATEWAY_WEBSOCKET: {
+    parser: flag,
+    meaning: '`true`: methods that take a stream can be called [over a WebSocket](docs/streams.md#websocket) too',
+    default: 'false',
+  },
   GATEWAY_MAX_BODY_BYTES: {
     parser: integer(1, gibibyte),
     meaning: "the most bytes of a request body; of a client stream, of each message's JSON. Beyond: 413",

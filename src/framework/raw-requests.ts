@@ -35,14 +35,19 @@ export function serveRawRequests(unseen: Unseen): void {
     if (hasBody(request.headers)) gatherSmallPieces(request)
     // Node's own limit of 300 s would end a longer upload that the function has the time for: its deadline is the limit.
     server.requestTimeout = longestTimeout
-    keepOriginal(request, {url: request.url ?? '/', contentType: request.headers['content-type']})
-    request.url = '/'
-    delete request.headers['content-type']
+    hideFromFramework(request)
   })
 }
 
+/** Leaves the framework nothing of `request` to act upon. */
+export function hideFromFramework(request: IncomingMessage): void {
+  keepOriginal(request, {url: request.url ?? '/', contentType: request.headers['content-type']})
+  request.url = '/'
+  delete request.headers['content-type']
+}
+
 /** Whether it is the framework's server: another one that this process may have is none of our affair. */
-function isExpress(server: Server): boolean {
+export function isExpress(server: Server): boolean {
   const [app] = server.listeners('request') as {handle?: unknown}[]
   return typeof app?.handle === 'function'
 }

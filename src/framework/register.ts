@@ -7,6 +7,7 @@ import type {Handler, Serving} from '../http/scope.ts'
 import {serve} from '../http/serve.ts'
 import {serveRawRequests} from './raw-requests.ts'
 import {endWell} from './shutdown.ts'
+import {takeUpgrades} from './upgrades.ts'
 
 /** What a registration needs of the runtime. */
 export interface Registering extends Serving {
@@ -34,6 +35,7 @@ export function register<R extends Registering>(
   functionsChannel.publish({names: Object.keys(functions)})
   const handler = handlerOf(target, runtime, functions)
   serveRawRequests({log: runtime.log, errorShape: handler.errorShape})
+  if (handler.webSockets) takeUpgrades()
   endWell(runtime)
   http(target, serve(handler, runtime))
 }

@@ -1,5 +1,5 @@
 import {type DescMethod, fromBinary} from '@bufbuild/protobuf'
-import type {Call} from '../clients/call.ts'
+import type {Call, Requests} from '../clients/call.ts'
 import type {Runtime} from '../clients/runtime.ts'
 import {type CallOptions, callOf} from '../clients/service-client.ts'
 import type {Backend, GatewayConfig} from '../core/config.ts'
@@ -10,6 +10,7 @@ import {compressed} from '../http/compress.ts'
 import {noMoreEvents, type Reply} from '../http/reply.ts'
 import type {Handler, Scope} from '../http/scope.ts'
 import type {Exchange, RequestHead} from '../transcoding/exchange.ts'
+import type {MetadataEntry} from '../transcoding/metadata.ts'
 import type {Binding} from '../transcoding/rules/bindings.ts'
 import {type Match, type Unrouted, unroutedFault} from '../transcoding/rules/router.ts'
 import type {Transcoder} from '../transcoding/transcoder.ts'
@@ -72,7 +73,11 @@ export function gateway(runtime: Runtime, {schema, taken = [], ...given}: Gatewa
   log.info(exposure(transcoder))
   gatewayChannel.publish({document: () => documentOf(served)})
   const choose = (scope: Scope) => choice(served, scope)
-  return Object.assign((scope: Scope) => choose(scope)(scope), {choose, errorShape: settings.errors})
+  return Object.assign((scope: Scope) => choose(scope)(scope), {
+    choose,
+    errorShape: settings.errors,
+    webSockets: settings.webSocket,
+  })
 }
 
 /** What `scope` is for: routed here, once, so that who may call is judged by what is called. */
@@ -83,6 +88,7 @@ function choice(served: Gateway, scope: Scope): Handler {
     return Object.assign(() => description(served, scope), {errorShape, access: {name: documentPath}})
   }
   try {
+    if (scope.webSocket && settings.webSocket) return webSocketChoice(served, scope, scope.webSocket)
     const match = transcoder.route(scope.method, scope.path)
     if (!('binding' in match)) return unbound(withDocument(scope, match), errorShape)
     return Object.assign(() => answer(served, scope, match), {
@@ -96,6 +102,19 @@ function choice(served: Gateway, scope: Scope): Handler {
     }
     return Object.assign(refuse, {errorShape})
   }
+}
+
+/** A WebSocket is asked for by GET alone: of the methods at its path it is for the one that takes a stream. */
+function webSocketChoice(served: Gateway, scope: Scope, offered: readonly string[]): Handler {
+  const {transcoder, settings, accesses} = served
+  const match = transcoder.routeStream(scope.path)
+  const open = async () => {
+    const {webSocketReply} = await import('./web-socket.ts')
+    const frames = transcoder.frames(match, headOf(scope))
+    const callWith = (requests: Requests) => newCall(served, scope, match.binding.method, {requests, ...frames})
+    return webSocketReply({frames, offered, settings, callWith})
+  }
+  return Object.assign(open, {errorShape: settings.errors, access: accesses.get(match.binding)!})
 }
 
 function nameOf({name, parent}: DescMethod): string {
@@ -150,9 +169,18 @@ async function describe({runtime, transcoder, settings: {errors, ignoreUnknown}}
 const recursionLimit = 500
 
 async function callFor(served: Gateway, scope: Scope, method: DescMethod, exchange: Exchange): Promise<Call> {
+  const requests = await readRequests(scope, exchange, served.settings)
+  return newCall(served, scope, method, {requests, metadata: exchange.metadata})
+}
+
+interface Sent {
+  readonly requests: Requests
+  readonly metadata: readonly MetadataEntry[]
+}
+
+function newCall(served: Gateway, scope: Scope, method: DescMethod, {requests, metadata}: Sent): Call {
   const {runtime, transcoder, settings} = served
   const backend = served.backends.get(method.parent.typeName)!
-  const requests = await readRequests(scope, exchange, settings)
   const call = callOf(
     runtime,
     {life: scope, backend, method, requests},
@@ -160,7 +188,7 @@ async function callFor(served: Gateway, scope: Scope, method: DescMethod, exchan
   )
   call.types = transcoder.registry
   call.deserialize = (bytes) => fromBinary(method.output, bytes, {recursionLimit})
-  for (const [key, value] of exchange.metadata) {
+  for (const [key, value] of metadata) {
     call.metadata.add(key, typeof value === 'string' ? value : Buffer.from(value))
   }
   return call

@@ -20,5 +20,9 @@ export function byPath<Runtime>(
   const handlers = new Map(Object.entries(routes).map(([path, make]) => [path, named(path, make(runtime))]))
   const others = rest(runtime, {taken})
   const choose = ({path}: Scope) => handlers.get(path) ?? others
-  return Object.assign((scope: Scope) => choose(scope)(scope), {choose, errorShape: others.errorShape})
+  return Object.assign((scope: Scope) => choose(scope)(scope), {
+    choose,
+    errorShape: others.errorShape,
+    webSockets: others.webSockets,
+  })
 }

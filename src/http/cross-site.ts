@@ -13,13 +13,18 @@ const safe: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS'])
  * @see https://www.w3.org/TR/fetch-metadata/
  */
 export function refuseCrossSite(scope: Scope): void {
-  const {method, headers} = scope
-  if (safe.has(method) || !isCrossSite(scope)) return
+  const {method, headers, webSocket} = scope
+  // No preflight asks before a WebSocket, and what comes over it may be read.
+  if ((safe.has(method) && !webSocket) || !isCrossSite(scope)) return
   const page = headers.origin === undefined ? 'another site' : `"${shortened(headers.origin)}"`
-  throw new Fault('PERMISSION_DENIED', `A page of ${page} may not send ${method} here`, {
-    reason: 'CROSS_SITE_REQUEST',
-    hint: 'CORS_ORIGINS lists the origins whose pages may',
-  })
+  throw new Fault(
+    'PERMISSION_DENIED',
+    `A page of ${page} may not ${webSocket ? 'open a WebSocket' : `send ${method}`} here`,
+    {
+      reason: 'CROSS_SITE_REQUEST',
+      hint: 'CORS_ORIGINS lists the origins whose pages may',
+    },
+  )
 }
 
 function isCrossSite(scope: Scope): boolean {

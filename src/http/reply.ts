@@ -17,8 +17,33 @@ export interface Reply {
   readonly headFirst?: boolean
   /** The last chunk when `body` fails after its first one, before the connection is cut; none unless given. */
   readonly failureChunk?: (fault: Fault, shape: ErrorShape) => string
+  /** In place of a response, to a request for a WebSocket. */
+  readonly webSocket?: WebSocketReply
   /** Whether the response ends as a complete one after that chunk, instead of being cut; never unless given. */
   readonly endsCleanly?: (fault: Fault) => boolean
+}
+
+/** Text, or bytes. */
+export type Frame = string | Uint8Array
+
+/** The frames of one WebSocket. */
+export interface WebSocketStream {
+  /** Those of the caller, read as they are asked for. They end with an empty text, as a WebSocket has no end of one side. */
+  readonly frames: AsyncIterable<Frame>
+  /** Resolves when the caller's side has taken it. @throws {Fault} the reason of the request's signal */
+  send(frame: Frame): Promise<void>
+}
+
+/** What is done with a WebSocket. */
+export interface WebSocketReply {
+  /** The subprotocol: one of those that the caller offers, or none. */
+  readonly protocol: string | undefined
+  /** Limit for one frame of the caller, in bytes. */
+  readonly maxFrameBytes: number
+  /** Between two pings, in ms. */
+  readonly ping: number
+  /** When it resolves the connection ends well. */
+  run(stream: WebSocketStream): Promise<void>
 }
 
 const jsonType = 'application/json; charset=utf-8'

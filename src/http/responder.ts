@@ -17,6 +17,7 @@ export class Responder {
   readonly #request: IncomingMessage
   readonly #response: ServerResponse
   #continued = false
+  #isSwitched = false
 
   constructor(request: IncomingMessage, response: ServerResponse) {
     this.#request = request
@@ -25,7 +26,7 @@ export class Responder {
 
   /** Whether the head has been written. */
   get begun(): boolean {
-    return this.#response.headersSent
+    return this.#isSwitched || this.#response.headersSent
   }
 
   /** Whether the connection has gone. */
@@ -33,9 +34,17 @@ export class Responder {
     return this.#response.destroyed
   }
 
-  /** Whether all of the response has been handed to the kernel. */
+  /** Whether all of the response has been handed to the kernel, or its connection has become another's affair. */
   get done(): boolean {
-    return this.#response.writableFinished
+    return this.#isSwitched || this.#response.writableFinished
+  }
+
+  /** From here on the connection is a WebSocket's, which answers with 101. */
+  switchProtocols(): void {
+    this.#isSwitched = true
+    this.#response.statusCode = 101
+    const {socket} = this.#response
+    if (socket) this.#response.detachSocket(socket)
   }
 
   /** Sends 100 Continue to a caller that waits for it. */

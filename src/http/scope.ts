@@ -20,6 +20,8 @@ export interface Scope extends Life {
   readonly query: URLSearchParams
   readonly headers: IncomingHttpHeaders
   readonly contentType: string | undefined
+  /** The subprotocols that the caller of a WebSocket offers, in its order; undefined for any other request. */
+  readonly webSocket: readonly string[] | undefined
   /** The body's bytes as they arrive, to be read once. */
   readonly body: AsyncIterable<Buffer>
   /**
@@ -63,6 +65,8 @@ export interface Handler {
   choose?: (scope: Scope) => Handler
   /** Whether all that it says is that there is nothing at this path. */
   unrouted?: boolean
+  /** Whether requests for a WebSocket may get one: its replies say which do. */
+  webSockets?: boolean | undefined
   /** Whether it is called although the instance is at its limit of concurrent requests: a health check. */
   exempt?: boolean
 }

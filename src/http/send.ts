@@ -1,24 +1,8 @@
-import type {ErrorShape} from '../core/config.ts'
 import {Fault} from '../core/fault.ts'
 import {over} from '../core/life.ts'
 import {chunk, headersOf, isStream, type Reply} from './reply.ts'
-import type {Responder} from './responder.ts'
-
-/** The parts of a request's life that its response needs. */
-export interface Sending {
-  readonly method: string
-  readonly id: string
-  readonly signal: AbortSignal
-  readonly deadline: number
-  readonly errorShape: ErrorShape
-  readonly responseHeaders: Readonly<Record<string, string>>
-  readonly responder: Responder
-  /** `work`, or the signal's reason as soon as it aborts. */
-  race<T>(work: Promise<T>): Promise<T>
-  track<T>(work: Promise<T>): Promise<T>
-  /** Aborts the signal with `reason`, and waits until all tracked work has ended. */
-  close(reason: Fault): Promise<void>
-}
+import type {Sending} from './sending.ts'
+import {checkHandshake} from './upgrade.ts'
 
 /**
  * Sends `reply` as the response. All work of the request has ended before the response does.
@@ -26,6 +10,11 @@ export interface Sending {
  */
 export async function send(reply: Reply, life: Sending): Promise<void> {
   const {body = ''} = reply
+  if (reply.webSocket && life.upgrade) {
+    checkHandshake(life.upgrade.request)
+    const {runWebSocket} = await import('./web-socket.ts')
+    return await runWebSocket(reply.webSocket, life.upgrade, life)
+  }
   if (isStream(body)) await sendStream(reply, body[Symbol.asyncIterator](), life)
   else await sendWhole(reply, typeof body === 'string' ? Buffer.from(body) : body, life)
 }

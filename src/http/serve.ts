@@ -27,8 +27,10 @@ import {remoteIp} from './remote-ip.ts'
 import {failureReply, sendable} from './reply.ts'
 import {Responder} from './responder.ts'
 import type {Handler, NodeHandler, Scope, Serving} from './scope.ts'
-import {type Sending, send} from './send.ts'
+import {send} from './send.ts'
+import type {Sending} from './sending.ts'
 import {passedOn, traceFields} from './trace.ts'
+import {protocolsOf, type Upgrade, upgradeOf} from './upgrade.ts'
 
 /** Reserved at the end of the platform's timeout so that we, not Cloud Run, send the 504, in ms. */
 const timeToAnswer = 1000
@@ -133,6 +135,14 @@ class RequestScope implements Scope, Sending, Proofs {
 
   checkCall(method: string): void {
     this.#door.checkCall(this.#caller, method)
+  }
+
+  get upgrade(): Upgrade | undefined {
+    return upgradeOf(this.#request)
+  }
+
+  get webSocket(): readonly string[] | undefined {
+    return this.upgrade && protocolsOf(this.#request)
   }
 
   get signal(): AbortSignal {

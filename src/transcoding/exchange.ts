@@ -1,4 +1,4 @@
-import type {DescMessage, Message, Registry} from '@bufbuild/protobuf'
+import type {DescMessage, DescMethod, Message, Registry} from '@bufbuild/protobuf'
 import {hadAllEvents} from '../core/event-stream.ts'
 import {type Cursor, cursorIn} from './event-id.ts'
 import {NoBody} from './json/no-body.ts'
@@ -67,6 +67,16 @@ export interface ExchangeOptions {
   readonly maxMessageBytes?: number | undefined
 }
 
+/** How the frames of a WebSocket become messages, and messages frames: each is one. */
+export interface FrameExchange {
+  readonly method: DescMethod
+  readonly metadata: readonly MetadataEntry[]
+  /** The request message of a frame of JSON. @throws {Fault} 400 */
+  json(text: string): Message
+  /** @throws {Fault} 500 for what has no JSON */
+  encode(message: Message): string
+}
+
 /** The clients set these for every call; a value that metadata cannot hold is no reason to fail. */
 const setByClients = {
   'x-request-id': undefined,
@@ -92,6 +102,21 @@ export function exchangeOf(
     response,
     request: requestReading(binding, captures, head, options, resumption(head, response, options)),
     metadata: requestMetadata({...head.headers, ...setByClients}, options.metadata),
+  }
+}
+
+/** Decides what the head of a request for a WebSocket decides. @throws {Fault} 400 naming the header, path variable or parameter */
+export function frameExchangeOf(
+  {binding, captures}: Match<Binding>,
+  {headers, query}: RequestHead,
+  {decoder, registry, metadata}: ExchangeOptions,
+): FrameExchange {
+  const messages = decoder.begin(captures, query, {repeats: true})
+  return {
+    method: binding.method,
+    metadata: requestMetadata({...headers, ...setByClients}, metadata),
+    json: (text) => messages.json(text),
+    encode: (message) => responseJson(binding, message, registry),
   }
 }
 

@@ -1,11 +1,12 @@
 import {createRegistry, type FileRegistry, type Registry} from '@bufbuild/protobuf'
+import {Fault} from '../core/fault.ts'
 import {type Cursors, cursorsOf, type EventIdRule} from './event-id.ts'
-import {type Exchange, exchangeOf, type RequestHead} from './exchange.ts'
+import {type Exchange, exchangeOf, type FrameExchange, frameExchangeOf, type RequestHead} from './exchange.ts'
 import {fieldProblems} from './fields/fields.ts'
 import type {MetadataOptions} from './metadata.ts'
 import {RequestDecoder} from './requests.ts'
 import {type Binding, type BindingOptions, readBindings} from './rules/bindings.ts'
-import type {Match, Unrouted} from './rules/router.ts'
+import {type Match, type Router, type Unrouted, unroutedFault} from './rules/router.ts'
 import type {Unserved} from './rules/selection.ts'
 import {readSchema} from './schema/schema.ts'
 
@@ -42,6 +43,13 @@ export interface Transcoder {
    * @throws {Fault} 406 for Accept, 415 for Content-Type, 400 naming the header, path variable or parameter
    */
   exchange(match: Match<Binding>, head: RequestHead): Exchange | undefined
+  /**
+   * The binding of a method that takes a stream, by its path, whatever its HTTP method is.
+   * @throws {Fault} 400 for a path that is no UTF-8 or whose methods take no stream, 404
+   */
+  routeStream(path: string): Match<Binding>
+  /** How the frames of a WebSocket are read and written. @throws {Fault} 400 naming the header, path variable or parameter */
+  frames(match: Match<Binding>, head: RequestHead): FrameExchange
 }
 
 /**
@@ -78,8 +86,28 @@ export function createTranscoder({
     cursors,
     unserved,
     route: (httpMethod, path) => router.route(httpMethod, path),
+    routeStream: (path) => streamAt(bindings, router, path),
+    frames: (match, head) => frameExchangeOf(match, head, exchanges.get(match.binding)!),
     exchange: (match, head) => exchangeOf(match, head, exchanges.get(match.binding)!),
   }
+}
+
+function streamAt(bindings: readonly Binding[], router: Router<Binding>, path: string): Match<Binding> {
+  const httpMethods = new Set(bindings.filter(takesStream).map(({httpMethod}) => httpMethod))
+  let allow: readonly string[] = []
+  for (const httpMethod of httpMethods) {
+    const match = router.route(httpMethod === '*' ? 'GET' : httpMethod, path)
+    if (!('binding' in match)) allow = match.allow
+    else if (takesStream(match.binding)) return match
+    else allow = [httpMethod]
+  }
+  if (allow.length === 0) throw unroutedFault({status: 404, allow}, 'GET', path)
+  throw Fault.invalid('upgrade', 'Cannot open a WebSocket here: expected the path of a method that takes a stream')
+}
+
+/** Whether requests of `binding` are streams of messages in their body. */
+function takesStream({method: {methodKind}, body}: Binding): boolean {
+  return body !== undefined && (methodKind === 'client_streaming' || methodKind === 'bidi_streaming')
 }
 
 /** What a google.protobuf.Any may hold: none of `messages`. */

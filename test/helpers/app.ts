@@ -17,6 +17,7 @@ import type {Logger} from '../../src/core/log.ts'
 import type {RateLimitStore} from '../../src/core/rate-limit.ts'
 import {serveRawRequests} from '../../src/framework/raw-requests.ts'
 import {endWell} from '../../src/framework/shutdown.ts'
+import {takeUpgrades} from '../../src/framework/upgrades.ts'
 import {app} from '../../src/functions/app.ts'
 import {gateway} from '../../src/functions/gateway.ts'
 import {health} from '../../src/functions/health.ts'
@@ -94,6 +95,7 @@ export async function startApp({
     prepared = true
     serveRawRequests({log: runtime.log, errorShape: handler.errorShape})
     endWell(runtime)
+    takeUpgrades()
     leaveToRequests(() => currentRequest() !== undefined)
   }
   const servers: Server[] = []

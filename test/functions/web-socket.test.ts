@@ -1,0 +1,332 @@
+import {once} from 'node:events'
+import {connect} from 'node:net'
+import {status} from '@grpc/grpc-js'
+import test from 'ava'
+import {WebSocket} from 'ws'
+import type {CallContext} from '../../local/grpc/implement.ts'
+import {StatusError} from '../../local/grpc/status-error.ts'
+import {codes} from '../../src/core/fault.ts'
+import {connectTo} from '../http/connection.ts'
+import {type Any, type Served, silence, startServed} from './gateway-services.ts'
+
+let app: Served
+test.before(async () => {
+  app = await startServed({
+    env: {GATEWAY_WEBSOCKET: 'true', CORS_ORIGINS: 'https://a.example', EVENT_STREAM_PING_SECONDS: '0.2'},
+  })
+})
+test.afterEach.always((t) => app.quiet(t))
+test.after.always(() => app.close())
+
+/** A caller's end of a WebSocket, with all that came over it. */
+class Client implements AsyncDisposable {
+  readonly socket: WebSocket
+  readonly frames: (string | Buffer)[] = []
+  readonly closed: Promise<{code: number; reason: string}>
+  #wake = () => {}
+
+  constructor(path: string, protocols: string[] = [], options = {}) {
+    this.socket = new WebSocket(app.url(path).replace('http', 'ws'), protocols, options)
+    this.socket.on('message', (data, isBinary) => {
+      this.frames.push(isBinary ? (data as Buffer) : String(data))
+      this.#wake()
+    })
+    this.closed = new Promise((resolve) => {
+      this.socket.on('close', (code, reason) => {
+        resolve({code, reason: String(reason)})
+        this.#wake()
+      })
+    })
+    this.socket.on('error', () => {})
+  }
+
+  async open(): Promise<this> {
+    await once(this.socket, 'open')
+    return this
+  }
+
+  send(value: unknown): void {
+    this.socket.send(typeof value === 'string' || Buffer.isBuffer(value) ? value : JSON.stringify(value))
+  }
+
+  /** The next frame, as JSON. */
+  async next(): Promise<Any> {
+    while (this.frames.length === 0) {
+      if (this.socket.readyState === WebSocket.CLOSED) throw new Error('It is closed')
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve
+      })
+    }
+    return JSON.parse(String(this.frames.shift()))
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.socket.terminate()
+    await this.closed
+  }
+}
+
+const open = (path: string, protocols?: string[], options?: object) => new Client(path, protocols, options).open()
+
+/** The status and failure that a request for a WebSocket is answered with. */
+async function refusal(path: string, headers: Record<string, string> = {}, protocols: string[] = []) {
+  const client = new Client(path, protocols, {headers})
+  const [, response] = await once(client.socket, 'unexpected-response')
+  const pieces: Buffer[] = []
+  for await (const piece of response) pieces.push(piece)
+  client.socket.terminate()
+  return {
+    status: response.statusCode as number,
+    headers: response.headers,
+    ...JSON.parse(String(Buffer.concat(pieces))),
+  }
+}
+
+test.serial('bidi: answers come while frames are still being sent, and an empty frame ends the request', async (t) => {
+  await using client = await open('/both')
+  client.send({name: 'a'})
+  t.deepEqual(await client.next(), {name: 'a'})
+  client.send({name: 'b'})
+  t.deepEqual(await client.next(), {name: 'b'})
+  client.send('')
+  t.deepEqual(await client.closed, {code: 1000, reason: ''})
+})
+
+test.serial('bidi: what path and query bind goes into every message', async (t) => {
+  await using client = await open('/both/n%2F?flag=true')
+  for (const age of [1, 2]) {
+    client.send({age})
+    t.deepEqual(await client.next(), {name: 'n/', flag: true, child: {age}})
+  }
+  client.send('')
+  t.is((await client.closed).code, 1000)
+})
+
+test.serial('a client stream is answered with one frame', async (t) => {
+  await using client = await open('/up')
+  for (const name of ['a', 'b']) client.send({name})
+  client.send('')
+  t.deepEqual(await client.next(), {names: ['a', 'b']})
+  t.is((await client.closed).code, 1000)
+})
+
+test.serial('a service may speak first, and end first', async (t) => {
+  using _ = app.streams.handle({
+    async *both() {
+      yield {name: 'hello'}
+    },
+  })
+  await using client = await open('/both')
+  t.deepEqual(await client.next(), {name: 'hello'})
+  t.is((await client.closed).code, 1000)
+})
+
+test.serial('methods without a rule are at their own path', async (t) => {
+  await using client = await open('/served.Plain/Both', ['json'])
+  t.is(client.socket.protocol, 'json')
+  client.send({age: 1})
+  t.deepEqual(await client.next(), {age: 1})
+  client.send('')
+  t.is((await client.closed).code, 1000)
+})
+
+for (const [name, code] of Object.entries(status).filter(([name]) => name in codes && name !== 'OK')) {
+  test.serial(`${name} of the service is a last frame and the close code ${4000 + Number(code)}`, async (t) => {
+    using _ = app.streams.handle({
+      async *both() {
+        yield {name: 'a'}
+        throw new StatusError(code as status, 'Late')
+      },
+    })
+    await using client = await open('/both')
+    t.deepEqual(await client.next(), {name: 'a'})
+    t.like((await client.next()).error, {status: name, message: 'Late'})
+    t.deepEqual(await client.closed, {code: 4000 + Number(code), reason: name})
+  })
+}
+
+for (const [words, frame, field] of [
+  ['what is no JSON', 'nope', 'body'],
+  ['an unknown field', '{"nope":1}', 'nope'],
+  ['two messages', '{}{}', 'body'],
+  ['a binary frame', Buffer.from('{}'), 'body'],
+  ['what the path sets otherwise', '{"name":"b"}', 'name'],
+] as const) {
+  test.serial(`${words} ends the call with INVALID_ARGUMENT, and the service sees CANCELLED`, async (t) => {
+    const call = app.streams.next()
+    await using client = await open(field === 'name' ? '/up/n' : '/both')
+    client.send(frame)
+    const {error} = await client.next()
+    t.is(error.details[0].fieldViolations[0].field, field)
+    t.is((await client.closed).code, 4003)
+    await (await call).cancelled
+  })
+}
+
+test.serial('a frame after the end of the request, and one that is too long, end the call', async (t) => {
+  using _ = app.streams.handle({up: (_: Any, context: CallContext) => silence(context)})
+  await using late = await open('/up')
+  late.send('')
+  late.send({})
+  t.is((await late.closed).code, 4003)
+  await using long = await open('/up')
+  long.send({name: 'x'.repeat(2 ** 20)})
+  // As the protocol has it.
+  t.is((await long.closed).code, 1009)
+})
+
+test.serial('closing, or hanging up, cancels the call at once', async (t) => {
+  for (const leave of [({socket}: Client) => socket.close(1000), ({socket}: Client) => socket.terminate()]) {
+    using _ = app.streams.handle({
+      async *both(_: Any, context: CallContext) {
+        await silence(context)
+        yield {}
+      },
+    })
+    const call = app.streams.next()
+    await using client = await open('/both')
+    const {cancelled} = await call
+    leave(client)
+    await cancelled
+    await app.backend.idle()
+    t.is(app.backend.log.at(-1)?.code, 'CANCELLED')
+  }
+})
+
+test.serial('a deadline that is over ends the call', async (t) => {
+  using _ = app.streams.handle({up: (_: Any, context: CallContext) => silence(context)})
+  await using client = await open('/up', [], {headers: {'x-server-timeout': '0.3'}})
+  t.is((await client.next()).error.status, 'DEADLINE_EXCEEDED')
+  t.deepEqual(await client.closed, {code: 4004, reason: 'DEADLINE_EXCEEDED'})
+})
+
+test.serial('pings keep the connection in use', async (t) => {
+  await using client = await open('/both')
+  await once(client.socket, 'ping')
+  await once(client.socket, 'ping')
+  client.send('')
+  t.is((await client.closed).code, 1000)
+})
+
+const filler = 'x'.repeat(64 * 1024)
+
+/** What `measure` gives when it has stopped changing. */
+async function settled(measure: () => number): Promise<number> {
+  let before = -1
+  for (let still = 0; still < 20; still++) {
+    await new Promise((resolve) => setTimeout(resolve, 10))
+    if (measure() !== before) still = 0
+    before = measure()
+  }
+  return before
+}
+
+const MiB = 2 ** 20
+
+test.serial('a service that reads nothing stops the reading of frames; then all come', async (t) => {
+  const gate = Promise.withResolvers<void>()
+  using _ = app.streams.handle({
+    async up(requests) {
+      await gate.promise
+      let int32Value = 0
+      for await (const {name} of requests) int32Value += name.length
+      return {int32Value}
+    },
+  })
+  await using client = await open('/up')
+  const size = 40 * MiB
+  for (let sent = 0; sent < size; sent += filler.length) client.send({name: filler})
+  client.send('')
+  const left = await settled(() => client.socket.bufferedAmount)
+  t.true(size - left < 24 * MiB, `${size - left} bytes were taken from the caller, none of which the service took`)
+  gate.resolve()
+  t.is((await client.next()).int32Value, size)
+})
+
+test.serial('a caller that reads nothing stops the service', async (t) => {
+  let made = 0
+  using _ = app.streams.handle({
+    async *both() {
+      for (; made < 40 * MiB; made += filler.length) yield {name: filler}
+    },
+  })
+  await using client = await open('/both')
+  client.socket.pause()
+  const before = await settled(() => made)
+  t.true(before > 0 && before < 24 * MiB, `${before} bytes were made, none of which the caller read`)
+  client.socket.resume()
+  t.is((await client.closed).code, 1000)
+  t.is(client.frames.length, (40 * MiB) / filler.length)
+})
+
+test.serial('a request that cannot have a WebSocket is answered as any other', async (t) => {
+  const calls = app.backend.log.length
+  for (const [path, expected] of [
+    ['/nothing', 404],
+    ['/whole', 400],
+    ['/down', 400],
+    ['/both?nope=1', 400],
+    ['/both/%zz', 400],
+  ] as const) {
+    const {status, error, headers} = await refusal(path)
+    t.deepEqual([status, error.code], [expected, expected], path)
+    t.is(headers.connection, 'close')
+    t.truthy(headers['x-request-id'])
+  }
+  const {status, error} = await refusal('/both', {}, ['soap', 'mqtt'])
+  t.deepEqual([status, error.details[0].fieldViolations[0].field], [400, 'sec-websocket-protocol'])
+  t.is(app.backend.log.length, calls)
+})
+
+test.serial('only pages that may call may open one', async (t) => {
+  t.is((await refusal('/both', {origin: 'https://b.example'})).status, 403)
+  for (const origin of ['https://a.example', app.url('')]) {
+    await using client = await open('/both', [], {headers: {origin}})
+    client.send('')
+    t.is((await client.closed).code, 1000)
+  }
+})
+
+const handshake = (...lines: string[]) =>
+  ['host: test', 'connection: Upgrade', 'upgrade: websocket', ...lines, '', ''].join('\r\n')
+const key = 'sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA=='
+
+for (const [words, text, expected] of [
+  ['another version', `GET /both HTTP/1.1\r\n${handshake(key, 'sec-websocket-version: 8')}`, 426],
+  ['no key', `GET /both HTTP/1.1\r\n${handshake('sec-websocket-version: 13')}`, 400],
+  ['another method', `POST /both HTTP/1.1\r\n${handshake(key, 'sec-websocket-version: 13', 'content-length: 0')}`, 400],
+] as const) {
+  test.serial(`a handshake with ${words} is ${expected}, and the service is not asked`, async (t) => {
+    const calls = app.backend.log.length
+    await using connection = await connectTo(app.url(''))
+    connection.socket.write(text)
+    const {status, json} = await connection.response()
+    t.is(status, expected)
+    t.is(json.error.code, expected)
+    await connection.closed
+    t.is(app.backend.log.length, calls)
+  })
+}
+
+test.serial('another upgrade is an ordinary request, with its body', async (t) => {
+  await using connection = await connectTo(app.url(''))
+  const body = '{"name":"a"}'
+  connection.socket.write(
+    `POST /whole HTTP/1.1\r\nhost: test\r\nconnection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABk\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n${body}`,
+  )
+  t.deepEqual((await connection.response()).json, {name: 'a'})
+})
+
+test.serial('an upgrade behind another request on its connection ends the connection', async (t) => {
+  using _ = app.echo.handle({whole: (_: Any, context: CallContext) => silence(context)})
+  const call = app.echo.next()
+  const socket = connect(Number(new URL(app.url('/')).port), '127.0.0.1')
+  socket.on('error', () => {})
+  socket.write('GET /whole HTTP/1.1\r\nhost: test\r\n\r\n')
+  socket.resume()
+  const {cancelled} = await call
+  socket.write(`GET /both HTTP/1.1\r\n${handshake(key, 'sec-websocket-version: 13')}`)
+  await cancelled
+  if (!socket.closed) await once(socket, 'close')
+  t.pass()
+})
