@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-import {Command, CommanderError, Option} from 'commander'
+import {Command, CommanderError, InvalidArgumentError, Option} from 'commander'
 import {fail} from './output.ts'
 
 // A command's file is loaded when it is run: what one needs, others do not wait for.
@@ -63,9 +63,33 @@ command('build [entry]', 'makes dist/ for a deploy: one script with all code, an
   )
   .action(async (entry, options) => (await import('./build.ts')).build(entry, options))
 
+command(
+  'doctor [url]',
+  'says what is wrong with a backend, and what to type: those of BACKEND_URL… unless one is given',
+)
+  .option(
+    '--audience <audience>',
+    "the audience of the ID token; for https the URL's origin unless given, none: no token",
+  )
+  .option('--timeout <seconds>', 'how long it may take', seconds, 5)
+  .addHelpText(
+    'after',
+    `
+It looks at the URL, DNS, the network, TLS, HTTP/2, the ID token, who may call, health and reflection, and ends at the first that is
+wrong, with exit code 1. The last two may be missing: that is a note.`,
+  )
+  .action(async (url, options) => (await import('./doctor.ts')).doctor(url, options))
+
 command('key <name> [methods]', 'makes an API key, and its line for the file of AUTH_API_KEYS')
   .addHelpText('after', '\nmethods: pkg.Service/Method,pkg.Service/Method: those that it may call, all unless given.')
   .action(async (name, methods, options) => (await import('./key.ts')).key(name, methods, options))
+
+/** An option's number of seconds. @throws {InvalidArgumentError} */
+function seconds(text: string): number {
+  const value = Number(text)
+  if (value > 0 && value <= 3600) return value
+  throw new InvalidArgumentError('Expected a number of seconds.')
+}
 
 /** With what all commands have. */
 function command(name: string, description: string): Command {

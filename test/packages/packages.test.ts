@@ -60,7 +60,7 @@ for (const name of names) {
     const expected: Record<(typeof names)[number], RegExp> = {
       'grpc-functions': /^(bin\.js|lib\/[\w/-]+\.(js|d\.ts))$/,
       'grpc-functions-dev':
-        /^(bin\.js|node-version\.js|lib\/((local|src\/gen|packages|tools\/bundle)\/[\w/-]+\.(js|d\.ts)|proto\/(google|grpc_functions)\/[\w/]+\.proto|packages\/create-grpc-functions\/template\/.+))$/,
+        /^(bin\.js|node-version\.js|lib\/((local|src|packages|tools\/bundle)\/[\w/-]+\.(js|d\.ts)|proto\/(google|grpc_functions)\/[\w/]+\.proto|packages\/create-grpc-functions\/template\/.+))$/,
       'create-grpc-functions': /^(bin\.js|node-version\.js|lib\/\w+\.js|template\/.+)$/,
     }
     const files = filesIn(join(built, name)).filter((path) => !['LICENSE', 'README.md', 'package.json'].includes(path))

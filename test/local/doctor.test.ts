@@ -1,0 +1,297 @@
+import '../helpers/node-roots.ts'
+import {execFile} from 'node:child_process'
+import {once} from 'node:events'
+import {createServer as createHttp1, request} from 'node:http'
+import {
+  createServer as createHttp2,
+  createSecureServer,
+  type Http2ServerRequest,
+  type Http2ServerResponse,
+} from 'node:http2'
+import {createServer as createHttps} from 'node:https'
+import {type AddressInfo, createServer, type Server, type Socket} from 'node:net'
+import {join} from 'node:path'
+import {getCACertificates, setDefaultCACertificates} from 'node:tls'
+import {Server as GrpcServer, ServerCredentials} from '@grpc/grpc-js'
+import test, {type ExecutionContext} from 'ava'
+import {type Check, Diagnosis, placeOf} from '../../local/cli/diagnosis.ts'
+import {type TroubleName, troubleOf, troubles} from '../../local/cli/faults.ts'
+import {type Backend, type BackendOptions, startBackend} from '../../local/grpc/backend.ts'
+import {startMetadataServer} from '../../local/identity/metadata.ts'
+import {causes} from '../../src/clients/causes.ts'
+import {readConfig} from '../../src/core/config.ts'
+import {certificateFor, certificateOf} from '../helpers/certificate.ts'
+
+const ours = certificateFor('localhost')
+const other = certificateFor('other.example')
+const expired = certificateOf(['localhost'], {valid: [-2, -1]})
+const early = certificateOf(['localhost'], {valid: [1, 2]})
+setDefaultCACertificates([...getCACertificates(), ours.cert, other.cert, expired.cert, early.cert])
+
+/** As long as it may take, unless the test is about that. */
+const patience = 60_000
+
+interface Asked {
+  readonly env?: Readonly<Record<string, string>>
+  readonly timeout?: number
+}
+
+/** What the doctor finds at `url`. */
+async function checksOf(url: string, {env = {}, timeout = patience}: Asked = {}): Promise<readonly Check[]> {
+  const config = readConfig({BACKEND_URL: url, BACKEND_AUDIENCE: 'none', ...env})
+  return await new Diagnosis(config.backends[0]!, config, timeout).run()
+}
+
+/** The one thing that it finds wrong. */
+async function wrongAt(t: ExecutionContext, url: string, asked: Asked = {}): Promise<Check> {
+  const checks = await checksOf(url, asked)
+  const wrong = checks.filter(({state}) => state === 'wrong')
+  t.is(wrong.length, 1, JSON.stringify(checks))
+  t.truthy(wrong[0]?.change)
+  t.truthy(wrong[0]?.line)
+  return wrong[0]!
+}
+
+/** The port of `server`, which is closed with the test. */
+async function listening(t: ExecutionContext, server: Server): Promise<number> {
+  const sockets = new Set<Socket>()
+  const watch = (socket: Socket) => sockets.add(socket.on('error', () => {}))
+  server
+    .on('connection', watch)
+    .on('secureConnection', watch)
+    .on('tlsClientError', () => {})
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(async () => {
+    for (const socket of sockets) socket.destroy()
+    await new Promise((resolve) => server.close(resolve))
+  })
+  return (server.address() as AddressInfo).port
+}
+
+async function backendOf(t: ExecutionContext, options: BackendOptions = {}): Promise<Backend> {
+  const backend = await startBackend(options)
+  t.teardown(() => backend.close(0))
+  return backend
+}
+
+test('a backend that is well is well in every respect', async (t) => {
+  const backend = await backendOf(t)
+  const checks = await checksOf(backend.url)
+  t.deepEqual(
+    checks.map(({what, state}) => [what, state]),
+    ['DNS', 'network', 'protocol', 'HTTP/2', 'ID token', 'access', 'health', 'reflection'].map((what) => [what, 'ok']),
+  )
+  t.regex(checks.at(-1)!.is, /ping\.PingService/)
+})
+
+test('a backend over TLS that is well is well too', async (t) => {
+  const backend = await backendOf(t, {tls: ours})
+  t.true((await checksOf(backend.url)).every(({state}) => state === 'ok'))
+})
+
+const refusing: [url: string, cause: string, line: RegExp][] = [
+  ['https://nobody.invalid', 'NO_SUCH_HOST', /^nslookup nobody\.invalid$/],
+  ['http://127.0.0.1:1', 'CONNECTION_REFUSED', /^nc -vz 127\.0\.0\.1 1$/],
+]
+for (const [url, cause, line] of refusing) {
+  test(`${cause}: ${url}`, async (t) => {
+    const wrong = await wrongAt(t, url)
+    t.is(wrong.cause, cause as never)
+    t.regex(wrong.line!, line)
+  })
+}
+
+const ports: [cause: string, scheme: 'http' | 'https', what: string, server: () => Server, line: RegExp][] = [
+  ['TLS_PORT', 'http', 'a port with TLS', () => createSecureServer(ours), /^BACKEND_URL=https:\/\/localhost:\d+$/],
+  ['PLAINTEXT_PORT', 'https', 'a port without TLS', () => createHttp2(), /^BACKEND_URL=http:\/\/localhost:\d+$/],
+  [
+    'UNKNOWN_AUTHORITY',
+    'https',
+    'a certificate that nobody knows',
+    () => createSecureServer(certificateFor('localhost')),
+    /^export NODE_EXTRA_CA_CERTS=/,
+  ],
+  ['CERTIFICATE_EXPIRED', 'https', 'an expired certificate', () => createSecureServer(expired), /openssl .* -dates$/],
+  ['CERTIFICATE_NOT_YET_VALID', 'https', 'an early one', () => createSecureServer(early), /openssl .* -dates$/],
+  ['CERTIFICATE_NAME', 'https', 'one of another name', () => createSecureServer(other), /-ext subjectAltName$/],
+  ['HTTP1_ONLY', 'https', 'a server of HTTP/1', () => createHttps(ours), /--use-http2$/],
+  ['HTTP1_ONLY', 'http', 'a server of HTTP/1', () => createHttp1((_, answer) => answer.end()), /--use-http2$/],
+  ['SILENT', 'http', 'a server that says nothing', () => createServer(), /^nc -vz -w 3 localhost \d+$/],
+  ['CLOSED', 'http', 'one that hangs up', () => createServer((socket) => socket.destroy()), /logs read/],
+]
+for (const [cause, scheme, what, create, line] of ports) {
+  test(`${cause}: ${scheme} and ${what}`, async (t) => {
+    const wrong = await wrongAt(t, `${scheme}://localhost:${await listening(t, create())}`)
+    t.is(wrong.cause, cause as never, wrong.is)
+    t.regex(wrong.line!, line)
+  })
+}
+
+type Answering = (request: Http2ServerRequest, response: Http2ServerResponse) => void
+
+/** A front end that speaks HTTP/2 over TLS. */
+async function frontEnd(t: ExecutionContext, answer: Answering): Promise<string> {
+  return `https://localhost:${await listening(t, createSecureServer({...ours, allowHTTP1: true}, answer as never))}`
+}
+
+/** As Cloud Run's without --use-http2: it asks the server behind it in HTTP/1. */
+function downTo(port: number): Answering {
+  return (incoming, response) => {
+    const passed = request({port, host: '127.0.0.1', method: 'POST', path: incoming.url})
+    passed.on('response', (answer) => {
+      response.writeHead(answer.statusCode ?? 0, {'content-type': 'text/html'})
+      answer.pipe(response)
+    })
+    passed.on('error', () => {
+      response.writeHead(503, {'content-type': 'text/plain'})
+      response.end('upstream connect error or disconnect/reset before headers. reset reason: protocol error')
+    })
+    incoming.pipe(passed)
+  }
+}
+
+test('NOT_END_TO_END: HTTP/2 ends before a gRPC server', async (t) => {
+  const backend = await backendOf(t)
+  const wrong = await wrongAt(t, await frontEnd(t, downTo(backend.port)))
+  t.is(wrong.cause, 'NOT_END_TO_END')
+  t.is(wrong.line, 'gcloud run services update SERVICE --region=REGION --use-http2')
+})
+
+test('NOT_END_TO_END: it ends before a server of HTTP/1', async (t) => {
+  const port = await listening(
+    t,
+    createHttp1((_, answer) => answer.writeHead(404).end('Cannot POST')),
+  )
+  t.is((await wrongAt(t, await frontEnd(t, downTo(port)))).cause, 'NOT_END_TO_END')
+})
+
+test('NOT_STARTED: the front end answers 503 by itself', async (t) => {
+  const url = await frontEnd(t, (_, response) => response.writeHead(503).end('Service Unavailable'))
+  t.is((await wrongAt(t, url)).cause, 'NOT_STARTED')
+})
+
+test('NO_SUCH_SERVICE: a URL that no service of Cloud Run has', async (t) => {
+  const url = await frontEnd(t, (_, response) => response.writeHead(404, {server: 'Google Frontend'}).end())
+  t.is((await wrongAt(t, url)).cause, 'NO_SUCH_SERVICE')
+})
+
+test('SLOW: a server that does not answer', async (t) => {
+  const port = await listening(
+    t,
+    createHttp2(() => {}),
+  )
+  const wrong = await wrongAt(t, `http://localhost:${port}`, {timeout: 1500})
+  t.is(wrong.cause, 'SLOW')
+})
+
+/** A backend that wants the ID tokens of a metadata server of its own. */
+async function guarded(t: ExecutionContext, options: BackendOptions = {}) {
+  const metadata = await startMetadataServer()
+  t.teardown(() => metadata.close())
+  const backend = await backendOf(t, {...options, iam: metadata})
+  const env = {GCE_METADATA_HOST: metadata.host, BACKEND_AUDIENCE: backend.url}
+  return {metadata, backend, env}
+}
+
+test('TOKEN_WANTED: no ID token is sent', async (t) => {
+  const {backend} = await guarded(t)
+  t.is((await wrongAt(t, backend.url)).cause, 'TOKEN_WANTED')
+})
+
+test('AUDIENCE: the ID token is for a custom domain that the service does not know', async (t) => {
+  const {backend, env} = await guarded(t)
+  const wrong = await wrongAt(t, backend.url, {env: {...env, BACKEND_AUDIENCE: 'https://api.example.com'}})
+  t.is(wrong.cause, 'AUDIENCE')
+  t.regex(wrong.line!, /--add-custom-audiences=https:\/\/api\.example\.com$/)
+})
+
+test('INVOKER: the account lacks roles/run.invoker, and is named', async (t) => {
+  const {backend, env, metadata} = await guarded(t, {invokers: ['somebody@else.example']})
+  const wrong = await wrongAt(t, backend.url, {env})
+  t.is(wrong.cause, 'INVOKER')
+  t.true(wrong.line!.includes(`--member=serviceAccount:${metadata.email} --role=roles/run.invoker`))
+})
+
+test('NO_CREDENTIALS: there is no ID token to be had', async (t) => {
+  const {backend, env, metadata} = await guarded(t)
+  metadata.fail(404)
+  const wrong = await wrongAt(t, backend.url, {env})
+  t.is(wrong.cause, 'NO_CREDENTIALS')
+  t.regex(wrong.line!, /--impersonate-service-account=/)
+})
+
+test('with the token and the role all is well', async (t) => {
+  const {backend, env} = await guarded(t)
+  t.true((await checksOf(backend.url, {env})).every(({state}) => state === 'ok'))
+})
+
+test('UNHEALTHY: the server says that it is not serving', async (t) => {
+  const backend = await backendOf(t)
+  backend.health.set('', 'NOT_SERVING')
+  t.is((await wrongAt(t, backend.url)).cause, 'UNHEALTHY')
+})
+
+test('NO_HEALTH and NO_REFLECTION: a server that has neither is well', async (t) => {
+  const server = new GrpcServer()
+  const port = await new Promise((resolve, reject) => {
+    server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, port) =>
+      error ? reject(error) : resolve(port),
+    )
+  })
+  t.teardown(() => server.forceShutdown())
+  const checks = await checksOf(`http://127.0.0.1:${port}`)
+  t.deepEqual(
+    checks.filter(({state}) => state !== 'ok').map(({state, cause}) => [state, cause]),
+    [
+      ['note', 'NO_HEALTH'],
+      ['note', 'NO_REFLECTION'],
+    ],
+  )
+})
+
+/** Runs the command: its exit code and what it prints. */
+async function doctor(...args: readonly string[]): Promise<{code: number; out: string}> {
+  const main = join(import.meta.dirname, '../../local/cli/main.ts')
+  const env = {...process.env, BACKEND_URL: ''}
+  return await new Promise((resolve) => {
+    execFile(process.execPath, [main, 'doctor', ...args], {env}, (error, out) =>
+      resolve({code: Number(error?.code ?? 0), out}),
+    )
+  })
+}
+
+test('URL, URL_NOT_SET: the command ends with 1, and its JSON names the cause', async (t) => {
+  const backend = await backendOf(t)
+  for (const [args, code, cause] of [
+    [['ftp://x'], 1, 'URL'],
+    [[], 1, 'URL_NOT_SET'],
+    [[backend.url], 0, undefined],
+  ] as const) {
+    const run = await doctor(...args, '--json')
+    t.is(run.code, code, run.out)
+    const {ok, backends} = JSON.parse(run.out) as {ok: boolean; backends: {checks: Check[]}[]}
+    t.is(ok, code === 0)
+    t.is(backends[0]?.checks.find(({state}) => state === 'wrong')?.cause, cause as never)
+  }
+  t.is((await doctor(backend.url, '--timeout', 'soon')).code, 2)
+})
+
+test('each thing that can be wrong has a line to type, with the service and region that the URL names', (t) => {
+  for (const [url, service, region] of [
+    ['https://ping-123456789.europe-west1.run.app', 'ping', 'europe-west1'],
+    ['https://my-ping-abcde12345-ew.a.run.app', 'my-ping', 'REGION'],
+    ['https://api.example.com', 'SERVICE', 'REGION'],
+  ] as const) {
+    const place = placeOf(readConfig({BACKEND_URL: url}).backends[0]!)
+    t.like(place, {service, region})
+    for (const name of Object.keys({...troubles, ...causes}) as TroubleName[]) {
+      const {is, change, line} = troubleOf(name, place)
+      t.true(
+        [is, change, line].every((text) => text.length > 0 && !text.includes('undefined')),
+        name,
+      )
+      if (/gcloud run services (update|logs)/.test(line)) t.true(line.includes(` ${service} --region=${region}`), line)
+    }
+  }
+})
