@@ -25,7 +25,8 @@ export function everyFunction<R extends Pick<Serving, 'log'>>(
     const chosen = chosenBy(rest, scope)
     return (chosen.unrouted && handlers.get(scope.path)) || chosen
   }
-  return Object.assign((scope: Scope) => choose(scope)(scope), {choose, errorShape: rest.errorShape})
+  const webSockets = [rest, ...handlers.values()].some((handler) => handler.webSockets)
+  return Object.assign((scope: Scope) => choose(scope)(scope), {choose, errorShape: rest.errorShape, webSockets})
 }
 
 function chosenBy(handler: Handler, scope: Scope): Handler {
