@@ -41,6 +41,13 @@ test('npm start brings all up, says what to try, and Ctrl-C leaves nothing behin
   t.is(started.lines.filter((line) => line.trim().startsWith('curl ')).length, 3)
   const answer = await fetch(`${url}/ping?message=hi`)
   t.is(answer.status, 200)
+  const chat = new WebSocket(`${url.replace('http', 'ws')}/api/chat`)
+  await once(chat, 'open')
+  chat.send('{"content": "hi"}')
+  const [{data}] = await once(chat, 'message')
+  t.deepEqual(JSON.parse(data), {reply: 'You said: hi'})
+  chat.send('')
+  t.is((await once(chat, 'close'))[0].code, 1000)
   const storage = started.lines.find((line) => line.startsWith('storage'))?.split(/\s+/)[1] ?? ''
   const listing = (await (await fetch(`${storage}/storage/v1/b/samples/o`)).json()) as {items: {size: string}[]}
   t.true(new Set(listing.items.map(({size}) => size)).size >= 4, 'samples of different sizes')

@@ -1,4 +1,5 @@
 import {createHmac, randomBytes} from 'node:crypto'
+import {once} from 'node:events'
 import {readFileSync} from 'node:fs'
 import {join} from 'node:path'
 import test, {type ExecutionContext} from 'ava'
@@ -27,10 +28,17 @@ const schema = buildSchema({
     import "google/api/annotations.proto";
     service People { rpc Find(Name) returns (Name) { option (google.api.http) = {get: "/api/person/{name}"}; } }
     service Users { rpc GetUser(Name) returns (Name) { option (google.api.http) = {get: "/api/users"}; } }
+    service Chat { rpc Talk(stream Name) returns (stream Name) { option (google.api.http) = {post: "/api/chat" body: "*"}; } }
     message Name { string name = 1; }`,
 })
 const same = (request: unknown) => request
+const chat = new HeldService(schema.registry.getService('Chat')!, {
+  async *talk(names) {
+    for await (const name of names) yield name
+  },
+})
 const services = [
+  chat,
   new HeldService(schema.registry.getService('People')!, {find: same}),
   new HeldService(schema.registry.getService('Users')!, {getUser: same}),
 ]
@@ -51,6 +59,7 @@ test.before(async () => {
       AUTH_PUBLIC: '/openapi.json, ping.PingService/Send',
       AUTH_ALLOW: 'ping.PingService/SendUpstream email=ada@example.com|grace@example.com; Users scope=users.read',
       CORS_ORIGINS: page,
+      GATEWAY_WEBSOCKET: 'true',
     },
   })
 })
@@ -65,6 +74,31 @@ const bearer = (token: string) => ({headers: {authorization: `Bearer ${token}`}}
 
 /** A path that is closed to all but verified callers, and reaches the backend. */
 const closed = '/api/person/Ada'
+
+test.serial("a WebSocket's token is a subprotocol, and a proof as any other", async (t) => {
+  const open = (...protocols: string[]) => new WebSocket(app.url('/api/chat').replace('http', 'ws'), protocols)
+  const token = await issuer.token()
+  const calls = app.backend.log.length
+  for (const protocols of [[], ['json'], ['json', 'bearer.nope'], ['json', `bearer.${token.slice(0, -4)}AAAA`]]) {
+    const refused = open(...protocols)
+    await once(refused, 'close')
+    t.like(JSON.parse(lines.at(-1)!), {httpRequest: {status: 401}})
+  }
+  t.is(app.backend.log.length, calls)
+  const call = chat.next()
+  for (const protocols of [['json', `bearer.${token}`], [`bearer.${token}`]]) {
+    const socket = open(...protocols)
+    await once(socket, 'open')
+    t.is(socket.protocol, protocols[0]!)
+    socket.send('{"name": "Ada"}')
+    t.is((await once(socket, 'message'))[0].data, '{"name":"Ada"}')
+    socket.send('')
+    t.is((await once(socket, 'close'))[0].code, 1000)
+  }
+  const {metadata} = (await call).context
+  t.is(JSON.parse(String(metadata.get('x-verified-claims-bin')[0])).sub, 'ada')
+  t.is(lines.filter((line) => line.includes(token)).length, 0)
+})
 
 test.serial('everything is closed but what AUTH_PUBLIC names, probes and the way to log in', async (t) => {
   for (const [path, status] of [

@@ -2,16 +2,22 @@ import {once} from 'node:events'
 import {connect} from 'node:net'
 import {status} from '@grpc/grpc-js'
 import test from 'ava'
+import {type Logger, pino} from 'pino'
 import {WebSocket} from 'ws'
 import type {CallContext} from '../../local/grpc/implement.ts'
 import {StatusError} from '../../local/grpc/status-error.ts'
 import {codes} from '../../src/core/fault.ts'
+import {hasBrowser, startBrowser} from '../helpers/browser.ts'
 import {connectTo} from '../http/connection.ts'
 import {type Any, type Served, silence, startServed} from './gateway-services.ts'
+
+const records: Any[] = []
+const log = pino({messageKey: 'message'}, {write: (line: string) => void records.push(JSON.parse(line))}) as Logger
 
 let app: Served
 test.before(async () => {
   app = await startServed({
+    log,
     env: {GATEWAY_WEBSOCKET: 'true', CORS_ORIGINS: 'https://a.example', EVENT_STREAM_PING_SECONDS: '0.2'},
   })
 })
@@ -330,3 +336,62 @@ test.serial('an upgrade behind another request on its connection ends the connec
   if (!socket.closed) await once(socket, 'close')
   t.pass()
 })
+
+test.serial('one record a WebSocket, with its status, its call and the bytes of its frames', async (t) => {
+  const client = await open('/both/n?flag=true')
+  client.send({age: 1})
+  await client.next()
+  client.send('')
+  await client.closed
+  await app.quiet(t)
+  const responseSize = String('{"name":"n","flag":true,"child":{"age":1}}'.length)
+  t.like(records.at(-1), {
+    httpRequest: {status: 101, requestMethod: 'GET', responseSize},
+    grpc: {method: 'served.Streams/Both', code: 'OK'},
+  })
+  const refused = await open('/both')
+  refused.send('nope')
+  await refused.closed
+  await app.quiet(t)
+  t.like(records.at(-1), {code: 'INVALID_ARGUMENT', httpRequest: {status: 101}})
+})
+
+;(hasBrowser ? test.serial : test.serial.skip)(
+  'a page of a real browser talks both ways, and reads why a call failed',
+  async (t) => {
+    using _ = app.streams.handle({
+      async *both(requests) {
+        for await (const {name} of requests) {
+          if (name === 'stop') throw new StatusError(status.NOT_FOUND, 'No more')
+          yield {name: `${name}!`}
+        }
+      },
+    })
+    await using browser = await startBrowser()
+    const page = await browser.context.newPage()
+    await page.goto(app.url('/openapi.json'))
+    const talk = (words: string[], protocols: string[]) =>
+      page.evaluate(
+        ({url, words, protocols}) =>
+          new Promise<string[]>((resolve) => {
+            const seen: string[] = []
+            const socket = new WebSocket(url, protocols)
+            const say = () => socket.send(words.shift() ?? '')
+            socket.onopen = say
+            socket.onmessage = ({data}) => {
+              seen.push(String(data))
+              say()
+            }
+            socket.onclose = ({code, reason}) => resolve([...seen, `${code} ${reason}`])
+          }),
+        {url: app.url('/both').replace('http', 'ws'), words, protocols},
+      )
+    t.deepEqual(await talk(['{"name":"a"}', '{"name":"b"}'], []), ['{"name":"a!"}', '{"name":"b!"}', '1000 '])
+    const failed = await talk(['{"name":"stop"}'], ['json'])
+    t.is(failed.at(-1), '4005 NOT_FOUND')
+    t.is(JSON.parse(failed[0]!).error.message, 'No more')
+    await page.goto('data:text/html,another origin')
+    t.deepEqual(await talk([], []), ['1006 '])
+    await page.close()
+  },
+)
