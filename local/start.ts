@@ -34,8 +34,11 @@ export const repository: Project = {
   },
   // Samples are served as long as their services are there.
   async environment(hasOwnServices): Promise<Record<string, string>> {
-    const descriptors = join(root, 'samples/gen/descriptors.binpb')
-    return hasOwnServices && existsSync(join(root, 'samples/services.ts')) ? {GATEWAY_DESCRIPTORS: descriptors} : {}
+    const hasSamples = hasOwnServices && existsSync(join(root, 'samples/services.ts'))
+    return {
+      UPLOAD_CONTEXT: 'creatorId=storage; name={object}',
+      ...(hasSamples && {GATEWAY_DESCRIPTORS: join(root, 'samples/gen/descriptors.binpb')}),
+    }
   },
   objects: putSamples,
 }

@@ -26,6 +26,7 @@ const packages: Readonly<Record<string, Package>> = {
       'clients/index.ts',
       'gateway/gateway.ts',
       'upload/upload.ts',
+      'events/index.ts',
       'functions/health.ts',
       'transcoding/index.ts',
       'start.ts',

@@ -9,6 +9,7 @@ const require = createRequire(import.meta.url)
 /** Every function by its name: a file in functions/ that exports it. A function of your own is one more row. */
 const functions: Readonly<Record<string, (runtime: Runtime) => Handler>> = {
   app: (runtime) => require('./functions/app.ts').app(runtime),
+  finalized: (runtime) => require('./functions/finalized.ts').finalized(runtime),
   gateway: (runtime) => require('./functions/gateway.ts').gateway(runtime),
   health: (runtime) => require('./functions/health.ts').health(runtime),
   ping: (runtime) => require('./functions/ping.ts').ping(runtime),

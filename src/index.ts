@@ -16,6 +16,13 @@ export {type Backend, type Config, ConfigError, type GatewayConfig, readConfig} 
 export {type Code, codes, Fault, type FaultOptions} from './core/fault.ts'
 export type {Life} from './core/life.ts'
 export type {RateCount, RateLimitStore} from './core/rate-limit.ts'
+export {
+  type CloudEvent,
+  type EventHandler,
+  type EventOptions,
+  type PubsubMessage,
+  serveEvent,
+} from './events/serve-event.ts'
 export {register} from './framework/register.ts'
 export {health} from './functions/health.ts'
 export {type GatewayOptions, gateway} from './gateway/gateway.ts'
@@ -25,4 +32,5 @@ export {eventStream, json, message, ndjson, type Reply} from './http/reply.ts'
 export type {Handler, Scope, Serving} from './http/scope.ts'
 export {serve} from './http/serve.ts'
 export {run} from './run.ts'
+export {type FinalizedOptions, finalized} from './upload/finalized.ts'
 export {type Chunk, type Facts, type UploadMethod, type UploadOptions, upload} from './upload/upload.ts'

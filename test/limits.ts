@@ -125,6 +125,7 @@ export const limits: Readonly<Record<string, Readonly<Record<string, Limit>>>> =
     most: [1000, 'places of a bundle that are remembered'],
     mostFrames: [100, 'lines of a stack that are looked at, from its end'],
   },
+  'events/serve-event.ts': {comeAgain: [10, 'seconds: Pub/Sub waits as long at the least']},
   'framework/connections.ts': {linger: [2 * second, 'a caller has it to read the last answer']},
   'framework/raw-requests.ts': {
     longestTimeout: [60 * minute, 'server.requestTimeout: an upload may take as long as the platform lets it'],
@@ -141,6 +142,7 @@ export const limits: Readonly<Record<string, Readonly<Record<string, Limit>>>> =
     small: [512, 'bytes: larger pieces are left alone'],
   },
   'framework/unreadable.ts': {maxIgnored: [MiB, 'bytes behind what cannot be read']},
+  'functions/finalized.ts': {maxBytes: [2 ** 31, 'as of upload']},
   'functions/health.ts': {patience: [4500, 'health is answered within five seconds']},
   'functions/upload.ts': {maxBytes: [2 ** 31, 'one more than the int32 in the reply can say; one less is taken']},
   'gateway/answers.ts': {afterHeader: [10, 'the head leaves within 20 of the metadata']},
@@ -230,6 +232,10 @@ export const limits: Readonly<Record<string, Readonly<Record<string, Limit>>>> =
     120: [120, 'bytes of a map, measured'],
     1024: [1024, 'bytes that count as one value'],
     defaultMaxValues: [20_000, 'values of one message: GATEWAY_MAX_BODY_VALUES'],
+  },
+  'upload/finalized.ts': {
+    eventTimeout: [9 * minute, 'an event-driven function has no longer, and Pub/Sub waits 10 minutes'],
+    leastRate: [16 * MiB, 'bytes a second that an instance moves: what needs longer than its timeout is given up'],
   },
   'upload/frame.ts': {headroom: [64, 'bytes for the frame before each chunk']},
   'upload/send.ts': {defaultChunkBytes: [256 * KiB, 'above the retry buffer, below the 4 MiB that most servers take']},

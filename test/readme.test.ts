@@ -10,14 +10,14 @@ const requests = requestsIn('README.md')
 
 let app: App
 test.before(async () => {
-  app = await startApp()
+  app = await startApp({env: {UPLOAD_CONTEXT: 'creatorId=storage; name={object}'}})
   await putSamples(app.storage)
 })
 test.afterEach.always((t) => app.quiet(t))
 test.after.always(() => app.close())
 
 test('README has a request for every function', (t) => {
-  for (const name of ['ping', 'upload', 'health', 'api'])
+  for (const name of ['ping', 'upload', 'finalized', 'health', 'api'])
     t.true(
       requests.some((command) => command.includes(`/${name}`)),
       name,
@@ -39,7 +39,7 @@ function envVarsOf(command: string): Record<string, string> {
 
 test.serial('the variables of every deploy are ones that the configuration takes', async (t) => {
   const {readConfig} = await import('../src/core/config.ts')
-  const texts = [readme, textOf('docs/deploy.md'), textOf('docs/security.md')].join('\n')
+  const texts = [readme, textOf('docs/deploy.md'), textOf('docs/security.md'), textOf('docs/events.md')].join('\n')
   const deploys = /^gcloud (?:functions deploy|run deploy .* --function=)(?:.*\\\n)*.*$/gm
   const commands = [...texts.matchAll(deploys)].map(([command]) => envVarsOf(command))
   t.true(commands.length >= 5)

@@ -17,7 +17,7 @@ interface Room {
 const rooms: Readonly<Record<string, Room>> = {
   functions: {
     rooms: ['gateway', 'upload', 'http', 'transcoding', 'clients', 'core', 'gen'],
-    node: ['path'],
+    node: ['module', 'path'],
     packages: [],
   },
   gateway: {
@@ -25,8 +25,13 @@ const rooms: Readonly<Record<string, Room>> = {
     node: ['fs', 'http', 'module'],
     packages: ['@bufbuild/protobuf', '@grpc/grpc-js', 'yaml'],
   },
+  events: {
+    rooms: ['http', 'transcoding', 'core', 'gen'],
+    node: [],
+    packages: ['@bufbuild/protobuf'],
+  },
   upload: {
-    rooms: ['http', 'transcoding', 'clients', 'core', 'gen'],
+    rooms: ['events', 'http', 'transcoding', 'clients', 'core', 'gen'],
     node: ['stream'],
     packages: ['@bufbuild/protobuf'],
   },

@@ -44,6 +44,9 @@ const audience = 'local'
 /** The target that stands for all functions of the table. */
 const all = 'all'
 
+/** The function that Storage tells of new objects, where there is one of this name. */
+const finalized = 'finalized'
+
 /** How long functions that are replaced have for the requests that they are answering, in ms. */
 const grace = 2000
 
@@ -107,11 +110,26 @@ class DevServer {
     this.#changes = await watchFolders(root, watched, folders.generated)
     this.#functions = await this.#startFunctions(backend)
     this.#relay.passTo(this.#functions.said.port)
+    this.#sendEvents()
     if (!this.#json) console.log(this.#announcement(stored))
     if (await this.#answers()) {
       const {functions, schema} = this.#functions.said
       this.#say('ready', {url: this.url, functions, routes: schema?.routes}, `ready ${this.url}`)
     }
+  }
+
+  /** Has Storage tell a function named `finalized` of each new object, as Eventarc does. */
+  #sendEvents(): void {
+    const {storage, metadata} = this.#parts!
+    const {functions = []} = this.#functions!.said
+    const isAlone = this.#target === finalized
+    if (!storage || !(isAlone || (this.#target === all && functions.includes(finalized)))) return
+    storage.notify({
+      url: isAlone ? this.url : `${this.url}/${finalized}`,
+      async headers(): Promise<Record<string, string>> {
+        return isOwnIssuer() && metadata ? {authorization: `Bearer ${await metadata.mint({audience})}`} : {}
+      },
+    })
   }
 
   /** Restarts what changes ask for, until the end. */

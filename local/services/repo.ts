@@ -1,5 +1,7 @@
+import {status} from '@grpc/grpc-js'
 import {type RepoCreateRequest, Repo as RepoService} from '../../src/gen/repo_pb.js'
 import {type CallContext, type Implementation, type ImplementOptions, implement} from '../grpc/implement.ts'
+import {StatusError} from '../grpc/status-error.ts'
 import {Open} from '../open.ts'
 import {type Behaviour, RepoCall, type RepoReply} from './repo-call.ts'
 import {type Digest, receive} from './repo-upload.ts'
@@ -27,6 +29,8 @@ export class Repo {
   readonly repos: KeptRepo[] = []
   sha256: boolean
   readonly #open = new Open<RepoCall>()
+  /** The idempotency keys of calls that are under way. */
+  readonly #underWay = new Set<string>()
   #takers: {behaviour: Behaviour; take: (call: RepoCall) => void}[] = []
   #count = 0
   #bytes = 0
@@ -55,6 +59,7 @@ export class Repo {
   }
 
   async #create(requests: AsyncIterable<RepoCreateRequest>, context: CallContext): Promise<RepoReply> {
+    using _ = this.#onlyOnce(context.metadata.get('idempotency-key')[0]?.toString())
     const taker = this.#takers.shift()
     const call = new RepoCall(context, taker?.behaviour ?? {})
     this.#open.add(call)
@@ -74,6 +79,19 @@ export class Repo {
     const kept = this.#keep(digest, call)
     const {id, name, url} = kept
     return {repo: {id, name, url}, size: call.behaviour.replySize ?? kept.size}
+  }
+
+  /**
+   * An upload that says which one it is is kept once: ALREADY_EXISTS when it is kept, before any of its bytes are read, and ABORTED
+   * while another attempt at it is under way. Disposing of the result ends the attempt.
+   */
+  #onlyOnce(key: string | undefined): Disposable {
+    if (key === undefined) return {[Symbol.dispose]() {}}
+    if (this.repos.some(({metadata}) => metadata['idempotency-key'] === key))
+      throw new StatusError(status.ALREADY_EXISTS, `"${key}" is kept already`)
+    if (this.#underWay.has(key)) throw new StatusError(status.ABORTED, `Another attempt at "${key}" is under way`)
+    this.#underWay.add(key)
+    return {[Symbol.dispose]: () => void this.#underWay.delete(key)}
   }
 
   #keep(digest: Digest, {context}: RepoCall): KeptRepo {

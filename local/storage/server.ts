@@ -6,6 +6,7 @@ import {Activity} from './activity.ts'
 import {answer, type RequestHook} from './answer.ts'
 import type {LoggedRequest} from './exchange.ts'
 import {type Fault, Faults} from './faults.ts'
+import {Notifications, type Subscription} from './notifications.ts'
 import {type Operation, operationOf} from './operations.ts'
 import {
   type BucketMetadata,
@@ -22,6 +23,7 @@ import {receive} from './upload.ts'
 export type {RequestHook} from './answer.ts'
 export type {LoggedRequest} from './exchange.ts'
 export type {AnswerFault, BodyFault, Fault, FaultFilter, RequestKind} from './faults.ts'
+export type {Delivery, EventForm, Notifications, ObjectEvent, Subscription} from './notifications.ts'
 export type {BucketMetadata, BucketOptions, ObjectMetadata, ObjectOptions} from './resource.ts'
 
 /** Bytes of an object. A chunk of an iterable is its giver's again when the next one is asked for. */
@@ -52,6 +54,8 @@ export interface StorageServer extends AsyncDisposable {
   fault(fault: Fault): Disposable
   /** Calls `hook` with each request before it is looked at, until the result is disposed of. */
   onRequest(hook: RequestHook): Disposable
+  /** Sends an event of each object that is finalized, whoever made it, from now on; `close()` of the result ends it. */
+  notify(subscription: Subscription): Notifications
   /** Requests in order of arrival, those in progress included; the last 10,000. */
   readonly requests: readonly LoggedRequest[]
   /** How many requests are in progress: not answered to the end, or not cleaned up after. */
@@ -70,7 +74,10 @@ export async function startStorage({
 }: StorageOptions = {}): Promise<StorageServer> {
   const server = createServer()
   const url = await listen(server, port, host)
-  const store = new Store(dir, url)
+  const subscribed = new Set<Notifications>()
+  const store = new Store(dir, url, (object) => {
+    for (const notifications of subscribed) notifications.tell(object)
+  })
   const faults = new Faults()
   const resumables = new Resumables()
   const activity = new Activity()
@@ -94,7 +101,7 @@ export async function startStorage({
   const close = async (): Promise<void> => {
     server.close()
     server.closeAllConnections()
-    await activity.idle()
+    await Promise.all([activity.idle(), ...[...subscribed].map((notifications) => notifications.close())])
     await resumables.close()
     await store.close()
   }
@@ -109,6 +116,11 @@ export async function startStorage({
     forbid: (bucket) => added(forbidden, bucket),
     fault: (fault) => faults.order(fault),
     onRequest: (hook) => added(hooks, hook),
+    notify(subscription) {
+      const notifications = new Notifications(subscription)
+      subscribed.add(notifications)
+      return notifications
+    },
     requests: activity.requests,
     openRequests: () => activity.open,
     idle: () => activity.idle(),

@@ -43,12 +43,17 @@ export class Store {
   readonly #dir: string
   readonly #buckets = new Map<string, Bucket>()
   readonly #origin: string
+  readonly #onFinalized: (object: ObjectMetadata) => void
   #generation = 0
 
-  /** `dir` gets a folder that `close` removes; `origin` is what links in metadata start with. */
-  constructor(dir: string, origin: string) {
+  /**
+   * `dir` gets a folder that `close` removes; `origin` is what links in metadata start with. `onFinalized` is called with each
+   * new generation of an object.
+   */
+  constructor(dir: string, origin: string, onFinalized: (object: ObjectMetadata) => void = () => {}) {
     this.#dir = mkdtempSync(join(dir, 'storage-'))
     this.#origin = origin
+    this.#onFinalized = onFinalized
   }
 
   get buckets(): Bucket[] {
@@ -177,6 +182,7 @@ export class Store {
     const versions = objects.get(name.object) ?? []
     versions.push({metadata, path: bytes.path})
     objects.set(name.object, versions)
+    this.#onFinalized(metadata)
     return metadata
   }
 

@@ -5,6 +5,7 @@ import {
   assignment,
   backendUrl,
   ConfigError,
+  type ContextField,
   type Env,
   type EventIdConfig,
   type IssuerConfig,
@@ -63,6 +64,8 @@ export interface Config {
   readonly uploadBuckets: ReadonlySet<string>
   /** The claim of the verified caller that is the creator of an upload; undefined: the request says who is. */
   readonly uploadCreator: string | undefined
+  /** What the context of an upload is made of when Storage has finalized an object. */
+  readonly uploadContext: readonly ContextField[] | undefined
   /** How long the platform gives a request, in ms. */
   readonly requestTimeout: number
   /** How long a read of Storage may stand still before it is broken off and resumed, in ms. */
@@ -193,6 +196,7 @@ export function readConfig(env: Env, argv: readonly string[] = []): Config {
     connectTimeout: read(env, 'BACKEND_CONNECT_TIMEOUT_SECONDS'),
     uploadBuckets: new Set(read(env, 'UPLOAD_BUCKETS')),
     uploadCreator: read(env, 'UPLOAD_CREATOR'),
+    uploadContext: read(env, 'UPLOAD_CONTEXT'),
     requestTimeout: read(env, 'CLOUD_RUN_TIMEOUT_SECONDS'),
     storageStall: read(env, 'STORAGE_STALL_SECONDS'),
     storageEmulator: read(env, 'STORAGE_EMULATOR_HOST'),

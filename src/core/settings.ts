@@ -227,6 +227,30 @@ const claimName: Parser<string> = {
   parse: (text) => (/^[^\s\p{Cc}]+$/u.test(text) ? text : undefined),
 }
 
+/** A field of an upload's context, and what it is made of: `{bucket}`, `{object}`, `{metadata.key}`, and text as it stands. */
+export interface ContextField {
+  readonly field: string
+  readonly template: string
+}
+
+const contextFields: Parser<readonly ContextField[]> = {
+  expected:
+    'fields of the context with what they are made of, separated by semicolons, such as "creatorId={metadata.creator}; name={object}"; there are {bucket}, {object}, {generation}, {contentType} and {metadata.KEY}',
+  parse: contextFieldsIn,
+}
+
+/** `field=template; field=template`: undefined for anything else. */
+export function contextFieldsIn(text: string): readonly ContextField[] | undefined {
+  const rows = text.split(/[;\r\n]+/).map((row) => row.trim())
+  const fields = rows.filter(Boolean).map((row) => {
+    const [, field = '', template = ''] = /^([\w.]+)\s*=\s*(.+)$/.exec(row) ?? []
+    const rest = template.replace(/\{(?:bucket|object|generation|contentType|metadata\.[^{}]+)\}/g, '')
+    return {field, template, isRight: field !== '' && !/[{}]/.test(rest)}
+  })
+  const isRight = fields.length > 0 && fields.every((field) => field.isRight)
+  return isRight ? fields.map(({field, template}) => ({field, template})) : undefined
+}
+
 /** How a service signs what it sends: a row of AUTH_WEBHOOK. */
 export interface WebhookConfig {
   /** `pkg.Service/Method`, or the path of a function. */
@@ -404,6 +428,12 @@ export const settings = {
     meaning:
       'the claim of the verified caller that is the creator of what `upload` uploads, such as `sub`; a request that names another creator is 403. It needs `AUTH=jwt`',
     unset: 'whom the request names',
+  },
+  UPLOAD_CONTEXT: {
+    parser: contextFields,
+    meaning:
+      'what [`finalized`](docs/events.md) makes the context of an upload of: `creatorId={metadata.creator}; name={object}`. There are `{bucket}`, `{object}`, `{generation}`, `{contentType}` and `{metadata.KEY}`',
+    unset: 'needed by `finalized` alone',
   },
   GATEWAY_DESCRIPTORS: {
     parser: text,

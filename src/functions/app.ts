@@ -1,3 +1,4 @@
+import {createRequire} from 'node:module'
 import type {Runtime} from '../clients/runtime.ts'
 import {byPath} from '../http/by-path.ts'
 import type {Handler} from '../http/scope.ts'
@@ -6,10 +7,15 @@ import {health} from './health.ts'
 import {ping} from './ping.ts'
 import {upload} from './upload.ts'
 
+const require = createRequire(import.meta.url)
+
 /**
- * All functions behind one entry point: the gateway has every path that no other one has.
+ * All functions behind one entry point, `finalized` where UPLOAD_CONTEXT says what it makes of an object: the gateway has every
+ * path that no other one has.
  * @throws {ConfigError} for a rule at the path of another function
  */
 export function app(runtime: Runtime): Handler {
-  return byPath(runtime, {'/ping': ping, '/upload': upload, '/health': health}, gateway)
+  const finalized = (runtime: Runtime): Handler => require('./finalized.ts').finalized(runtime)
+  const events = runtime.config.uploadContext && {'/finalized': finalized}
+  return byPath(runtime, {'/ping': ping, '/upload': upload, '/health': health, ...events}, gateway)
 }

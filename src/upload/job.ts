@@ -128,7 +128,7 @@ function schemaWith({typeName, file}: DescMessage): DescMessage {
 }
 
 /** Whether the field has a value that is not empty. */
-function hasValue(message: Message, path: FieldPath): boolean {
+export function hasValue(message: Message, path: FieldPath): boolean {
   return isSet(message, path) && valueAt(message, path) !== ''
 }
 

@@ -15,6 +15,8 @@ import type {Plan} from './plan.ts'
 export interface Content extends Facts {
   /** The bytes from the first to the last; `signal` aborts when the call has ended. */
   readonly pieces: (signal: AbortSignal) => AsyncIterable<Uint8Array>
+  /** The same for each attempt at the same upload: a backend that knows it keeps nothing twice. */
+  readonly idempotencyKey?: string
 }
 
 /** How far an upload is. */
@@ -108,11 +110,12 @@ export function sender(runtime: Runtime, backend: Backend, plan: Plan, options: 
   }
 }
 
-function announced({size, crc32c, generation}: Facts): Record<string, string> {
+function announced({size, crc32c, generation, idempotencyKey}: Content): Record<string, string> {
   return {
     ...(size !== undefined && {'x-object-size': String(size)}),
     ...(crc32c && {'x-object-crc32c': crc32c}),
     ...(generation && {'x-object-generation': generation}),
+    ...(idempotencyKey && {'idempotency-key': idempotencyKey}),
   }
 }
 

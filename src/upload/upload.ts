@@ -1,10 +1,8 @@
 import {Readable} from 'node:stream'
-import {create, type Message, toJsonString} from '@bufbuild/protobuf'
+import {type Message, toJsonString} from '@bufbuild/protobuf'
 import type {Runtime} from '../clients/runtime.ts'
-import {contractOf} from '../core/contract.ts'
 import {hadAllEvents} from '../core/event-stream.ts'
 import {Fault} from '../core/fault.ts'
-import {shortened} from '../core/shortened.ts'
 import {atMost} from '../core/waiting.ts'
 import {httpStatusOf} from '../http/failure.ts'
 import {only} from '../http/methods.ts'
@@ -13,19 +11,14 @@ import type {Handler, Scope} from '../http/scope.ts'
 import {negotiate} from '../transcoding/media.ts'
 import {contextFromQuery, type Job, jobReader, parameterOf} from './job.ts'
 import type {UploadMethod, UploadOptions} from './options.ts'
-import {type Plan, planOf} from './plan.ts'
-import {type Content, type Progress, type Sender, sender} from './send.ts'
+import type {Content, Progress} from './send.ts'
+import {accessOf, firstMessage, objectContent, type Target, targetOf} from './target.ts'
 
 export type {Chunk} from './chunks.ts'
 export type {Facts, UploadMethod, UploadOptions} from './options.ts'
 
 /** One upload function: made once. */
-interface Upload {
-  readonly runtime: Runtime
-  readonly plan: Plan
-  readonly send: Sender
-  readonly options: UploadOptions
-  readonly buckets: ReadonlySet<string>
+interface Upload extends Target {
   readonly readJob: (body: Uint8Array, creator?: string) => Job
 }
 
@@ -54,23 +47,11 @@ const maxUnannounced = 1024 * 1024
  * })
  */
 export function upload<M extends UploadMethod>(runtime: Runtime, options: UploadOptions<M>): Handler {
-  const given = options as unknown as UploadOptions
-  const plan = planOf(given)
-  contractOf(runtime).learn([plan.method.parent])
-  const backend = given.backend ?? runtime.config.backendOf(plan.method.parent.typeName)
-  const made: Upload = {
-    runtime,
-    plan,
-    options: given,
-    send: sender(runtime, backend, plan, given),
-    buckets: new Set(given.buckets ?? runtime.config.uploadBuckets),
-    readJob: jobReader(plan),
-  }
-  const {name, parent} = plan.method
-  const access = {methods: [`${parent.typeName}/${name}`]}
+  const target = targetOf(runtime, options)
+  const made: Upload = {...target, readJob: jobReader(target.plan)}
   return Object.assign(
     only(['POST'], (scope) => answer(made, scope)),
-    {access},
+    {access: accessOf(target)},
   )
 }
 
@@ -104,44 +85,15 @@ function isJob({plan}: Upload, {contentType, query}: Scope): boolean {
   return /^application\/json\s*(;|$)/i.test(contentType.trim())
 }
 
-/** What is sent before the bytes. */
-function firstMessage({plan, options}: Upload, scope: Scope, context: Message, content: Content): Message | undefined {
-  const {input} = plan.method
-  const message = withContext(plan, context)
-  if (options.first) {
-    const changed = options.first(message as never, content, scope)
-    return changed && create(input, changed)
-  }
-  // A request of nothing but bytes has no context to send.
-  return plan.contextField || input.fields.length > 1 ? message : undefined
-}
-
-function withContext({method, contextField}: Plan, value: Message): Message {
-  if (!contextField) return value
-  const {oneof, localName} = contextField
-  return create(method.input, oneof ? {[oneof.localName]: {case: localName, value}} : {[localName]: value})
-}
-
 interface Source {
   readonly context: Message
   readonly content: Content
 }
 
 async function fromStorage(upload: Upload, scope: Scope): Promise<Source> {
-  const {runtime, plan, options, buckets, readJob} = upload
-  const {bucket, object, generation, context} = readJob(await scope.bytes(), creatorOf(upload, scope))
+  const {context, ...name} = upload.readJob(await scope.bytes(), creatorOf(upload, scope))
   scope.hold(0)
-  allow(bucket, object, buckets)
-  const {storage} = runtime
-  const version = await storage.versionOf(scope.signal, {bucket, object, generation})
-  const {size, crc32c} = version
-  const {maxBytes} = options
-  if (maxBytes !== undefined && size > maxBytes) {
-    const why = `Object "${shortened(object)}" has ${size} bytes: ${plan.name} takes ${maxBytes} at most`
-    throw new Fault('OUT_OF_RANGE', why, {reason: 'TOO_LARGE'})
-  }
-  const pieces = (signal: AbortSignal) => storage.read(signal, version)
-  return {context, content: {size, crc32c, generation: version.generation, pieces}}
+  return {context, content: await objectContent(upload, scope, name)}
 }
 
 /** The claim of the caller that is the creator. @throws {Fault} 403 when the caller has none */
@@ -153,16 +105,6 @@ function creatorOf({runtime: {config}, plan}: Upload, {caller}: Scope): string |
   throw new Fault('PERMISSION_DENIED', 'The caller cannot be the creator of an upload', {
     reason: 'CREATOR_NOT_CALLER',
     hint: `UPLOAD_CREATOR="${claim}", and the caller has no such claim`,
-  })
-}
-
-function allow(bucket: string, object: string, buckets: ReadonlySet<string>): void {
-  const name = `${bucket}/${object}`
-  const isIn = (allowed: string) => allowed.includes('/') && name.startsWith(allowed)
-  if (buckets.has(bucket) || [...buckets].some(isIn)) return
-  throw new Fault('PERMISSION_DENIED', `Bucket "${shortened(bucket)}" is not one that upload reads this object from`, {
-    reason: 'BUCKET_NOT_ALLOWED',
-    hint: `add it to UPLOAD_BUCKETS, which has ${[...buckets].join(', ') || 'none'}`,
   })
 }
 

@@ -19,6 +19,7 @@ import {serveRawRequests} from '../../src/framework/raw-requests.ts'
 import {endWell} from '../../src/framework/shutdown.ts'
 import {takeUpgrades} from '../../src/framework/upgrades.ts'
 import {app} from '../../src/functions/app.ts'
+import {finalized} from '../../src/functions/finalized.ts'
 import {gateway} from '../../src/functions/gateway.ts'
 import {health} from '../../src/functions/health.ts'
 import {ping} from '../../src/functions/ping.ts'
@@ -72,7 +73,14 @@ export interface Answer {
 }
 
 /** Each function by its name, as src/deployed.ts has them. */
-const functions: Readonly<Record<string, (runtime: Runtime) => Handler>> = {app, gateway, health, ping, upload}
+const functions: Readonly<Record<string, (runtime: Runtime) => Handler>> = {
+  app,
+  finalized,
+  gateway,
+  health,
+  ping,
+  upload,
+}
 
 let apps = 0
 let prepared = false

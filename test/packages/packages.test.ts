@@ -98,7 +98,7 @@ test('no import opens anything, begins anything, or reads the environment', asyn
     const {exports} = JSON.parse(readFileSync(join(built, name, 'package.json'), 'utf8')) as {exports: object}
     return Object.keys(exports).flatMap((path) => (path.endsWith('.json') ? [] : [join(name, path)]))
   })
-  t.is(imports.length, 8)
+  t.is(imports.length, 9)
   const script = join(import.meta.dirname, 'side-effects.js')
   const child = spawn(process.execPath, [script, project, ...imports], {env: {}, stdio: ['ignore', 'pipe', 'inherit']})
   const lines = (await text(child.stdout)).trim().split('\n')

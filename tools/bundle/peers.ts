@@ -42,6 +42,7 @@ export async function startPeers(): Promise<Peers> {
       GCE_METADATA_HOST: metadata!,
       STORAGE_EMULATOR_HOST: `http://${metadata}`,
       UPLOAD_BUCKETS: 'bucket',
+      UPLOAD_CONTEXT: 'creatorId=me; name={object}',
     },
     async close() {
       google.closeAllConnections()

@@ -13,6 +13,12 @@ import type {Script} from 'node:vm'
 const [, , root = '', name = '', kind = 'all'] = process.argv
 const upload = JSON.stringify({bucket: 'bucket', object: 'object', context: {creatorId: 'me', name: 'object'}})
 
+const event = JSON.stringify({bucket: 'bucket', name: 'object'})
+const eventHeaders = {
+  ...{'ce-id': '1', 'ce-source': '/', 'ce-specversion': '1.0', 'content-type': 'application/json'},
+  'ce-type': 'google.cloud.storage.object.v1.finalized',
+}
+
 /** Typical first requests. A path that a function does not have gets a cheap 404. */
 const requests: readonly (RequestOptions & {readonly body?: string})[] = [
   {path: '/?message=hi'},
@@ -24,6 +30,7 @@ const requests: readonly (RequestOptions & {readonly body?: string})[] = [
     headers: {'content-type': 'application/json'},
     body: upload,
   })),
+  ...['/', '/finalized'].map((path) => ({path, method: 'POST', headers: eventHeaders, body: event})),
 ]
 
 const require = createRequire(join(root, 'dist/deployed.js'))

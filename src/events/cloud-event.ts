@@ -1,0 +1,131 @@
+import {Fault} from '../core/fault.ts'
+import {shortened} from '../core/shortened.ts'
+import type {Scope} from '../http/scope.ts'
+import {decodeUtf8, parseJson} from '../transcoding/json/text.ts'
+
+/** A message of Pub/Sub that an event came in. */
+export interface PubsubMessage {
+  readonly messageId: string
+  /** As RFC 3339 writes it. */
+  readonly publishTime: string | undefined
+  readonly orderingKey: string | undefined
+  readonly attributes: Readonly<Record<string, string>>
+  /** `projects/P/subscriptions/S` */
+  readonly subscription: string
+}
+
+/** An event: its attributes as CloudEvents 1.0 has them, and its data. */
+export interface CloudEvent<T = unknown> {
+  /** With `source` it tells one event from all others; a duplicate has both again. */
+  readonly id: string
+  readonly source: string
+  /** `google.cloud.storage.object.v1.finalized` and the like. */
+  readonly type: string
+  readonly subject: string | undefined
+  /** As RFC 3339 writes it. */
+  readonly time: string | undefined
+  readonly dataContentType: string | undefined
+  readonly dataSchema: string | undefined
+  /** Attributes that CloudEvents does not have itself, such as `bucket`, as text. */
+  readonly extensions: Readonly<Record<string, string>>
+  /** The message that it came in, where that was Pub/Sub. */
+  readonly message: PubsubMessage | undefined
+  readonly data: T
+}
+
+/** An event whose data nobody has read. */
+export type RawEvent = Omit<CloudEvent, 'data'> & {readonly bytes: Uint8Array}
+
+/** The form of a request with an event: CloudEvents' HTTP binding 3.1 and 3.2, or a push of Pub/Sub. */
+type Form = 'binary' | 'structured' | 'push'
+
+/**
+ * Which form of an event a request has.
+ * @throws {Fault} 415 for a request that has none
+ */
+export function formOf({headers, contentType = ''}: Pick<Scope, 'headers' | 'contentType'>): Form {
+  const [type = ''] = contentType.toLowerCase().split(';', 1)
+  if (type.trim() === 'application/cloudevents+json') return 'structured'
+  if (headers['ce-id'] !== undefined || headers['ce-specversion'] !== undefined) return 'binary'
+  if (type.trim() === 'application/json') return 'push'
+  throw new Fault(
+    'INVALID_ARGUMENT',
+    'Cannot read an event: expected the headers ce-id, ce-source, ce-type and ce-specversion, the type application/cloudevents+json, or a push of Pub/Sub',
+    {http: 415},
+  )
+}
+
+/** An event in binary mode: its attributes are headers, its data is the body. @throws {Fault} 400 */
+export function binaryEvent(headers: Scope['headers'], contentType: string | undefined, bytes: Uint8Array): RawEvent {
+  const named = Object.entries(headers).filter(([name]) => name.startsWith('ce-'))
+  const attributes = Object.fromEntries(named.map(([name, value]) => [name.slice('ce-'.length), unescaped(`${value}`)]))
+  return eventWith({...attributes, datacontenttype: contentType}, bytes)
+}
+
+/** An event in structured mode, as JSON. @throws {Fault} 400 */
+export function structuredEvent(bytes: Uint8Array): RawEvent {
+  const {data, data_base64: base64, ...attributes} = objectIn(bytes, 'an event')
+  const isText = (value: unknown) => ['string', 'number', 'boolean', 'bigint'].includes(typeof value)
+  const texts = Object.entries(attributes).filter(([, value]) => isText(value))
+  const all: Attributes = Object.fromEntries(texts.map(([name, value]) => [name, String(value)]))
+  if (base64 !== undefined) return eventWith(all, bytesIn(base64, 'data_base64'))
+  // JSON is data as it stands; text of another type is in a JSON string (CloudEvents JSON format, 3.1).
+  const isRaw = typeof data === 'string' && !isJson(all.datacontenttype)
+  return eventWith(all, Buffer.from(data === undefined ? '' : isRaw ? data : jsonOf(data)))
+}
+
+/** Whether data of this type is JSON: so is data without a type. */
+export function isJson(contentType = 'application/json'): boolean {
+  return /^\s*[\w.+-]+\/(?:[\w.+-]*\+)?json\s*(?:;|$)/i.test(contentType)
+}
+
+type Attributes = Readonly<Record<string, string | undefined>>
+
+/** @throws {Fault} 400 for attributes that are no event's */
+export function eventWith(attributes: Attributes, bytes: Uint8Array, message?: PubsubMessage): RawEvent {
+  const {id, source, type, subject, time, specversion, datacontenttype, dataschema, ...others} = attributes
+  if (specversion !== '1.0') {
+    const got = specversion === undefined ? 'none' : `"${shortened(specversion)}"`
+    throw Fault.invalid('specversion', 'Cannot read the event: expected version 1.0 of CloudEvents', {
+      callerOnly: `, got ${got}`,
+    })
+  }
+  for (const [name, value] of Object.entries({id, source, type})) {
+    if (!value) throw Fault.invalid(name, `Cannot read the event: its "${name}" is missing`)
+  }
+  const extensions = Object.entries(others).filter((entry): entry is [string, string] => entry[1] !== undefined)
+  return {
+    ...{id: id!, source: source!, type: type!, subject, time, message, bytes},
+    dataContentType: datacontenttype,
+    dataSchema: dataschema,
+    extensions: Object.fromEntries(extensions),
+  }
+}
+
+/** @throws {Fault} 400 for what is no JSON object */
+export function objectIn(bytes: Uint8Array, what: string): Readonly<Record<string, unknown>> {
+  const value = parseJson(decodeUtf8(bytes))
+  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>
+  throw Fault.invalid('body', `Cannot read the body: expected ${what}, a JSON object`)
+}
+
+/** @throws {Fault} 400 for what is no base64 */
+export function bytesIn(value: unknown, field: string): Uint8Array {
+  if (typeof value === 'string' && /^[\w+/-]*={0,2}$/.test(value)) return Buffer.from(value, 'base64')
+  throw Fault.invalid(field, `Cannot read "${field}": expected base64`)
+}
+
+/** JSON with the integers that a double would round as they stood. */
+function jsonOf(value: unknown): string {
+  const {rawJSON} = JSON as unknown as {rawJSON(text: string): unknown}
+  return JSON.stringify(value, (_key, item) => (typeof item === 'bigint' ? rawJSON(String(item)) : item))
+}
+
+/** A header has all that is not printable, and `"` and `%`, percent-encoded (HTTP binding, 3.1.3.2). */
+function unescaped(value: string): string {
+  try {
+    return decodeURIComponent(value)
+  } catch {
+    return value
+  }
+}

@@ -1,0 +1,113 @@
+import {Fault} from '../core/fault.ts'
+import {bytesIn, eventWith, objectIn, type PubsubMessage, type RawEvent, structuredEvent} from './cloud-event.ts'
+
+/** The type of the events that Eventarc makes of messages. */
+export const messagePublished = 'google.cloud.pubsub.topic.v1.messagePublished'
+
+/** What a notification of Storage says in `eventType`, as the type of an event. */
+const storageTypes: Readonly<Record<string, string>> = {
+  OBJECT_FINALIZE: 'google.cloud.storage.object.v1.finalized',
+  OBJECT_DELETE: 'google.cloud.storage.object.v1.deleted',
+  OBJECT_ARCHIVE: 'google.cloud.storage.object.v1.archived',
+  OBJECT_METADATA_UPDATE: 'google.cloud.storage.object.v1.metadataUpdated',
+}
+
+type Json = Readonly<Record<string, unknown>>
+
+/**
+ * The event of a push of Pub/Sub, as Eventarc would have made it.
+ * @throws {Fault} 400 for a body that is no push
+ */
+export function pushedEvent(body: Uint8Array): RawEvent {
+  const {message} = envelopeIn(body)
+  const {messageId: id, publishTime: time, subscription} = message
+  const source = `//pubsub.googleapis.com/${subscription}`
+  const attributes = {specversion: '1.0', id, source, type: messagePublished, time, datacontenttype: 'application/json'}
+  return eventWith(attributes, body)
+}
+
+/**
+ * What the message of a messagePublished event holds, where that is an event itself: one of CloudEvents' (Pub/Sub binding), or
+ * a notification of Storage. Else the event itself, with its message.
+ * @throws {Fault} 400 for an event without a message
+ */
+export function unwrapped(event: RawEvent): RawEvent & {readonly payload?: Payload} {
+  if (event.type !== messagePublished) return event
+  const {message, payload} = envelopeIn(event.bytes)
+  const {attributes} = message
+  const contentType = attributes['content-type'] ?? attributes['Content-Type']
+  if (/^application\/cloudevents\+json\b/i.test(contentType ?? '')) return {...structuredEvent(payload), message}
+  if (attributes['ce-id'] !== undefined && attributes['ce-type'] !== undefined) {
+    const named = Object.entries(attributes).filter(([name]) => name.startsWith('ce-'))
+    const own = Object.fromEntries(named.map(([name, value]) => [name.slice('ce-'.length), value]))
+    return eventWith({...own, datacontenttype: contentType}, payload, message)
+  }
+  const type = storageTypes[attributes.eventType ?? '']
+  if (type && attributes.bucketId !== undefined) return notification(type, message, payload)
+  return {...event, message, payload: {bytes: payload, contentType}}
+}
+
+/** What a message holds that is no event itself. */
+export interface Payload {
+  readonly bytes: Uint8Array
+  readonly contentType: string | undefined
+}
+
+/** A notification of Storage: the object is in its payload, or only named by its attributes (payload format NONE). */
+function notification(type: string, message: PubsubMessage, payload: Uint8Array): RawEvent {
+  const {bucketId: bucket = '', objectId: name = '', objectGeneration: generation, payloadFormat} = message.attributes
+  const isWhole = payloadFormat === 'JSON_API_V1' && payload.length > 0
+  return eventWith(
+    {
+      specversion: '1.0',
+      id: message.messageId,
+      source: `//storage.googleapis.com/projects/_/buckets/${bucket}`,
+      type,
+      subject: `objects/${name}`,
+      time: message.attributes.eventTime ?? message.publishTime,
+      datacontenttype: 'application/json',
+      bucket,
+    },
+    isWhole ? payload : Buffer.from(JSON.stringify({bucket, name, generation})),
+    message,
+  )
+}
+
+interface Envelope {
+  readonly message: PubsubMessage
+  readonly payload: Uint8Array
+}
+
+/** `{"message": {"messageId", "data"?, "attributes"?, …}, "subscription"}` @throws {Fault} 400 for anything else */
+function envelopeIn(body: Uint8Array): Envelope {
+  const {message, subscription} = objectIn(body, 'a push of Pub/Sub')
+  if (typeof message !== 'object' || message === null || typeof subscription !== 'string') {
+    throw Fault.invalid('body', 'Cannot read the body: expected a push of Pub/Sub, with "message" and "subscription"')
+  }
+  const {
+    messageId,
+    message_id: other,
+    publishTime,
+    publish_time: otherTime,
+    orderingKey,
+    data,
+    attributes,
+  } = message as Json
+  const id = messageId ?? other
+  if (typeof id !== 'string') throw Fault.invalid('message.messageId', 'Field "message.messageId" is missing')
+  const given = typeof attributes === 'object' && attributes !== null ? Object.entries(attributes) : []
+  return {
+    message: {
+      messageId: id,
+      publishTime: textOf(publishTime ?? otherTime),
+      orderingKey: textOf(orderingKey),
+      attributes: Object.fromEntries(given.map(([name, value]) => [name, String(value)])),
+      subscription,
+    },
+    payload: data === undefined ? new Uint8Array() : bytesIn(data, 'message.data'),
+  }
+}
+
+function textOf(value: unknown): string | undefined {
+  return typeof value === 'string' ? value : undefined
+}

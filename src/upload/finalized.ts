@@ -1,0 +1,141 @@
+import type {Message} from '@bufbuild/protobuf'
+import type {Runtime} from '../clients/runtime.ts'
+import {ConfigError} from '../core/config.ts'
+import {Fault} from '../core/fault.ts'
+import {type ContextField, contextFieldsIn} from '../core/settings.ts'
+import {shortened} from '../core/shortened.ts'
+import {type CloudEvent, serveEvent} from '../events/serve-event.ts'
+import {type StorageObjectData, StorageObjectDataSchema} from '../gen/google/events/cloud/storage/v1/data_pb.js'
+import {message, type Reply} from '../http/reply.ts'
+import type {Handler, Scope} from '../http/scope.ts'
+import type {UploadMethod, UploadOptions} from './options.ts'
+import type {Progress} from './send.ts'
+import {accessOf, allow, firstMessage, objectContent, type Target, targetOf} from './target.ts'
+import {contextMaker, type ObjectFacts} from './template.ts'
+
+/** How objects are uploaded when Storage has finalized them. */
+export interface FinalizedOptions<M extends UploadMethod = UploadMethod> extends Omit<UploadOptions<M>, 'creator'> {
+  /** `field={object}; field={metadata.key}`: the context of an upload; UPLOAD_CONTEXT unless given. */
+  readonly template?: string
+  /** How many bytes a second an instance moves at least: 16 MiB unless given. What takes longer than there is time for is refused. */
+  readonly bytesPerSecond?: number
+}
+
+/** The type of the events that it takes. */
+const finalizedType = 'google.cloud.storage.object.v1.finalized'
+
+/** An event has to be answered within it, in ms: then it is sent again, and an event-driven function is ended. */
+const eventTimeout = 540_000
+
+/** How fast an object is moved at the least, in bytes a second: a tenth of what one CPU moves. */
+const leastRate = 16 * 1024 * 1024
+
+/**
+ * A function that streams each object that Storage finalizes into a client-streaming method, as upload() does what it is told
+ * to. It takes events of Eventarc and notifications of Storage that Pub/Sub pushes.
+ *
+ * Events come at least once: each call has `bucket/object#generation` as metadata `idempotency-key`, and a backend that answers
+ * ALREADY_EXISTS is believed to have it. What can never succeed is acknowledged and logged; all else is sent again.
+ * @throws {ConfigError} as upload() does, and for a context without templates
+ * @example
+ * register(runtime, {
+ *   store: (runtime) =>
+ *     finalized(runtime, {
+ *       method: Repo.method.createRepo,
+ *       context: 'context',
+ *       required: ['creatorId', 'name'],
+ *       template: 'creatorId={metadata.creator}; name={object}',
+ *     }),
+ * })
+ */
+export function finalized<M extends UploadMethod>(runtime: Runtime, options: FinalizedOptions<M>): Handler {
+  const {template, bytesPerSecond = leastRate, ...given} = options
+  const target = targetOf(runtime, given as unknown as UploadOptions)
+  const contextOf = contextMaker(target.plan, fieldsOf(template, runtime))
+  const {output} = target.plan.method
+  const handler = serveEvent(
+    StorageObjectDataSchema,
+    async (event, scope): Promise<Reply | undefined> => {
+      const facts = factsOf(event)
+      const reply = await uploaded(target, scope, {facts, context: contextOf(facts), bytesPerSecond})
+      return reply && message(output, reply)
+    },
+    {key: ({data: {bucket, name, generation}}) => keyOf({bucket, object: name, generation: String(generation)})},
+  )
+  return Object.assign(handler, {access: accessOf(target)})
+}
+
+/** @throws {ConfigError} for templates that cannot be read, or none */
+function fieldsOf(template: string | undefined, {config}: Runtime): readonly ContextField[] {
+  const fields = template === undefined ? config.uploadContext : contextFieldsIn(template)
+  if (fields) return fields
+  const expected = 'expected the fields of the context, such as "creatorId={metadata.creator}; name={object}"'
+  throw new ConfigError(
+    template === undefined ? `UPLOAD_CONTEXT is not set: ${expected}` : `"${template}": ${expected}`,
+  )
+}
+
+/** @throws {Fault} INVALID_ARGUMENT for an event of another type, or without an object */
+function factsOf({type, data}: CloudEvent<StorageObjectData>): ObjectFacts {
+  if (type !== finalizedType) {
+    throw Fault.invalid('type', `Cannot upload for this event: expected the type ${finalizedType}`, {
+      callerOnly: `, got "${shortened(type)}"`,
+    })
+  }
+  const {bucket, name: object, generation, contentType, metadata} = data
+  for (const [field, value] of Object.entries({bucket, name: object}))
+    if (!value) throw Fault.invalid(`data.${field}`, `Field "data.${field}" is missing`)
+  return {bucket, object, generation: generation ? String(generation) : '', contentType, metadata}
+}
+
+interface Job {
+  readonly facts: ObjectFacts
+  readonly context: Message
+  readonly bytesPerSecond: number
+}
+
+/** The backend's reply; undefined where it has had the object already. */
+async function uploaded(
+  target: Target,
+  scope: Scope,
+  {facts, context, bytesPerSecond}: Job,
+): Promise<Message | undefined> {
+  const {bucket, object, generation} = facts
+  const name = {bucket, object, generation: generation || undefined}
+  allow(target, name)
+  const content = await objectContent(target, scope, name).catch(asOurs)
+  refuseTooSlow(content, scope, bytesPerSecond)
+  const idempotencyKey = keyOf({bucket, object, generation: content.generation})
+  const progress: Progress = {sent: 0, total: content.size}
+  try {
+    const first = firstMessage(target, scope, context, content)
+    return await target.send(scope, first, {...content, idempotencyKey}, progress)
+  } catch (error) {
+    if (!(error instanceof Fault) || error.code !== 'ALREADY_EXISTS') throw error
+    scope.log.info({idempotencyKey}, `${target.plan.name} has it already: ${error.logMessage}`)
+    return undefined
+  }
+}
+
+/** @throws {Fault} OUT_OF_RANGE for what would not be moved before the event is sent again: then it never would */
+function refuseTooSlow({size}: {readonly size: number}, {deadline}: Scope, bytesPerSecond: number): void {
+  const seconds = Math.min(deadline - Date.now(), eventTimeout) / 1000
+  if (size <= seconds * bytesPerSecond) return
+  const why = `The object has ${size} bytes: expected at most ${Math.floor(seconds * bytesPerSecond)} in ${Math.ceil(seconds)} s`
+  throw new Fault('OUT_OF_RANGE', why, {
+    reason: 'TOO_LARGE',
+    hint: 'a longer timeout, up to 540 s, gives it more time; what needs longer goes through upload',
+  })
+}
+
+/** `bucket/object#generation`, with all but printable ASCII percent-encoded, as metadata has to be. */
+function keyOf({bucket, object, generation}: Pick<ObjectFacts, 'bucket' | 'object' | 'generation'>): string {
+  return `${bucket}/${object}#${generation}`.replace(/[^!-$&-~]/gu, encodeURIComponent)
+}
+
+/** A role that our service account lacks can be granted while the event is sent again: 502, as for all that is our own affair. */
+function asOurs(error: unknown): never {
+  if (!(error instanceof Fault) || error.code !== 'PERMISSION_DENIED') throw error
+  const {code, logMessage, details, cause, hint} = error
+  throw new Fault(code, logMessage, {http: 502, details: [...details], cause, ...(hint && {hint})})
+}

@@ -1,0 +1,102 @@
+import {create, type Message} from '@bufbuild/protobuf'
+import type {Runtime} from '../clients/runtime.ts'
+import {contractOf} from '../core/contract.ts'
+import {Fault} from '../core/fault.ts'
+import {shortened} from '../core/shortened.ts'
+import type {Scope} from '../http/scope.ts'
+import type {UploadMethod, UploadOptions} from './options.ts'
+import {type Plan, planOf} from './plan.ts'
+import {type Content, type Sender, sender} from './send.ts'
+
+/** What uploads of one kind have in common: made once. */
+export interface Target {
+  readonly runtime: Runtime
+  readonly plan: Plan
+  readonly send: Sender
+  readonly options: UploadOptions
+  readonly buckets: ReadonlySet<string>
+}
+
+/** @throws {ConfigError} for a method that takes no stream of bytes, and for names that are no such fields */
+export function targetOf<M extends UploadMethod>(runtime: Runtime, options: UploadOptions<M>): Target {
+  const given = options as unknown as UploadOptions
+  const plan = planOf(given)
+  contractOf(runtime).learn([plan.method.parent])
+  const backend = given.backend ?? runtime.config.backendOf(plan.method.parent.typeName)
+  return {
+    runtime,
+    plan,
+    options: given,
+    send: sender(runtime, backend, plan, given),
+    buckets: new Set(given.buckets ?? runtime.config.uploadBuckets),
+  }
+}
+
+/** `pkg.Service/Method`: what an upload calls, for those who decide who may. */
+export function accessOf({plan: {method}}: Target): {readonly methods: readonly string[]} {
+  return {methods: [`${method.parent.typeName}/${method.name}`]}
+}
+
+/** An object of Storage; the live generation of it unless one is named. */
+export interface ObjectName {
+  readonly bucket: string
+  readonly object: string
+  readonly generation: string | undefined
+}
+
+/**
+ * What an object holds, and what is known of it.
+ * @throws {Fault} PERMISSION_DENIED for a bucket that is not one of ours, NOT_FOUND, OUT_OF_RANGE beyond the most bytes
+ */
+export async function objectContent(
+  {runtime: {storage}, plan, options, buckets}: Target,
+  {signal}: Pick<Scope, 'signal'>,
+  {bucket, object, generation}: ObjectName,
+): Promise<Content & {readonly size: number; readonly generation: string}> {
+  allow({buckets}, {bucket, object})
+  const version = await storage.versionOf(signal, {bucket, object, generation})
+  const {size, crc32c} = version
+  const {maxBytes} = options
+  if (maxBytes !== undefined && size > maxBytes) {
+    const why = `Object "${shortened(object)}" has ${size} bytes: ${plan.name} takes ${maxBytes} at most`
+    throw new Fault('OUT_OF_RANGE', why, {reason: 'TOO_LARGE'})
+  }
+  return {size, crc32c, generation: version.generation, pieces: (signal) => storage.read(signal, version)}
+}
+
+/** @throws {Fault} PERMISSION_DENIED for a bucket, or a folder of it, that is not one of ours */
+export function allow(
+  {buckets}: Pick<Target, 'buckets'>,
+  {bucket, object}: Pick<ObjectName, 'bucket' | 'object'>,
+): void {
+  const name = `${bucket}/${object}`
+  const isIn = (allowed: string) => allowed.includes('/') && name.startsWith(allowed)
+  if (buckets.has(bucket) || [...buckets].some(isIn)) return
+  throw new Fault('PERMISSION_DENIED', `Bucket "${shortened(bucket)}" is not one that upload reads this object from`, {
+    reason: 'BUCKET_NOT_ALLOWED',
+    hint: `add it to UPLOAD_BUCKETS, which has ${[...buckets].join(', ') || 'none'}`,
+  })
+}
+
+/** What is sent before the bytes. */
+export function firstMessage(
+  {plan, options}: Target,
+  scope: Scope,
+  context: Message,
+  content: Content,
+): Message | undefined {
+  const {input} = plan.method
+  const message = withContext(plan, context)
+  if (options.first) {
+    const changed = options.first(message as never, content, scope)
+    return changed && create(input, changed)
+  }
+  // A request of nothing but bytes has no context to send.
+  return plan.contextField || input.fields.length > 1 ? message : undefined
+}
+
+function withContext({method, contextField}: Plan, value: Message): Message {
+  if (!contextField) return value
+  const {oneof, localName} = contextField
+  return create(method.input, oneof ? {[oneof.localName]: {case: localName, value}} : {[localName]: value})
+}

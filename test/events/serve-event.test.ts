@@ -1,0 +1,290 @@
+import {toJsonString} from '@bufbuild/protobuf'
+import test from 'ava'
+import {CloudEvent as Event, HTTP, type Message} from 'cloudevents'
+import {type Logger, pino} from 'pino'
+import {RequestSchema} from '../../src/gen/ping/ping_pb.js'
+import {type CloudEvent, Fault, type Handler, json, serveEvent} from '../../src/index.ts'
+import {type App, startApp} from '../helpers/app.ts'
+
+const lines: string[] = []
+const log = pino({messageKey: 'message'}, {write: (line: string) => void lines.push(line)}) as Logger
+
+let app: App
+test.before(async () => {
+  app = await startApp({target: 'health', log})
+})
+test.afterEach.always((t) => app.quiet(t))
+test.after.always(() => app.close())
+
+interface Sent {
+  readonly headers: Record<string, string>
+  readonly body: string
+}
+
+/** A request as the CloudEvents SDK makes it. */
+function made({headers, body}: Message<unknown>): Sent {
+  return {headers: headers as Record<string, string>, body: typeof body === 'string' ? body : JSON.stringify(body)}
+}
+
+/** A push of Pub/Sub with both names of each field, as it writes them. */
+function push(data: string, attributes: Record<string, string> = {}): Sent {
+  const message = {
+    ...{data: Buffer.from(data).toString('base64'), attributes, messageId: '7', message_id: '7', orderingKey: 'k'},
+    ...{publishTime: '2026-01-02T03:04:05Z', publish_time: '2026-01-02T03:04:05Z'},
+  }
+  const body = JSON.stringify({message, subscription: 'projects/p/subscriptions/s', deliveryAttempt: 1})
+  return {headers: {'content-type': 'application/json'}, body}
+}
+
+/** What a handler is given for a request, and its answer. */
+async function given(sent: Sent, take = (handler: (event: CloudEvent) => undefined): Handler => serveEvent(handler)) {
+  const events: CloudEvent[] = []
+  const {url, close} = await app.serve(take((event) => void events.push(event) as undefined))
+  const response = await fetch(url, {method: 'POST', ...sent})
+  const text = await response.text()
+  await close()
+  return {status: response.status, text, event: events[0]}
+}
+
+const attributes = {id: 'one', source: '/books', type: 'book.written', subject: 'Émile', extra: 'more'}
+
+for (const [form, make] of Object.entries({binary: HTTP.binary, structured: HTTP.structured})) {
+  test.serial(`an event of the CloudEvents SDK is read: ${form}`, async (t) => {
+    const time = '2026-01-02T03:04:05.000Z'
+    const sent = make(new Event({...attributes, time, data: {title: 'Emma', pages: [1, 2]}}))
+    const {status, event} = await given(made(sent))
+    t.is(status, 204)
+    t.like(event, {
+      id: 'one',
+      source: '/books',
+      type: 'book.written',
+      time,
+      extensions: {extra: 'more'},
+      data: {title: 'Emma', pages: [1, 2]},
+    })
+    // The SDK does not percent-encode what it puts into headers.
+    if (form === 'structured') t.is(event?.subject, 'Émile')
+  })
+
+  test.serial(`its data is a message where there is a schema: ${form}`, async (t) => {
+    const sent = make(new Event({...attributes, data: {message: 'hi', unknown: 1}}))
+    const {status, event} = await given(made(sent), (handler) => serveEvent(RequestSchema, handler))
+    t.is(status, 204)
+    t.is(toJsonString(RequestSchema, event?.data as never), '{"message":"hi"}')
+    const wrong = await given(made(make(new Event({...attributes, data: {message: 1}}))), (handler) =>
+      serveEvent(RequestSchema, handler),
+    )
+    t.is(wrong.status, 200)
+    t.regex(wrong.text, /"message"/)
+    t.is(wrong.event, undefined)
+  })
+}
+
+test.serial('what a header cannot hold is percent-encoded in it', async (t) => {
+  const headers = {
+    'ce-id': '1',
+    'ce-source': '/a',
+    'ce-type': 'b',
+    'ce-specversion': '1.0',
+    'ce-subject': 'a%20%C3%89%25%22',
+  }
+  const {event} = await given({headers: {...headers, 'content-type': 'application/json'}, body: 'null'})
+  t.is(event?.subject, 'a É%"')
+})
+
+test.serial('data that is no JSON is bytes, and none is undefined', async (t) => {
+  const text = await given(made(HTTP.binary(new Event({...attributes, datacontenttype: 'text/plain', data: 'hello'}))))
+  t.is(Buffer.from(text.event?.data as Uint8Array).toString(), 'hello')
+  const structured = await given(
+    made(HTTP.structured(new Event({...attributes, datacontenttype: 'text/plain', data: 'hello'}))),
+  )
+  t.is(Buffer.from(structured.event?.data as Uint8Array).toString(), 'hello')
+  const body = JSON.stringify({...attributes, specversion: '1.0', datacontenttype: 'image/png', data_base64: 'AAEC'})
+  const base64 = await given({headers: {'content-type': 'application/cloudevents+json'}, body})
+  t.deepEqual([...(base64.event!.data as Uint8Array)], [0, 1, 2])
+  const none = await given({
+    headers: {'content-type': 'application/cloudevents+json'},
+    body: JSON.stringify({...attributes, specversion: '1.0'}),
+  })
+  t.is(none.event?.data, undefined)
+  t.is(none.status, 204)
+})
+
+test.serial('integers of any size stay as they were sent', async (t) => {
+  const body = `{"specversion": "1.0", "id": "1", "source": "/a", "type": "b", "n": 9007199254740993, "data": {"index": 9007199254740993}}`
+  const {event} = await given({headers: {'content-type': 'application/cloudevents+json'}, body})
+  t.deepEqual(event?.data, {index: 9007199254740993n})
+  t.is(event?.extensions.n, '9007199254740993')
+})
+
+test.serial('a push of Pub/Sub is an event with its message', async (t) => {
+  const {event, status} = await given(push('hello', {color: 'red'}))
+  t.is(status, 204)
+  t.like(event, {
+    id: '7',
+    type: 'google.cloud.pubsub.topic.v1.messagePublished',
+    source: '//pubsub.googleapis.com/projects/p/subscriptions/s',
+    time: '2026-01-02T03:04:05Z',
+    message: {messageId: '7', orderingKey: 'k', attributes: {color: 'red'}, subscription: 'projects/p/subscriptions/s'},
+  })
+  t.is((event!.data as {message: {data: string}}).message.data, Buffer.from('hello').toString('base64'))
+  const typed = await given(push('{"message": "hi"}'), (handler) => serveEvent(RequestSchema, handler))
+  t.is((typed.event!.data as {message: string}).message, 'hi')
+})
+
+test.serial('a message of Pub/Sub that Eventarc brings is the same', async (t) => {
+  const {body} = push('{"message": "hi"}', {color: 'red'})
+  const headers = {
+    'ce-id': '9',
+    'ce-source': '//pubsub.googleapis.com/projects/p/topics/t',
+    'ce-type': 'google.cloud.pubsub.topic.v1.messagePublished',
+    'ce-specversion': '1.0',
+    'content-type': 'application/json',
+  }
+  const {event} = await given({headers, body}, (handler) => serveEvent(RequestSchema, handler))
+  t.is((event!.data as {message: string}).message, 'hi')
+  t.like(event, {id: '9', source: '//pubsub.googleapis.com/projects/p/topics/t', message: {attributes: {color: 'red'}}})
+})
+
+test.serial('an event that a message holds is taken out of it', async (t) => {
+  const structured = made(HTTP.structured(new Event({...attributes, data: {title: 'Emma'}}))).body
+  const wrapped = await given(push(structured, {'content-type': 'application/cloudevents+json; charset=utf-8'}))
+  t.like(wrapped.event, {id: 'one', type: 'book.written', data: {title: 'Emma'}, message: {messageId: '7'}})
+  const binary = {
+    'ce-id': 'two',
+    'ce-source': '/b',
+    'ce-type': 'book.sold',
+    'ce-specversion': '1.0',
+    'content-type': 'application/json',
+  }
+  t.like((await given(push('{"title": "Emma"}', binary))).event, {id: 'two', type: 'book.sold', data: {title: 'Emma'}})
+})
+
+test.serial('a notification of Storage is the event that Eventarc would have made', async (t) => {
+  const named = {bucketId: 'b', objectId: 'a/b', objectGeneration: '5', eventTime: '2026-01-02T03:04:06Z'}
+  const deleted = await given(push('', {...named, eventType: 'OBJECT_DELETE', payloadFormat: 'NONE'}))
+  t.like(deleted.event, {
+    type: 'google.cloud.storage.object.v1.deleted',
+    source: '//storage.googleapis.com/projects/_/buckets/b',
+    subject: 'objects/a/b',
+    time: '2026-01-02T03:04:06Z',
+    data: {bucket: 'b', name: 'a/b', generation: '5'},
+  })
+  const whole = await given(
+    push('{"name": "x"}', {...named, eventType: 'OBJECT_FINALIZE', payloadFormat: 'JSON_API_V1'}),
+  )
+  t.like(whole.event, {type: 'google.cloud.storage.object.v1.finalized', data: {name: 'x'}})
+})
+
+test.serial('what a message holds and cannot be read is given up; what is no push is refused', async (t) => {
+  for (const sent of [
+    push('{', {'content-type': 'application/cloudevents+json'}),
+    push('{"specversion": "0.3"}', {'content-type': 'application/cloudevents+json'}),
+  ]) {
+    const {status, event} = await given(sent)
+    t.is(status, 200)
+    t.is(event, undefined)
+  }
+  for (const body of [
+    '{}',
+    '{"message": {}, "subscription": "s"}',
+    '{"message": null, "subscription": "s"}',
+    '[]',
+    '1',
+    '',
+  ])
+    t.is((await given({headers: {'content-type': 'application/json'}, body})).status, 400, body)
+  const values = JSON.stringify(Array.from({length: 30_000}, () => 1))
+  const body = JSON.stringify({...attributes, specversion: '1.0', data: JSON.parse(values)})
+  t.is((await given({headers: {'content-type': 'application/cloudevents+json'}, body})).status, 400)
+})
+
+test.serial('what the handler throws decides whether the event comes again', async (t) => {
+  const sent = made(HTTP.binary(new Event({...attributes, data: {}})))
+  for (const [error, expected] of [
+    [new Fault('INVALID_ARGUMENT', 'no'), 200],
+    [new Fault('ALREADY_EXISTS', 'no'), 200],
+    [new Fault('UNIMPLEMENTED', 'no'), 200],
+    [new Fault('UNAVAILABLE', 'no'), 503],
+    [new Fault('ABORTED', 'no'), 503],
+    [new Fault('CANCELLED', 'no'), 503],
+    [new Fault('UNAUTHENTICATED', 'no'), 503],
+    [new Fault('RESOURCE_EXHAUSTED', 'no'), 429],
+    [new Fault('DATA_LOSS', 'no', {http: 502}), 502],
+    [new Fault('PERMISSION_DENIED', 'no', {http: 502}), 502],
+    [new Fault('FAILED_PRECONDITION', 'no', {retryAfter: 3}), 503],
+    [new Error('a mistake in the handler'), 500],
+  ] as const) {
+    lines.length = 0
+    const {url, close} = await app.serve(
+      serveEvent(async () => {
+        throw error
+      }),
+    )
+    const response = await fetch(url, {method: 'POST', ...sent})
+    await response.text()
+    t.is(response.status, expected, String(error))
+    t.is(lines.filter((line) => line.includes('Given up: event \\"one\\" of /books')).length, expected === 200 ? 1 : 0)
+    if (error instanceof Fault && error.retryAfter) t.is(response.headers.get('retry-after'), '3')
+    t.like(JSON.parse(lines.at(-1)!).event, {id: 'one', source: '/books', type: 'book.written'})
+    await close()
+  }
+})
+
+test.serial('the event is acknowledged when what the handler has begun is over, and with its own reply', async (t) => {
+  const began = Promise.withResolvers<void>()
+  const end = Promise.withResolvers<void>()
+  const {url, close} = await app.serve(
+    serveEvent(async (_event, scope) => {
+      scope.track(end.promise)
+      began.resolve()
+      return json({done: true}, {status: 202})
+    }),
+  )
+  const sent = made(HTTP.binary(new Event({...attributes, data: {}})))
+  let answered = false
+  const response = fetch(url, {method: 'POST', ...sent}).then((response) => {
+    answered = true
+    return response
+  })
+  await began.promise
+  await new Promise(setImmediate)
+  t.false(answered)
+  end.resolve()
+  t.is((await response).status, 202)
+  t.deepEqual(await (await response).json(), {done: true})
+  await close()
+})
+
+test.serial('two events with one key are not worked on at the same time', async (t) => {
+  const began = Promise.withResolvers<void>()
+  const end = Promise.withResolvers<void>()
+  const {url, close} = await app.serve(
+    serveEvent(
+      RequestSchema,
+      async ({data}) => {
+        if (data.message !== 'held') return
+        began.resolve()
+        await end.promise
+      },
+      {key: ({data}) => data.message.length.toString()},
+    ),
+  )
+  const send = (id: string, message: string) =>
+    fetch(url, {method: 'POST', ...made(HTTP.binary(new Event({...attributes, id, data: {message}})))})
+  const first = send('1', 'held')
+  await began.promise
+  t.is((await send('2', 'four')).status, 503)
+  t.is((await send('3', 'other')).status, 204)
+  end.resolve()
+  t.is((await first).status, 204)
+  t.is((await send('2', 'four')).status, 204)
+  await close()
+})
+
+test.serial('a body beyond the limit is refused', async (t) => {
+  const {url, close} = await app.serve(serveEvent(async () => {}, {maxBytes: 100}))
+  const response = await fetch(url, {method: 'POST', ...push('x'.repeat(200))})
+  t.is(response.status, 413)
+  await close()
+})
