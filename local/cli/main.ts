@@ -51,12 +51,7 @@ command('descriptors', 'writes proto/ as a FileDescriptorSet, for GATEWAY_DESCRI
   .action(async (options) => (await import('./descriptors.ts')).descriptors(options))
 
 command('build [entry]', 'makes dist/ for a deploy: one script with all code, and compile caches')
-  .option(
-    '--external <package>',
-    'a package that stays in node_modules, as those with native code do',
-    (name, others: string[]) => [...others, name],
-    [],
-  )
+  .option('--external <package>', 'a package that stays in node_modules, as those with native code do', gathered, [])
   .addHelpText(
     'after',
     '\nentry: the deployed entry point, main of package.json unless given. npm run gcp-build runs this.',
@@ -80,9 +75,41 @@ wrong, with exit code 1. The last two may be missing: that is a note.`,
   )
   .action(async (url, options) => (await import('./doctor.ts')).doctor(url, options))
 
+command('call <target>', 'calls pkg.Service/Method, or asks for a path such as /v1/books, and prints what comes back')
+  .option(
+    '-d, --data <json>',
+    'a message: JSON, @file, or - for standard input; more than one for a stream',
+    gathered,
+    [],
+  )
+  .option('-H, --header <header>', '"name: value": a header of the request, or metadata of the call', gathered, [])
+  .option('-X, --request <verb>', 'the HTTP method for a path; GET, or POST with --data, unless given')
+  .option('--url <url>', 'where the functions are; http://localhost:8080, or at PORT, unless given')
+  .option('--backend [url]', 'calls the backend straight, without HTTP: the one of BACKEND_URL… unless a URL is given')
+  .option('--audience <audience>', 'sends an ID token for it; to a backend one for its https origin goes by itself')
+  .option('--schema <file>', 'a FileDescriptorSet, or "reflection"; GATEWAY_DESCRIPTORS or proto/ unless given')
+  .option('--timeout <seconds>', '30 for a call without a stream unless given', seconds)
+  .option('-v, --verbose', 'tells request, headers, trailers and status, on standard error')
+  .addHelpText(
+    'after',
+    `
+  grpc-functions call ping.PingService/Send -d '{"message": "hi"}'
+  grpc-functions call '/api/ping?message=hi'
+  grpc-functions call ping.PingService/Send -d '{"message": "hi"}' --backend https://ping-xyz.a.run.app
+
+A method goes through the functions by the first of its HTTP rules that takes the message. Answers are printed as they come, one a line.
+Exit code: 64 and the gRPC code of a failure (69 for NOT_FOUND, 78 for UNAVAILABLE), as grpcurl has it.`,
+  )
+  .action(async (target, options) => (await import('./call.ts')).call(target, options))
+
 command('key <name> [methods]', 'makes an API key, and its line for the file of AUTH_API_KEYS')
   .addHelpText('after', '\nmethods: pkg.Service/Method,pkg.Service/Method: those that it may call, all unless given.')
   .action(async (name, methods, options) => (await import('./key.ts')).key(name, methods, options))
+
+/** An option that may be there more than once. */
+function gathered(value: string, others: readonly string[]): string[] {
+  return [...others, value]
+}
 
 /** An option's number of seconds. @throws {InvalidArgumentError} */
 function seconds(text: string): number {

@@ -195,7 +195,7 @@ function wellKnown({typeName}: DescMessage): JsonValue | undefined {
     Value: 'value',
     ListValue: ['value'],
     Empty: {},
-    Any: {'@type': 'type.googleapis.com/google.protobuf.Empty', value: {}},
+    Any: {},
     StringValue: 'text',
     BytesValue: 'aGVsbG8=',
     BoolValue: true,

@@ -1,0 +1,135 @@
+import {type DescMethod, type FileRegistry, type JsonObject, type JsonValue, toJson} from '@bufbuild/protobuf'
+import {ConfigError, readConfig} from '../../src/core/config.ts'
+import {loadTranscoder} from '../../src/gateway/schema.ts'
+import {messageFromJson} from '../../src/transcoding/json/message.ts'
+import type {Binding} from '../../src/transcoding/rules/bindings.ts'
+import type {HttpRequest} from './call-http.ts'
+import {CommandError} from './output.ts'
+
+/**
+ * The request by which the gateway is asked for `method`, as the first of its rules has it that takes the message.
+ * @param texts the JSON of each message; path and query are of the first one
+ * @throws {CommandError} when no rule takes it
+ */
+export async function requestsFor(
+  method: DescMethod,
+  registry: FileRegistry,
+  texts: AsyncIterable<string>,
+): Promise<HttpRequest> {
+  const name = `${method.parent.typeName}/${method.name}`
+  const {bindings, route} = transcoderOf(registry)
+  const own = bindings.filter((binding) => binding.method === method)
+  if (own.length === 0) {
+    throw new CommandError(
+      `${name} is not served over HTTP: npx grpc-functions routes says why, and --backend calls it without HTTP`,
+      2,
+    )
+  }
+  const messages = jsonOf(method, registry, texts)[Symbol.asyncIterator]()
+  const first = await messages.next()
+  const message = first.done ? {} : first.value
+  const problems: string[] = []
+  for (const binding of own) {
+    try {
+      const made = requestBy(binding, message)
+      const match = route(made.verb, made.path.split('?')[0]!)
+      if (!('binding' in match) || match.binding !== binding) throw new Error(`${made.path} is for another rule`)
+      return {...made, body: binding.body === undefined ? undefined : bodies(binding, first, messages)}
+    } catch (error) {
+      problems.push(`${binding.rule}: ${(error as Error).message}`)
+    }
+  }
+  throw new CommandError(`No rule of ${name} takes this message:\n${problems.join('\n')}`, 2)
+}
+
+/** @throws {CommandError} for a schema that cannot be served */
+function transcoderOf(registry: FileRegistry) {
+  try {
+    return loadTranscoder(readConfig({...process.env, GATEWAY_DESCRIPTORS: undefined}).gateway, registry).transcoder
+  } catch (error) {
+    throw error instanceof ConfigError ? new CommandError(error.message) : error
+  }
+}
+
+/** Each message in canonical JSON. @throws {Fault} for what is none of the method's */
+async function* jsonOf(method: DescMethod, registry: FileRegistry, texts: AsyncIterable<string>) {
+  for await (const text of texts) {
+    const message = messageFromJson(method.input, text, {registry, ignoreUnknown: false})
+    yield toJson(method.input, message, {registry}) as JsonObject
+  }
+}
+
+function requestBy(binding: Binding, message: JsonObject): HttpRequest {
+  const {method, httpMethod, body} = binding
+  const rest = structuredClone(message)
+  const path = pathOf(binding, rest)
+  if (typeof body === 'object') delete rest[body.jsonName]
+  const query = body === '*' ? [] : pairsOf('', rest)
+  const isStream = method.methodKind !== 'unary'
+  const verb = httpMethod === '*' ? (body ? 'POST' : 'GET') : httpMethod
+  return {verb, path: query.length > 0 ? `${path}?${new URLSearchParams(query)}` : path, isStream}
+}
+
+/** The path, whose variables are taken out of `message`. @throws {Error} for one that has no value */
+function pathOf({template: {segments, variables, verb}, method}: Binding, message: JsonObject): string {
+  const parts: string[] = []
+  for (let at = 0; at < segments.length; at++) {
+    const segment = segments[at]!
+    const variable = variables.find(({start}) => start === at)
+    if (variable) {
+      const text = taken(message, jsonPath(method, variable.path))
+      if (text === '') throw new Error(`"${variable.path}" has no value`)
+      parts.push(variable.multi ? text.split('/').map(encodeURIComponent).join('/') : encodeURIComponent(text))
+      at = variable.end - 1
+    } else if (segment.kind === 'literal') parts.push(encodeURIComponent(segment.text))
+    else throw new Error(`"${segment.kind}" stands for any segment`)
+  }
+  return `/${parts.join('/')}${verb && `:${verb}`}`
+}
+
+function jsonPath({input}: DescMethod, path: string): string[] {
+  let message: DescMethod['input'] | undefined = input
+  return path.split('.').map((name) => {
+    const field: DescMethod['input']['fields'][number] | undefined = message?.fields.find((one) => one.name === name)
+    message = field?.message
+    return field?.jsonName ?? name
+  })
+}
+
+/** Takes the value at `path` out of `json`: '' when there is none. */
+function taken(json: JsonObject, [name = '', ...more]: readonly string[]): string {
+  const value = json[name]
+  if (more.length > 0) return isObject(value) ? taken(value, more) : ''
+  delete json[name]
+  return value === undefined || value === null ? '' : String(value)
+}
+
+/** What a query says. @throws {Error} for what it cannot say */
+function pairsOf(prefix: string, json: JsonObject): [string, string][] {
+  return Object.entries(json).flatMap(([name, value]): [string, string][] => {
+    const path = prefix + name
+    if (Array.isArray(value)) {
+      if (value.some((item) => typeof item === 'object')) throw new Error(`"${path}" cannot be in a query`)
+      return value.map((item) => [path, String(item)])
+    }
+    if (isObject(value)) return pairsOf(`${path}.`, value)
+    return value === null ? [] : [[path, String(value)]]
+  })
+}
+
+function isObject(value: JsonValue | undefined): value is JsonObject {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+/** The body of each message: all that is not in the path, or the field that is the body. */
+async function* bodies(
+  binding: Binding,
+  first: IteratorResult<JsonObject>,
+  messages: AsyncIterator<JsonObject>,
+): AsyncGenerator<string> {
+  for (let next = first; !next.done; next = await messages.next()) {
+    const rest = structuredClone(next.value)
+    for (const {path} of binding.template.variables) taken(rest, jsonPath(binding.method, path))
+    yield JSON.stringify(typeof binding.body === 'object' ? (rest[binding.body.jsonName] ?? {}) : rest)
+  }
+}
