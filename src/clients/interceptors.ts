@@ -22,7 +22,7 @@ const claimsKey = 'x-verified-claims-bin'
 /** Whoever the function is that calls: what AUTH_ALLOW or its proto forbids the caller is not called. The backend hears who that is. */
 const caller: Interceptor = (call, next) => {
   const {life, metadata} = call
-  life.checkCall?.(pathOf(call.method).slice(1))
+  life.checkCall?.(call.method)
   if (life.caller) metadata.set(claimsKey, claimsBytes(life.caller))
   else metadata.remove(claimsKey)
   return next(call)

@@ -1,3 +1,4 @@
+import type {DescMethod} from '@bufbuild/protobuf'
 import type {Caller} from './caller.ts'
 import {Fault} from './fault.ts'
 import type {Logger} from './log.ts'
@@ -15,8 +16,8 @@ export interface Life {
   readonly log: Logger
   /** Who sends the request, as `AUTH=jwt` has verified it; undefined: nobody in particular. */
   readonly caller?: Caller | undefined
-  /** Refuses a call of `method` (`pkg.Service/Method`) that AUTH_ALLOW or its proto forbids the caller. @throws {Fault} 401, 403 */
-  checkCall?(method: string): void
+  /** Refuses a call of `method` that AUTH_ALLOW or its proto forbids the caller. @throws {Fault} 401, 403 */
+  checkCall?(method: DescMethod): void
   /** Has the life last until `work` has settled, so that no work is left behind; gives `work` back. */
   track<T>(work: Promise<T>): Promise<T>
   /** Adds fields to the one record that the log gets of this request. */

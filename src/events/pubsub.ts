@@ -5,12 +5,12 @@ import {bytesIn, eventWith, objectIn, type PubsubMessage, type RawEvent, structu
 export const messagePublished = 'google.cloud.pubsub.topic.v1.messagePublished'
 
 /** What a notification of Storage says in `eventType`, as the type of an event. */
-const storageTypes: Readonly<Record<string, string>> = {
-  OBJECT_FINALIZE: 'google.cloud.storage.object.v1.finalized',
-  OBJECT_DELETE: 'google.cloud.storage.object.v1.deleted',
-  OBJECT_ARCHIVE: 'google.cloud.storage.object.v1.archived',
-  OBJECT_METADATA_UPDATE: 'google.cloud.storage.object.v1.metadataUpdated',
-}
+const storageTypes: ReadonlyMap<string, string> = new Map([
+  ['OBJECT_FINALIZE', 'google.cloud.storage.object.v1.finalized'],
+  ['OBJECT_DELETE', 'google.cloud.storage.object.v1.deleted'],
+  ['OBJECT_ARCHIVE', 'google.cloud.storage.object.v1.archived'],
+  ['OBJECT_METADATA_UPDATE', 'google.cloud.storage.object.v1.metadataUpdated'],
+])
 
 type Json = Readonly<Record<string, unknown>>
 
@@ -42,7 +42,7 @@ export function unwrapped(event: RawEvent): RawEvent & {readonly payload?: Paylo
     const own = Object.fromEntries(named.map(([name, value]) => [name.slice('ce-'.length), value]))
     return eventWith({...own, datacontenttype: contentType}, payload, message)
   }
-  const type = storageTypes[attributes.eventType ?? '']
+  const type = storageTypes.get(attributes.eventType ?? '')
   if (type && attributes.bucketId !== undefined) return notification(type, message, payload)
   return {...event, message, payload: {bytes: payload, contentType}}
 }

@@ -1,5 +1,6 @@
 import {createRegistry, type DescMessage, type MessageShape} from '@bufbuild/protobuf'
 import {Fault} from '../core/fault.ts'
+import {shortened} from '../core/shortened.ts'
 import {failureJson, httpStatusOf} from '../http/failure.ts'
 import {only} from '../http/methods.ts'
 import {json, type Reply} from '../http/reply.ts'
@@ -76,8 +77,7 @@ export function serveEvent(...args: unknown[]): Handler {
       if (scope.signal.aborted || mayPass(fault)) throw repeatable(fault)
       return givenUp(scope, raw, fault)
     } finally {
-      const {id, source, type} = raw
-      scope.note({event: {id, source, type}})
+      scope.note({event: told(raw)})
     }
   })
 }
@@ -134,11 +134,14 @@ function repeatable(fault: Fault): Fault {
 }
 
 /** Acknowledges an event that can never be done: sent again, it would fail again. */
-function givenUp({log}: Scope, {id, source, type}: RawEvent, fault: Fault): Reply {
+function givenUp({log}: Scope, raw: RawEvent, fault: Fault): Reply {
   const {code, cause, hint, logMessage} = fault
-  log.error(
-    {err: cause, hint, event: {id, source, type}},
-    `Given up: event "${id}" of ${source}: ${code}: ${logMessage}`,
-  )
+  const event = told(raw)
+  log.error({err: cause, hint, event}, `Given up: event "${event.id}" of ${event.source}: ${code}: ${logMessage}`)
   return json(failureJson(fault, 'aip'))
+}
+
+/** What the log says of an event. */
+function told({id, source, type}: RawEvent): {readonly id: string; readonly source: string; readonly type: string} {
+  return {id: shortened(id), source: shortened(source), type: shortened(type)}
 }

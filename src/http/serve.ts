@@ -1,10 +1,12 @@
 import {randomUUID} from 'node:crypto'
 import type {IncomingHttpHeaders, IncomingMessage, ServerResponse} from 'node:http'
 import {Readable} from 'node:stream'
+import type {DescMethod} from '@bufbuild/protobuf'
 import {type Door, doorOf, type Proofs} from '../auth/door.ts'
 import {checkNames} from '../auth/names.ts'
 import {type Caller, callerFields} from '../core/caller.ts'
 import type {ErrorShape} from '../core/config.ts'
+import {contractOf} from '../core/contract.ts'
 import {Fault} from '../core/fault.ts'
 import type {Logger} from '../core/log.ts'
 import {atMost, latenessOf, within} from '../core/waiting.ts'
@@ -133,8 +135,10 @@ class RequestScope implements Scope, Sending, Proofs {
     this.log.error(problem)
   }
 
-  checkCall(method: string): void {
-    this.#door.checkCall(this.#caller, method)
+  checkCall({name, parent}: DescMethod): void {
+    // A client may be another runtime's: what its protos say holds for this request all the same.
+    contractOf(this.#serving).learn([parent])
+    this.#door.checkCall(this.#caller, `${parent.typeName}/${name}`)
   }
 
   get upgrade(): Upgrade | undefined {

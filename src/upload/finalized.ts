@@ -10,8 +10,8 @@ import {message, type Reply} from '../http/reply.ts'
 import type {Handler, Scope} from '../http/scope.ts'
 import type {UploadMethod, UploadOptions} from './options.ts'
 import type {Progress} from './send.ts'
-import {accessOf, allow, firstMessage, objectContent, type Target, targetOf} from './target.ts'
-import {contextMaker, type ObjectFacts} from './template.ts'
+import {accessOf, allow, contentOf, firstMessage, type Target, targetOf} from './target.ts'
+import {contextMaker} from './template.ts'
 
 /** How objects are uploaded when Storage has finalized them. */
 export interface FinalizedOptions<M extends UploadMethod = UploadMethod> extends Omit<UploadOptions<M>, 'creator'> {
@@ -56,8 +56,7 @@ export function finalized<M extends UploadMethod>(runtime: Runtime, options: Fin
   const handler = serveEvent(
     StorageObjectDataSchema,
     async (event, scope): Promise<Reply | undefined> => {
-      const facts = factsOf(event)
-      const reply = await uploaded(target, scope, {facts, context: contextOf(facts), bytesPerSecond})
+      const reply = await uploaded(target, scope, {name: objectIn(event), contextOf, bytesPerSecond})
       return reply && message(output, reply)
     },
     {key: ({data: {bucket, name, generation}}) => keyOf({bucket, object: name, generation: String(generation)})},
@@ -75,37 +74,47 @@ function fieldsOf(template: string | undefined, {config}: Runtime): readonly Con
   )
 }
 
+interface ObjectName {
+  readonly bucket: string
+  readonly object: string
+  /** The live one when it is undefined. */
+  readonly generation: string | undefined
+}
+
 /** @throws {Fault} INVALID_ARGUMENT for an event of another type, or without an object */
-function factsOf({type, data}: CloudEvent<StorageObjectData>): ObjectFacts {
+function objectIn({type, data}: CloudEvent<StorageObjectData>): ObjectName {
   if (type !== finalizedType) {
     throw Fault.invalid('type', `Cannot upload for this event: expected the type ${finalizedType}`, {
       callerOnly: `, got "${shortened(type)}"`,
     })
   }
-  const {bucket, name: object, generation, contentType, metadata} = data
+  const {bucket, name: object, generation} = data
   for (const [field, value] of Object.entries({bucket, name: object}))
     if (!value) throw Fault.invalid(`data.${field}`, `Field "data.${field}" is missing`)
-  return {bucket, object, generation: generation ? String(generation) : '', contentType, metadata}
+  return {bucket, object, generation: generation ? String(generation) : undefined}
 }
 
 interface Job {
-  readonly facts: ObjectFacts
-  readonly context: Message
+  readonly name: ObjectName
+  readonly contextOf: ReturnType<typeof contextMaker>
   readonly bytesPerSecond: number
 }
 
-/** The backend's reply; undefined where it has had the object already. */
+/**
+ * The backend's reply; undefined where it has had the object already. The event only names the object: what is said of it is
+ * asked of Storage, so that nobody who can send an event can say it.
+ */
 async function uploaded(
   target: Target,
   scope: Scope,
-  {facts, context, bytesPerSecond}: Job,
+  {name, contextOf, bytesPerSecond}: Job,
 ): Promise<Message | undefined> {
-  const {bucket, object, generation} = facts
-  const name = {bucket, object, generation: generation || undefined}
   allow(target, name)
-  const content = await objectContent(target, scope, name).catch(asOurs)
+  const version = await target.runtime.storage.describedVersionOf(scope.signal, name).catch(asOurs)
+  const content = contentOf(target, version)
   refuseTooSlow(content, scope, bytesPerSecond)
-  const idempotencyKey = keyOf({bucket, object, generation: content.generation})
+  const context = contextOf(version)
+  const idempotencyKey = keyOf(version)
   const progress: Progress = {sent: 0, total: content.size}
   try {
     const first = firstMessage(target, scope, context, content)
@@ -129,7 +138,7 @@ function refuseTooSlow({size}: {readonly size: number}, {deadline}: Scope, bytes
 }
 
 /** `bucket/object#generation`, with all but printable ASCII percent-encoded, as metadata has to be. */
-function keyOf({bucket, object, generation}: Pick<ObjectFacts, 'bucket' | 'object' | 'generation'>): string {
+function keyOf({bucket, object, generation}: Omit<ObjectName, 'generation'> & {readonly generation: string}): string {
   return `${bucket}/${object}#${generation}`.replace(/[^!-$&-~]/gu, encodeURIComponent)
 }
 

@@ -1,5 +1,6 @@
 import {create, type Message} from '@bufbuild/protobuf'
 import type {Runtime} from '../clients/runtime.ts'
+import type {ObjectVersion} from '../clients/storage/objects.ts'
 import {contractOf} from '../core/contract.ts'
 import {Fault} from '../core/fault.ts'
 import {shortened} from '../core/shortened.ts'
@@ -37,37 +38,26 @@ export function accessOf({plan: {method}}: Target): {readonly methods: readonly 
   return {methods: [`${method.parent.typeName}/${method.name}`]}
 }
 
-/** An object of Storage; the live generation of it unless one is named. */
-export interface ObjectName {
-  readonly bucket: string
-  readonly object: string
-  readonly generation: string | undefined
-}
-
 /**
- * What an object holds, and what is known of it.
- * @throws {Fault} PERMISSION_DENIED for a bucket that is not one of ours, NOT_FOUND, OUT_OF_RANGE beyond the most bytes
+ * What a version of an object holds, and what is known of it.
+ * @throws {Fault} OUT_OF_RANGE beyond the most bytes
  */
-export async function objectContent(
-  {runtime: {storage}, plan, options, buckets}: Target,
-  {signal}: Pick<Scope, 'signal'>,
-  {bucket, object, generation}: ObjectName,
-): Promise<Content & {readonly size: number; readonly generation: string}> {
-  allow({buckets}, {bucket, object})
-  const version = await storage.versionOf(signal, {bucket, object, generation})
-  const {size, crc32c} = version
-  const {maxBytes} = options
+export function contentOf(
+  {runtime: {storage}, plan, options: {maxBytes}}: Target,
+  version: ObjectVersion,
+): Content & {readonly size: number; readonly generation: string} {
+  const {object, size, crc32c, generation} = version
   if (maxBytes !== undefined && size > maxBytes) {
     const why = `Object "${shortened(object)}" has ${size} bytes: ${plan.name} takes ${maxBytes} at most`
     throw new Fault('OUT_OF_RANGE', why, {reason: 'TOO_LARGE'})
   }
-  return {size, crc32c, generation: version.generation, pieces: (signal) => storage.read(signal, version)}
+  return {size, crc32c, generation, pieces: (signal) => storage.read(signal, version)}
 }
 
 /** @throws {Fault} PERMISSION_DENIED for a bucket, or a folder of it, that is not one of ours */
 export function allow(
   {buckets}: Pick<Target, 'buckets'>,
-  {bucket, object}: Pick<ObjectName, 'bucket' | 'object'>,
+  {bucket, object}: {readonly bucket: string; readonly object: string},
 ): void {
   const name = `${bucket}/${object}`
   const isIn = (allowed: string) => allowed.includes('/') && name.startsWith(allowed)

@@ -12,7 +12,7 @@ import {negotiate} from '../transcoding/media.ts'
 import {contextFromQuery, type Job, jobReader, parameterOf} from './job.ts'
 import type {UploadMethod, UploadOptions} from './options.ts'
 import type {Content, Progress} from './send.ts'
-import {accessOf, firstMessage, objectContent, type Target, targetOf} from './target.ts'
+import {accessOf, allow, contentOf, firstMessage, type Target, targetOf} from './target.ts'
 
 export type {Chunk} from './chunks.ts'
 export type {Facts, UploadMethod, UploadOptions} from './options.ts'
@@ -93,7 +93,8 @@ interface Source {
 async function fromStorage(upload: Upload, scope: Scope): Promise<Source> {
   const {context, ...name} = upload.readJob(await scope.bytes(), creatorOf(upload, scope))
   scope.hold(0)
-  return {context, content: await objectContent(upload, scope, name)}
+  allow(upload, name)
+  return {context, content: contentOf(upload, await upload.runtime.storage.versionOf(scope.signal, name))}
 }
 
 /** The claim of the caller that is the creator. @throws {Fault} 403 when the caller has none */

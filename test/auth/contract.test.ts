@@ -1,3 +1,6 @@
+import {once} from 'node:events'
+import {createServer} from 'node:http'
+import type {AddressInfo} from 'node:net'
 import type {DescService} from '@bufbuild/protobuf'
 import test from 'ava'
 import {type Logger, pino} from 'pino'
@@ -143,6 +146,28 @@ test.serial('a function of the same instance does not go round the descriptors',
     t.is((await fetch(url, init)).status, status)
     await close()
   }
+})
+
+test.serial("a client of another runtime does not go round its proto's option", async (t) => {
+  const BACKEND_URL = app.backend.url
+  const other = runtimeOf({BACKEND_URL, BACKEND_AUDIENCE: 'none', AUTH: 'none'})
+  const own = createRuntime(
+    readConfig({BACKEND_URL, LOG_LEVEL: 'silent', AUTH: 'jwt', AUTH_ISSUERS: `${issuer.url} audience=api`}),
+  )
+  const {write} = createClient(other, books) as Record<string, (...args: unknown[]) => Promise<unknown>>
+  const {serve} = await import('../../src/http/serve.ts')
+  const handler = serve(async (scope) => {
+    await write?.(scope, {name: 'it'})
+    return json({})
+  }, own)
+  const server = createServer((request, response) => void handler(request, response)).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  t.is((await fetch(url, await bearer())).status, 403)
+  server.close()
+  server.closeAllConnections()
+  own.close()
+  other.close()
 })
 
 const jwt = {

@@ -55,6 +55,30 @@ for (const form of ['binary', 'structured', 'push'] as const satisfies EventForm
   })
 }
 
+test.serial('what an event says of an object is asked of Storage, which knows it', async (t) => {
+  await app.storage.put('inbox', 'forged', 'hello', about)
+  const send = async (headers: object, body: object) =>
+    await app.ask(t, '/finalized', {
+      method: 'POST',
+      headers: {'content-type': 'application/json', ...headers},
+      body: JSON.stringify(body),
+    })
+  const answer = await send(attributes, {
+    ...{bucket: 'inbox', name: 'forged', contentType: 'text/html', size: '1'},
+    metadata: {creator: 'eve'},
+  })
+  t.is(answer.status, 200, answer.text)
+  t.like(app.backend.repo.repos.at(-1), {creatorId: 'ada', name: 'inbox: forged (text/plain)', size: 5})
+  // A notification without a payload names no more than the object.
+  await app.storage.put('inbox', 'named', 'hello', about)
+  const message = {
+    messageId: '1',
+    attributes: {eventType: 'OBJECT_FINALIZE', payloadFormat: 'NONE', bucketId: 'inbox', objectId: 'named'},
+  }
+  t.is((await send({}, {message, subscription: 'projects/p/subscriptions/s'})).status, 200)
+  t.like(app.backend.repo.repos.at(-1), {creatorId: 'ada', name: 'inbox: named (text/plain)'})
+})
+
 test.serial('an event that comes twice is uploaded once, and acknowledged both times', async (t) => {
   await using events = subscribe()
   await app.storage.put('inbox', 'twice', 'hello', about)

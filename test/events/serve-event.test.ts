@@ -1,3 +1,6 @@
+import {mkdtempSync, rmSync, writeFileSync} from 'node:fs'
+import {tmpdir} from 'node:os'
+import {join} from 'node:path'
 import {toJsonString} from '@bufbuild/protobuf'
 import test from 'ava'
 import {CloudEvent as Event, HTTP, type Message} from 'cloudevents'
@@ -5,6 +8,7 @@ import {type Logger, pino} from 'pino'
 import {RequestSchema} from '../../src/gen/ping/ping_pb.js'
 import {type CloudEvent, Fault, type Handler, json, serveEvent} from '../../src/index.ts'
 import {type App, startApp} from '../helpers/app.ts'
+import {stepsIn} from '../helpers/commands.ts'
 
 const lines: string[] = []
 const log = pino({messageKey: 'message'}, {write: (line: string) => void lines.push(line)}) as Logger
@@ -185,6 +189,8 @@ test.serial('what a message holds and cannot be read is given up; what is no pus
     t.is(status, 200)
     t.is(event, undefined)
   }
+  const like = await given(push('x', {eventType: 'constructor', bucketId: 'b'}))
+  t.is(like.event?.type, 'google.cloud.pubsub.topic.v1.messagePublished')
   for (const body of [
     '{}',
     '{"message": {}, "subscription": "s"}',
@@ -286,5 +292,26 @@ test.serial('a body beyond the limit is refused', async (t) => {
   const {url, close} = await app.serve(serveEvent(async () => {}, {maxBytes: 100}))
   const response = await fetch(url, {method: 'POST', ...push('x'.repeat(200))})
   t.is(response.status, 413)
+  await close()
+})
+
+test.serial('the function in docs/events.md does what it says', async (t) => {
+  const code = stepsIn('docs/events.md').find((step) => step.kind === 'file' && step.text.includes('serveEvent('))
+  const folder = mkdtempSync(join(tmpdir(), 'events-'))
+  t.teardown(() => rmSync(folder, {recursive: true}))
+  const source = join(import.meta.dirname, '../../src')
+  const text = (code as {text: string}).text
+    .replace("'grpc-functions/events'", `'${source}/events/index.ts'`)
+    .replace("'grpc-functions'", `'${source}/index.ts'`)
+  writeFileSync(join(folder, 'on-file.ts'), text)
+  const {onFile} = (await import(join(folder, 'on-file.ts'))) as {onFile(): Handler}
+  lines.length = 0
+  const {url, close} = await app.serve(onFile())
+  const notifications = app.storage.notify({url, form: 'structured'})
+  await app.storage.put('bucket', 'it.txt', 'hello')
+  await notifications.idle()
+  t.like(notifications.deliveries, [{status: 204}])
+  t.regex(lines.join(''), /bucket\/it\.txt has 5 bytes/)
+  await notifications.close()
   await close()
 })

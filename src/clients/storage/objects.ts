@@ -26,6 +26,15 @@ export interface ObjectVersion extends ObjectName {
   readonly crc32c: string
 }
 
+/** A generation of an object, with what its writers have said of it. */
+export interface DescribedVersion extends ObjectVersion {
+  readonly contentType: string
+  readonly metadata: Readonly<Record<string, string>>
+}
+
+/** What is asked of Storage. */
+const versionFields = 'generation,size,crc32c'
+
 const crcOfNothing = new Crc32c().toString()
 
 /** What a reader is made with. */
@@ -36,6 +45,15 @@ export interface StorageOptions {
   readonly storageStall: number
   /** The base URL of an emulator in place of Google's Storage. */
   readonly storageEmulator: string | undefined
+}
+
+/** What Storage says of an object: as much of it as was asked for. */
+interface Said {
+  readonly generation?: string
+  readonly size?: string
+  readonly crc32c?: string
+  readonly contentType?: string
+  readonly metadata?: Readonly<Record<string, string>>
 }
 
 /** Objects of Storage, for reading: the library is loaded when it is first asked for. */
@@ -83,15 +101,29 @@ export class StorageReader {
    * @throws {Fault} NOT_FOUND, PERMISSION_DENIED, or FAILED_PRECONDITION (412) when it has no such generation
    */
   async versionOf(signal: AbortSignal, name: ObjectName): Promise<ObjectVersion> {
+    return (await this.#version(signal, name, versionFields)).version
+  }
+
+  /**
+   * As versionOf(), with the object's type and its own metadata.
+   * @throws {Fault} as versionOf()
+   */
+  async describedVersionOf(signal: AbortSignal, name: ObjectName): Promise<DescribedVersion> {
+    const {version, said} = await this.#version(signal, name, `${versionFields},contentType,metadata`)
+    return {...version, contentType: said.contentType ?? '', metadata: said.metadata ?? {}}
+  }
+
+  async #version(signal: AbortSignal, name: ObjectName, fields: string): Promise<{version: ObjectVersion; said: Said}> {
     const {bucket, object, generation: requested} = name
     try {
-      const {generation, crc32c, ...said} = await this.#metadataOf(signal, name)
+      const said = await this.#metadataOf(signal, name, fields)
+      const {generation, crc32c} = said
       // Emulators that write proto3 JSON leave a size of 0 out.
       const size = said.size ?? (crc32c === crcOfNothing ? '0' : '')
       if (!generation || !crc32c || !/^\d+$/.test(size)) {
         throw new Fault('FAILED_PRECONDITION', `Storage gives no size and checksum for ${quoted(name)}`)
       }
-      return {bucket, object, generation, size: Number(size), crc32c}
+      return {version: {bucket, object, generation, size: Number(size), crc32c}, said}
     } catch (error) {
       if (!requested || !(error instanceof Fault) || error.code !== 'NOT_FOUND') throw error
       const live = await this.versionOf(signal, {bucket, object})
@@ -103,8 +135,8 @@ export class StorageReader {
     }
   }
 
-  async #metadataOf(signal: AbortSignal, name: ObjectName): Promise<Record<string, string | undefined>> {
-    const query = new URLSearchParams({fields: 'generation,size,crc32c'})
+  async #metadataOf(signal: AbortSignal, name: ObjectName, fields: string): Promise<Said> {
+    const query = new URLSearchParams({fields})
     if (name.generation) query.set('generation', name.generation)
     const backoff = new Backoff('Asking Storage failed')
     for (;;) {
