@@ -149,6 +149,7 @@ export const limits: Readonly<Record<string, Readonly<Record<string, Limit>>>> =
   'gateway/exposure.ts': {most: [200, 'names in one record']},
   'gateway/gateway.ts': {recursionLimit: [500, 'the levels of a message that are written and read']},
   'gateway/read-requests.ts': {largeBody: [8 * KiB, 'larger bodies wait for their turn to be decoded']},
+  'gateway/rpc/requests.ts': {maxSlice: [16 * KiB, 'bytes that are taken apart before others get their turn']},
   'gateway/schema.ts': {most: [50, 'names in one message']},
   'http/admission.ts': {
     leastSpeed: [16, 'bytes a ms: slower bodies give way where there is no room'],
@@ -224,6 +225,12 @@ export const limits: Readonly<Record<string, Readonly<Record<string, Limit>>>> =
     mostSeconds: [315_576_000_000, 'google.protobuf.Duration'],
   },
   'transcoding/requests.ts': {maxStreamQuery: [4096, 'characters: they are read again for each message']},
+  'transcoding/rpc/base64-body.ts': {quantum: [4, 'characters of base64 that stand for three bytes']},
+  'transcoding/rpc/errors.ts': {maxDetails: [32 * KiB, 'bytes of details, as REST has them']},
+  'transcoding/rpc/frames.ts': {
+    minGrowth: [4 * KiB, 'bytes: room for a message that has only begun to come'],
+    prefixSize: [5, 'bytes before each message, as gRPC and Connect have them'],
+  },
   'transcoding/rules/rules.ts': {responseBodyNumber: [12, 'the number of response_body in google.api.HttpRule']},
   'transcoding/update-mask.ts': {maxLength: [256 * KiB, 'characters of a mask']},
   'transcoding/value-count.ts': {

@@ -51,6 +51,8 @@ export interface Call {
   idTokenHeader?: string
   /** In ms since the epoch. */
   deadline: number
+  /** Whether the deadline is kept here alone, and the backend is not told of it: its caller has set none. */
+  isDeadlineOurs?: boolean
   /** Timeout for each message of the response, in ms. */
   readonly messageTimeout?: number
   serialize: (message: Message) => Uint8Array

@@ -5,7 +5,16 @@ import {turn, within} from '../core/waiting.ts'
 import {Batch} from './batch.ts'
 import {type Call, pathOf, type Sendable} from './call.ts'
 import type {Connection} from './connection.ts'
-import {asBuffer, closedBefore, endOfBroken, probe, progressOf, streamOf, takesFramed} from './grpc-internals.ts'
+import {
+  asBuffer,
+  closedBefore,
+  endOfBroken,
+  keepMessagesBeforeFailure,
+  probe,
+  progressOf,
+  streamOf,
+  takesFramed,
+} from './grpc-internals.ts'
 import type {Outgoing} from './outgoing.ts'
 
 const noCall = () => {}
@@ -32,6 +41,7 @@ export class Exchange {
   readonly #pumped: Promise<void>
   readonly #onAbort: () => void
   #stopWaiting: AbortController | undefined
+  #timer: NodeJS.Timeout | undefined
   #wakeReader = noCall
   #wakeWriter = noCall
 
@@ -40,7 +50,8 @@ export class Exchange {
     this.#connection = connection
     this.#outgoing = outgoing
     const {signal} = call.life
-    const wire = connection.channel.createCall(pathOf(call.method), call.deadline, null, null, null)
+    const told = call.isDeadlineOurs ? Number.POSITIVE_INFINITY : call.deadline
+    const wire = connection.channel.createCall(pathOf(call.method), told, null, null, null)
     this.#wire = wire
     this.#onAbort = () => this.#cancel(signal.reason)
     signal.addEventListener('abort', this.#onAbort, {once: true})
@@ -48,6 +59,7 @@ export class Exchange {
       onReceiveMetadata: (header) => {
         connection.hear()
         call.header = header
+        if (answersMany(call)) keepMessagesBeforeFailure(this.#wire)
         call.onHeader?.()
       },
       onReceiveMessage: (bytes) => {
@@ -58,6 +70,7 @@ export class Exchange {
       onReceiveStatus: (end) => this.#finish(end),
     })
     this.#pumped = this.#pump()
+    if (call.isDeadlineOurs) this.#keepDeadline()
   }
 
   /** The bytes of the next answer; undefined when the exchange has ended. */
@@ -74,9 +87,16 @@ export class Exchange {
   /** Ends it if it has not ended, and waits until it has. */
   async close(): Promise<void> {
     this.#call.life.signal.removeEventListener('abort', this.#onAbort)
+    clearTimeout(this.#timer)
     if (!this.end) this.#cancel(over)
     await this.#done.promise
     await this.#pumped
+  }
+
+  #keepDeadline(): void {
+    const {deadline, method} = this.#call
+    const late = new Fault('DEADLINE_EXCEEDED', `${method.parent.typeName}.${method.name} did not answer in time`)
+    this.#timer = setTimeout(() => this.#cancel(late), deadline - Date.now())
   }
 
   #cancel(why: unknown): void {
@@ -210,6 +230,10 @@ export class Exchange {
     await this.#read()
     clearTimeout(timer)
   }
+}
+
+function answersMany({method: {methodKind}}: Call): boolean {
+  return methodKind === 'server_streaming' || methodKind === 'bidi_streaming'
 }
 
 function isMany(value: Sendable | Iterable<Sendable>): value is Iterable<Sendable> {

@@ -1,4 +1,4 @@
-import type {ClientHttp2Session} from 'node:http2'
+import type {ClientHttp2Session, ClientHttp2Stream} from 'node:http2'
 import type {Socket} from 'node:net'
 import type {Channel, ChannelCredentials, StatusObject} from '@grpc/grpc-js'
 
@@ -7,6 +7,8 @@ import type {Channel, ChannelCredentials, StatusObject} from '@grpc/grpc-js'
 //   test/clients/connecting.test.ts
 // - a channel's internalChannel makes the calls that retry and those that do not, has the subchannels and by them the
 //   session, and a call has its stream: test/clients/grpc-internals.test.ts
+// - the same call ends by endCall() when handleTrailers() is called, and its outputStatus() waits for the reading of all messages
+//   when its finalStatus is OK: test/clients/grpc-internals.test.ts
 // - a message is framed by allocating 5 bytes more, writing gRPC's prefix into them, and calling `message.copy(output, 5)`:
 //   test/clients/batches.test.ts; a grpc-js that does otherwise is noticed, and gets each message by itself
 // - the status details that grpc-js makes up: test/clients/status.test.ts; those of connections, in causes.ts:
@@ -78,6 +80,50 @@ export function streamOf(call: unknown): number | undefined {
 
 /** Details of a call that its channel was closed under before it had left. */
 export const closedBefore = 'Channel closed before call started'
+
+/** What we use of a call on its connection. All of it may be missing after an upgrade. */
+interface CallInside {
+  finalStatus?: {readonly code: number} | null
+  readsClosed?: boolean
+  readonly http2Stream?: ClientHttp2Stream
+  handleTrailers?(headers: unknown): void
+  endCall?(status: {readonly code: number}): void
+  outputStatus?(): void
+  maybeOutputStatus?(): void
+}
+
+/**
+ * Has `call`, whose header has come, give all messages that the server sent before it failed: grpc-js drops those that have
+ * not been read when the trailers come, so that a slow reader would lose what a fast one gets. Of calls that end well it drops
+ * none: until all have been read, a failure looks like OK.
+ */
+export function keepMessagesBeforeFailure(call: unknown): void {
+  const inside = (call as {child?: {child?: CallInside | null} | null} | null)?.child?.child
+  const {handleTrailers, endCall, outputStatus, maybeOutputStatus, http2Stream} = inside ?? {}
+  if (!inside || !handleTrailers || !endCall || !outputStatus || !maybeOutputStatus || !http2Stream) return
+  let isTrailers = false
+  let failure: {readonly code: number} | undefined
+  inside.handleTrailers = (headers) => {
+    isTrailers = true
+    handleTrailers.call(inside, headers)
+    isTrailers = false
+  }
+  inside.endCall = (status) => {
+    if (isTrailers && status.code !== 0) failure = status
+    endCall.call(inside, isTrailers ? {...status, code: 0} : status)
+  }
+  inside.outputStatus = () => {
+    if (failure && inside.finalStatus?.code === 0) inside.finalStatus = failure
+    outputStatus.call(inside)
+  }
+  // A stream that is reset behind its trailers gives no more, and no end either.
+  http2Stream.once('close', () =>
+    setImmediate(() => {
+      inside.readsClosed = true
+      maybeOutputStatus.call(inside)
+    }),
+  )
+}
 
 /** `end` of a call whose connection has ended: grpc-js takes it for a reset by the server where the connection got a FIN. */
 export function endOfBroken(end: StatusObject): StatusObject {

@@ -11,6 +11,7 @@ import {
   type IssuerConfig,
   isLoopback,
   type LogLevel,
+  type Protocol,
   read,
   readAll,
   refuseUnknown,
@@ -25,6 +26,7 @@ export {
   type EventIdConfig,
   type IssuerConfig,
   type LogLevel,
+  type Protocol,
   type SecurityScheme,
   type WebhookConfig,
 }
@@ -146,6 +148,8 @@ export interface GatewayConfig {
   readonly defaultBindings: boolean | undefined
   /** Whether a rule that cannot be served stops the start, or is left out with a line in the log. */
   readonly unservable: 'stop' | 'warn'
+  /** The protocols that methods are served by. */
+  readonly protocols: readonly Protocol[]
   /** Whether unknown JSON fields and query parameters are dropped rather than refused. */
   readonly ignoreUnknown: boolean
   /** The most bytes of a body that is read whole, and of one message of a client stream. */
@@ -211,6 +215,7 @@ export function readConfig(env: Env, argv: readonly string[] = []): Config {
       services: read(env, 'GATEWAY_SERVICES'),
       defaultBindings: read(env, 'GATEWAY_DEFAULT_BINDINGS'),
       unservable: read(env, 'GATEWAY_UNSERVABLE'),
+      protocols: read(env, 'GATEWAY_PROTOCOLS'),
       ignoreUnknown: read(env, 'GATEWAY_IGNORE_UNKNOWN'),
       maxBodyBytes: read(env, 'GATEWAY_MAX_BODY_BYTES'),
       maxBodyValues: read(env, 'GATEWAY_MAX_BODY_VALUES'),

@@ -41,6 +41,11 @@ export function detailJson(any: Any, types?: Registry): JsonValue | undefined {
   return told && anyJson(told, all)
 }
 
+/** A detail of a failure less what nobody outside may see: undefined for a google.rpc.DebugInfo, and none is left inside. */
+export function detailToTell(any: Any, types?: Registry): Any | undefined {
+  return withoutDebugInfo(any, withKnown(types))
+}
+
 let known: Registry | undefined
 
 /** Made for the first failure that has details, not at a start. */

@@ -86,6 +86,17 @@ const names: Parser<readonly string[]> = {
   },
 }
 
+const allProtocols = ['rest', 'connect', 'grpcweb'] as const
+export type Protocol = (typeof allProtocols)[number]
+
+const protocols: Parser<readonly Protocol[]> = {
+  expected: `some of ${allProtocols.join(', ')}, separated by commas, semicolons, bars or spaces`,
+  parse: (text) => {
+    const items = names.parse(text)?.map((item) => allProtocols.find((protocol) => protocol === item))
+    return items?.every((item) => item !== undefined) ? items : undefined
+  },
+}
+
 /** Without the slash at their ends, as paths begin with one. */
 const serverUrls: Parser<readonly string[]> = {
   expected:
@@ -463,6 +474,12 @@ export const settings = {
       '`warn`: rules that cannot be served are left out, and the log says which and why; `stop`: they stop the start',
     default: 'stop',
   },
+  GATEWAY_PROTOCOLS: {
+    parser: protocols,
+    meaning:
+      'a [list](#lists) of the protocols that methods are served by: `rest`, `connect`, `grpcweb`; all serve the same methods',
+    default: 'rest,connect,grpcweb',
+  },
   GATEWAY_IGNORE_UNKNOWN: {
     parser: flag,
     meaning: '`true`: unknown JSON fields and query parameters are ignored rather than refused',
@@ -507,7 +524,8 @@ export const settings = {
   },
   GATEWAY_MAX_BODY_BYTES: {
     parser: integer(1, gibibyte),
-    meaning: "the most bytes of a request body; of a client stream, of each message's JSON. Beyond: 413",
+    meaning:
+      'the most bytes of a request body; of a client stream, and in Connect and gRPC-Web, of each message. Beyond: 413',
     default: '1048576',
   },
   GATEWAY_MAX_BODY_VALUES: {

@@ -62,7 +62,7 @@ async function jsonStream(
 const afterHeader = 10
 
 /** Whether `first` has come, when it has, or else when the backend's metadata has and nothing follows it. */
-async function comesFirst(call: Call, first: Promise<unknown>): Promise<boolean> {
+export async function comesFirst(call: Call, first: Promise<unknown>): Promise<boolean> {
   const header = new Promise<false>((resolve) => {
     call.onHeader = () => resolve(false)
   })
@@ -96,7 +96,7 @@ async function* withPauses(messages: AsyncIterator<Message>, ms: number): AsyncG
 }
 
 /** Ends the call when its request is over, even if not all of its answers have been read. */
-function endWith(scope: Scope, answers: AsyncIterator<Message>): void {
+export function endWith(scope: Scope, answers: AsyncIterator<Message>): void {
   const end = () => void scope.track(Promise.try(() => answers.return?.()).catch(() => {}))
   scope.signal.addEventListener('abort', end, {once: true})
 }

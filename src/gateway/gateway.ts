@@ -7,7 +7,7 @@ import {gatewayChannel} from '../core/start-channels.ts'
 import {securityOf} from '../http/access.ts'
 import {hasBody} from '../http/body.ts'
 import {compressed} from '../http/compress.ts'
-import {noMoreEvents, type Reply} from '../http/reply.ts'
+import {failureReply, noMoreEvents, type Reply} from '../http/reply.ts'
 import type {Handler, Scope} from '../http/scope.ts'
 import type {Exchange, RequestHead} from '../transcoding/exchange.ts'
 import type {MetadataEntry} from '../transcoding/metadata.ts'
@@ -17,7 +17,9 @@ import type {Transcoder} from '../transcoding/transcoder.ts'
 import {answerOf} from './answers.ts'
 import {learnContract} from './contract.ts'
 import {exposure} from './exposure.ts'
+import {metadataOptions, proofHeaders} from './metadata.ts'
 import {readRequests} from './read-requests.ts'
+import {RpcPaths} from './rpc/paths.ts'
 import {documentPath, loadTranscoder, refuseUnknownBackends, refuseUnknownMethods, type Schema} from './schema.ts'
 
 /** How a gateway differs from what its runtime's configuration says. */
@@ -42,12 +44,16 @@ interface Gateway {
   readonly backends: ReadonlyMap<string, Backend>
   /** By the binding of the request. */
   readonly accesses: ReadonlyMap<Binding, {readonly name: string}>
+  /** Whether methods are served by their rules. */
+  readonly rest: boolean
+  /** The paths of Connect and gRPC-Web; undefined where neither is served. */
+  rpc?: RpcPaths
   /** OpenAPI 3.1, from the table that requests are routed by; made when first asked for. */
   document: Promise<string> | undefined
 }
 
 /**
- * A function that serves any method of any proto by its google.api.http rules, all four kinds.
+ * A function that serves any method of any proto, all four kinds: by its google.api.http rules, by Connect and by gRPC-Web.
  * @throws {ConfigError} with a line for each rule that cannot be served, unless GATEWAY_UNSERVABLE is `warn`, and for a service without a backend
  * @example
  * register(runtime, {gateway: (runtime) => gateway(runtime, {schema: 'src/gen/descriptors.binpb'})})
@@ -67,8 +73,10 @@ export function gateway(runtime: Runtime, {schema, taken = [], ...given}: Gatewa
     deadlines,
     backends: new Map([...names].map((name) => [name, config.backendOf(name)])),
     accesses: new Map(transcoder.bindings.map((binding) => [binding, {name: nameOf(binding.method)}])),
+    rest: settings.protocols.includes('rest'),
     document: undefined,
   }
+  if (settings.protocols.some((protocol) => protocol !== 'rest')) served.rpc = rpcOf(served)
   for (const note of notes) log.warn(note)
   log.info(exposure(transcoder))
   gatewayChannel.publish({document: () => documentOf(served)})
@@ -82,17 +90,23 @@ export function gateway(runtime: Runtime, {schema, taken = [], ...given}: Gatewa
 
 /** What `scope` is for: routed here, once, so that who may call is judged by what is called. */
 function choice(served: Gateway, scope: Scope): Handler {
-  const {transcoder, settings, accesses} = served
+  const {transcoder, settings, accesses, rest, rpc} = served
   const errorShape = settings.errors
-  if (scope.path === documentPath && ['GET', 'HEAD'].includes(scope.method)) {
+  if (scope.path === documentPath && ['GET', 'HEAD'].includes(scope.method) && rest) {
     return Object.assign(() => description(served, scope), {errorShape, access: {name: documentPath}})
   }
   try {
     if (scope.webSocket && settings.webSocket) return webSocketChoice(served, scope, scope.webSocket)
-    const match = transcoder.route(scope.method, scope.path)
-    if (!('binding' in match)) return unbound(withDocument(scope, match), errorShape)
+    const chosen = rpc?.choose(scope)
+    if (chosen) return chosen
+    const match = rest ? transcoder.route(scope.method, scope.path) : unknown
+    if (!('binding' in match)) {
+      return rpc?.unrouted(scope, match) ?? unbound(rest ? withDocument(scope, match) : match, errorShape)
+    }
+    const failure = rpc?.failureAt(scope, (fault) => failureReply(fault, errorShape))
     return Object.assign(() => answer(served, scope, match), {
       errorShape,
+      ...(failure && {failure}),
       access: accesses.get(match.binding)!,
       answersOptions: match.binding.httpMethod === 'OPTIONS',
     })
@@ -115,6 +129,21 @@ function webSocketChoice(served: Gateway, scope: Scope, offered: readonly string
     return webSocketReply({frames, offered, settings, callWith})
   }
   return Object.assign(open, {errorShape: settings.errors, access: accesses.get(match.binding)!})
+}
+
+/** Without rules no path has a method. */
+const unknown: Unrouted = {status: 404, allow: []}
+
+/** The same methods as by REST. */
+function rpcOf(served: Gateway): RpcPaths {
+  const {runtime, settings, transcoder} = served
+  return new RpcPaths({
+    settings,
+    registry: transcoder.registry,
+    methods: [...new Set(transcoder.bindings.map(({method}) => method))],
+    metadata: {...metadataOptions(settings), proofs: proofHeaders(runtime.config.auth)},
+    callOf: (scope, method, sent) => newCall(served, scope, method, sent),
+  })
 }
 
 function nameOf({name, parent}: DescMethod): string {

@@ -1,6 +1,6 @@
 import type {Metadata} from '@grpc/grpc-js'
 import type {Call} from '../clients/call.ts'
-import {ConfigError, type GatewayConfig} from '../core/config.ts'
+import {type AuthConfig, ConfigError, type GatewayConfig} from '../core/config.ts'
 import type {Scope} from '../http/scope.ts'
 import {
   type MetadataEntry,
@@ -20,6 +20,12 @@ export function metadataOptions({authorization, metadata}: GatewayConfig): Metad
   throw new ConfigError(
     `GATEWAY_METADATA: no caller may set ${refused.map((key) => `"${key}"`).join(', ')}: expected keys that neither a front end, HTTP nor gRPC sets`,
   )
+}
+
+/** The headers by which callers prove to us who they are: no backend gets them, even where a header is metadata. */
+export function proofHeaders({apiKeys, issuers, webhooks}: AuthConfig): ReadonlySet<string> {
+  const headers = [...issuers.map(({header}) => header), ...webhooks.map(({header}) => header)]
+  return new Set([...headers, ...(apiKeys === undefined ? [] : ['x-api-key'])].filter((name) => name !== undefined))
 }
 
 type Headers = Record<string, string | string[]>
@@ -53,12 +59,12 @@ export async function withMetadataOfFailure<T>(
 }
 
 /** Whether a gRPC server answered: the headers of an HTTP server in front of it are not metadata. */
-function isGrpc({header, trailer}: Call): boolean {
+export function isGrpc({header, trailer}: Call): boolean {
   return /^application\/grpc/.test(String((header ?? trailer)?.get('content-type')[0]))
 }
 
 /** Several values of one name as an array, as Node expects them. */
-function merged(headers: readonly [name: string, value: string][]): Headers {
+export function merged(headers: readonly [name: string, value: string][]): Headers {
   const byName: Headers = {}
   for (const [name, value] of headers) {
     const before = byName[name]
@@ -67,7 +73,7 @@ function merged(headers: readonly [name: string, value: string][]): Headers {
   return byName
 }
 
-function* entriesOf(metadata: Metadata | undefined): Generator<MetadataEntry> {
+export function* entriesOf(metadata: Metadata | undefined): Generator<MetadataEntry> {
   if (!metadata) return
   for (const key of Object.keys(metadata.getMap())) for (const value of metadata.get(key)) yield [key, value]
 }

@@ -16,7 +16,7 @@ export interface RequestLimits {
 }
 
 /** A body of this many bytes can take tens of milliseconds to decode. */
-const largeBody = 8 * 1024
+export const largeBody = 8 * 1024
 
 /**
  * The requests of a call: one that is read here, or those of a stream, which are read as they arrive. Each message is made
@@ -62,7 +62,7 @@ function bytesOf(desc: DescMessage, message: Message): Uint8Array {
 }
 
 /** One message. It counts as held, as part of the body, until it has been sent. */
-function onlyRequest(scope: Scope, message: Uint8Array): Requests {
+export function onlyRequest(scope: Scope, message: Uint8Array): Requests {
   let held: Uint8Array | undefined = message
   return function* () {
     if (held) yield held
@@ -101,7 +101,7 @@ async function* batchesOf(
   yield encoded(stream.end(), () => {})
 }
 
-async function* slices(body: AsyncIterable<Uint8Array>, size: number): AsyncGenerator<Uint8Array> {
+export async function* slices(body: AsyncIterable<Uint8Array>, size: number): AsyncGenerator<Uint8Array> {
   for await (const piece of body) {
     for (let start = 0; start < piece.length; start += size) yield piece.subarray(start, start + size)
   }

@@ -23,3 +23,8 @@ export async function compressed(scope: Pick<Scope, 'headers'>, reply: Reply): P
   if (encoding !== 'br' && encoding !== 'gzip') return {...reply, headers: vary, body: plain}
   return {...reply, headers: {...vary, 'content-encoding': encoding}, body: await compressors[encoding](plain)}
 }
+
+/** `body` in gzip; undefined where that would hardly make it shorter. */
+export async function gzipped(body: Uint8Array): Promise<Uint8Array | undefined> {
+  return body.length < worthIt ? undefined : await compressors.gzip(body)
+}

@@ -6,12 +6,22 @@ import {shortened} from '../core/shortened.ts'
 const units = {H: 3_600_000, M: 60_000, S: 1000, m: 1, u: 0.001, n: 0.000_001} as const
 
 /**
- * How long the caller is ready to wait, in ms: the smaller of `grpc-timeout` (`1S`, `250m`) and `x-server-timeout`
- * (seconds); Infinity when it does not say.
+ * How long the caller is ready to wait, in ms: the least of `grpc-timeout` (`1S`, `250m`), `connect-timeout-ms` and
+ * `x-server-timeout` (seconds); Infinity when it does not say.
  * @throws {Fault} INVALID_ARGUMENT that names the header when it is malformed
  */
 export function callerTimeout(headers: IncomingHttpHeaders): number {
-  return Math.min(grpcTimeout(headers['grpc-timeout']), serverTimeout(headers['x-server-timeout']))
+  const {'grpc-timeout': grpc, 'connect-timeout-ms': connect, 'x-server-timeout': server} = headers
+  return Math.min(grpcTimeout(grpc), connectTimeout(connect), serverTimeout(server))
+}
+
+function connectTimeout(header: string | string[] | undefined): number {
+  if (header === undefined) return Number.POSITIVE_INFINITY
+  if (/^\d{1,10}$/.test(String(header))) return Number(header)
+  throw Fault.invalid(
+    'connect-timeout-ms',
+    `Header connect-timeout-ms is "${shortened(String(header))}": expected milliseconds, in up to 10 digits`,
+  )
 }
 
 function grpcTimeout(header: string | string[] | undefined): number {

@@ -4,7 +4,8 @@ import {detailJson} from '../core/details.ts'
 import {type Code, codes, errorDomain, type Fault} from '../core/fault.ts'
 import {fitting} from '../core/shortened.ts'
 
-// How HTTP callers see a Fault: status, headers, JSON. Nothing else renders failures.
+// How callers of REST see a Fault: status, headers, JSON. Nothing else renders failures, but for callers of RPC:
+// transcoding/rpc/errors.ts.
 
 /** The HTTP status of each gRPC code, as in google/rpc/code.proto. */
 export const httpStatus = {

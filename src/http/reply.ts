@@ -16,7 +16,7 @@ export interface Reply {
   /** Whether the head leaves before the first chunk of `body` is there; with it unless given. */
   readonly headFirst?: boolean
   /** The last chunk when `body` fails after its first one, before the connection is cut; none unless given. */
-  readonly failureChunk?: (fault: Fault, shape: ErrorShape) => string
+  readonly failureChunk?: (fault: Fault, shape: ErrorShape) => string | Uint8Array
   /** In place of a response, to a request for a WebSocket. */
   readonly webSocket?: WebSocketReply
   /** Whether the response ends as a complete one after that chunk, instead of being cut; never unless given. */

@@ -101,7 +101,7 @@ export class Responder {
   }
 
   /** Writes `text` as the last of a response that will be cut. */
-  async writeLast(text: string): Promise<void> {
+  async writeLast(text: string | Uint8Array): Promise<void> {
     if (this.gone) return
     await atMost(
       minReadTime,

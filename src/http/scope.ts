@@ -2,6 +2,7 @@ import type {IncomingHttpHeaders, IncomingMessage, ServerResponse} from 'node:ht
 import type {Access} from '../auth/rules.ts'
 import type {Caller} from '../core/caller.ts'
 import type {Config, ErrorShape} from '../core/config.ts'
+import type {Fault} from '../core/fault.ts'
 import type {Life} from '../core/life.ts'
 import type {Logger} from '../core/log.ts'
 import type {RateLimitStore} from '../core/rate-limit.ts'
@@ -55,6 +56,8 @@ export interface Handler {
   (scope: Scope): Promise<Reply> | Reply
   /** The shape of failures, also of those before it is called: AIP-193 (`aip`) unless given. */
   errorShape?: ErrorShape
+  /** The reply for a failure, also for those before it is called; in `errorShape` unless given. */
+  failure?: (fault: Fault) => Reply | Promise<Reply>
   /** The methods that it is called with, and HEAD where GET is among them: others get 405. Any, unless given. */
   methods?: readonly string[]
   /** Whether it is called with OPTIONS too, preflights included. Unless set, they are answered for it. */

@@ -66,7 +66,7 @@ function stop(chunks: Chunks, life: Sending): void {
 
 async function endFailed({failureChunk, endsCleanly}: Reply, fault: Fault, life: Sending): Promise<void> {
   const last = failureChunk?.(fault, life.errorShape) ?? ''
-  if (endsCleanly?.(fault)) await life.responder.end(life.deadline, Buffer.from(last))
+  if (endsCleanly?.(fault)) await life.responder.end(life.deadline, typeof last === 'string' ? Buffer.from(last) : last)
   else await life.responder.writeLast(last)
 }
 

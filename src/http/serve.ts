@@ -26,7 +26,7 @@ import {ownHandler, resourceOf} from './own-paths.ts'
 import {ratedCaller} from './rate-limit.ts'
 import {requestRecord} from './record.ts'
 import {remoteIp} from './remote-ip.ts'
-import {failureReply, sendable} from './reply.ts'
+import {failureReply, type Reply, sendable} from './reply.ts'
 import {Responder} from './responder.ts'
 import type {Handler, NodeHandler, Scope, Serving} from './scope.ts'
 import {send} from './send.ts'
@@ -82,6 +82,7 @@ class RequestScope implements Scope, Sending, Proofs {
   /** The whole body, where a signature over it was checked. */
   #body: Buffer | undefined
   #errorShape: ErrorShape = 'aip'
+  #failure: Handler['failure']
   #log: Logger | undefined
   #query: URLSearchParams | undefined
   #timer: NodeJS.Timeout | undefined
@@ -221,6 +222,7 @@ class RequestScope implements Scope, Sending, Proofs {
       this.#watch()
       const handler = this.#chosen(given)
       this.#errorShape = handler.errorShape ?? 'aip'
+      this.#failure = handler.failure
       allowCors(this, methodsOf(handler))
       this.#checkHead()
       // A page whose preflight is refused cannot even read that it shall try again.
@@ -321,8 +323,17 @@ class RequestScope implements Scope, Sending, Proofs {
     await this.close(fault)
     if (this.responder.done) return fault
     if (this.responder.begun) this.responder.cut()
-    else await send(failureReply(fault, this.#errorShape), this)
+    else await send(await this.#failureReply(fault), this)
     return fault
+  }
+
+  async #failureReply(fault: Fault): Promise<Reply> {
+    try {
+      if (this.#failure) return await this.#failure(fault)
+    } catch (error) {
+      this.log.error({err: error}, 'A failure cannot be shown as its protocol has it')
+    }
+    return failureReply(fault, this.#errorShape)
   }
 
   async close(reason: Fault): Promise<void> {

@@ -14,6 +14,8 @@ export interface MetadataOptions {
   authorization?: boolean | undefined
   /** The keys that a caller may set with `grpc-metadata-*`, in lower case: all that mayBeSet() unless given. */
   keys?: ReadonlySet<string> | undefined
+  /** Headers that prove to us who calls, in lower case: they never go to the backend. */
+  proofs?: ReadonlySet<string> | undefined
 }
 
 /** The request headers that go to the backend under their own name (our decision). */
@@ -87,14 +89,58 @@ export function requestMetadata(headers: RequestHeaders, options: MetadataOption
   return entries
 }
 
+/** What browsers and HTTP say beside a call of RPC, and what its protocols say of themselves. */
+const besideMetadata =
+  /^(?:accept(?:-(?!language$).*)?|access-control-.*|cache-control|connect-.*|dnt|if-.*|origin|pragma|priority|range|referer|sec-.*|upgrade-insecure-requests|x-grpc-web|x-server-timeout)$/
+
+/**
+ * The metadata that goes to the backend for the headers of an RPC request, where a header is metadata unless it is HTTP's own.
+ * What metadata cannot hold is left out: no caller knows what proxies add.
+ * @throws {Fault} 400 naming the header, for a key that ends in `-bin` and a value that is not base64
+ */
+export function rpcMetadata(
+  headers: RequestHeaders,
+  {authorization, keys, proofs}: MetadataOptions = {},
+): MetadataEntry[] {
+  const entries: MetadataEntry[] = []
+  const nominated = nominatedBy(headers)
+  const goes = (key: string) => {
+    if (key === 'authorization') return authorization === true
+    if (besideMetadata.test(key) || nominated.has(key) || !/^[0-9a-z_.-]+$/.test(key)) return false
+    if (allowed.has(key)) return true
+    return mayBeSet(key) && !proofs?.has(key) && (keys?.has(key) ?? true)
+  }
+  for (const [name, value] of Object.entries(headers)) {
+    if (value === undefined || !goes(name)) continue
+    for (const text of typeof value === 'string' ? [value] : value) {
+      if (name.endsWith('-bin') || /^[\x20-\x7e]*$/.test(text)) entries.push(...entriesOf(name, name, text))
+    }
+  }
+  return entries
+}
+
+/** What a response of ours says itself, or HTTP, whatever a backend's metadata says. */
+const ofTheHead =
+  /^(?:accept-post|access-control-.*|allow|alt-svc|clear-site-data|connect-.*|content-.*|location|refresh|retry-after|server|strict-transport-security|vary|www-authenticate|x-content-type-options|x-request-id)$/
+
+/** The headers of an RPC response for its metadata: under their own names, but for those that HTTP or we set. */
+export function rpcHeaders(metadata: Iterable<MetadataEntry>): [name: string, value: string][] {
+  return rpcTrailers(metadata).filter(([name]) => !ofTheHead.test(name))
+}
+
+/** The trailers of an RPC response, as text: bytes in base64 without padding. */
+export function rpcTrailers(metadata: Iterable<MetadataEntry>): [name: string, value: string][] {
+  return written('', metadata, 'std_raw')
+}
+
 /** The headers of an answer for its metadata. */
 export function responseHeaders(metadata: Iterable<MetadataEntry>): [name: string, value: string][] {
-  return prefixed(prefix, metadata)
+  return written(prefix, metadata, 'std')
 }
 
 /** The headers of a unary answer for its trailers. */
 export function trailerHeaders(metadata: Iterable<MetadataEntry>): [name: string, value: string][] {
-  return prefixed('grpc-trailer-', metadata)
+  return written('grpc-trailer-', metadata, 'std')
 }
 
 function metadataKey(name: string, {authorization = false, keys}: MetadataOptions): string | undefined {
@@ -127,12 +173,12 @@ function entriesOf(name: string, key: string, text: string): MetadataEntry[] {
   })
 }
 
-function prefixed(before: string, metadata: Iterable<MetadataEntry>): [string, string][] {
+function written(before: string, metadata: Iterable<MetadataEntry>, encoding: 'std' | 'std_raw'): [string, string][] {
   const headers: [string, string][] = []
   for (const [key, value] of metadata) {
     const name = key.toLowerCase()
     if (name.startsWith('grpc-') || name.startsWith(':') || ofTheHop.has(name)) continue
-    headers.push([`${before}${name}`, typeof value === 'string' ? value : base64Encode(value)])
+    headers.push([`${before}${name}`, typeof value === 'string' ? value : base64Encode(value, encoding)])
   }
   return headers
 }

@@ -1,13 +1,16 @@
+import {once} from 'node:events'
+import http2 from 'node:http2'
+import type {AddressInfo} from 'node:net'
 import {connectivityState, type Metadata, Metadata as Sent, type StatusObject} from '@grpc/grpc-js'
 import test, {type ExecutionContext} from 'ava'
 import {type FaultServer, startFaultServer} from '../../local/faults/server.ts'
 import {openChannel} from '../../src/clients/connecting.ts'
-import {progressOf, sessionOf, streamOf} from '../../src/clients/grpc-internals.ts'
+import {keepMessagesBeforeFailure, progressOf, sessionOf, streamOf} from '../../src/clients/grpc-internals.ts'
 import {readConfig} from '../../src/core/config.ts'
 
 // Fails when an upgrade of grpc-js changes what grpc-internals.ts rests on.
 
-async function connected(t: ExecutionContext, server: FaultServer) {
+async function connected(t: ExecutionContext, server: Pick<FaultServer, 'url' | 'close'>) {
   const channel = openChannel(
     readConfig({BACKEND_URL: server.url, BACKEND_AUDIENCE: 'none'}).backendOf('any'),
     () => {},
@@ -59,4 +62,41 @@ test('a call is made once, and says how far it got and on which stream', async (
   const answered = call(channel)
   t.is((await answered.end).code, 0)
   t.is(streamOf(answered.wire), 5)
+})
+
+test('a call gives all messages that came before its failure, to a slow reader too', async (t) => {
+  const server = http2.createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  server.on('stream', (stream) => {
+    stream.respond({':status': 200, 'content-type': 'application/grpc'}, {waitForTrailers: true})
+    stream.on('wantTrailers', () => stream.sendTrailers({'grpc-status': '10', 'grpc-message': 'Late', 'x-tail': 'a'}))
+    stream.end(Buffer.from('\0\0\0\0\x01a\0\0\0\0\x01b\0\0\0\0\x01c', 'latin1'))
+  })
+  const {port} = server.address() as AddressInfo
+  const channel = await connected(t, {url: `http://127.0.0.1:${port}`, close: async () => void server.close()})
+  await new Promise(process.nextTick)
+  const wire = channel.createCall('/ping.PingService/Send', Date.now() + 20_000, null, null, null)
+  const messages: string[] = []
+  const header = Promise.withResolvers<void>()
+  const end = new Promise<StatusObject>((resolve) => {
+    wire.start(new Sent(), {
+      onReceiveMetadata: () => {
+        keepMessagesBeforeFailure(wire)
+        header.resolve()
+      },
+      onReceiveMessage: (message: Buffer) => {
+        messages.push(String(message))
+        setImmediate(() => wire.startRead())
+      },
+      onReceiveStatus: resolve,
+    })
+  })
+  wire.halfClose()
+  await header.promise
+  // By then the trailers have come, too.
+  await new Promise<void>((resolve, reject) => sessionOf(channel)!.ping((error) => (error ? reject(error) : resolve())))
+  wire.startRead()
+  const {code, details, metadata} = await end
+  t.deepEqual(messages, ['a', 'b', 'c'])
+  t.deepEqual([code, details, metadata.get('x-tail')], [10, 'Late', ['a']])
 })

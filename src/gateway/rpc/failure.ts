@@ -1,0 +1,46 @@
+import type {Fault} from '../../core/fault.ts'
+import {failureHeaders, httpStatus} from '../../http/failure.ts'
+import type {Reply} from '../../http/reply.ts'
+import {base64Body} from '../../transcoding/rpc/base64-body.ts'
+import {endFrame} from '../../transcoding/rpc/ends.ts'
+import {connectError, type RpcError, rpcError} from '../../transcoding/rpc/errors.ts'
+import {responseForm} from '../../transcoding/rpc/media.ts'
+import {headersOf, trailersInHead, trailersOf} from './metadata.ts'
+import type {RpcRequest} from './request.ts'
+
+/** Statuses that say what is wrong with a request as one of HTTP: no code of RPC says as much. */
+const ofHttp: ReadonlySet<number | undefined> = new Set([404, 405, 415, 417, 501, 505])
+
+/** The response of an RPC request that failed before its first answer: as its protocol has it. */
+export function rpcFailure(request: RpcRequest, fault: Fault): Reply {
+  const {form, call, accept} = request
+  const error = errorOf(request, fault)
+  const wasRead = form?.enveloped && !(call === undefined && ofHttp.has(fault.ownHttpStatus))
+  if (!wasRead || (form.protocol === 'connect' && !request.method)) return wholeFailure(request, fault, error)
+  const {text, type, protocol} = responseForm(form, accept)
+  const end = endFrame(protocol, error, trailersOf(call))
+  return {
+    headers: {...headersOf(call), ...failureHeaders(fault), 'content-type': type},
+    body: text ? base64Body(end) : end,
+  }
+}
+
+/** As Connect's unary calls have it, which all else can read as well: a status of HTTP, and JSON. */
+function wholeFailure({call, method}: RpcRequest, fault: Fault, error: RpcError): Reply {
+  const own = call === undefined && ofHttp.has(fault.ownHttpStatus) ? fault.ownHttpStatus : undefined
+  return {
+    status: own ?? (method ? httpStatus[error.code] : 404),
+    headers: {
+      ...headersOf(call),
+      ...trailersInHead(call),
+      ...failureHeaders(fault),
+      'content-type': 'application/json',
+    },
+    body: JSON.stringify(connectError(error)),
+  }
+}
+
+/** `fault` as callers of `request` see it. */
+export function errorOf({method}: RpcRequest, fault: Fault): RpcError {
+  return rpcError(fault, method !== undefined)
+}

@@ -1,0 +1,144 @@
+import type {DescMethod} from '@bufbuild/protobuf'
+import {MethodOptions_IdempotencyLevel as Level} from '@bufbuild/protobuf/wkt'
+import {pathOf} from '../../clients/call.ts'
+import {Fault} from '../../core/fault.ts'
+import {shortened} from '../../core/shortened.ts'
+import type {Reply} from '../../http/reply.ts'
+import type {Handler, Scope} from '../../http/scope.ts'
+import {isConnectQuery} from '../../transcoding/rpc/get-request.ts'
+import {acceptPost, fits, isOfRpc, type RpcForm, rpcForm} from '../../transcoding/rpc/media.ts'
+import {type Unrouted, unroutedFault} from '../../transcoding/rules/router.ts'
+import type {RpcRequest, RpcServed} from './request.ts'
+
+/** Which requests at `/pkg.Service/Method` are of Connect and gRPC-Web. What carries them out is loaded when the first one comes. */
+export class RpcPaths {
+  readonly #served: RpcServed
+  readonly #methods: ReadonlyMap<string, DescMethod>
+  readonly #protocols: ReadonlySet<string>
+
+  constructor(served: RpcServed) {
+    this.#served = served
+    this.#methods = new Map(served.methods.map((method) => [pathOf(method), method]))
+    this.#protocols = new Set(served.settings.protocols)
+  }
+
+  /** The handler of a request of RPC; undefined for what is left to REST. */
+  choose(scope: Scope): Handler | undefined {
+    const method = this.#methods.get(scope.path)
+    if (!method) return undefined
+    if (scope.method === 'POST') return this.#post(scope, method)
+    const isGet = scope.method === 'GET' || scope.method === 'HEAD'
+    if (!isGet || !this.#protocols.has('connect') || !isConnectQuery(scope.rawQuery)) return undefined
+    return mayBeGot(method) ? this.#handler(scope, method) : this.#refusal(scope, notAllowed(scope, allowOf(method)))
+  }
+
+  /** The handler for what REST does not take; undefined where it is nothing of RPC either. */
+  unrouted(scope: Scope, unrouted: Unrouted): Handler | undefined {
+    const {method: verb, path, contentType} = scope
+    const method = this.#methods.get(path)
+    if (!method) {
+      if (unrouted.status !== 404 || verb !== 'POST' || !this.#isRpc(scope)) return undefined
+      return this.#refusal(scope, unroutedFault(unrouted, verb, path))
+    }
+    const allow = [...new Set([...unrouted.allow, ...allowOf(method), 'OPTIONS'])].sort()
+    if (verb === 'OPTIONS') return Object.assign(restRefusal(method, notAllowed(scope, allow)), {methods: allow})
+    if (verb !== 'POST') return this.#refusal(scope, notAllowed(scope, allow))
+    // To REST a body without a type is JSON.
+    if (!contentType || rpcForm(contentType)?.type === 'application/json') {
+      return this.#protocols.has('connect') ? restRefusal(method, withoutVersion(path)) : undefined
+    }
+    return this.#refusal(scope, this.#unsupported(method, contentType))
+  }
+
+  /** What REST's handler at the path of a method says of content types that it does not take. */
+  failureAt({path}: Pick<Scope, 'path'>, reply: (fault: Fault) => Reply): Handler['failure'] {
+    const method = this.#methods.get(path)
+    if (!method) return undefined
+    return (fault) => {
+      const shown = reply(fault)
+      if (fault.ownHttpStatus !== 415) return shown
+      const rest = fault.ownHeaders.accept
+      const accept = acceptPost(method, this.#protocols)
+      return {...shown, headers: {...shown.headers, 'accept-post': rest ? `${rest}, ${accept}` : accept}}
+    }
+  }
+
+  #post(scope: Scope, method: DescMethod): Handler | undefined {
+    const {contentType} = scope
+    const form = rpcForm(contentType)
+    if (form && fits(form, method) && this.#isRpc(scope)) return this.#handler(scope, method, form)
+    return isOfRpc(contentType) ? this.#refusal(scope, this.#unsupported(method, contentType)) : undefined
+  }
+
+  /** Whether a request is of a protocol that is served: as JSON is REST's too, its header says whether it is Connect's. */
+  #isRpc({contentType, headers}: Scope): boolean {
+    const form = rpcForm(contentType)
+    if (!form || !this.#protocols.has(form.protocol)) return false
+    const isJson = form.type === 'application/json'
+    return !isJson || headers['connect-protocol-version'] !== undefined || !this.#protocols.has('rest')
+  }
+
+  #handler(scope: Scope, method: DescMethod, form?: RpcForm): Handler {
+    const request: RpcRequest = {served: this.#served, method, form, accept: scope.headers.accept}
+    return Object.assign(async (scope: Scope) => (await import('./answer.ts')).answerRpc(request, scope), {
+      access: accessOf(method),
+      failure: async (fault: Fault) => (await import('./failure.ts')).rpcFailure(request, fault),
+    })
+  }
+
+  #refusal({path, contentType, headers}: Scope, fault: Fault): Handler {
+    const method = this.#methods.get(path)
+    const form = fault.ownHttpStatus === undefined ? rpcForm(contentType) : undefined
+    const request: RpcRequest = {served: this.#served, method, form, accept: headers.accept}
+    // gRPC-Web has no form for what HTTP's status says.
+    const isShown = form !== undefined || !/^\s*application\/grpc/i.test(contentType ?? '')
+    const refuse = (): never => {
+      throw fault
+    }
+    return Object.assign(refuse, {
+      ...(method ? {access: accessOf(method)} : {unrouted: true}),
+      ...(isShown && {
+        failure: async (fault: Fault) => (await import('./failure.ts')).rpcFailure(request, fault),
+      }),
+    })
+  }
+
+  #unsupported(method: DescMethod, contentType = ''): Fault {
+    const accept = acceptPost(method, this.#protocols)
+    const given = contentType === '' ? 'without a type' : `of type "${shortened(contentType)}"`
+    return Fault.invalid('content-type', `Cannot read a body ${given}: expected ${accept}`, {
+      http: 415,
+      headers: {'accept-post': accept},
+    })
+  }
+}
+
+function accessOf({parent, name}: DescMethod): {readonly name: string} {
+  return {name: `${parent.typeName}/${name}`}
+}
+
+/** Whether a call may come by GET: Connect allows it where the proto says that it changes nothing. */
+function mayBeGot({methodKind, idempotency}: DescMethod): boolean {
+  return methodKind === 'unary' && idempotency === Level.NO_SIDE_EFFECTS
+}
+
+function allowOf(method: DescMethod): readonly string[] {
+  return mayBeGot(method) ? ['GET', 'HEAD', 'POST'] : ['POST']
+}
+
+function notAllowed({method, path}: Scope, allow: readonly string[]): Fault {
+  return unroutedFault({status: 405, allow}, method, path)
+}
+
+/** As REST shows it. */
+function restRefusal(method: DescMethod, fault: Fault): Handler {
+  const refuse = (): never => {
+    throw fault
+  }
+  return Object.assign(refuse, {access: accessOf(method)})
+}
+
+function withoutVersion(path: string): Fault {
+  const message = `Cannot find "${shortened(path)}": no rule is bound to this path; Connect's requests have the header Connect-Protocol-Version: 1`
+  return new Fault('NOT_FOUND', message, {reason: 'NO_SUCH_PATH', http: 404})
+}

@@ -1,0 +1,153 @@
+import type {Requests} from '../../clients/call.ts'
+import {Fault} from '../../core/fault.ts'
+import {turn, within} from '../../core/waiting.ts'
+import {inflated, mostDeflated} from '../../http/inflate.ts'
+import type {Scope} from '../../http/scope.ts'
+import {Base64Reader} from '../../transcoding/rpc/base64-body.ts'
+import {compressedFlag, type Frame, FrameSplitter} from '../../transcoding/rpc/frames.ts'
+import type {RpcForm} from '../../transcoding/rpc/media.ts'
+import type {RpcMessages} from '../../transcoding/rpc/messages.ts'
+import {largeBody, onlyRequest, slices} from '../read-requests.ts'
+
+/** How the messages of one request are read. */
+export interface RpcReading {
+  readonly form: RpcForm
+  readonly messages: RpcMessages
+  /** Whether the body, or envelopes that say so, are in gzip. */
+  readonly isCompressed: boolean
+  /** Limit for one message, in bytes. */
+  readonly maxBytes: number
+}
+
+/** The message of a body without envelopes. @throws {Fault} 400, 413, 429 */
+export async function wholeMessage(scope: Scope, reading: RpcReading): Promise<Requests> {
+  const {isCompressed, maxBytes} = reading
+  const body = await scope.bytesAsSent(isCompressed ? mostDeflated(maxBytes) : maxBytes)
+  return await only(scope, reading, isCompressed ? await inflate(scope, reading, body) : body)
+}
+
+/** The message that a GET has in its query. @throws {Fault} 400, 413 */
+export async function gotMessage(scope: Scope, reading: RpcReading, message: Uint8Array): Promise<Requests> {
+  return await only(scope, reading, reading.isCompressed ? await inflate(scope, reading, message) : message)
+}
+
+/**
+ * The one message of a body of envelopes.
+ * @throws {Fault} 400, 413, 429, and UNIMPLEMENTED for none or several, as gRPC has it
+ */
+export async function onlyMessage(scope: Scope, reading: RpcReading): Promise<Requests> {
+  let found: Frame | undefined
+  const splitter = splitterOf(reading)
+  for await (const piece of piecesOf(scope, reading)) {
+    for (const frame of splitter.push(piece)) {
+      if (found) throw notOne('more than one')
+      found = frame
+    }
+    scope.holdPart(splitter.held + (found?.data.length ?? 0))
+  }
+  splitter.end()
+  if (!found) throw notOne('no')
+  return await only(scope, reading, await plain(scope, reading, found))
+}
+
+function notOne(count: string): Fault {
+  return new Fault('UNIMPLEMENTED', `The request has ${count} message: expected one, as the method takes no stream`, {
+    http: 400,
+  })
+}
+
+async function only(scope: Scope, {messages}: RpcReading, bytes: Uint8Array): Promise<Requests> {
+  if (bytes.length > largeBody) await turn()
+  return onlyRequest(scope, messages.read(bytes))
+}
+
+/**
+ * The messages of a stream: those that came together, each decoded when it is asked for. No more is read before they have been
+ * sent on, or their call has ended.
+ */
+export async function* streamedMessages(scope: Scope, reading: RpcReading): AsyncGenerator<Iterable<Uint8Array>> {
+  const splitter = splitterOf(reading)
+  for await (const piece of piecesOf(scope, reading)) {
+    const frames = splitter.push(piece)
+    let left = sizeOf(frames)
+    if (left === 0) scope.holdPart(splitter.held)
+    else scope.hold(left + splitter.held)
+    for (const run of runsOf(frames)) {
+      left -= sizeOf(run)
+      const [first] = run
+      const isCompressed = first && isDeflated(first)
+      const texts = isCompressed ? [await inflate(scope, reading, first.data)] : run.map(({data}) => data)
+      if (sizeOf(run) > largeBody || isCompressed) await turn()
+      const {promise, resolve} = Promise.withResolvers<void>()
+      yield decoded(texts, reading, () => {
+        scope.holdPart(left + splitter.held)
+        resolve()
+      })
+      await within(scope.signal, promise)
+    }
+  }
+  splitter.end()
+}
+
+function* decoded(texts: readonly Uint8Array[], {messages}: RpcReading, sent: () => void): Generator<Uint8Array> {
+  try {
+    for (const text of texts) yield messages.read(text)
+  } finally {
+    sent()
+  }
+}
+
+/** `frames` in their order: those that stand in gzip alone, all others together. */
+function runsOf(frames: readonly Frame[]): Frame[][] {
+  const runs: Frame[][] = []
+  let open = false
+  for (const frame of frames) {
+    const alone = isDeflated(frame)
+    if (open && !alone) runs.at(-1)!.push(frame)
+    else runs.push([frame])
+    open = !alone
+  }
+  return runs
+}
+
+function isDeflated({flags, data}: Frame): boolean {
+  return (flags & compressedFlag) !== 0 && data.length > 0
+}
+
+function sizeOf(frames: readonly Frame[]): number {
+  return frames.reduce((sum, {data}) => sum + data.length, 0)
+}
+
+/** The bytes of the envelopes, in pieces that hold no more of the smallest messages than can be held at once. */
+async function* piecesOf(scope: Scope, {form}: RpcReading): AsyncGenerator<Uint8Array> {
+  scope.refuseCompressed()
+  const reader = form.text ? new Base64Reader() : undefined
+  for await (const slice of slices(scope.body, maxSlice)) yield reader?.push(slice) ?? slice
+  reader?.end()
+}
+
+/** Of a piece of a body so many bytes are taken apart at once. */
+const maxSlice = 16 * 1024
+
+function splitterOf({isCompressed, maxBytes, form}: RpcReading): FrameSplitter {
+  return new FrameSplitter((flags, length) => {
+    if ((flags & ~compressedFlag) !== 0) {
+      throw new Fault('INVALID_ARGUMENT', `Cannot read the request: a message has the unknown flags ${flags}`)
+    }
+    if (flags !== 0 && !isCompressed) {
+      const header = form.protocol === 'connect' ? 'Connect-Content-Encoding' : 'grpc-encoding'
+      throw new Fault('INTERNAL', `A message is compressed, and no header ${header} says how`, {http: 400})
+    }
+    const limit = flags === 0 ? maxBytes : mostDeflated(maxBytes)
+    if (length > limit) throw Fault.invalid('body', `A message is longer than ${maxBytes} bytes`, {http: 413})
+  })
+}
+
+async function plain(scope: Scope, reading: RpcReading, frame: Frame): Promise<Uint8Array> {
+  return isDeflated(frame) ? await inflate(scope, reading, frame.data) : frame.data
+}
+
+async function inflate(scope: Scope, {maxBytes}: RpcReading, bytes: Uint8Array): Promise<Uint8Array> {
+  if (bytes.length === 0) return bytes
+  return await inflated(bytes, {limit: maxBytes, hold: (length) => scope.hold(bytes.length + length)})
+}

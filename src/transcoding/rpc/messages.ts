@@ -1,0 +1,59 @@
+import {type DescMethod, type Message, toBinary, toJson} from '@bufbuild/protobuf'
+import {Fault} from '../../core/fault.ts'
+import {refuseMissing} from '../fields/required.ts'
+import type {JsonOptions} from '../json/fit.ts'
+import {messageFromJson} from '../json/message.ts'
+import {ValueCount} from '../value-count.ts'
+import type {RpcCodec} from './media.ts'
+import {checkWire} from './wire-check.ts'
+
+/** How the messages of a method are read and written. */
+export interface RpcMessages {
+  /** The bytes of a request message as the backend gets them. @throws {Fault} 400 */
+  read(bytes: Uint8Array): Uint8Array
+  /**
+   * A response message as the caller gets it, from a message or from its bytes.
+   * @throws {Fault} 500 for what has no JSON
+   */
+  write(message: Message | Uint8Array): Uint8Array
+}
+
+export interface RpcMessageOptions extends JsonOptions {
+  /** Limit for the values of one request message. */
+  readonly maxValues: number
+}
+
+/** The messages of `method` in `codec`: those of `proto` are checked, and go through as they came. */
+export function rpcMessages(method: DescMethod, codec: RpcCodec, options: RpcMessageOptions): RpcMessages {
+  return codec === 'proto' ? protoMessages(method, options) : jsonMessages(method, options)
+}
+
+function protoMessages({input}: DescMethod, {maxValues}: RpcMessageOptions): RpcMessages {
+  return {
+    read(bytes) {
+      checkWire(input, bytes, new ValueCount(maxValues))
+      return bytes
+    },
+    write: (message) => message as Uint8Array,
+  }
+}
+
+const utf8 = new TextEncoder()
+
+function jsonMessages(method: DescMethod, {maxValues, ...options}: RpcMessageOptions): RpcMessages {
+  const {input, output, parent, name} = method
+  return {
+    read(bytes) {
+      const message = messageFromJson(input, bytes, options, new ValueCount(maxValues))
+      refuseMissing(input, message)
+      return toBinary(input, message)
+    },
+    write(message) {
+      try {
+        return utf8.encode(JSON.stringify(toJson(output, message as Message, options)))
+      } catch (cause) {
+        throw new Fault('INTERNAL', `Cannot write the answer of ${parent.typeName}.${name} as JSON`, {cause})
+      }
+    },
+  }
+}

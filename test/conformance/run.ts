@@ -1,0 +1,25 @@
+import {spawn} from 'node:child_process'
+import {once} from 'node:events'
+import {join} from 'node:path'
+
+/** `npm run conformance [-- SUBJECT…]`: public conformance suites, each in a process of its own. */
+const subjects = {
+  connect: 'Connect and gRPC-Web: the suite of connectrpc, with a gRPC server behind the gateway; needs Go',
+} as const satisfies Record<string, string>
+
+const asked = process.argv.slice(2)
+const unknown = asked.filter((name) => !Object.hasOwn(subjects, name))
+if (asked.includes('--help') || unknown.length > 0) {
+  const rows = Object.entries(subjects).map(([name, meaning]) => `  ${name.padEnd(12)}${meaning}`)
+  const [wrong] = unknown.filter((name) => name !== '--help')
+  if (wrong) console.error(`conformance: there is no subject "${wrong}"`)
+  console.log(['npm run conformance [-- SUBJECT…]: all subjects unless given', ...rows].join('\n'))
+  process.exit(wrong ? 2 : 0)
+}
+
+for (const name of asked.length > 0 ? asked : Object.keys(subjects)) {
+  console.log(`\n${name}`)
+  const child = spawn(process.execPath, [join(import.meta.dirname, `${name}.ts`)], {stdio: 'inherit'})
+  const [code] = (await once(child, 'exit')) as [number | null]
+  if (code !== 0) process.exitCode = 1
+}

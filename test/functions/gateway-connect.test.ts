@@ -1,0 +1,367 @@
+import {gunzipSync, gzipSync} from 'node:zlib'
+import {create, fromBinary, toBinary} from '@bufbuild/protobuf'
+import {Metadata, status} from '@grpc/grpc-js'
+import test from 'ava'
+import {StatusError} from '../../local/grpc/status-error.ts'
+import {detail} from '../../src/core/fault.ts'
+import {BadRequestSchema, DebugInfoSchema} from '../../src/gen/google/rpc/error_details_pb.js'
+import {connectTo} from '../http/connection.ts'
+import {type Any, type Served, silence, startServed} from './gateway-services.ts'
+import {ask, type RpcRequest, received, write} from './rpc-client.ts'
+
+// Connect's unary calls, byte by byte.
+
+const pure = `syntax = "proto3";
+package pure;
+import "every/every.proto";
+service Pure {
+  rpc Get(every.Every) returns (every.Every) { option idempotency_level = NO_SIDE_EFFECTS; }
+  rpc Set(every.Every) returns (every.Every);
+}`
+
+let app: Served
+test.before(async () => {
+  app = await startServed({
+    protos: {'pure.proto': pure},
+    echoes: ['pure.Pure'],
+    env: {GATEWAY_MAX_BODY_BYTES: '4000', GATEWAY_MAX_BODY_VALUES: '100', CORS_ORIGINS: 'https://app.example'},
+  })
+})
+test.afterEach.always((t) => app.quiet(t))
+test.after.always(() => app.close())
+
+const whole = '/served.Echo/Whole'
+const json = {'content-type': 'application/json', 'connect-protocol-version': '1'}
+const proto = {'content-type': 'application/proto'}
+
+const send = (request: RpcRequest) => ask(app.url(''), request)
+const every = (fields: Any) => {
+  const desc = app.schema.registry.getMessage('every.Every')!
+  return Buffer.from(toBinary(desc, create(desc, fields)))
+}
+const fieldsOf = (bytes: Uint8Array): Any => fromBinary(app.schema.registry.getMessage('every.Every')!, bytes)
+const callsOf = () => app.backend.log.length
+
+test.serial('a unary call in JSON is answered in JSON, with or without a rule', async (t) => {
+  for (const path of [whole, '/served.Plain/One']) {
+    const {status, headers, text} = await send({path, headers: json, body: '{"name":"a"}'})
+    t.is(status, 200, text)
+    t.is(headers.get('content-type'), 'application/json')
+    t.is(text, '{"name":"a"}')
+  }
+})
+
+test.serial('a unary call in protobuf goes through as it came, unknown fields too', async (t) => {
+  const body = Buffer.concat([every({name: 'a', numbers: [1, 2]}), Buffer.from([0xfa, 0x3f, 0x01, 0x78])])
+  const {status, headers, bytes} = await send({path: whole, headers: proto, body})
+  t.is(status, 200)
+  t.is(headers.get('content-type'), 'application/proto')
+  t.like(fieldsOf(bytes), {name: 'a', numbers: [1, 2]})
+  t.true(bytes.includes(Buffer.from([0xfa, 0x3f, 0x01, 0x78])))
+})
+
+test.serial('JSON without Connect-Protocol-Version is REST, where REST has the path', async (t) => {
+  const {'connect-protocol-version': _, ...headers} = json
+  const rest = await send({path: '/served.Plain/One', headers, body: '{"nope":1}'})
+  t.is(rest.status, 400)
+  t.is(rest.json.error.status, 'INVALID_ARGUMENT')
+  const connect = await send({path: '/served.Plain/One', headers: json, body: '{"nope":1}'})
+  t.is(connect.status, 400)
+  t.is(connect.json.code, 'invalid_argument')
+  for (const more of [headers, {}]) {
+    const none = await send({path: whole, headers: more, body: '{}'})
+    t.is(none.status, 404)
+    t.regex(none.json.error.message, /Connect-Protocol-Version: 1/)
+  }
+})
+
+test.serial('bodies are inflated, and answers deflated for who takes that', async (t) => {
+  const name = 'a'.repeat(2000)
+  const headers = {...json, 'content-encoding': 'gzip', 'accept-encoding': 'br, gzip'}
+  const {status, headers: got, bytes} = await send({path: whole, headers, body: gzipSync(JSON.stringify({name}))})
+  t.is(status, 200)
+  t.is(got.get('content-encoding'), 'gzip')
+  t.is(got.get('vary'), 'origin, accept-encoding')
+  t.deepEqual(JSON.parse(gunzipSync(bytes).toString()), {name})
+  const plain = await send({
+    path: whole,
+    headers: {...json, 'accept-encoding': 'gzip;q=0'},
+    body: JSON.stringify({name}),
+  })
+  t.is(plain.headers.get('content-encoding'), undefined)
+  t.deepEqual(plain.json, {name})
+})
+
+test.serial('what is longer than a message may be is refused, whatever it is deflated to', async (t) => {
+  const calls = callsOf()
+  const large = every({name: 'a'.repeat(4001)})
+  for (const [headers, body] of [
+    [proto, large],
+    [{...proto, 'content-encoding': 'gzip'}, gzipSync(large)],
+    [{...json, 'content-encoding': 'gzip'}, gzipSync(JSON.stringify({name: 'a'.repeat(1_000_000)}))],
+  ] as const) {
+    const {status, json} = await send({path: whole, headers, body})
+    t.is(status, 429)
+    t.is(json.code, 'resource_exhausted')
+  }
+  t.is(callsOf(), calls)
+})
+
+test.serial('a message with too many values is refused in either codec', async (t) => {
+  const calls = callsOf()
+  for (const [headers, body] of [
+    [json, JSON.stringify({numbers: Array(101).fill(1)})],
+    [proto, every({numbers: Array(101).fill(1)})],
+    [proto, every({names: Array(101).fill('')})],
+    [proto, every({children: Array(101).fill({})})],
+    [proto, every({labels: Object.fromEntries(Array.from({length: 40}, (_, index) => [index, 'a']))})],
+  ] as const) {
+    const {status, json} = await send({path: whole, headers, body})
+    t.is(status, 400)
+    t.regex(json.message, /more than 100 values/)
+  }
+  t.is(callsOf(), calls)
+})
+
+for (const [title, body] of [
+  ['an unfinished varint', Buffer.from([0x08, 0x80])],
+  ['a field longer than the message', Buffer.from([0x0a, 0x05, 0x61])],
+  ['the field number 0', Buffer.from([0x00, 0x00])],
+  ['a group that does not end', Buffer.from([0x0b])],
+  ['a group that has not begun', Buffer.from([0x0c])],
+  ['nested groups without an end', Buffer.alloc(3000, 0x0b)],
+  ['text that is not UTF-8', Buffer.from([0x0a, 0x01, 0xff])],
+] as const) {
+  test.serial(`a message with ${title} is refused before the backend sees it`, async (t) => {
+    const calls = callsOf()
+    const {status, json} = await send({path: whole, headers: proto, body})
+    t.is(status, 400)
+    t.is(json.code, 'invalid_argument')
+    t.is(callsOf(), calls)
+  })
+}
+
+for (const [title, request, expected] of [
+  ['another version of Connect', {headers: {...json, 'connect-protocol-version': '2'}}, [400, 'invalid_argument']],
+  ['an unknown compression', {headers: {...json, 'content-encoding': 'br'}}, [501, 'unimplemented']],
+  ['what is not gzip', {headers: {...json, 'content-encoding': 'gzip'}, body: '{}'}, [400, 'invalid_argument']],
+  ['a malformed timeout', {headers: {...json, 'connect-timeout-ms': '1s'}}, [400, 'invalid_argument']],
+  ['a timeout of 11 digits', {headers: {...json, 'connect-timeout-ms': '10000000000'}}, [400, 'invalid_argument']],
+  ['no JSON', {headers: json, body: '{'}, [400, 'invalid_argument']],
+  ['JSON that is not UTF-8', {headers: json, body: Buffer.from([0x22, 0xff, 0x22])}, [400, 'invalid_argument']],
+  ['two messages', {headers: json, body: '{}{}'}, [400, 'invalid_argument']],
+  ['bytes in metadata that are not base64', {headers: {...json, 'x-key-bin': '*'}}, [400, 'invalid_argument']],
+] as const) {
+  test.serial(`a unary call with ${title} is refused`, async (t) => {
+    const calls = callsOf()
+    const {status, headers, json} = await send({path: whole, body: '{}', ...request} as RpcRequest)
+    t.deepEqual([status, json.code], expected as never)
+    t.is(headers.get('content-type'), 'application/json')
+    t.is(callsOf(), calls)
+  })
+}
+
+test.serial('an unknown compression is told which ones are known', async (t) => {
+  const {headers} = await send({path: whole, headers: {...json, 'content-encoding': 'zstd'}, body: '{}'})
+  t.is(headers.get('accept-encoding'), 'gzip, identity')
+})
+
+test.serial('a content type that a method does not take is 415, with those that it does', async (t) => {
+  const unary = 'application/json, application/proto, application/grpc-web'
+  for (const [path, type, accept] of [
+    [whole, 'image/jpeg', unary],
+    [whole, 'application/connect+json', unary],
+    [whole, 'application/connect+thrift', unary],
+    [whole, 'application/grpc', unary],
+    [
+      '/served.Streams/Down',
+      'application/proto',
+      'application/connect+json, application/connect+proto, application/grpc-web',
+    ],
+    ['/served.Plain/One', 'image/jpeg', 'application/json, application/x-www-form-urlencoded'],
+    ['/served.Plain/One', 'application/connect+json', unary],
+  ] as const) {
+    const {status, headers} = await send({path, headers: {'content-type': type}, body: 'a'})
+    t.is(status, 415, `${path} ${type}`)
+    t.true(headers.get('accept-post')?.startsWith(accept), headers.get('accept-post'))
+  }
+})
+
+test.serial('what is no path of a method, or another verb, is refused as Connect has it', async (t) => {
+  const nowhere = await send({path: '/served.Echo/Nope', headers: proto, body: ''})
+  t.is(nowhere.status, 404)
+  t.is(nowhere.json.code, 'unimplemented')
+  const verb = await send({method: 'PUT', path: whole, headers: proto, body: ''})
+  t.is(verb.status, 405)
+  t.is(verb.headers.get('allow'), 'OPTIONS, POST')
+})
+
+test.serial('GET calls what has no side effects, in either codec, and nothing else', async (t) => {
+  const base64url = (bytes: Buffer) => bytes.toString('base64url')
+  const large = JSON.stringify({name: 'a'.repeat(2000)})
+  for (const [query, name] of [
+    ['encoding=json&message=%7B%22name%22%3A%22a+b%22%7D', 'a b'],
+    [`encoding=json&base64=1&message=${base64url(Buffer.from('{"name":"é"}'))}`, 'é'],
+    [`message=${base64url(every({name: 'a'}))}&base64=1&encoding=proto&key=secret&other`, 'a'],
+    ['encoding=proto&message=%0a%01%61', 'a'],
+    [`encoding=json&compression=gzip&base64=1&message=${base64url(gzipSync(large))}`, 'a'.repeat(2000)],
+  ]) {
+    const response = await send({method: 'GET', path: `/pure.Pure/Get?connect=v1&${query}`})
+    t.is(response.status, 200, response.text)
+    const isJson = query!.includes('encoding=json')
+    t.is(response.headers.get('content-type'), isJson ? 'application/json' : 'application/proto')
+    t.is(isJson ? JSON.parse(response.bytes.toString()).name : fieldsOf(response.bytes).name, name)
+  }
+  const head = await send({method: 'HEAD', path: '/pure.Pure/Get?connect=v1&encoding=json&message={}'})
+  t.is(head.status, 200)
+  const set = await send({method: 'GET', path: '/pure.Pure/Set?connect=v1&encoding=json&message={}'})
+  t.is(set.status, 405)
+  t.is(set.headers.get('allow'), 'POST')
+  t.is((await send({path: '/pure.Pure/Get', headers: json, body: '{"name":"a"}'})).status, 200)
+})
+
+for (const [title, query, expected] of [
+  ['base64 that is none', 'encoding=json&base64=1&message=*', 400],
+  ['base64 that is cut', 'encoding=json&base64=1&message=e30=a', 400],
+  ['a percent sign alone', 'encoding=json&message=%2', 400],
+  ['no message', 'encoding=json', 400],
+  ['no encoding', 'message={}', 415],
+  ['an unknown encoding', 'encoding=thrift&message={}', 415],
+  ['a streaming encoding', 'encoding=connect%2Bjson&message={}', 415],
+  ['an unknown compression', 'encoding=json&compression=br&message={}', 501],
+  ['gzip that is none', 'encoding=json&compression=gzip&message={}', 400],
+] as const) {
+  test.serial(`GET with ${title} is refused`, async (t) => {
+    const {status, json} = await send({method: 'GET', path: `/pure.Pure/Get?connect=v1&${query}`})
+    t.is(status, expected)
+    t.is(typeof json.code, 'string')
+  })
+}
+
+test.serial('headers are metadata both ways, and what proves or vouches is not', async (t) => {
+  let sent: Metadata | undefined
+  using _ = app.echo.handle({
+    whole(request, context) {
+      sent = context.metadata
+      const header = new Metadata()
+      header.set('x-one', '1')
+      header.set('x-bytes-bin', Buffer.from([255, 1]))
+      header.set('content-language', 'fr')
+      header.set('access-control-allow-origin', '*')
+      header.set('set-cookie', 'a=b')
+      context.sendHeader(header)
+      return request
+    },
+  })
+  const refused = {
+    cookie: 'mine',
+    authorization: 'Bearer mine',
+    'x-goog-iap-jwt-assertion': 'mine',
+    'x-verified-claims-bin': 'bWluZQ',
+    'x-serverless-authorization': 'mine',
+    accept: 'mine/*',
+    referer: 'https://mine.example/',
+    'sec-ch-ua': 'mine',
+    'grpc-encoding': 'mine',
+    'x-server-timeout': '9',
+  }
+  const {headers} = await send({
+    path: whole,
+    headers: {
+      ...json,
+      ...refused,
+      'x-plain': 'a',
+      'x-key-bin': 'aGk',
+      'x-city': 'Z\xfcrich',
+      origin: 'https://app.example',
+    },
+    body: '{}',
+  })
+  const entries = sent!.getMap()
+  t.like(entries, {'x-plain': 'a', 'x-key-bin': Buffer.from('hi')})
+  for (const name of ['origin', 'x-city', 'connect-protocol-version']) t.false(name in entries, name)
+  for (const [name, value] of Object.entries(entries)) t.false(String(value).includes('mine'), name)
+  t.is(headers.get('x-one'), '1')
+  t.is(headers.get('x-bytes-bin'), '/wE')
+  t.is(headers.get('access-control-allow-origin'), 'https://app.example')
+  for (const name of ['set-cookie', 'content-language', 'grpc-accept-encoding']) t.false(headers.has(name), name)
+})
+
+test.serial("a backend's failure has its code, its details less what nobody may see, and its metadata", async (t) => {
+  using _ = app.echo.handle({
+    whole(_request, {trailer}) {
+      trailer.set('x-trailer', 't')
+      throw new StatusError(status.NOT_FOUND, 'Not há', [
+        detail(BadRequestSchema, {fieldViolations: [{field: 'a'}]}),
+        detail(DebugInfoSchema, {detail: 'secret'}),
+      ])
+    },
+  })
+  const {status: http, headers, bytes} = await send({path: whole, headers: json, body: '{}'})
+  t.is(http, 404)
+  const error = JSON.parse(bytes.toString())
+  t.like(error, {code: 'not_found', message: 'Not há'})
+  t.is(error.details.length, 1)
+  t.like(error.details[0], {type: 'google.rpc.BadRequest', debug: {fieldViolations: [{field: 'a'}]}})
+  t.false(bytes.includes('secret'))
+  t.is(headers.get('trailer-x-trailer'), 't')
+})
+
+test.serial('the timeout of a caller ends the call, and is told to the backend', async (t) => {
+  const next = app.echo.next()
+  using _ = app.echo.handle({whole: (_, context) => silence(context)})
+  const response = send({path: whole, headers: {...json, 'connect-timeout-ms': '50'}, body: '{}'})
+  const {cancelled} = await next
+  const {status: http, json: error} = await response
+  t.is(http, 504)
+  t.is(error.code, 'deadline_exceeded')
+  await cancelled
+})
+
+test.serial('a caller who hangs up cancels the call', async (t) => {
+  const next = app.echo.next()
+  using _ = app.echo.handle({whole: (_, context) => silence(context)})
+  await using connection = await connectTo(app.url(''))
+  write(connection, {path: whole, headers: json, body: '{}'})
+  const {cancelled} = await next
+  connection.socket.destroy()
+  await cancelled
+  t.pass()
+})
+
+test.serial('a page of a configured origin may call, and one of another may not', async (t) => {
+  const preflight = (origin: string, path = whole, method = 'POST') =>
+    send({
+      method: 'OPTIONS',
+      path,
+      headers: {
+        origin,
+        'access-control-request-method': method,
+        'access-control-request-headers': 'connect-protocol-version,content-type,x-grpc-web',
+      },
+    })
+  const allowed = await preflight('https://app.example')
+  t.is(allowed.status, 204)
+  t.is(allowed.headers.get('access-control-allow-methods'), 'OPTIONS, POST')
+  t.is(allowed.headers.get('access-control-allow-headers'), 'connect-protocol-version,content-type,x-grpc-web')
+  t.regex(
+    (await preflight('https://app.example', '/pure.Pure/Get', 'GET')).headers.get('access-control-allow-methods')!,
+    /GET/,
+  )
+  t.false((await preflight('https://evil.example')).headers.has('access-control-allow-origin'))
+  const calls = callsOf()
+  const sent = await send({path: whole, headers: {...json, origin: 'https://evil.example'}, body: '{}'})
+  t.is(sent.status, 403)
+  t.is(sent.json.code, 'permission_denied')
+  t.is(callsOf(), calls)
+  const read = await send({path: whole, headers: {...json, origin: 'https://app.example'}, body: '{}'})
+  t.is(read.headers.get('access-control-expose-headers'), '*')
+})
+
+test.serial('two calls on one connection are answered in their order', async (t) => {
+  await using connection = await connectTo(app.url(''))
+  write(connection, {path: whole, headers: json, body: '{"name":"a"}'})
+  write(connection, {path: whole, headers: proto, body: every({name: 'b'})})
+  t.is((await received(connection)).text, '{"name":"a"}')
+  t.is(fieldsOf((await received(connection)).bytes).name, 'b')
+})

@@ -1,0 +1,86 @@
+import test from 'ava'
+import {Base64Reader, base64Body} from '../../src/transcoding/rpc/base64-body.ts'
+import {FrameSplitter, framed, joined} from '../../src/transcoding/rpc/frames.ts'
+import {readGetRequest} from '../../src/transcoding/rpc/get-request.ts'
+import {responseForm, rpcForm} from '../../src/transcoding/rpc/media.ts'
+
+const taken = () => {}
+const bytes = (text: string) => new TextEncoder().encode(text)
+const texts = (frames: readonly {data: Uint8Array}[]) => frames.map(({data}) => new TextDecoder().decode(data))
+
+test('envelopes are the same wherever the bytes are cut', (t) => {
+  const body = joined([framed(0, bytes('one')), framed(1, bytes('')), framed(0, bytes('three'))])
+  for (let first = 0; first <= body.length; first++) {
+    for (let second = first; second <= body.length; second++) {
+      const splitter = new FrameSplitter(taken)
+      const parts = [body.subarray(0, first), body.subarray(first, second), body.subarray(second)]
+      const frames = parts.flatMap((part) => splitter.push(part))
+      splitter.end()
+      t.deepEqual(texts(frames), ['one', '', 'three'])
+      t.deepEqual(
+        frames.map(({flags}) => flags),
+        [0, 1, 0],
+      )
+    }
+  }
+})
+
+test('a body that ends within an envelope is refused, wherever it ends', (t) => {
+  const body = framed(0, bytes('abc'))
+  for (let length = 1; length < body.length; length++) {
+    const splitter = new FrameSplitter(taken)
+    splitter.push(body.subarray(0, length))
+    t.is(splitter.held, length)
+    t.throws(() => splitter.end(), {message: /ends within a message/})
+  }
+})
+
+test('an envelope is judged by its prefix, and takes no more room than has come', (t) => {
+  const seen: [number, number][] = []
+  const splitter = new FrameSplitter((...prefix) => seen.push(prefix))
+  splitter.push(new Uint8Array([7, 0xff, 0xff, 0xff, 0xff, 1, 2]))
+  t.deepEqual(seen, [[7, 0xffffffff]])
+  t.is(splitter.held, 7)
+})
+
+test('base64 is read wherever it is cut, and padding may stand within it', (t) => {
+  const body = joined([base64Body(bytes('a')), base64Body(bytes('bc')), base64Body(bytes('def'))])
+  for (let cut = 0; cut <= body.length; cut++) {
+    const reader = new Base64Reader()
+    const read = joined([reader.push(body.subarray(0, cut)), reader.push(body.subarray(cut))])
+    reader.end()
+    t.deepEqual(read, bytes('abcdef'))
+  }
+})
+
+for (const text of ['a', 'YWI=YQ', '====', 'YQ==YQ=', 'YWJj!', 'YQ===', '=YWJ', 'Y W=']) {
+  test(`"${text}" is no body in base64`, (t) => {
+    t.throws(() => {
+      const reader = new Base64Reader()
+      reader.push(bytes(text))
+      reader.end()
+    })
+  })
+}
+
+for (const [request, accept, response] of [
+  ['application/grpc-web', undefined, 'application/grpc-web'],
+  ['application/grpc-web+proto', '*/*', 'application/grpc-web+proto'],
+  ['application/grpc-web-text', 'application/grpc-web-text', 'application/grpc-web-text'],
+  ['application/grpc-web-text+proto', 'application/grpc-web+proto', 'application/grpc-web+proto'],
+  ['application/grpc-web+json', 'application/grpc-web-text', 'application/grpc-web-text+json'],
+  ['Application/JSON; charset="utf-8"', 'application/grpc-web-text', 'application/json'],
+] as const) {
+  test(`${request} with Accept: ${accept} is answered as ${response}`, (t) => {
+    t.is(responseForm(rpcForm(request)!, accept).type, response)
+  })
+}
+
+for (const type of ['', 'application/json; charset=latin1', 'application/connect', 'application/grpc', 'text/json']) {
+  test(`"${type}" is no content type of RPC`, (t) => t.is(rpcForm(type), undefined))
+}
+
+test('a message in a query is any bytes', (t) => {
+  const {message} = readGetRequest('connect=v1&encoding=proto&message=%00%ff+%2B')
+  t.deepEqual([...message], [0, 255, 0x20, 0x2b])
+})
