@@ -1,6 +1,7 @@
-/** Loaded before the functions-framework in place of announce-port.ts: keeps it to loopback as well. */
+/** Loaded before the functions-framework in place of announce-port.ts: keeps it to loopback as well, and answers the page. */
 import {announce, endWithStarter} from './announce.ts'
 import {keepToLoopback} from './loopback.ts'
+import {pageAnswers} from './page.ts'
 
-keepToLoopback(announce)
+keepToLoopback(announce, pageAnswers())
 endWithStarter()

@@ -20,8 +20,9 @@ const quoted = 100
  * browser, could call what the developer may call.
  *
  * @param listening is called with the port once all of it listens
+ * @param ahead is called with the server before, and stands between this check and the functions
  */
-export function keepToLoopback(listening: (port: number) => void): void {
+export function keepToLoopback(listening: (port: number) => void, ahead?: (server: Server) => void): void {
   const begin = 'tracing:net.server.listen:asyncStart'
   const end = 'tracing:net.server.listen:asyncEnd'
   const toLoopback = (message: unknown) => {
@@ -33,6 +34,7 @@ export function keepToLoopback(listening: (port: number) => void): void {
     const {server} = message as {server: Server}
     if (!(server instanceof Server)) return
     unsubscribe(end, guard)
+    ahead?.(server)
     refuseForeignHosts(server)
     const {port} = server.address() as AddressInfo
     await listenOnIPv6(server, port)

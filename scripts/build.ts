@@ -31,7 +31,11 @@ const packages: Readonly<Record<string, Package>> = {
       'transcoding/index.ts',
       'start.ts',
     ],
-    copied: {'packages/grpc-functions/bin.js': 'bin.js', 'src/node-version.js': 'lib/node-version.js'},
+    copied: {
+      'packages/grpc-functions/bin.js': 'bin.js',
+      'src/node-version.js': 'lib/node-version.js',
+      'src/console/page': 'lib/console/page',
+    },
   },
   'grpc-functions-dev': {
     sources: '.',

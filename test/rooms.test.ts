@@ -21,13 +21,18 @@ const rooms: Readonly<Record<string, Room>> = {
     packages: [],
   },
   gateway: {
-    rooms: ['http', 'transcoding', 'clients', 'core', 'gen'],
+    rooms: ['console', 'http', 'transcoding', 'clients', 'core', 'gen'],
     node: ['fs', 'http', 'module'],
     packages: ['@bufbuild/protobuf', '@grpc/grpc-js', 'yaml'],
   },
   events: {
     rooms: ['http', 'transcoding', 'core', 'gen'],
     node: [],
+    packages: ['@bufbuild/protobuf'],
+  },
+  console: {
+    rooms: ['http', 'transcoding', 'core'],
+    node: ['fs', 'path'],
     packages: ['@bufbuild/protobuf'],
   },
   upload: {

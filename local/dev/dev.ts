@@ -166,6 +166,7 @@ class DevServer {
   async #startFunctions(services: Services | undefined): Promise<FunctionsProcess> {
     const parts = this.#parts!
     const env = {
+      CONSOLE: 'true',
       CORS_ORIGINS: ownOrigins,
       GATEWAY_WEBSOCKET: 'true',
       ...this.#ownEnvironment,
@@ -252,12 +253,17 @@ class DevServer {
       said: this.#functions!.said,
       token: metadata && isOwnIssuer() ? identityUrl(metadata.host) : undefined,
       parts: [
+        ...(this.#hasPage ? [['page', `${this.url}/`] as const] : []),
         ['backend', backend?.url ?? process.env.BACKEND_URL ?? 'as BACKEND_URL_… says'],
         ['storage', storage?.url ?? process.env.STORAGE_EMULATOR_HOST ?? ''],
         ...objects.map((object) => ['', `gs://${localBucket}/${object}`] as const),
         ...(metadata ? [['metadata', `http://${metadata.host}`] as const] : []),
       ],
     })
+  }
+
+  get #hasPage(): boolean {
+    return [all, 'app', 'gateway'].includes(this.#target) && process.env.CONSOLE !== 'false'
   }
 
   #say(event: string, fields: object, line: string): void {

@@ -172,6 +172,8 @@ export interface GatewayConfig {
   readonly eventIds: readonly EventIdConfig[]
   /** How long an event stream is silent before a comment is sent, in ms. */
   readonly eventStreamPing: number
+  /** Whether a browser gets a page at `/` that calls the methods. */
+  readonly console: boolean
 }
 
 /**
@@ -227,6 +229,7 @@ export function readConfig(env: Env, argv: readonly string[] = []): Config {
       webSocket: read(env, 'GATEWAY_WEBSOCKET'),
       eventIds: read(env, 'GATEWAY_EVENT_ID') ?? [],
       eventStreamPing: read(env, 'EVENT_STREAM_PING_SECONDS'),
+      console: read(env, 'CONSOLE'),
     },
     limits: {
       concurrentRequests: read(env, 'MAX_CONCURRENT_REQUESTS'),

@@ -573,6 +573,13 @@ export const settings = {
       'a [list](#lists) of how callers prove who they are, as `/openapi.json` says, each alone enough: `bearer` (a token in `Authorization`), `basic`, `header:x-api-key`, `query:key`, the URL of an OpenID Connect discovery document; `none`: not at all. It is for readers: nothing is checked by it',
     unset: 'what `AUTH=jwt` takes; else nothing is said of it',
   },
+  CONSOLE: {
+    parser: flag,
+    meaning:
+      '`true`: a browser gets [a page](docs/page.md) at `/` that shows every method and calls it. It needs no proof; what it shows of the API is as open as `/openapi.json`',
+    default: 'false',
+    unset: '`false`; `npm start`: `true`',
+  },
   CORS_ORIGINS: {
     parser: origins,
     meaning:

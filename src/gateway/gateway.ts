@@ -2,6 +2,7 @@ import {type DescMethod, fromBinary} from '@bufbuild/protobuf'
 import type {Call, Requests} from '../clients/call.ts'
 import type {Runtime} from '../clients/runtime.ts'
 import {type CallOptions, callOf} from '../clients/service-client.ts'
+import {type PageFile, pageFileAt, pagePaths, schemaPath} from '../console/paths.ts'
 import type {Backend, GatewayConfig} from '../core/config.ts'
 import {gatewayChannel} from '../core/start-channels.ts'
 import {securityOf} from '../http/access.ts'
@@ -31,6 +32,8 @@ export interface GatewayOptions extends Partial<GatewayConfig> {
   readonly schema?: Schema
   /** Paths that never get here, because another function of the instance takes them. */
   readonly taken?: readonly string[]
+  /** The functions at those paths: the page of CONSOLE has them too. */
+  readonly functions?: ReadonlyMap<string, Handler>
 }
 
 /** What one gateway serves, and how: made once. */
@@ -50,6 +53,10 @@ interface Gateway {
   rpc?: RpcPaths
   /** OpenAPI 3.1, from the table that requests are routed by; made when first asked for. */
   document: Promise<string> | undefined
+  /** The functions beside it, by their paths. */
+  readonly functions: Map<string, Handler>
+  /** What the page of CONSOLE is made of; made when first asked for. */
+  pageSchema: Promise<string> | undefined
 }
 
 /**
@@ -58,10 +65,15 @@ interface Gateway {
  * @example
  * register(runtime, {gateway: (runtime) => gateway(runtime, {schema: 'src/gen/descriptors.binpb'})})
  */
-export function gateway(runtime: Runtime, {schema, taken = [], ...given}: GatewayOptions = {}): Handler {
+export function gateway(runtime: Runtime, options: GatewayOptions = {}): Handler {
+  const {schema, taken = [], functions = new Map(), ...given} = options
   const {config, log} = runtime
   const settings = {...config.gateway, ...given}
-  const {transcoder, deadlines, notes} = loadTranscoder(settings, schema, taken)
+  const {transcoder, deadlines, notes} = loadTranscoder(
+    settings,
+    schema,
+    settings.console ? [...taken, ...pagePaths] : taken,
+  )
   refuseUnknownBackends(transcoder, config, schema)
   refuseUnknownMethods(transcoder, config, schema)
   learnContract(transcoder, runtime)
@@ -75,6 +87,8 @@ export function gateway(runtime: Runtime, {schema, taken = [], ...given}: Gatewa
     accesses: new Map(transcoder.bindings.map((binding) => [binding, {name: nameOf(binding.method)}])),
     rest: settings.protocols.includes('rest'),
     document: undefined,
+    functions: new Map(functions),
+    pageSchema: undefined,
   }
   if (settings.protocols.some((protocol) => protocol !== 'rest')) served.rpc = rpcOf(served)
   for (const note of notes) log.warn(note)
@@ -85,6 +99,10 @@ export function gateway(runtime: Runtime, {schema, taken = [], ...given}: Gatewa
     choose,
     errorShape: settings.errors,
     webSockets: settings.webSocket,
+    beside: (others: ReadonlyMap<string, Handler>) => {
+      // What is here by a path of its own stays.
+      for (const [path, handler] of others) if (!served.functions.has(path)) served.functions.set(path, handler)
+    },
   })
 }
 
@@ -95,6 +113,8 @@ function choice(served: Gateway, scope: Scope): Handler {
   if (scope.path === documentPath && ['GET', 'HEAD'].includes(scope.method) && rest) {
     return Object.assign(() => description(served, scope), {errorShape, access: {name: documentPath}})
   }
+  const page = settings.console && !scope.webSocket && pagePart(served, scope)
+  if (page) return Object.assign(page, {errorShape})
   try {
     if (scope.webSocket && settings.webSocket) return webSocketChoice(served, scope, scope.webSocket)
     const chosen = rpc?.choose(scope)
@@ -169,6 +189,37 @@ async function description(served: Gateway, scope: Scope): Promise<Reply> {
 function documentOf(served: Gateway): Promise<string> {
   served.document ??= describe(served)
   return served.document
+}
+
+/**
+ * What a browser asks for to show the page. Its files are the same for everybody and say nothing of the API, and a browser
+ * sends no token with them, so they are open. What it shows is as open as the description of the API.
+ */
+function pagePart(served: Gateway, {method, path, headers}: Scope): Handler | undefined {
+  if (method !== 'GET' && method !== 'HEAD') return undefined
+  if (path === schemaPath) {
+    return Object.assign((scope: Scope) => pageSchema(served, scope), {access: {name: documentPath}})
+  }
+  const file = pageFileAt(path, headers.accept)
+  return file && Object.assign(() => pageFile(file), {access: {isOpen: true as const}})
+}
+
+async function pageFile(file: PageFile): Promise<Reply> {
+  const {pageFile} = await import('../console/console.ts')
+  return pageFile(file)
+}
+
+async function pageSchema(served: Gateway, scope: Scope): Promise<Reply> {
+  served.pageSchema ??= describeForPage(served)
+  return await compressed(scope, {headers: {'content-type': 'application/json'}, body: await served.pageSchema})
+}
+
+async function describeForPage({runtime, transcoder, functions}: Gateway): Promise<string> {
+  const {pageSchema} = await import('../console/schema.ts')
+  const {title, version} = runtime.config.openApi
+  const {security} = securityOf(runtime)
+  const others = [...functions].map(([path, {form}]) => ({path, ...form}))
+  return JSON.stringify(pageSchema(transcoder.bindings, {title, version, security, functions: others}))
 }
 
 /** What no rule takes: OPTIONS, 404 and 405. */

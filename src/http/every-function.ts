@@ -21,6 +21,7 @@ export function everyFunction<R extends Pick<Serving, 'log'>>(
   const handlers = new Map(
     Object.entries(others).map(([name, make]) => [`/${name}`, named(`/${name}`, made(name, make, runtime))]),
   )
+  rest.beside?.(handlers)
   const choose = (scope: Scope) => {
     const chosen = chosenBy(rest, scope)
     return (chosen.unrouted && handlers.get(scope.path)) || chosen

@@ -1,4 +1,5 @@
 import type {IncomingHttpHeaders, IncomingMessage, ServerResponse} from 'node:http'
+import type {DescMessage} from '@bufbuild/protobuf'
 import type {Access} from '../auth/rules.ts'
 import type {Caller} from '../core/caller.ts'
 import type {Config, ErrorShape} from '../core/config.ts'
@@ -51,6 +52,16 @@ export interface Scope extends Life {
   readonly responseHeaders: Record<string, string>
 }
 
+/** An upload as its caller sees it. */
+export interface UploadForm {
+  /** `pkg.Service/Method` */
+  readonly method: string
+  /** The message that the caller's context is. */
+  readonly context: DescMessage
+  /** Fields of it, by JSON names, that must not be empty: `owner.name`. */
+  readonly required: readonly string[]
+}
+
 /** A function: gets a scope and returns a reply. Its caller gets exactly one response, whatever it does. */
 export interface Handler {
   (scope: Scope): Promise<Reply> | Reply
@@ -70,6 +81,10 @@ export interface Handler {
   unrouted?: boolean
   /** Whether requests for a WebSocket may get one: its replies say which do. */
   webSockets?: boolean | undefined
+  /** What the page of CONSOLE has to know of it to make a form for it. */
+  form?: {readonly upload?: UploadForm}
+  /** Is told of functions that stand beside it, by their paths, for the page. */
+  beside?: ((functions: ReadonlyMap<string, Handler>) => void) | undefined
   /** Whether it is called although the instance is at its limit of concurrent requests: a health check. */
   exempt?: boolean
 }

@@ -153,7 +153,7 @@ function fieldOf(message: Message, {oneof, localName}: DescField): unknown {
 }
 
 /** The path in JSON names: how callers write it. */
-function jsonPath({parents, field}: FieldPath): string {
+export function jsonPath({parents, field}: FieldPath): string {
   return [...parents, field].map(({jsonName}) => jsonName).join('.')
 }
 

@@ -9,7 +9,7 @@ import {only} from '../http/methods.ts'
 import {eventStream, message, ndjson, noMoreEvents, type Reply} from '../http/reply.ts'
 import type {Handler, Scope} from '../http/scope.ts'
 import {negotiate} from '../transcoding/media.ts'
-import {contextFromQuery, type Job, jobReader, parameterOf} from './job.ts'
+import {contextFromQuery, type Job, jobReader, jsonPath, parameterOf} from './job.ts'
 import type {UploadMethod, UploadOptions} from './options.ts'
 import type {Content, Progress} from './send.ts'
 import {accessOf, allow, contentOf, firstMessage, type Target, targetOf} from './target.ts'
@@ -51,8 +51,13 @@ export function upload<M extends UploadMethod>(runtime: Runtime, options: Upload
   const made: Upload = {...target, readJob: jobReader(target.plan)}
   return Object.assign(
     only(['POST'], (scope) => answer(made, scope)),
-    {access: accessOf(target)},
+    {access: accessOf(target), form: formOf(target)},
   )
+}
+
+/** What a page has to know to make a form for it. */
+function formOf({plan: {method, context, required}}: Target) {
+  return {upload: {method: `${method.parent.typeName}/${method.name}`, context, required: required.map(jsonPath)}}
 }
 
 async function answer(upload: Upload, scope: Scope): Promise<Reply> {

@@ -48,13 +48,13 @@ function rankOf({httpMethod, template}: Binding): number {
 }
 
 function placeAll(binding: Binding, paths: Map<string, Taken>): Placement[] {
-  return methodsOf(binding)
+  return httpMethodsOf(binding)
     .map((method) => place(binding, method, paths))
     .filter((placement) => placement !== undefined)
 }
 
-/** `*` is every method that has a use for the body, or for the lack of it (RFC 9110, 9.3). */
-function methodsOf({httpMethod, body}: Binding): readonly string[] {
+/** The HTTP methods of a binding: `*` is every method that has a use for the body, or for the lack of it (RFC 9110, 9.3). */
+export function httpMethodsOf({httpMethod, body}: Binding): readonly string[] {
   if (httpMethod === '*') return body ? ['put', 'post', 'patch'] : ['get', 'put', 'post', 'delete', 'patch']
   const method = httpMethod.toLowerCase()
   return [pathMethods.some((known) => known === method) ? method : httpMethod]

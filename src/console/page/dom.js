@@ -1,0 +1,94 @@
+/**
+ * An element. Children that are strings become text: nothing that an API says is ever read as HTML.
+ * @template {keyof HTMLElementTagNameMap} Tag
+ * @param {Tag} tag
+ * @param {Record<string, unknown>} [properties] attributes; `on…` are listeners; false and undefined are left out
+ * @param {...(Node | string | undefined | false)} children
+ * @returns {HTMLElementTagNameMap[Tag]}
+ */
+export function el(tag, properties = {}, ...children) {
+  const element = document.createElement(tag)
+  for (const [name, value] of Object.entries(properties)) {
+    if (value === undefined || value === false) continue
+    if (name.startsWith('on')) element.addEventListener(name.slice(2), /** @type {EventListener} */ (value))
+    else element.setAttribute(name, value === true ? '' : String(value))
+  }
+  element.append(...children.filter((child) => child !== undefined && child !== false))
+  return element
+}
+
+/** @param {string} name @param {() => void} click @param {Record<string, unknown>} [more] */
+export function button(name, click, more = {}) {
+  return el('button', {type: 'button', onclick: click, ...more}, name)
+}
+
+/**
+ * The element of the page that has this id.
+ * @param {string} id
+ * @returns {HTMLElement}
+ */
+export function byId(id) {
+  const element = document.getElementById(id)
+  if (!element) throw new Error(`The page has no element "${id}"`)
+  return element
+}
+
+let ids = 0
+
+/** An id that no other element has. */
+export function newId() {
+  return `id${++ids}`
+}
+
+/**
+ * Paragraphs of a comment: they are separated by empty lines, and `code` in backquotes is shown as such.
+ * @param {string} comment
+ * @returns {HTMLElement[]}
+ */
+export function paragraphs(comment) {
+  return comment
+    .split(/\n{2,}/)
+    .filter((text) => text.trim() !== '')
+    .map((text) => el('p', {class: 'comment'}, ...inline(text)))
+}
+
+/** @param {string} text */
+function inline(text) {
+  return text.split(/(`[^`\n]+`)/).map((part) => (/^`.+`$/.test(part) ? el('code', {}, part.slice(1, -1)) : part))
+}
+
+/**
+ * A button that copies what `text` gives, and says so.
+ * @param {() => string} text
+ * @param {string} what
+ */
+export function copyButton(text, what) {
+  const element = button(
+    'Copy',
+    async () => {
+      const done = await navigator.clipboard.writeText(text()).then(
+        () => 'Copied',
+        () => 'Not allowed',
+      )
+      element.textContent = done
+      setTimeout(() => {
+        element.textContent = 'Copy'
+      }, 1500)
+    },
+    {class: 'small', 'aria-label': `Copy ${what}`},
+  )
+  return element
+}
+
+/** @param {number} bytes */
+export function bytesText(bytes) {
+  if (bytes < 1000) return `${bytes} B`
+  const units = ['kB', 'MB', 'GB']
+  const power = Math.min(units.length, Math.floor(Math.log10(bytes) / 3))
+  return `${(bytes / 1000 ** power).toFixed(1)} ${units[power - 1]}`
+}
+
+/** @param {number} ms */
+export function timeText(ms) {
+  return ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(ms < 100_000 ? 1 : 0)} s`
+}

@@ -1,0 +1,285 @@
+import {answerPanel} from './answer.js'
+import {send, urlOf} from './call.js'
+import {button, copyButton, el, newId, paragraphs} from './dom.js'
+import {messageEditor, namesOf} from './fields.js'
+import {parseJson, prettyJson} from './json.js'
+import {curlOf, requestOf} from './request.js'
+import {credentialHeaders, masked} from './token.js'
+
+/** @import {PageBinding, PageMethod, PageSchema, PageService} from '../schema.ts' */
+/** @import {Json} from './request.js' */
+
+/** What a caller sees of the four kinds. */
+export const kinds = {
+  unary: {short: 'unary', says: 'One message, one answer.'},
+  server_streaming: {short: 'server stream', says: 'One message, and answers as they come.'},
+  client_streaming: {short: 'client stream', says: 'Messages one after the other, and one answer at their end.'},
+  bidi_streaming: {short: 'bidi', says: 'Messages and answers, each as they come.'},
+}
+
+/**
+ * The form of a method, and its answer.
+ * @param {PageSchema} schema
+ * @param {PageService} service
+ * @param {PageMethod} method
+ */
+export function methodPage({types}, service, method) {
+  const {bindings, kind} = method
+  const sendsMany = kind === 'client_streaming' || kind === 'bidi_streaming'
+  const isStream = kind === 'server_streaming' || kind === 'bidi_streaming'
+  /** What has been added to a stream. @type {Json[]} */
+  let added = []
+  /** @type {AbortController | undefined} */
+  let call
+
+  const form = messageEditor({types, changed: () => fromForm()}, method.input)
+  const jsonId = newId()
+  const json = el('textarea', {id: jsonId, class: 'code editor', spellcheck: 'false', autocomplete: 'off', rows: 6})
+  const jsonFailure = el('p', {class: 'failure', hidden: true, id: newId()})
+  json.setAttribute('aria-describedby', jsonFailure.id)
+  const url = el('output', {class: 'url code'})
+  const curl = el('code')
+  const binding = bindingSelect(bindings, () => show())
+  const sendButton = el('button', {class: 'primary', title: 'Ctrl and Enter'}, 'Send')
+  const stopButton = button('Stop', () => call?.abort(), {class: 'stop', hidden: true})
+  const list = el('ol', {class: 'items added', 'aria-label': 'Messages to send'})
+  const answer = answerPanel({onViolations: report, onEnd: ended})
+  /** @type {{report: (message: string) => void}[]} */
+  let reported = []
+
+  /** @returns {Json | undefined} what the editor has; undefined for what is no JSON object */
+  function message() {
+    try {
+      const value = json.value.trim() === '' ? {} : parseJson(json.value)
+      if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new Error('This is no JSON object')
+      jsonFailure.hidden = true
+      json.removeAttribute('aria-invalid')
+      return /** @type {Json} */ (value)
+    } catch (error) {
+      jsonFailure.textContent = error instanceof Error ? error.message : String(error)
+      jsonFailure.hidden = false
+      json.setAttribute('aria-invalid', 'true')
+      return undefined
+    }
+  }
+
+  function fromForm() {
+    json.value = prettyJson(form.get())
+    message()
+    show()
+  }
+
+  function fromJson() {
+    const value = message()
+    if (value) form.set(value)
+    show()
+  }
+
+  function request() {
+    const current = message() ?? {}
+    const messages = sendsMany && added.length > 0 ? added : [current]
+    return requestOf(types, method, binding.value(), messages)
+  }
+
+  function show() {
+    const made = request()
+    url.textContent = made.path
+    curl.textContent = curlText(masked)
+    if (sendsMany) sendButton.textContent = added.length > 0 ? `Send ${added.length}` : 'Send'
+  }
+
+  /** @param {(headers: Record<string, string>) => Record<string, string>} shown */
+  function curlText(shown) {
+    const made = request()
+    const headers = shown({...made.headers, ...credentialHeaders()})
+    return curlOf(made, urlOf(made.path), headers, isStream)
+  }
+
+  function clearReports() {
+    for (const field of reported) field.report('')
+    reported = []
+  }
+
+  /** @param {readonly {field: string, description: string}[]} violations */
+  function report(violations) {
+    for (const {field, description} of violations) {
+      const place = form.find?.(namesOf(field))
+      if (!place) continue
+      place.report(description)
+      reported.push(place)
+    }
+  }
+
+  async function begin() {
+    if (call) return
+    clearReports()
+    if (!message()) return answer.refuse('The JSON of the message cannot be read.')
+    const made = request()
+    if (made.problems.length > 0) {
+      report(made.problems.map(({field, message}) => ({field, description: message})))
+      return answer.refuse(made.problems.map(({field, message}) => `${field}: ${message}`).join('; '))
+    }
+    call = new AbortController()
+    stopButton.hidden = false
+    sendButton.disabled = true
+    const headers = isStream ? {...made.headers, accept: 'text/event-stream'} : made.headers
+    await send({...made, headers}, answer, call.signal)
+  }
+
+  function ended() {
+    const hadFocus = document.activeElement === stopButton
+    call = undefined
+    stopButton.hidden = true
+    sendButton.disabled = false
+    if (hadFocus) sendButton.focus()
+  }
+
+  function add() {
+    const value = message()
+    if (!value) return
+    added.push(value)
+    form.set({})
+    fromForm()
+    showAdded()
+  }
+
+  function showAdded() {
+    list.replaceChildren(
+      ...added.map((value, index) =>
+        el(
+          'li',
+          {class: 'row'},
+          el('code', {class: 'line'}, JSON.stringify(value)),
+          button('Edit', () => edit(index), {class: 'small', 'aria-label': `Edit message ${index + 1}`}),
+          button('Remove', () => remove(index), {class: 'small', 'aria-label': `Remove message ${index + 1}`}),
+        ),
+      ),
+    )
+    show()
+  }
+
+  /** @param {number} index */
+  function remove(index) {
+    added = added.filter((_, other) => other !== index)
+    showAdded()
+    addButton.focus()
+  }
+
+  /** @param {number} index */
+  function edit(index) {
+    json.value = prettyJson(added[index])
+    fromJson()
+    remove(index)
+  }
+
+  const addButton = button('Add to the stream', add)
+  json.addEventListener('input', fromJson)
+  json.addEventListener('focus', () => {
+    json.value ||= '{}'
+  })
+
+  const element = el(
+    'form',
+    {
+      class: 'method',
+      novalidate: true,
+      onsubmit: (/** @type {Event} */ event) => {
+        event.preventDefault()
+        begin()
+      },
+      onkeydown: (/** @type {KeyboardEvent} */ event) => {
+        if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) {
+          event.preventDefault()
+          begin()
+        }
+      },
+    },
+    head(service, method),
+    el('div', {class: 'bar panel'}, binding.element, url, sendButton, stopButton),
+    el(
+      'div',
+      {class: 'columns'},
+      el(
+        'section',
+        {class: 'panel', 'aria-label': 'Form'},
+        el('div', {class: 'panel-head'}, el('h2', {}, sendsMany ? 'Next message' : 'Message'), typeName(method.input)),
+        form.element,
+        sendsMany && el('div', {class: 'row'}, addButton),
+        sendsMany && list,
+        kind === 'bidi_streaming' && el('p', {class: 'quiet'}, halfDuplex),
+      ),
+      el(
+        'div',
+        {class: 'column'},
+        el(
+          'section',
+          {class: 'panel', 'aria-label': 'Request'},
+          el('div', {class: 'panel-head'}, el('h2', {}, el('label', {for: jsonId}, 'JSON'))),
+          json,
+          jsonFailure,
+          el(
+            'div',
+            {class: 'code-block'},
+            el('pre', {class: 'curl', tabindex: 0, role: 'region', 'aria-label': 'As a curl command'}, curl),
+            copyButton(() => curlText((headers) => headers), 'the curl command'),
+          ),
+        ),
+        answer.element,
+      ),
+    ),
+  )
+  json.value = prettyJson(form.get())
+  show()
+  return {element, refresh: show}
+}
+
+const halfDuplex =
+  'A page sends a whole request before it reads the answer: what is added goes out together, and the answers come as they are made.'
+
+/** @param {PageService} service @param {PageMethod} method */
+function head({name: serviceName}, {name, kind, comment, deprecated, output}) {
+  return el(
+    'header',
+    {class: 'method-head'},
+    el('p', {class: 'quiet'}, serviceName),
+    el(
+      'div',
+      {class: 'row'},
+      el('h1', {tabindex: -1}, name),
+      el('span', {class: `kind ${kind}`, title: kinds[kind].says}, kinds[kind].short),
+      deprecated && el('span', {class: 'badge'}, 'deprecated'),
+      el('span', {class: 'quiet'}, '→ ', typeName(output)),
+    ),
+    ...paragraphs(comment),
+  )
+}
+
+/** @param {string} name */
+function typeName(name) {
+  return el('code', {class: 'type', title: name}, name.replace(/^.*\./, ''))
+}
+
+/**
+ * A choice among the ways to call a method, where there are several.
+ * @param {readonly PageBinding[]} bindings
+ * @param {() => void} changed
+ */
+function bindingSelect(bindings, changed) {
+  const textOf = (/** @type {PageBinding} */ {method, path}) =>
+    `${method} ${path.map((piece) => (typeof piece === 'string' ? piece : bracesOf(piece))).join('')}`
+  const [only] = bindings
+  if (bindings.length === 1 && only) {
+    return {element: el('code', {class: 'verb'}, only.method), value: () => only}
+  }
+  const select = el(
+    'select',
+    {'aria-label': 'Path', class: 'code', onchange: changed},
+    ...bindings.map((binding, index) => el('option', {value: index}, textOf(binding))),
+  )
+  return {element: select, value: () => /** @type {PageBinding} */ (bindings[Number(select.value)])}
+}
+
+/** @param {{field: string, pattern: string}} variable */
+function bracesOf({field, pattern}) {
+  return pattern === '*' ? `{${field}}` : `{${field}=${pattern}}`
+}
