@@ -182,7 +182,7 @@ export function answerPanel({onViolations, onEnd} = {}) {
       const isBad = why !== undefined && why !== 'Stopped'
       if (why !== undefined) state.append(' ', el('span', {class: `chip ${isBad ? 'bad' : 'busy'}`}, why))
       else if (isStream)
-        state.append(' ', el('span', {class: 'quiet'}, `complete: ${count} ${count === 1 ? 'message' : 'messages'}`))
+        state.append(' ', el('span', {class: 'quiet'}, `· complete: ${count} ${count === 1 ? 'message' : 'messages'}`))
       showLog()
       onEnd?.()
     },
@@ -205,7 +205,9 @@ export function answerPanel({onViolations, onEnd} = {}) {
             el(
               'ul',
               {},
-              ...violations.map(({field, description}) => el('li', {}, el('code', {}, field), ` ${description}`)),
+              ...violations.map(({field, description}) =>
+                el('li', {}, el('code', {}, field), description === message ? '' : ` ${description}`),
+              ),
             ),
           ]
         : []),
