@@ -195,6 +195,14 @@ export const limits: Readonly<Record<string, Readonly<Record<string, Limit>>>> =
     maxQueuedFrames: [16, 'frames that wait for the service'],
     ownCloseCodes: [4000, 'RFC 6455: the first of an application'],
   },
+  'transcoding/conventions/read-mask.ts': {maxSteps: [1000, 'names in a mask']},
+  'transcoding/conventions/routing-header.ts': {
+    maxLength: [4096, 'characters: some servers take 8 KiB of metadata in all'],
+    parameterField: [1, 'a number of routing.proto'],
+    parameterTemplate: [2, 'a number of routing.proto'],
+    routingOption: [72295729, 'a number of routing.proto'],
+    routingParameters: [2, 'a number of routing.proto'],
+  },
   'transcoding/fields/well-known.ts': {
     28: [28, 'days of a month'],
     29: [29, 'days of a month'],

@@ -168,6 +168,8 @@ export interface GatewayConfig {
   readonly messageTimeout: number | undefined
   /** Whether methods that take a stream can be called over a WebSocket. */
   readonly webSocket: boolean
+  /** Whether what a method `Create…` has made is answered with 201. */
+  readonly created: boolean
   /** What makes event streams resumable. */
   readonly eventIds: readonly EventIdConfig[]
   /** How long an event stream is silent before a comment is sent, in ms. */
@@ -227,6 +229,7 @@ export function readConfig(env: Env, argv: readonly string[] = []): Config {
       metadata: read(env, 'GATEWAY_METADATA'),
       messageTimeout: read(env, 'GATEWAY_MESSAGE_TIMEOUT_SECONDS'),
       webSocket: read(env, 'GATEWAY_WEBSOCKET'),
+      created: read(env, 'GATEWAY_CREATED'),
       eventIds: read(env, 'GATEWAY_EVENT_ID') ?? [],
       eventStreamPing: read(env, 'EVENT_STREAM_PING_SECONDS'),
       console: read(env, 'CONSOLE'),

@@ -511,6 +511,12 @@ export const settings = {
     meaning: 'after how many seconds without a message a server stream of a backend ends with DEADLINE_EXCEEDED',
     unset: 'no limit but that of the request',
   },
+  GATEWAY_CREATED: {
+    parser: flag,
+    meaning:
+      '`true`: what a method `Create…` has made is answered with 201 and [its `Location`](docs/conventions.md#what-was-made)',
+    default: 'false',
+  },
   GATEWAY_EVENT_ID: {
     parser: eventIds,
     meaning:

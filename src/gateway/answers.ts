@@ -23,8 +23,16 @@ export async function answerOf(scope: Scope, call: Call, response: ResponseWriti
 
 async function wholeAnswer(scope: Scope, call: Call, {encode}: Writing<'whole'>): Promise<Reply> {
   const answer = await scope.track(withMetadataOfFailure(scope, call, onlyAnswer(call)))
-  const {contentType, body} = encode(answer)
-  return await compressed(scope, {headers: {...allHeadersOf(call), 'content-type': contentType}, body})
+  const {contentType, body, status = statusIn(call), headers} = encode(answer)
+  const all = {...allHeadersOf(call), ...headers}
+  if (status === 204 || status === 304) return {status, headers: all}
+  return await compressed(scope, {status, headers: {...all, 'content-type': contentType}, body})
+}
+
+/** The HTTP status that the backend has for an answer, as grpc-gateway's do: one of success, and of a whole answer. */
+function statusIn({header}: Call): number {
+  const [given] = header?.get('x-http-code') ?? []
+  return given !== undefined && /^2(?!0[56])\d\d$/.test(String(given)) ? Number(given) : 200
 }
 
 /**

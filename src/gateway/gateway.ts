@@ -4,6 +4,7 @@ import type {Runtime} from '../clients/runtime.ts'
 import {type CallOptions, callOf} from '../clients/service-client.ts'
 import {type PageFile, pageFileAt, pagePaths, schemaPath} from '../console/paths.ts'
 import type {Backend, GatewayConfig} from '../core/config.ts'
+import {Fault} from '../core/fault.ts'
 import {gatewayChannel} from '../core/start-channels.ts'
 import {securityOf} from '../http/access.ts'
 import {hasBody} from '../http/body.ts'
@@ -174,11 +175,19 @@ async function answer(served: Gateway, scope: Scope, match: Match<Binding>): Pro
   const exchange = served.transcoder.exchange(match, headOf(scope))
   if (!exchange) return noMoreEvents
   const call = await callFor(served, scope, match.binding.method, exchange)
-  return await answerOf(scope, call, exchange.response, served.settings.eventStreamPing)
+  const reply = answerOf(scope, call, exchange.response, served.settings.eventStreamPing)
+  return await (exchange.isConditional ? reply.catch(refuseCondition) : reply)
 }
 
-function headOf({headers, rawQuery, contentType}: Scope): RequestHead {
-  return {headers, query: rawQuery, contentType, hasBody: hasBody(headers)}
+/** What a backend says of an etag that is not the resource's own is HTTP's 412 (AIP-154). */
+function refuseCondition(error: unknown): never {
+  if (!(error instanceof Fault) || (error.code !== 'ABORTED' && error.code !== 'FAILED_PRECONDITION')) throw error
+  const {code, message, details, types} = error
+  throw new Fault(code, message, {details: [...details], types, cause: error, http: 412})
+}
+
+function headOf({method, path, headers, rawQuery, contentType}: Scope): RequestHead {
+  return {method, path, headers, query: rawQuery, contentType, hasBody: hasBody(headers)}
 }
 
 /** The description of all that is served. */

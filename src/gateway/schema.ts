@@ -38,7 +38,7 @@ export function loadTranscoder(
   schema: Schema | undefined,
   taken: readonly string[] = [],
 ): Loaded {
-  const {descriptors, services, defaultBindings, ignoreUnknown, updateMask, eventIds} = config
+  const {descriptors, services, defaultBindings, ignoreUnknown, updateMask, eventIds, created} = config
   const leaveOut = config.unservable === 'warn'
   const paths = new Set([documentPath, livePath, ...taken])
   const {maxBodyValues: maxValues, maxBodyBytes: maxMessageBytes} = config
@@ -73,6 +73,7 @@ export function loadTranscoder(
         metadata,
         leaveOut,
         eventIds,
+        created,
       },
     }),
   )

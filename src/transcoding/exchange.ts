@@ -1,14 +1,23 @@
 import type {DescMessage, DescMethod, Message, Registry} from '@bufbuild/protobuf'
 import {hadAllEvents} from '../core/event-stream.ts'
+import {Fault} from '../core/fault.ts'
+import type {Conventions} from './conventions/conventions.ts'
+import {isNamed} from './conventions/etag.ts'
+import {ReadMask} from './conventions/read-mask.ts'
+import {pathRouting, routingHeader, routingKey} from './conventions/routing-header.ts'
+import type {SystemParameters} from './conventions/system-parameters.ts'
 import {type Cursor, cursorIn} from './event-id.ts'
+import {put} from './fields/assign.ts'
+import type {FieldPath} from './fields/fields.ts'
 import {NoBody} from './json/no-body.ts'
 import {bodyForm, negotiate, type StreamType, streamTypes, unaryTypes} from './media.ts'
 import {type MessageStream, messageStream} from './message-stream.ts'
 import {type MetadataEntry, type MetadataOptions, type RequestHeaders, requestMetadata} from './metadata.ts'
-import {bodyReaderOf, type Part, type RequestDecoder, type Resumption} from './requests.ts'
-import {answersRaw, type Encoded, encodeResponse, rawOf, responseJson} from './responses.ts'
+import {bodyReaderOf, goingOn, type MessageReader, type Part, type RequestDecoder} from './requests.ts'
+import {answersRaw, type Encoded, encodeResponse, rawOf, responseJson, type View, valueAt} from './responses.ts'
 import type {Binding} from './rules/bindings.ts'
 import type {Match} from './rules/router.ts'
+import type {ValueCount} from './value-count.ts'
 
 /** A request less its body. */
 export interface RequestHead {
@@ -19,6 +28,9 @@ export interface RequestHead {
   readonly contentType?: string | undefined
   /** Whether a body follows; it may turn out to be empty. */
   readonly hasBody: boolean
+  /** As in the request's first line. */
+  readonly method?: string
+  readonly path?: string
 }
 
 /** Everything that the head of a request decides: what goes to the backend, and how both bodies are read and written. */
@@ -28,6 +40,8 @@ export interface Exchange {
   readonly metadata: readonly MetadataEntry[]
   readonly request: RequestReading
   readonly response: ResponseWriting
+  /** Whether the request names the etag that the resource must have: that it has another one is 412. */
+  readonly isConditional: boolean
 }
 
 /** How the request's body becomes messages. A message throws a Fault, 400, for what it cannot be made of. */
@@ -63,6 +77,8 @@ export interface ExchangeOptions {
   readonly metadata?: MetadataOptions | undefined
   /** How the method's events are resumed; undefined: they are numbered. */
   readonly cursor?: Cursor | undefined
+  /** Which of Google's conventions the binding follows; none unless given. */
+  readonly conventions?: Conventions | undefined
   /** Limit for one message of a client stream, in bytes: 1 MiB unless given. */
   readonly maxMessageBytes?: number | undefined
 }
@@ -95,14 +111,68 @@ export function exchangeOf(
   head: RequestHead,
   options: ExchangeOptions,
 ): Exchange | undefined {
-  const response = responseWriting(binding, head, options)
+  const {conventions, cursor, metadata: metadataOptions} = options
+  const {request, messages} = requestReading(binding, captures, head, options)
+  const response = responseWriting(binding, head, options, messages.system)
   if (response === undefined) return undefined
-  return {
-    input: binding.method.input,
-    response,
-    request: requestReading(binding, captures, head, options, resumption(head, response, options)),
-    metadata: requestMetadata({...head.headers, ...setByClients}, options.metadata),
+  const id = headerIn(head, 'last-event-id')
+  if (id && cursor && response.body === 'stream' && response.eventId)
+    messages.finish(goingOn(cursor.after, cursorIn(id)))
+  const metadata = requestMetadata({...head.headers, ...setByClients}, metadataOptions)
+  const {method} = binding
+  const isConditional = conventions ? concern(conventions, {binding, captures, head, messages, metadata}) : false
+  return {input: method.input, response, request, metadata, isConditional}
+}
+
+interface Concerned {
+  readonly binding: Binding
+  readonly captures: readonly string[]
+  readonly head: RequestHead
+  readonly messages: MessageReader
+  readonly metadata: MetadataEntry[]
+}
+
+/** Has the request follow `conventions`; whether it is to be carried out only where its etag is the resource's own. */
+function concern(
+  {routing, variables, ifMatch, etags}: Conventions,
+  {binding, captures, head, messages, metadata}: Concerned,
+): boolean {
+  const route = (value: string | undefined) => value !== undefined && metadata.push([routingKey, value])
+  if (routing === undefined) {
+    if (variables.length > 0) route(pathRouting(variables, captures))
+  } else messages.finish((message) => route(routingHeader(message, routing)))
+  const header = headerIn(head, 'if-match')
+  if (header === undefined) return false
+  const etag = etags.fieldFor(header)
+  if (etag === undefined) return false
+  if (!ifMatch) {
+    if (safe.has(binding.httpMethod)) return false
+    throw Fault.invalid('if-match', `Cannot compare etags: ${nameOf(binding)} takes none`)
   }
+  messages.finish((message, count) => putEtag(message, ifMatch, etag, count))
+  return true
+}
+
+function isRead({method}: RequestHead): boolean {
+  return method === 'GET' || method === 'HEAD'
+}
+
+/** Methods that change nothing. */
+const safe: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS'])
+
+function putEtag(message: Message, path: FieldPath, etag: string, count: ValueCount): void {
+  const there = String(valueAt(message, path) ?? '')
+  if (there && there !== etag)
+    throw Fault.invalid('if-match', 'Header If-Match has another etag than the request itself')
+  if (!there) put(message, path, etag, {name: 'if-match', mayRepeat: false}, count)
+}
+
+function nameOf({method: {name, parent}}: Binding): string {
+  return `${parent.typeName}/${name}`
+}
+
+function headerIn({headers}: RequestHead, name: string): string | undefined {
+  return headers[name] as string | undefined
 }
 
 /** Decides what the head of a request for a WebSocket decides. @throws {Fault} 400 naming the header, path variable or parameter */
@@ -120,34 +190,67 @@ export function frameExchangeOf(
   }
 }
 
-function responseWriting(binding: Binding, {headers}: RequestHead, {registry, cursor}: ExchangeOptions) {
+function responseWriting(
+  binding: Binding,
+  head: RequestHead,
+  {registry, cursor, conventions}: ExchangeOptions,
+  system: SystemParameters,
+): ResponseWriting | undefined {
   const {methodKind} = binding.method
   const raw = answersRaw(binding)
-  const accept = headers.accept as string | undefined
+  const accept = headerIn(head, 'accept')
+  const view = viewOf(binding, system)
   if (methodKind === 'unary' || methodKind === 'client_streaming') {
-    if (!raw) negotiate(accept, unaryTypes)
-    return {body: 'whole', encode: (message) => encodeResponse(binding, message, registry)} satisfies ResponseWriting
+    if (system.alt === 'sse') throw noAlt('json')
+    if (system.alt === 'media' && !raw) throw noAlt('json')
+    if (!raw && system.alt === undefined) negotiate(accept, unaryTypes)
+    const encode = (message: Message) => encodeResponse(binding, message, registry, view)
+    if (!conventions?.concernsAnswer) return {body: 'whole', encode}
+    return {body: 'whole', encode: (message) => withHeaders(encode(message), message, head, conventions)}
   }
-  if (raw) return {body: 'raw stream', encode: (message) => rawOf(binding, message)} satisfies ResponseWriting
-  const type = negotiate(accept, streamTypes)
-  if (type === 'text/event-stream' && hadAllEvents(headers['last-event-id'] as string | undefined)) return undefined
+  if (raw) return {body: 'raw stream', encode: (message) => rawOf(binding, message)}
+  if (system.alt === 'media') throw noAlt('json" or "sse')
+  const type = system.alt ? altTypes[system.alt] : negotiate(accept, streamTypes)
+  if (type === 'text/event-stream' && hadAllEvents(headerIn(head, 'last-event-id'))) return undefined
   return {
     body: 'stream',
     type,
-    encode: (message) => responseJson(binding, message, registry),
+    encode: (message) => responseJson(binding, message, registry, view),
     eventId: type === 'text/event-stream' ? cursor?.idOf : undefined,
-  } satisfies ResponseWriting
+  }
 }
 
-/** The place that a browser goes on from, when it connects again. */
-function resumption(
-  {headers}: RequestHead,
-  response: ResponseWriting,
-  {cursor}: ExchangeOptions,
-): Resumption | undefined {
-  const id = headers['last-event-id'] as string | undefined
-  if (!id || !cursor || response.body !== 'stream' || !response.eventId) return undefined
-  return {plan: cursor.after, text: cursorIn(id)}
+const altTypes = {json: 'application/json', sse: 'text/event-stream'} as const satisfies Record<string, StreamType>
+
+/** How the query asks for the answer; undefined: as it is. @throws {Fault} 400 */
+function viewOf(binding: Binding, system: SystemParameters): View | undefined {
+  const {fields, enumAsInteger = false, prettyPrint: isPretty = false} = system
+  if (fields === undefined && !enumAsInteger && !isPretty) return undefined
+  const {method, responseBody} = binding
+  const mask = fields === undefined ? undefined : new ReadMask(responseBody ?? method.output, fields.text, fields.name)
+  return {enumAsInteger, isPretty, mask}
+}
+
+function noAlt(expected: string): Fault {
+  return Fault.invalid('alt', `Cannot answer so: expected "${expected}"`)
+}
+
+/** The answer as it is sent: with what its fields say in headers, too, and without what its caller has already. */
+function withHeaders(encoded: Encoded, answer: Message, head: RequestHead, conventions: Conventions): Encoded {
+  const {etags, etagOf, locationOf, nextPage} = conventions
+  const etag = etagOf && etags.headerFor(etagOf(answer))
+  const location = locationOf?.(answer)
+  const link = nextPage?.(answer, head.path ?? '', head.query ?? '')
+  const headers = {...(etag && {etag}), ...(location && {location}), ...(link && {link})}
+  const known = headerIn(head, 'if-none-match')
+  if (etag && known !== undefined && isRead(head) && isNamed(etag, known))
+    return {...encoded, body: '', status: 304, headers}
+  return {...encoded, headers, ...(location && {status: 201})}
+}
+
+interface Reading {
+  readonly request: RequestReading
+  readonly messages: MessageReader
 }
 
 function requestReading(
@@ -155,27 +258,30 @@ function requestReading(
   captures: readonly string[],
   {query, contentType, hasBody}: RequestHead,
   {decoder, maxMessageBytes}: ExchangeOptions,
-  resumption: Resumption | undefined,
-): RequestReading {
+): Reading {
   const reader = bodyReaderOf(binding)
   if (reader === undefined) {
-    const messages = decoder.begin(captures, query, {resumption})
-    return {body: 'none', message: () => messages.bare(), check: new NoBody(binding.rule, contentType)}
+    const messages = decoder.begin(captures, query)
+    return {
+      messages,
+      request: {body: 'none', message: () => messages.bare(), check: new NoBody(binding.rule, contentType)},
+    }
   }
   // A body that turns out to be empty is the empty message, whatever its type.
   const form = hasBody ? bodyForm(contentType, reader) : undefined
   const repeats = isClientStream(binding)
-  const messages = decoder.begin(captures, query, {contentType, repeats, resumption})
+  const messages = decoder.begin(captures, query, {contentType, repeats})
+  const raw = reader === 'raw'
   if (repeats) {
-    return {body: 'stream', messages: messageStream(messages, {raw: reader === 'raw', maxBytes: maxMessageBytes})}
+    return {messages, request: {body: 'stream', messages: messageStream(messages, {raw, maxBytes: maxMessageBytes})}}
   }
-  if (form === 'multipart') return {body: 'parts', message: (parts) => messages.form(parts)}
-  if (reader === 'raw') {
-    const isSent = (body: Uint8Array | string) => body.length > 0 || contentType !== undefined
-    return {body: 'whole', message: (body = '') => (isSent(body) ? messages.raw(body) : messages.bare())}
+  if (form === 'multipart') return {messages, request: {body: 'parts', message: (parts) => messages.form(parts)}}
+  const read = raw ? messages.raw : form === 'form' ? messages.formText : messages.jsonText
+  const isSent = (body: Uint8Array | string) => body.length > 0 || (raw && contentType !== undefined)
+  return {
+    messages,
+    request: {body: 'whole', message: (body = '') => (isSent(body) ? read(body) : messages.bare())},
   }
-  const read = form === 'form' ? messages.formText : messages.jsonText
-  return {body: 'whole', message: (body = '') => (body.length > 0 ? read(body) : messages.bare())}
 }
 
 function isClientStream({method: {methodKind}}: Binding): boolean {

@@ -9,6 +9,12 @@ import {
 } from '@bufbuild/protobuf'
 import {Fault} from '../core/fault.ts'
 import {shortened} from '../core/shortened.ts'
+import {
+  freeParameter,
+  reservedParameter,
+  type SystemParameter,
+  type SystemParameters,
+} from './conventions/system-parameters.ts'
 import {type Assignment, assignmentOf, type FieldPlan, type Origin, override, planOf, put} from './fields/assign.ts'
 import {type FieldPath, fieldsOf, findField, isPlainMessage, isTextual, kindOf} from './fields/fields.ts'
 import {refuseMissing} from './fields/required.ts'
@@ -29,10 +35,12 @@ export interface Part {
   contentType?: string | undefined
 }
 
-const resumed: Origin = {name: 'last-event-id', mayRepeat: false}
-
 /** Makes the messages of one request: what path and query set goes into each of them, which is our decision. */
 export interface MessageReader {
+  /** What the query says of the request as a whole. */
+  readonly system: SystemParameters
+  /** Has `change` done to each message, last of all. */
+  finish(change: Finish): void
   /** Whether path or query set a field. */
   readonly bindsSomething: boolean
   /** With only what path and query set. */
@@ -54,13 +62,17 @@ export interface ReaderOptions {
   readonly contentType?: string | undefined
   /** Whether the request is a stream of messages. */
   readonly repeats?: boolean
-  readonly resumption?: Resumption | undefined
 }
 
-/** Where a stream of answers goes on: whatever the request says, as a browser repeats it unchanged. */
-export interface Resumption {
-  readonly plan: FieldPlan
-  readonly text: string
+/** A change to a message whose path, query and body have been read. @throws {Fault} 400 */
+export type Finish = (message: Message, count: ValueCount) => void
+
+const resumed: Origin = {name: 'last-event-id', mayRepeat: false}
+
+/** Has a stream of answers go on from `text`, whatever the request says: a browser repeats that unchanged. @throws {Fault} 400 */
+export function goingOn(plan: FieldPlan, text: string): Finish {
+  const assignment = assignmentOf(plan, text, resumed, new ValueCount())
+  return (message, count) => override(message, assignment, count)
 }
 
 /** How requests are read. */
@@ -98,20 +110,23 @@ export class RequestDecoder {
   begin(
     captures: readonly string[],
     query: string | undefined,
-    {contentType, repeats = false, resumption}: ReaderOptions = {},
+    {contentType, repeats = false}: ReaderOptions = {},
   ): MessageReader {
     if (repeats) refuseLong(captures, query)
     const counted = new ValueCount(this.#options.maxValues)
-    const assignments = this.#assignments(captures, query, counted)
-    const last = resumption && assignmentOf(resumption.plan, resumption.text, resumed, counted)
+    const system: SystemParameters = {}
+    const assignments = this.#assignments(captures, query, counted, system)
+    const changes: Finish[] = []
     const empty = () => create(this.#binding.method.input)
     const complete = (read: (draft: Draft) => Message) => {
       const draft = this.#draft(repeats ? counted.copy() : counted)
-      return this.#complete(read(draft), assignments, draft, last)
+      return this.#complete(read(draft), assignments, draft, changes)
     }
     if (repeats) this.#apply(empty(), assignments, counted.copy())
     let type = contentType
     return {
+      system,
+      finish: (change) => changes.push(change),
       bindsSomething: assignments.length > 0,
       bare: () => complete(empty),
       json: (text) => complete((draft) => this.#json(text, draft)),
@@ -135,10 +150,10 @@ export class RequestDecoder {
     message: Message,
     assignments: readonly Assignment[],
     {count, written}: Draft,
-    last: Assignment | undefined,
+    changes: readonly Finish[],
   ): Message {
     this.#apply(message, assignments, count)
-    if (last) override(message, last, count)
+    for (const change of changes) change(message, count)
     written?.fill(message)
     refuseMissing(this.#binding.method.input, message)
     return message
@@ -149,7 +164,12 @@ export class RequestDecoder {
   }
 
   /** What path and query set. */
-  #assignments(captures: readonly string[], query: string | undefined, count: ValueCount): readonly Assignment[] {
+  #assignments(
+    captures: readonly string[],
+    query: string | undefined,
+    count: ValueCount,
+    system: SystemParameters,
+  ): readonly Assignment[] {
     const assignments = this.#paths.map(({plan, origin}, index) => assignmentOf(plan, captures[index]!, origin, count))
     if (!query) return assignments
     const assigned = new Set<string>()
@@ -158,6 +178,12 @@ export class RequestDecoder {
       const found = this.#query(name)
       if ('skip' in found) continue
       if ('problem' in found) throw refused(name, found.problem)
+      if ('system' in found) {
+        if (assigned.has(`$${name}`)) throw refused(name, 'it is there twice')
+        assigned.add(`$${name}`)
+        found.system(system, text, name)
+        continue
+      }
       once(assigned, found.plan, name)
       assignments.push(assignmentOf(found.plan, text, {name, mayRepeat: false}, count))
     }
@@ -174,8 +200,14 @@ export class RequestDecoder {
   }
 
   #find(name: string): Query {
+    const reserved = reservedParameter(name)
+    if (reserved) return {system: reserved}
     const found = findField(this.#binding.method.input, name)
-    if ('problem' in found) return this.#options.ignoreUnknown && found.unknown ? {skip: true} : found
+    if ('problem' in found) {
+      const system = found.unknown ? freeParameter(name) : undefined
+      if (system) return {system}
+      return this.#options.ignoreUnknown && found.unknown ? {skip: true} : found
+    }
     if (this.#bound.has(found.name)) return {problem: 'the path sets it'}
     const {body} = this.#binding
     if (body === '*' || (body && (found.parents[0] ?? found.field) === body)) return {problem: 'the body sets it'}
@@ -253,8 +285,8 @@ function refuseLong(captures: readonly string[], query = ''): void {
   )
 }
 
-/** What a query parameter sets, why it may not be, or that it is ignored. */
-type Query = {plan: FieldPlan} | {problem: string} | {skip: true}
+/** What a query parameter sets, why it may not be, that it is ignored, or that it is about the request as a whole. */
+type Query = {plan: FieldPlan} | {problem: string} | {skip: true} | {system: SystemParameter}
 
 function textual(path: FieldPath): {plan: FieldPlan} | {problem: string} {
   if (isTextual(path.field)) return {plan: planOf(path)}

@@ -4,6 +4,7 @@ import {
   type DescMessage,
   isFieldSet,
   type JsonValue,
+  type JsonWriteOptions,
   type Message,
   type Registry,
   ScalarType,
@@ -11,6 +12,7 @@ import {
 } from '@bufbuild/protobuf'
 import {FeatureSet_FieldPresence} from '@bufbuild/protobuf/wkt'
 import {Fault} from '../core/fault.ts'
+import type {FieldPath} from './fields/fields.ts'
 import {isLong} from './fields/scalars.ts'
 import {isHttpBody} from './requests.ts'
 import type {Binding} from './rules/bindings.ts'
@@ -19,12 +21,22 @@ import type {Binding} from './rules/bindings.ts'
 export interface Encoded {
   contentType: string
   body: string | Uint8Array
+  /** What the answer itself says of its response: 200, and nothing more, unless given. */
+  status?: number
+  headers?: Readonly<Record<string, string>>
+}
+
+/** How its caller wants an answer to look. */
+export interface View {
+  readonly enumAsInteger: boolean
+  readonly isPretty: boolean
+  readonly mask: {apply(json: JsonValue): JsonValue} | undefined
 }
 
 /** The response of `binding`, or the field of it that response_body names: JSON, or the bytes of an HttpBody. */
-export function encodeResponse(binding: Binding, message: Message, registry: Registry): Encoded {
+export function encodeResponse(binding: Binding, message: Message, registry: Registry, view?: View): Encoded {
   if (answersRaw(binding)) return rawOf(binding, message)
-  return {contentType: 'application/json', body: responseJson(binding, message, registry)}
+  return {contentType: 'application/json', body: responseJson(binding, message, registry, view)}
 }
 
 /** Whether the answer is a google.api.HttpBody: bytes of the backend's type, whatever Accept says (httpbody.proto). */
@@ -48,18 +60,33 @@ export function rawOf({responseBody}: Binding, message: Message): {contentType: 
  * The JSON text of a response or of its response_body.
  * @throws {Fault} 500 for what has no JSON: an Any of a type that `registry` does not have, a year beyond 9999.
  */
-export function responseJson({method, responseBody}: Binding, message: Message, registry: Registry): string {
+export function responseJson(
+  {method, responseBody}: Binding,
+  message: Message,
+  registry: Registry,
+  view?: View,
+): string {
   try {
-    if (!responseBody) return JSON.stringify(toJson(method.output, message, {registry}))
-    return JSON.stringify(jsonOfField(method.output, message, responseBody, registry))
+    const options = {registry, enumAsInteger: view?.enumAsInteger ?? false}
+    const json = responseBody
+      ? jsonOfField(method.output, message, responseBody, options)
+      : toJson(method.output, message, options)
+    return view
+      ? JSON.stringify(view.mask ? view.mask.apply(json) : json, null, view.isPretty ? 2 : 0)
+      : JSON.stringify(json)
   } catch (cause) {
     throw new Fault('INTERNAL', `Cannot write the answer of ${method.parent.typeName}.${method.name} as JSON`, {cause})
   }
 }
 
 /** The JSON of one field of `message`, whose type is `desc`. */
-export function jsonOfField(desc: DescMessage, message: Message, field: DescField, registry?: Registry): JsonValue {
-  return fieldJson(field, toJson(desc, alone(desc, message, field), registry && {registry}))
+export function jsonOfField(
+  desc: DescMessage,
+  message: Message,
+  field: DescField,
+  options: Partial<JsonWriteOptions> = {},
+): JsonValue {
+  return fieldJson(field, toJson(desc, alone(desc, message, field), options), options)
 }
 
 interface HttpBody {
@@ -84,6 +111,13 @@ function fieldsIn(message: Message): Record<string, unknown> {
   return message as unknown as Record<string, unknown>
 }
 
+/** The value at `path`, inside messages that are there. */
+export function valueAt(message: Message, {parents, field}: FieldPath): unknown {
+  let inner: Message | undefined = message
+  for (const parent of parents) inner = inner && (fieldValue(inner, parent) as Message | undefined)
+  return inner && fieldValue(inner, field)
+}
+
 export function fieldValue(message: Message, {oneof, localName}: DescField): unknown {
   const fields = fieldsIn(message)
   if (!oneof) return fields[localName]
@@ -92,16 +126,16 @@ export function fieldValue(message: Message, {oneof, localName}: DescField): unk
 }
 
 /** A field that JSON leaves out is its empty value, or null where there is a difference (ProtoJSON). */
-function fieldJson(field: DescField, json: JsonValue): JsonValue {
+function fieldJson(field: DescField, json: JsonValue, options: Partial<JsonWriteOptions>): JsonValue {
   const fields = json as Record<string, JsonValue>
-  return Object.hasOwn(fields, field.jsonName) ? fields[field.jsonName]! : emptyJson(field)
+  return Object.hasOwn(fields, field.jsonName) ? fields[field.jsonName]! : emptyJson(field, options)
 }
 
-function emptyJson(field: DescField): JsonValue {
+function emptyJson(field: DescField, {enumAsInteger = false}: Partial<JsonWriteOptions>): JsonValue {
   if (field.fieldKind === 'list') return []
   if (field.fieldKind === 'map') return {}
   if (field.presence !== FeatureSet_FieldPresence.IMPLICIT || isNull(field)) return null
-  if (field.fieldKind === 'enum') return field.enum.values[0]?.jsonName ?? 0
+  if (field.fieldKind === 'enum') return (!enumAsInteger && field.enum.values[0]?.jsonName) || 0
   if (field.scalar === ScalarType.BOOL) return false
   if (field.scalar === ScalarType.STRING || field.scalar === ScalarType.BYTES) return ''
   return field.scalar && isLong(field.scalar) ? '0' : 0

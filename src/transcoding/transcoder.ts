@@ -1,5 +1,6 @@
 import {createRegistry, type FileRegistry, type Registry} from '@bufbuild/protobuf'
 import {Fault} from '../core/fault.ts'
+import {conventionsOf} from './conventions/conventions.ts'
 import {type Cursors, cursorsOf, type EventIdRule} from './event-id.ts'
 import {type Exchange, exchangeOf, type FrameExchange, frameExchangeOf, type RequestHead} from './exchange.ts'
 import {fieldProblems} from './fields/fields.ts'
@@ -23,6 +24,8 @@ export interface TranscoderOptions extends BindingOptions {
   metadata?: MetadataOptions | undefined
   /** What makes event streams resumable: none is unless given. */
   eventIds?: readonly EventIdRule[] | undefined
+  /** Whether what a method `Create…` has made is answered with 201: false unless given. */
+  created?: boolean | undefined
 }
 
 /** HTTP requests to messages and back, by the google.api.http rules of one schema. */
@@ -63,6 +66,7 @@ export function createTranscoder({
   maxMessageBytes,
   metadata,
   eventIds = [],
+  created = false,
   ...options
 }: TranscoderOptions): Transcoder {
   const registry = schema instanceof Uint8Array ? readSchema(schema) : schema
@@ -72,11 +76,15 @@ export function createTranscoder({
   const {bindings, router, problems, unserved} = readBindings(registry, options)
   const reading = {registry: types, ignoreUnknown, maxValues}
   const cursors = cursorsOf(bindings, eventIds)
+  const conventions = conventionsOf(bindings, {created})
   const exchanges = new Map(
     bindings.map((binding) => {
       const decoder = new RequestDecoder(binding, reading)
       const cursor = cursors.byMethod.get(binding.method)
-      return [binding, {decoder, registry: types, metadata, maxMessageBytes, cursor}]
+      return [
+        binding,
+        {decoder, registry: types, metadata, maxMessageBytes, cursor, conventions: conventions.get(binding)},
+      ]
     }),
   )
   return {

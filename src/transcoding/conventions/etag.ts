@@ -1,0 +1,77 @@
+import {type DescField, type DescMessage, type Message, ScalarType} from '@bufbuild/protobuf'
+import {Fault} from '../../core/fault.ts'
+import {type FieldPath, isPlainMessage} from '../fields/fields.ts'
+import {fieldValue} from '../responses.ts'
+import type {Binding} from '../rules/bindings.ts'
+
+/** `"x"` or `W/"x"` (RFC 9110 8.8.3), as a header or as the field of a resource. */
+const quoted = /^(?:W\/)?"[\x21\x23-\x7e]*"$/
+
+/**
+ * The etags of one service's resources. Some services have them in their field as a header has them, quoted (AIP-154), some without
+ * quotes: which of the two is known from the last answer that had one. Until there is one they are taken for those without.
+ */
+export class Etags {
+  #areQuoted = false
+
+  /** The header ETag for what the field says; undefined for a text that can be none. */
+  headerFor(value: string): string | undefined {
+    const isQuoted = quoted.test(value)
+    const header = isQuoted ? value : `"${value}"`
+    if (value === '' || !quoted.test(header)) return undefined
+    this.#areQuoted = isQuoted
+    return header
+  }
+
+  /**
+   * What the field of a request has for the header If-Match; undefined for `*`: any etag will do.
+   * @throws {Fault} 400 for several, or none
+   */
+  fieldFor(ifMatch: string): string | undefined {
+    const etag = ifMatch.trim()
+    if (etag === '*') return undefined
+    if (quoted.test(etag)) return this.#areQuoted ? etag : etag.replace(/^W\//, '').slice(1, -1)
+    if (/^[\x21\x23-\x2b\x2d-\x7e]+$/.test(etag)) return etag
+    throw Fault.invalid('if-match', 'Header If-Match is malformed: expected one etag in quotes, or *')
+  }
+}
+
+/** Whether a header If-None-Match names `etag` (RFC 9110 13.1.2): weak or strong makes no difference. */
+export function isNamed(etag: string, ifNoneMatch: string): boolean {
+  if (ifNoneMatch.trim() === '*') return true
+  const opaque = etag.replace(/^W\//, '')
+  return [...ifNoneMatch.matchAll(/(?:W\/)?("[^"]*")/g)].some(([, named]) => named === opaque)
+}
+
+/** The etag of what the response is, at its top: undefined where there is no such field. */
+export function etagOfAnswer({method, responseBody}: Binding): ((answer: Message) => string) | undefined {
+  const resource = responseBody ? messageOf(responseBody) : method.output
+  const etag = resource && textField(resource, 'etag')
+  if (!etag) return undefined
+  return (answer) => {
+    const message = responseBody ? (fieldValue(answer, responseBody) as Message | undefined) : answer
+    return (message && (fieldValue(message, etag) as string | undefined)) ?? ''
+  }
+}
+
+/** The field of a request that says which etag its resource must have: its own one, or else that of the resource in it. */
+export function etagOfRequest({method: {input}, body}: Binding): FieldPath | undefined {
+  const own = textField(input, 'etag')
+  if (own) return {name: own.name, parents: [], field: own}
+  const candidates = typeof body === 'object' ? [body] : input.fields
+  const [resource, ...others] = candidates.filter(isPlainMessage).filter(({message}) => textField(message, 'etag'))
+  if (!resource || others.length > 0) return undefined
+  const field = textField(resource.message, 'etag')!
+  return {name: `${resource.name}.${field.name}`, parents: [resource], field}
+}
+
+/** The singular field of text `name`. */
+export function textField(desc: DescMessage, name: string): DescField | undefined {
+  return desc.fields.find(
+    (field) => field.name === name && field.fieldKind === 'scalar' && field.scalar === ScalarType.STRING,
+  )
+}
+
+function messageOf(field: DescField): DescMessage | undefined {
+  return field.fieldKind === 'message' ? field.message : undefined
+}

@@ -1,0 +1,33 @@
+import type {Message} from '@bufbuild/protobuf'
+import {fieldValue} from '../responses.ts'
+import type {Binding} from '../rules/bindings.ts'
+import {textField} from './etag.ts'
+
+/** The query parameters that are not for the next page: its token is another one, and a key is in no header. */
+const left = /^(?:page_?token|(?:\$|%24)?key)$/i
+
+/** The header Link to the page after `answer`, of a request for `path` with `query`; undefined for the last one. */
+export type NextPage = (answer: Message, path: string, query: string) => string | undefined
+
+/** For a method that lists by GET (AIP-158): its answer has `next_page_token`, and its query `page_token`. */
+export function nextPageOf({method, httpMethod, variables}: Binding): NextPage | undefined {
+  const next = textField(method.output, 'next_page_token')
+  const token = textField(method.input, 'page_token')
+  if (!next || !token || method.methodKind !== 'unary' || httpMethod !== 'GET') return undefined
+  if (variables.some(({name}) => name === token.name)) return undefined
+  return (answer, path, query) => {
+    const value = fieldValue(answer, next) as string
+    if (!value) return undefined
+    const others = query.split('&').filter((pair) => pair !== '' && !left.test(pair.split('=', 1)[0]!))
+    const pairs = [...others, `${token.jsonName}=${encodeURIComponent(value)}`]
+    return `<${safe(`${path}?${pairs.join('&')}`)}>; rel="next"`
+  }
+}
+
+/** A URL as a header can have it: what came unescaped is escaped. */
+function safe(url: string): string {
+  return url.replace(
+    /[^\x21-\x7e]|[<>"]/g,
+    (char) => `%${char.charCodeAt(0).toString(16).padStart(2, '0').toUpperCase()}`,
+  )
+}

@@ -1,0 +1,113 @@
+import {type DescMethod, type Message, ScalarType} from '@bufbuild/protobuf'
+import {BinaryReader, type WireType} from '@bufbuild/protobuf/wire'
+import {type FieldPath, findField} from '../fields/fields.ts'
+import {valueAt} from '../responses.ts'
+import {parseTemplate} from '../rules/templates.ts'
+
+/** The metadata key by which front ends of Google's send a call to where its resource is (AIP-4222). */
+export const routingKey = 'x-goog-request-params'
+
+/** The longest value, in characters: some servers take 8 KiB of metadata in all. */
+const maxLength = 4096
+
+/** One parameter of a google.api.routing rule. */
+export interface RoutingParameter {
+  readonly path: FieldPath
+  readonly key: string
+  /** What of the field's text is the value; all of it unless given. */
+  readonly pattern: RegExp | undefined
+}
+
+/** The option google.api.routing of a method, and the fields of its messages. */
+const routingOption = 72295729
+const routingParameters = 2
+const parameterField = 1
+const parameterTemplate = 2
+
+/**
+ * What google.api.routing says of `method`; undefined where it says nothing, and so the path decides.
+ * @throws {Error} for fields that the request does not have, and templates that are none
+ */
+export function routingOf(method: DescMethod): readonly RoutingParameter[] | undefined {
+  const option = method.proto.options?.$unknown?.findLast(({no}) => no === routingOption)
+  if (!option) return undefined
+  // The bytes of a message come with their length.
+  const rule = fieldsIn(new BinaryReader(option.data).bytes())
+  const parameters = rule.filter(({number}) => number === routingParameters)
+  return parameters.map(({bytes}) => {
+    const texts = new Map(fieldsIn(bytes).map(({number, bytes}) => [number, utf8.decode(bytes)]))
+    return parameterOf(method, texts.get(parameterField) ?? '', texts.get(parameterTemplate) ?? '')
+  })
+}
+
+const utf8 = new TextDecoder()
+
+function fieldsIn(bytes: Uint8Array): {number: number; bytes: Uint8Array}[] {
+  const reader = new BinaryReader(bytes)
+  const found: {number: number; bytes: Uint8Array}[] = []
+  while (reader.pos < reader.len) {
+    const [number, type] = reader.tag()
+    if (type === (2 satisfies WireType.LengthDelimited)) found.push({number, bytes: reader.bytes()})
+    else reader.skip(type, number)
+  }
+  return found
+}
+
+function parameterOf({input}: DescMethod, field: string, template: string): RoutingParameter {
+  const path = findField(input, field)
+  if ('problem' in path) throw new Error(`google.api.routing: "${field}": ${path.problem}`)
+  if (path.field.fieldKind !== 'scalar' || path.field.scalar !== ScalarType.STRING) {
+    throw new Error(`google.api.routing: "${field}" is no string`)
+  }
+  if (template === '') return {path, key: field, pattern: undefined}
+  try {
+    const {segments, variables} = parseTemplate(`/${template}`)
+    const [variable, ...others] = variables
+    if (!variable || others.length > 0) throw new Error('expected one variable')
+    return {path, key: variable.path, pattern: patternOf(segments, variable)}
+  } catch (error) {
+    throw new Error(`google.api.routing: "${template}": ${(error as Error).message}`)
+  }
+}
+
+type Parsed = ReturnType<typeof parseTemplate>
+
+/** `**` is any number of segments, none too, and then also without the slash before it. */
+function patternOf(segments: Parsed['segments'], {start, end}: Parsed['variables'][number]): RegExp {
+  const parts = segments.map((segment, index) => {
+    const slash = index === 0 ? '' : '/'
+    const open = index === start ? '(' : ''
+    const close = index === end - 1 ? ')' : ''
+    if (segment.kind === '**') return slash && index !== start ? `(?:${slash}.*)?${close}` : `${slash}${open}.*${close}`
+    const text = segment.kind === '*' ? '[^/]+' : RegExp.escape(segment.text)
+    return `${slash}${open}${text}${close}`
+  })
+  return new RegExp(`^${parts.join('')}$`, 's')
+}
+
+/** The routing header for `message`: the last parameter of each key whose field matches; undefined when there is none. */
+export function routingHeader(message: Message, parameters: readonly RoutingParameter[]): string | undefined {
+  const values = new Map<string, string>()
+  for (const {path, key, pattern} of parameters) {
+    const text = String(valueAt(message, path) ?? '')
+    const value = pattern ? pattern.exec(text)?.[1] : text
+    if (value) values.set(key, value)
+  }
+  return written([...values])
+}
+
+/** The routing header for what the variables of a path have captured, as `names` has them. */
+export function pathRouting(names: readonly string[], captures: readonly string[]): string | undefined {
+  return written(names.map((name, index) => [name, captures[index]!] as const))
+}
+
+function written(pairs: readonly (readonly [key: string, value: string])[]): string | undefined {
+  let text = ''
+  for (const [key, value] of pairs) if (value) text += `${text && '&'}${key}=${escaped(value)}`
+  return text === '' || text.length > maxLength ? undefined : text
+}
+
+/** RFC 6570 3.2.2: all but what is unreserved. */
+function escaped(value: string): string {
+  return encodeURIComponent(value).replace(/[!'()*]/g, (char) => `%${char.charCodeAt(0).toString(16).toUpperCase()}`)
+}

@@ -1,0 +1,568 @@
+import {Metadata, status} from '@grpc/grpc-js'
+import test from 'ava'
+import {type Logger, pino} from 'pino'
+import type {CallContext} from '../../local/grpc/implement.ts'
+import {StatusError} from '../../local/grpc/status-error.ts'
+import {type App, startApp} from '../helpers/app.ts'
+import {requestOf, requestsIn, textOf} from '../helpers/commands.ts'
+import {eventsIn} from '../http/events.ts'
+import {exchange} from './gateway-client.ts'
+import {buildSchema, type Schema} from './gateway-schema.ts'
+import {type Any, HeldService} from './gateway-services.ts'
+
+const [, guideProto = ''] = /```proto\n(.*?)```/s.exec(textOf('docs/conventions.md')) ?? []
+
+const routing = `
+syntax = "proto3";
+package google.api;
+import "google/protobuf/descriptor.proto";
+extend google.protobuf.MethodOptions { google.api.RoutingRule routing = 72295729; }
+message RoutingRule { repeated RoutingParameter routing_parameters = 2; }
+message RoutingParameter { string field = 1; string path_template = 2; }
+`
+
+const moreProto = `
+syntax = "proto3";
+package more;
+import "google/api/annotations.proto";
+import "google/api/httpbody.proto";
+import "google/protobuf/any.proto";
+import "google/protobuf/struct.proto";
+import "google/protobuf/timestamp.proto";
+import "routing.proto";
+service More {
+  // Fields with the names of system parameters.
+  rpc Own(OwnRequest) returns (OwnRequest) {option (google.api.http) = {get: "/own"};}
+  rpc Tree(Node) returns (Node) {
+    option (google.api.http) = {
+      post: "/tree"
+      body: "*"
+      additional_bindings {post: "/tree/nodes" body: "*" response_body: "nodes"}
+      additional_bindings {post: "/tree/text" body: "*" response_body: "text"}
+    };
+  }
+  rpc Watch(Node) returns (stream Node) {option (google.api.http) = {get: "/watch"};}
+  rpc Bytes(Node) returns (google.api.HttpBody) {option (google.api.http) = {get: "/bytes"};}
+  rpc CreateThing(Thing) returns (Thing) {option (google.api.http) = {post: "/v2/things" body: "*"};}
+  rpc CreateWrapped(Thing) returns (Wrapped) {option (google.api.http) = {post: "/v2/wrapped" body: "*" response_body: "thing"};}
+  rpc ChangeThing(Thing) returns (Thing) {
+    option (google.api.http) = {
+      put: "/v2/things"
+      body: "*"
+      additional_bindings {post: "/v2/wrapped:change" body: "*"}
+    };
+  }
+  rpc ChangeWrapped(Wrapped) returns (Wrapped) {option (google.api.http) = {post: "/v2/wrapped:put" body: "*"};}
+  rpc Route(RouteRequest) returns (RouteRequest) {
+    option (google.api.http) = {post: "/route/{path.name}/{number}" body: "*"};
+  }
+  rpc Explicit(RouteRequest) returns (RouteRequest) {
+    option (google.api.http) = {post: "/explicit/{number}" body: "*"};
+    option (google.api.routing) = {
+      routing_parameters {field: "table" path_template: "{routing_id=projects/*}/**"}
+      routing_parameters {field: "table" path_template: "{table_name=projects/*/instances/*/**}"}
+      routing_parameters {field: "profile" path_template: "{routing_id=**}"}
+      routing_parameters {field: "path.name"}
+    };
+  }
+  rpc None(RouteRequest) returns (RouteRequest) {
+    option (google.api.http) = {post: "/none/{number}" body: "*"};
+    option (google.api.routing) = {};
+  }
+}
+message OwnRequest {
+  string key = 1;
+  string alt = 2;
+  string fields = 3;
+  string pretty_print = 4;
+}
+message Node {
+  string text = 1;
+  Node child = 2;
+  repeated Node nodes = 3;
+  map<string, Node> by_key = 4;
+  google.protobuf.Struct struct = 5;
+  google.protobuf.Timestamp display_time = 6;
+  repeated string names = 7;
+  Color color = 8;
+}
+enum Color {
+  RED = 0;
+  GREEN = 1;
+}
+message Thing {
+  string name = 1;
+  string etag = 2;
+}
+message Wrapped {
+  Thing thing = 1;
+}
+message RouteRequest {
+  Node2 path = 1;
+  int32 number = 2;
+  string table = 3;
+  string profile = 4;
+}
+message Node2 {
+  string name = 1;
+}
+`
+
+const emma = {
+  name: 'shelves/1/books/emma',
+  title: 'Emma',
+  authors: [{givenName: 'Jane', familyName: 'Austen'}],
+  labels: {topic: 'love', shelf: 'A'},
+  binding: 2,
+  etag: 'v1',
+}
+
+const records: string[] = []
+const log = pino({messageKey: 'message'}, {write: (line: string) => void records.push(line)}) as Logger
+
+let schema: Schema
+let app: App
+let library: HeldService
+let more: HeldService
+test.before(async () => {
+  schema = buildSchema({'library.proto': guideProto, 'routing.proto': routing, 'more.proto': moreProto})
+  const same = (request: unknown) => request
+  library = new HeldService(schema.registry.getService('library.Library')!, {
+    getBook: ({name}) => ({...emma, name}),
+    listBooks: ({parent, pageSize, pageToken}) => ({
+      books: [emma, {...emma, name: `${parent}/books/${pageToken || 'first'}`, title: 'Persuasion'}],
+      nextPageToken: pageSize > 0 ? 'a b&c' : '',
+    }),
+    createBook: ({parent, book}) => ({...book, name: `${parent}/books/${book.title} 1?`}),
+    updateBook: ({book}) => book,
+    deleteBook: () => ({}),
+  })
+  more = new HeldService(schema.registry.getService('more.More')!, {
+    ...{own: same, tree: same, createThing: same, changeThing: same, changeWrapped: same},
+    ...{route: same, explicit: same, none: same},
+    createWrapped: (thing) => ({thing}),
+    bytes: () => ({contentType: 'image/png', data: Buffer.from('bytes')}),
+    async *watch(node) {
+      for (const text of ['a', 'b']) yield {...node, text, color: 1}
+    },
+  })
+  app = await startApp({
+    target: 'gateway',
+    log,
+    env: {GATEWAY_DESCRIPTORS: schema.path, GATEWAY_CREATED: 'true'},
+    backend: {services: [library, more]},
+  })
+})
+test.afterEach.always((t) => app.quiet(t))
+test.after.always(async () => {
+  await app.close()
+  schema[Symbol.dispose]()
+})
+
+type Headers = Readonly<Record<string, string>>
+
+const send = (line: string, headers: Headers = {}, body?: string) => {
+  const [method = '', path = ''] = line.split(' ', 2)
+  return exchange(app.url(''), {
+    method,
+    path,
+    headers: {'content-type': 'application/json', ...headers},
+    ...(body && {body}),
+  })
+}
+
+/** The request that `service` gets while `act` is done. */
+async function asked(service: HeldService, method: string, act: () => Promise<unknown>): Promise<Any> {
+  let seen: Any
+  using _ = service.handle({
+    [method](request) {
+      seen = request
+      return {}
+    },
+  })
+  await act()
+  return seen
+}
+
+for (const command of requestsIn('docs/conventions.md')) {
+  test.serial(`docs/conventions.md: ${command}`, async (t) => {
+    const {path, init} = requestOf(command)
+    t.is((await fetch(app.url(path), init)).status, init.method === 'POST' ? 201 : 200)
+  })
+}
+
+// Etags
+
+const book = '/v1/shelves/1/books/emma'
+
+test.serial('an answer with an etag has the header, and is 304 for whom has it', async (t) => {
+  const {headers, json} = await send(`GET ${book}`)
+  t.is(headers.get('etag'), '"v1"')
+  t.is(json.etag, 'v1')
+  for (const known of ['"v1"', 'W/"v1"', '"a", "v1"', ' * ']) {
+    const response = await send(`GET ${book}`, {'if-none-match': known})
+    t.deepEqual([response.status, response.text, response.whole], [304, '', true], known)
+    t.is(response.headers.get('etag'), '"v1"')
+    t.false(response.headers.has('content-type'))
+    t.false(response.headers.has('content-length'))
+  }
+  for (const known of ['"v2"', 'v1', '"v1', '']) t.is((await send(`GET ${book}`, {'if-none-match': known})).status, 200)
+  t.is((await send(`HEAD ${book}`, {'if-none-match': '"v1"'})).status, 304)
+  // A condition on what is read, and no other.
+  t.is((await send(`PATCH ${book}`, {'if-none-match': '"v1"'}, '{"etag": "v1"}')).status, 200)
+})
+
+test.serial('an etag that is quoted, empty, or no header', async (t) => {
+  for (const [etag, header] of [
+    ['"q1"', '"q1"'],
+    ['W/"q1"', 'W/"q1"'],
+    ['', undefined],
+    ['a b', undefined],
+    ['a"b', undefined],
+    ['a\nb: c', undefined],
+    ['ü', undefined],
+    ['v1', '"v1"'],
+  ] as const) {
+    using _ = library.handle({getBook: () => ({etag})})
+    const response = await send(`GET ${book}`, {'if-none-match': '"q1"'})
+    t.is(response.headers.get('etag'), header, etag)
+    t.is(response.status, header?.includes('q1') ? 304 : 200)
+  }
+})
+
+test.serial('a 304 asks the service once', async (t) => {
+  const calls = app.backend.log.length
+  await send(`GET ${book}`, {'if-none-match': '"v1"'})
+  t.is(app.backend.log.length, calls + 1)
+})
+
+test.serial("If-Match fills the request's etag, or that of the resource in it", async (t) => {
+  const condition = {'if-match': '"v7"'}
+  const patched = await asked(library, 'updateBook', () => send(`PATCH ${book}`, condition, '{"title": "E"}'))
+  t.like(patched.book, {etag: 'v7', title: 'E', name: 'shelves/1/books/emma'})
+  t.deepEqual(patched.updateMask.paths, ['title'])
+  t.is((await asked(library, 'deleteBook', () => send(`DELETE ${book}`, condition))).etag, 'v7')
+  t.is((await asked(more, 'changeThing', () => send('PUT /v2/things', condition, '{}'))).etag, 'v7')
+  t.is((await asked(more, 'changeWrapped', () => send('POST /v2/wrapped:put', condition))).thing.etag, 'v7')
+  const any = await asked(library, 'deleteBook', () => send(`DELETE ${book}`, {'if-match': '*'}))
+  t.is(any.etag, '')
+  const bare = await asked(library, 'deleteBook', () => send(`DELETE ${book}`, {'if-match': 'v7'}))
+  t.is(bare.etag, 'v7')
+  t.is((await asked(library, 'deleteBook', () => send(`DELETE ${book}?etag=v7`, condition))).etag, 'v7')
+})
+
+test.serial('If-Match for a service whose etags have quotes has them', async (t) => {
+  using _ = library.handle({getBook: () => ({etag: '"v7"'})})
+  const etag = (await send(`GET ${book}`)).headers.get('etag')!
+  _[Symbol.dispose]()
+  t.is((await asked(library, 'deleteBook', () => send(`DELETE ${book}`, {'if-match': etag}))).etag, '"v7"')
+  await send(`GET ${book}`)
+  t.is((await asked(library, 'deleteBook', () => send(`DELETE ${book}`, {'if-match': etag}))).etag, 'v7')
+})
+
+test.serial('an If-Match that cannot be kept is 400, and the service is not asked', async (t) => {
+  const calls = app.backend.log.length
+  for (const [line, value] of [
+    [`DELETE ${book}`, '"a", "b"'],
+    [`DELETE ${book}`, ''],
+    [`DELETE ${book}?etag=v1`, '"v2"'],
+    ['POST /route/a/1', '"v1"'],
+  ] as const) {
+    const {status, json} = await send(line, {'if-match': value}, line.startsWith('POST') ? '{}' : undefined)
+    t.is(status, 400, line)
+    t.is(json.error.details[0].fieldViolations[0].field, 'if-match')
+  }
+  t.is(app.backend.log.length, calls)
+  t.is((await send(`GET ${book}`, {'if-match': '"v1"'})).status, 200)
+})
+
+for (const [code, conditional, otherwise] of [
+  ['ABORTED', 412, 409],
+  ['FAILED_PRECONDITION', 412, 400],
+  ['NOT_FOUND', 404, 404],
+] as const) {
+  test.serial(`${code} of a service is ${conditional} for If-Match, ${otherwise} without`, async (t) => {
+    using _ = library.handle({
+      deleteBook() {
+        throw new StatusError(status[code], 'Not so')
+      },
+    })
+    for (const [headers, http] of [
+      [{'if-match': '"v1"'}, conditional],
+      [{}, otherwise],
+      [{'if-match': '*'}, otherwise],
+    ] as const) {
+      const {status, json} = await send(`DELETE ${book}`, headers as Headers)
+      t.deepEqual([status, json.error.code, json.error.status, json.error.message], [http, http, code, 'Not so'])
+    }
+  })
+}
+
+// Parts of an answer
+
+for (const [mask, expected] of [
+  ['title', {title: 'Emma'}],
+  ['title,name', {name: emma.name, title: 'Emma'}],
+  ['authors.*.given_name', {authors: [{givenName: 'Jane'}]}],
+  ['authors.familyName', {authors: [{familyName: 'Austen'}]}],
+  ['authors(givenName,familyName),title', {authors: emma.authors, title: 'Emma'}],
+  ['authors/givenName', {authors: [{givenName: 'Jane'}]}],
+  ['authors', {authors: emma.authors}],
+  ['authors.*', {authors: emma.authors}],
+  ['labels.topic', {labels: {topic: 'love'}}],
+  ['labels.`shelf`', {labels: {shelf: 'A'}}],
+  ['labels.*', {labels: emma.labels}],
+  ['labels.none', {labels: {}}],
+  ['title,title', {title: 'Emma'}],
+  ['*', {...emma, binding: 'HARDCOVER'}],
+  ['', {...emma, binding: 'HARDCOVER'}],
+] as const) {
+  test.serial(`fields=${mask}`, async (t) => {
+    for (const name of ['fields', '$fields', '%24fields']) {
+      const {status, json, headers} = await send(`GET ${book}?${name}=${encodeURIComponent(mask)}`)
+      t.deepEqual([status, json], [200, expected])
+      t.is(headers.get('etag'), '"v1"')
+    }
+  })
+}
+
+const tree = {
+  text: 'a',
+  child: {text: 'b', child: {text: 'c'}},
+  nodes: [{text: 'd', names: ['x']}, {child: {text: 'e'}}],
+  byKey: {'k 1': {text: 'f', child: {text: 'g'}}, k2: {text: 'h'}},
+  struct: {any: {thing: [1, {deep: true, other: 1}]}, x: 1},
+  displayTime: '1970-01-01T00:00:00Z',
+  names: ['y'],
+  color: 'GREEN',
+}
+
+for (const [mask, expected] of [
+  ['child.child', {child: {child: {text: 'c'}}}],
+  ['child.*', {child: tree.child}],
+  ['nodes.text', {nodes: [{text: 'd'}, {}]}],
+  ['by_key.*.text', {byKey: {'k 1': {text: 'f'}, k2: {text: 'h'}}}],
+  ['byKey.`k 1`.child,byKey.*.text', {byKey: {'k 1': {text: 'f', child: {text: 'g'}}, k2: {text: 'h'}}}],
+  ['struct.any.thing.deep', {struct: {any: {thing: [1, {deep: true}]}}}],
+  ['display_time,names', {displayTime: tree.displayTime, names: ['y']}],
+  ['child(text,child.text),color', {child: {text: 'b', child: {text: 'c'}}, color: 'GREEN'}],
+] as const) {
+  test.serial(`fields=${mask} of a tree`, async (t) => {
+    const {status, json} = await send(`POST /tree?fields=${encodeURIComponent(mask)}`, {}, JSON.stringify(tree))
+    t.deepEqual([status, json], [200, expected])
+  })
+}
+
+test.serial('fields of what response_body names', async (t) => {
+  const body = JSON.stringify(tree)
+  t.deepEqual((await send('POST /tree/nodes?fields=*.text', {}, body)).json, [{text: 'd'}, {}])
+  t.deepEqual((await send('POST /tree/nodes?fields=text', {}, body)).json, [{text: 'd'}, {}])
+  t.is((await send('POST /tree/nodes?fields=color.x', {}, body)).status, 400)
+  t.is((await send('POST /tree/text?fields=*', {}, body)).status, 400)
+})
+
+for (const mask of [
+  'nope',
+  'title.x',
+  'authors.nope',
+  'authors.*.*.x',
+  'title,',
+  ',title',
+  'title,,name',
+  '.title',
+  'title.',
+  'authors(givenName',
+  'authors)',
+  'authors()',
+  'title name',
+  'a`b',
+  `${'('.repeat(5000)}`,
+  `${'authors('.repeat(200)}`,
+  Array.from({length: 1500}, () => 'title').join(),
+]) {
+  test.serial(`fields=${mask.slice(0, 30)} is 400, and the service is not asked`, async (t) => {
+    const calls = app.backend.log.length
+    const {status, json} = await send(`GET ${book}?fields=${encodeURIComponent(mask)}`)
+    t.is(status, 400)
+    t.is(json.error.details[0].fieldViolations[0].field, 'fields')
+    t.is(app.backend.log.length, calls)
+  })
+}
+
+// System parameters
+
+test.serial('enums as numbers, and JSON for readers', async (t) => {
+  const compact = await send(`GET ${book}?alt=json`)
+  t.deepEqual([compact.json.binding, compact.text.includes('\n')], ['HARDCOVER', false])
+  for (const name of ['alt', '$alt']) t.is((await send(`GET ${book}?${name}=json;enum-encoding=int`)).json.binding, 2)
+  for (const name of ['prettyPrint', '$prettyPrint']) {
+    const {text, json} = await send(`GET ${book}?${name}=true`)
+    t.is(text, JSON.stringify(json, null, 2))
+    t.is((await send(`GET ${book}?${name}=false`)).text, compact.text)
+  }
+})
+
+test.serial('streams as alt says', async (t) => {
+  const array = await send('GET /watch?alt=json', {accept: 'text/event-stream'})
+  t.deepEqual(array.json, [
+    {text: 'a', color: 'GREEN'},
+    {text: 'b', color: 'GREEN'},
+  ])
+  const events = await send('GET /watch?$alt=sse;enum-encoding=int&fields=color')
+  t.is(events.headers.get('content-type'), 'text/event-stream')
+  t.is(eventsIn(events.text).events[0]?.data, '{"color":1}')
+  const lines = await send('GET /watch?prettyPrint=true&fields=text')
+  t.is(lines.text.split('\n').length, 3)
+  const pretty = eventsIn((await send('GET /watch?prettyPrint=true&alt=sse&fields=text')).text)
+  t.is(pretty.events[0]?.data, '{\n  "text": "a"\n}')
+  t.is((await send('GET /bytes?alt=media')).text, 'bytes')
+})
+
+test.serial('what goes nowhere is taken, and is neither logged nor sent', async (t) => {
+  const call = library.next()
+  const {status} = await send(`GET ${book}?key=SECRET&$userProject=SECRET&quotaUser=SECRET&$key=SECRET&$.xgafv=2`)
+  t.is(status, 200)
+  const {metadata} = (await call).context
+  t.false(JSON.stringify(metadata.getMap()).includes('SECRET'))
+  t.is((await send(`GET ${book}?key=SECRET&nope=SECRET`)).status, 400)
+  t.deepEqual(
+    records.filter((line) => line.includes('SECRET')),
+    [],
+  )
+})
+
+test.serial('a field of the same name wins, but over the form with $', async (t) => {
+  const {json} = await send('GET /own?key=k&alt=a&fields=f&prettyPrint=p')
+  t.deepEqual(json, {key: 'k', alt: 'a', fields: 'f', prettyPrint: 'p'})
+  t.deepEqual((await send('GET /own?key=k&alt=a&$fields=alt&$alt=json&$key=x')).json, {alt: 'a'})
+})
+
+for (const [query, field] of [
+  ['nope=1', 'nope'],
+  ['$nope=1', '$nope'],
+  ['callback=f', 'callback'],
+  ['access_token=x', 'access_token'],
+  ['.xgafv=2', '.xgafv'],
+  ['alt=xml', 'alt'],
+  ['alt=sse', 'alt'],
+  ['alt=media', 'alt'],
+  ['$alt=json;enum-encoding=text', '$alt'],
+  ['prettyPrint=1', 'prettyPrint'],
+  ['fields=title&fields=name', 'fields'],
+] as const) {
+  test.serial(`${query} is 400, and the service is not asked`, async (t) => {
+    const calls = app.backend.log.length
+    const {status, json} = await send(`GET ${book}?${query}`)
+    t.deepEqual([status, json.error.details[0].fieldViolations[0].field], [400, field])
+    t.is(app.backend.log.length, calls)
+  })
+}
+
+// What was made
+
+test.serial('what was made is 201, and can be had at its Location', async (t) => {
+  const made = await send('POST /v1/shelves/1/books', {}, '{"title": "Emma"}')
+  t.is(made.status, 201)
+  const location = made.headers.get('location')!
+  t.is(location, '/v1/shelves/1/books/Emma%201%3F')
+  t.is((await send(`GET ${location}`)).json.name, 'shelves/1/books/Emma 1?')
+  const thing = await send('POST /v2/things', {}, '{"name": "things/ä"}')
+  t.deepEqual([thing.status, thing.headers.get('location')], [201, '/v2/things/%C3%A4'])
+  const wrapped = await send('POST /v2/wrapped', {}, '{"name": "things/1"}')
+  t.deepEqual([wrapped.status, wrapped.headers.get('location')], [201, '/v2/things/1'])
+})
+
+test.serial('an answer without a name, and one of another method, is 200', async (t) => {
+  t.is((await send('POST /v2/things', {}, '{}')).status, 200)
+  const patched = await send(`PATCH ${book}`, {}, '{"title": "E"}')
+  t.deepEqual([patched.status, patched.headers.has('location')], [200, false])
+})
+
+for (const [code, status] of [
+  ['202', 202],
+  ['204', 204],
+  ['299', 299],
+  ['200', 200],
+  ['205', 200],
+  ['206', 200],
+  ['304', 200],
+  ['404', 200],
+  ['100', 200],
+  ['2000', 200],
+  ['x', 200],
+] as const) {
+  test.serial(`x-http-code: ${code} of the service is ${status}`, async (t) => {
+    using _ = library.handle({
+      getBook(_request: Any, context: CallContext) {
+        const header = new Metadata()
+        header.set('x-http-code', code)
+        context.sendHeader(header)
+        return {title: 'E'}
+      },
+    })
+    const response = await send(`GET ${book}`)
+    t.deepEqual([response.status, response.whole, response.text], [status, true, status === 204 ? '' : '{"title":"E"}'])
+  })
+}
+
+// Pages
+
+test.serial('Link has the next page, without a key', async (t) => {
+  const first = await send('GET /v1/shelves/1/books?pageSize=1&key=SECRET&page_token=x&$key=y')
+  const [, next = ''] = /^<([^>]*)>; rel="next"$/.exec(first.headers.get('link') ?? '') ?? []
+  t.is(next, '/v1/shelves/1/books?pageSize=1&pageToken=a%20b%26c')
+  const {json} = await send(`GET ${next}`)
+  t.is(json.books[1].name, 'shelves/1/books/a b&c')
+  t.false((await send('GET /v1/shelves/1/books')).headers.has('link'))
+  const odd = await send('GET /v1/shelves/<%C3%BC>/books?pageSize=1&fields=*')
+  t.is(odd.headers.get('link'), '</v1/shelves/%3C%C3%BC%3E/books?pageSize=1&fields=*&pageToken=a%20b%26c>; rel="next"')
+})
+
+// Routing
+
+/** The routing header of the call that `line` makes. */
+async function routingOf(service: HeldService, line: string, body?: string): Promise<unknown[]> {
+  const call = service.next()
+  await send(line, {}, body)
+  return (await call).context.metadata.get('x-goog-request-params')
+}
+
+test.serial('the routing header has what the path has, percent-encoded', async (t) => {
+  t.deepEqual(await routingOf(library, `GET ${book}`), ['name=shelves%2F1%2Fbooks%2Femma'])
+  t.deepEqual(await routingOf(library, `PATCH ${book}`, '{}'), ['book.name=shelves%2F1%2Fbooks%2Femma'])
+  t.deepEqual(await routingOf(more, "POST /route/a%20%C3%BC!*'()~&=/7", '{}'), [
+    'path.name=a%20%C3%BC%21%2A%27%28%29~%26%3D&number=7',
+  ])
+  t.deepEqual(await routingOf(more, 'POST /v2/things', '{}'), [])
+  t.deepEqual(await routingOf(more, `POST /route/${'%C3%A4'.repeat(1000)}/7`, '{}'), [])
+})
+
+for (const [body, expected] of [
+  [{table: 'projects/1'}, 'routing_id=projects%2F1'],
+  [{table: 'projects/1/x/y'}, 'routing_id=projects%2F1'],
+  [
+    {table: 'projects/1/instances/2/tables/3'},
+    'routing_id=projects%2F1&table_name=projects%2F1%2Finstances%2F2%2Ftables%2F3',
+  ],
+  [{table: 'projects/1/instances/2'}, 'routing_id=projects%2F1&table_name=projects%2F1%2Finstances%2F2'],
+  [{table: 'projects/1', profile: 'p'}, 'routing_id=p'],
+  [{table: 'other/1', path: {name: 'n/m'}}, 'path.name=n%2Fm'],
+  [{}, undefined],
+] as const) {
+  test.serial(`google.api.routing for ${JSON.stringify(body)}`, async (t) => {
+    t.deepEqual(
+      await routingOf(more, 'POST /explicit/7', JSON.stringify(body)),
+      expected === undefined ? [] : [expected],
+    )
+  })
+}
+
+test.serial('an empty google.api.routing, and a caller, have no say', async (t) => {
+  t.deepEqual(await routingOf(more, 'POST /none/7', '{}'), [])
+  const call = library.next()
+  await send(`GET ${book}`, {
+    'grpc-metadata-x-goog-request-params': 'name=other',
+    'x-goog-request-params': 'name=other',
+  })
+  t.deepEqual((await call).context.metadata.get('x-goog-request-params'), ['name=shelves%2F1%2Fbooks%2Femma'])
+})
