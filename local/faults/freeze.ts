@@ -3,15 +3,24 @@ import {readFileSync} from 'node:fs'
 import {setImmediate as turn} from 'node:timers/promises'
 
 /**
- * Stops a process as Cloud Run takes the CPU away from an instance between two requests: nothing in it runs until
- * thaw(), and its timers fire late, all at once. Resolves when it has stopped.
+ * Stops a process, as Cloud Run stops an instance by taking its CPU between two requests: nothing in it runs until thaw(), and
+ * its overdue timers all fire late. Resolves when the process has stopped.
+ * @throws {Error} when the process has not started
+ * @example
+ * await freeze(local.functions.process)
+ * await thaw(local.functions.process)
  */
 export async function freeze({pid}: Pick<ChildProcess, 'pid'>): Promise<void> {
   process.kill(running(pid), 'SIGSTOP')
   while (stateOf(pid!) === 'running') await turn()
 }
 
-/** Gives the CPU back to a process that freeze() has stopped. */
+/**
+ * Lets a process run again that freeze() has stopped.
+ * @throws {Error} when the process has not started
+ * @example
+ * await thaw(local.functions.process)
+ */
 export async function thaw({pid}: Pick<ChildProcess, 'pid'>): Promise<void> {
   process.kill(running(pid), 'SIGCONT')
 }

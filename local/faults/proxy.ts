@@ -127,8 +127,13 @@ export class ProxiedConnection {
 const forward: Behaviour = {kind: 'forward'}
 
 /**
- * A TCP proxy on loopback in front of one server, for faults of the network at any moment. What it is told holds for the
- * connections that are open and, unless said otherwise, for those that come later, until it is told something else.
+ * A TCP proxy on loopback in front of one server, for network faults at any moment. A behaviour holds for the open connections
+ * and, unless said otherwise, for later ones, until another one is set. startProxy() makes one.
+ * @example
+ * const proxy = await startProxy({target: 9090})
+ * proxy.delay(100)
+ * proxy.forward()
+ * await proxy.close()
  */
 export class FaultProxy {
   readonly #server: Server
@@ -275,9 +280,10 @@ export class FaultProxy {
 
 /**
  * Starts a proxy on a free port of 127.0.0.1.
+ * @param options.target the port of the server behind it
  * @example
- * const proxy = await startProxy({target: backend.port})
- * proxy.drop() // from here on the connection is dead, and nobody says so
+ * const proxy = await startProxy({target: 9090})
+ * proxy.drop() // from here on the connections are dead, and neither side is told
  */
 export async function startProxy(options: ProxyOptions): Promise<FaultProxy> {
   const proxy = new FaultProxy(options)

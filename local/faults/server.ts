@@ -67,8 +67,13 @@ const ping: Method = ([request = new Uint8Array()]) => {
 }
 
 /**
- * A gRPC server straight on node:http2, for faults that a gRPC library keeps its user from making. It keeps each
- * execution of a handler, so that a call that was executed twice is seen.
+ * A gRPC server directly on node:http2, for faults that a gRPC library cannot make. It records each run of a handler, so that a
+ * test can see a call that ran twice. startFaultServer() makes one.
+ * @example
+ * const server = await startFaultServer()
+ * server.next({kind: 'refuse'}, {kind: 'answer', ms: 100})
+ * console.log(server.executions)
+ * await server.close()
  */
 export class FaultServer {
   readonly executions: Execution[] = []
@@ -290,7 +295,11 @@ function unframed(body: Buffer): Buffer[] {
   return messages
 }
 
-/** Starts such a server on a free port of 127.0.0.1. */
+/**
+ * Starts a FaultServer on a free port of 127.0.0.1, with `ping.PingService/Send` unless told otherwise.
+ * @example
+ * const server = await startFaultServer({maxStreams: 10})
+ */
 export async function startFaultServer(options: FaultServerOptions = {}): Promise<FaultServer> {
   const server = new FaultServer(options)
   await server.listen()

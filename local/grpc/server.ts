@@ -163,7 +163,13 @@ export class GrpcServer {
   }
 }
 
-/** Starts a gRPC server, on a free port of 127.0.0.1 unless told otherwise. */
+/**
+ * Starts a gRPC server, by default on a free port of 127.0.0.1.
+ * @example
+ * const server = await startServer({services: [service(PingService, {send: () => ({})})]})
+ * console.log(server.url)
+ * await server.close()
+ */
 export async function startServer(options: ServerOptions = {}): Promise<GrpcServer> {
   const server = new GrpcServer(options)
   await server.listen(options)

@@ -12,7 +12,7 @@ export interface Service {
  * @param desc the service, as generated
  * @param handlers by the method's name; a method without one is UNIMPLEMENTED
  * @example
- * export const services = [service(GreeterService, {sayHello: ({name}) => ({message: `Hello ${name}`})})]
+ * export const services = [service(PingService, {send: ({message}) => ({pong: {message}})})]
  */
 export function service<S extends DescService>(desc: S, handlers: Handlers<S>): Service {
   return {implement: (options) => implement(desc, handlers, options)}

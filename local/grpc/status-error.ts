@@ -3,7 +3,20 @@ import type {Any} from '@bufbuild/protobuf/wkt'
 import {Metadata, type StatusObject, status} from '@grpc/grpc-js'
 import {StatusSchema} from '../../src/gen/google/rpc/status_pb.js'
 
-/** A failure that the caller is to see: its gRPC code, a message, and messages of google/rpc/error_details.proto. */
+/**
+ * A failure that the caller of a local service sees: its gRPC code, a message, and details (google/rpc/error_details.proto).
+ * Anything else that a handler throws becomes INTERNAL without its message.
+ * @example
+ * import {status} from '@grpc/grpc-js'
+ *
+ * const services = [
+ *   service(PingService, {
+ *     send: () => {
+ *       throw new StatusError(status.NOT_FOUND, 'No such book')
+ *     },
+ *   }),
+ * ]
+ */
 export class StatusError extends Error {
   override readonly name = 'StatusError'
   readonly code: status

@@ -41,8 +41,13 @@ const silent: Partial<Record<Code, string>> = {
 }
 
 /**
- * How a backend is. One that answers without grpc.health.v1, as most do, is UNKNOWN with a note: it can be reached.
- * @throws {Fault} when it cannot
+ * Asks a backend for its state by grpc.health.v1. A backend without that service, as most are, is UNKNOWN with a note: it can be
+ * reached.
+ * @param life the request that asks; a scope is one
+ * @param timeout in ms
+ * @throws {Fault} when the backend cannot be reached, or not in time
+ * @example
+ * const {status, note} = await healthOf(runtime, scope, runtime.config.backendOf('ping.PingService'), 1000)
  */
 export async function healthOf(
   runtime: CallRuntime,

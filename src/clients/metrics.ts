@@ -20,7 +20,15 @@ export interface MethodMetrics {
 
 const byMethod = new Map<string, Row>()
 
-/** The calls of this instance so far, by method: `ping.PingService/Send`. */
+/**
+ * The calls of this instance so far, by method (`ping.PingService/Send`): how many are in flight, and count and latency by gRPC
+ * code. The map is live: it changes as calls begin and end.
+ * @example
+ * for (const [method, {inFlight, ended}] of callMetrics()) {
+ *   const failed = [...ended].filter(([code]) => code !== 'OK').reduce((sum, [, {calls}]) => sum + calls, 0)
+ *   console.log(`${method}: ${inFlight} in flight, ${failed} failed`)
+ * }
+ */
 export function callMetrics(): ReadonlyMap<string, MethodMetrics> {
   return byMethod
 }

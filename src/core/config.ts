@@ -183,6 +183,8 @@ export interface GatewayConfig {
  * @param env the environment, or any other record of the same variables
  * @param argv the command line: the framework's `--target` wins over FUNCTION_TARGET
  * @throws {ConfigError} naming the variable, its value and what was expected
+ * @example
+ * const config = readConfig({BACKEND_URL: 'https://books-abc.a.run.app', LOG_LEVEL: 'debug'})
  */
 export function readConfig(env: Env, argv: readonly string[] = []): Config {
   refuseUnknown(env)

@@ -63,8 +63,10 @@ const maxMessage = 4096
 export const errorDomain = 'grpc-functions'
 
 /**
- * A failure with a gRPC code. Its message is written for the caller; its cause and hint are for the log. What an HTTP caller
- * sees of it: http/failure.ts.
+ * A failure with a gRPC code. Callers see its code, message and details (http/failure.ts maps them to HTTP, after AIP-193 or
+ * google.rpc.Status); its cause and hint are for the log only.
+ * @example
+ * throw new Fault('NOT_FOUND', `Cannot find the book "${title}"`, {reason: 'NO_SUCH_BOOK', hint: 'the shelf was moved'})
  */
 export class Fault extends Error {
   override readonly name = 'Fault'

@@ -1,7 +1,16 @@
 import leven, {closestMatch} from 'leven'
 import type {RateLimit} from './rate-limit.ts'
 
-/** A variable whose value we cannot use: stops the start, with one line for the operator. */
+/**
+ * The configuration cannot be used: a variable has an unknown name or a wrong value, or an option of a function does not fit its
+ * schema. The message has one line for each problem, for the operator. `run` prints it and ends the process.
+ * @example
+ * try {
+ *   readConfig({BACKEND_URL: 'localhost'})
+ * } catch (error) {
+ *   if (error instanceof ConfigError) console.error(error.message)
+ * }
+ */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError'
 }

@@ -11,8 +11,11 @@ import type {Handler, Scope} from '../http/scope.ts'
 const patience = 4500
 
 /**
- * GET /: 200 with what each backend says of itself, or 503 with the one that fails and why. A backend that can be reached
- * but does not say how it is makes the whole UNKNOWN, and fails nothing.
+ * A function that reports the backends' state. GET / answers 200 with the state of each backend, or 503 with the reasons for those
+ * that fail. A backend that is reachable but does not report its state makes the whole UNKNOWN, which is no failure.
+ * @throws {ConfigError} when no backend is configured
+ * @example
+ * run(process.env, {health: (runtime) => health(runtime)})
  */
 export function health(runtime: Runtime): Handler {
   if (runtime.config.backends.length > 0) {

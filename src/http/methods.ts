@@ -4,7 +4,12 @@ import {isPreflight} from './cors.ts'
 import type {Reply} from './reply.ts'
 import type {Handler, Scope} from './scope.ts'
 
-/** `handler` for `methods` only, and for HEAD where GET is among them: others get 405. */
+/**
+ * Restricts `handler` to the HTTP methods `methods`, and HEAD if GET is among them. OPTIONS is answered for it; all other methods
+ * get 405 with `Allow` (RFC 9110 section 15.5.6).
+ * @example
+ * const hello = only(['GET'], () => json({hello: 'world'}))
+ */
 export function only(methods: readonly string[], handler: Handler): Handler {
   return Object.assign((scope: Scope) => handler(scope), {...handler, methods})
 }

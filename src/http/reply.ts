@@ -48,12 +48,25 @@ export interface WebSocketReply {
 
 const jsonType = 'application/json; charset=utf-8'
 
-/** `value` as JSON. */
+/**
+ * A reply whose body is `value` as JSON.
+ * @param options.status the HTTP status; default: 200
+ * @param options.headers further headers; they win over `content-type: application/json; charset=utf-8`
+ * @example
+ * const hello: Handler = () => json({hello: 'world'}, {headers: {'cache-control': 'max-age=60'}})
+ */
 export function json(value: JsonValue, {status = 200, headers = {}}: Omit<Reply, 'body'> = {}): Reply {
   return {status, headers: {'content-type': jsonType, ...headers}, body: JSON.stringify(value)}
 }
 
-/** A message in proto3's JSON mapping. */
+/**
+ * A reply whose body is a message in the JSON mapping of proto3 (ProtoJSON).
+ * @param schema the message's generated schema
+ * @param value the message, or its fields
+ * @throws {Error} for a value that has no JSON, such as a Timestamp after the year 9999
+ * @example
+ * const pong: Handler = () => message(PongSchema, {message: 'hi'})
+ */
 export function message<Desc extends DescMessage>(schema: Desc, value: MessageInitShape<Desc>): Reply {
   return {headers: {'content-type': jsonType}, body: toJsonString(schema, create(schema, value))}
 }
@@ -63,14 +76,37 @@ export function failureReply(fault: Fault, shape: ErrorShape): Reply {
   return json(failureJson(fault, shape), {status: httpStatusOf(fault), headers: failureHeaders(fault)})
 }
 
-/** One JSON value a line, sent as they come; a failure is the last line. `values` are JSON already. */
+/**
+ * A stream of one JSON value a line (`application/x-ndjson`). Each is sent as it comes. A failure after the first value becomes
+ * the last line, and the connection is cut, so that no client takes the stream for complete.
+ * @param values each is JSON already, without a line break
+ * @example
+ * const count: Handler = () =>
+ *   ndjson(
+ *     (async function* () {
+ *       for (let n = 1; n <= 3; n++) yield JSON.stringify({n})
+ *     })(),
+ *   )
+ */
 export function ndjson(values: AsyncIterable<string>): Reply {
   return stream('application/x-ndjson', values, {'content-type': 'application/x-ndjson; charset=utf-8'})
 }
 
 /**
- * One server-sent event a value, its `id` counting from 1, and one named `end` after the last; a failure is an event named
- * `error`. `values` are text, JSON mostly. A request that hadAllEvents() is to be answered with noMoreEvents instead.
+ * A stream of server-sent events (the HTML standard, section 9.2). Each value is an event with its number as `id`, starting at 1;
+ * the last event is named `end`. A failure after the first value becomes an event named `error`. A browser that reconnects after
+ * `end` must get 204 instead.
+ * @param values the data of each event, mostly JSON
+ * @example
+ * const clock: Handler = (scope) =>
+ *   eventStream(
+ *     (async function* () {
+ *       while (!scope.signal.aborted) {
+ *         yield JSON.stringify({now: Date.now()})
+ *         await new Promise((resolve) => setTimeout(resolve, 1000))
+ *       }
+ *     })(),
+ *   )
  */
 export function eventStream(values: AsyncIterable<string>): Reply {
   return stream('text/event-stream', values, {'content-type': 'text/event-stream; charset=utf-8'})

@@ -41,8 +41,14 @@ const timeToAnswer = 1000
 const abortGrace = 500
 
 /**
- * `handler` as a function of the functions-framework. A request gets exactly one response, whatever `handler` does, and all
- * work that the scope tracks has ended before the response does.
+ * Makes a function of the functions-framework from `handler`. Each request gets exactly one response, whatever `handler` does, and
+ * the response leaves only after all work that the scope tracks has ended. `register` and `run` do this for you.
+ * @param serving a runtime
+ * @throws {ConfigError} for names in AUTH_PUBLIC, AUTH_ALLOW and AUTH_API_KEYS that cannot be used
+ * @example
+ * import {http} from '@google-cloud/functions-framework'
+ *
+ * http('hello', serve(() => json({hello: 'world'}), createRuntime(readConfig(process.env))))
  */
 export function serve(handler: Handler, serving: Serving): NodeHandler {
   // What the configuration names is read now, not when the first request comes.

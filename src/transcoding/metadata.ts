@@ -73,8 +73,11 @@ export function mayBeSet(key: string): boolean {
 const prefix = 'grpc-metadata-'
 
 /**
- * The metadata that goes to the backend for these request headers.
- * @throws {Fault} 400 naming the header, for what metadata cannot hold.
+ * The metadata that goes to the backend for these request headers: `grpc-metadata-KEY` as KEY, and a few headers under their own
+ * names (`x-request-id`, trace context, `accept-language`).
+ * @throws {Fault} 400 naming the header, for a key or value that metadata cannot hold
+ * @example
+ * requestMetadata({'grpc-metadata-tenant': 'acme', cookie: 'a=b'}) // [['tenant', 'acme']]
  */
 export function requestMetadata(headers: RequestHeaders, options: MetadataOptions = {}): MetadataEntry[] {
   const entries: MetadataEntry[] = []
@@ -133,12 +136,20 @@ export function rpcTrailers(metadata: Iterable<MetadataEntry>): [name: string, v
   return written('', metadata, 'std_raw')
 }
 
-/** The headers of an answer for its metadata. */
+/**
+ * The response headers for the metadata of an answer: `grpc-metadata-KEY` for each KEY, bytes in base64.
+ * @example
+ * responseHeaders([['tenant', 'acme']]) // [['grpc-metadata-tenant', 'acme']]
+ */
 export function responseHeaders(metadata: Iterable<MetadataEntry>): [name: string, value: string][] {
   return written(prefix, metadata, 'std')
 }
 
-/** The headers of a unary answer for its trailers. */
+/**
+ * The response headers for the trailers of a unary answer: `grpc-trailer-KEY` for each KEY, bytes in base64.
+ * @example
+ * trailerHeaders([['took', '5ms']]) // [['grpc-trailer-took', '5ms']]
+ */
 export function trailerHeaders(metadata: Iterable<MetadataEntry>): [name: string, value: string][] {
   return written('grpc-trailer-', metadata, 'std')
 }

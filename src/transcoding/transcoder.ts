@@ -56,8 +56,16 @@ export interface Transcoder {
 }
 
 /**
- * A transcoder for a schema, compiled here, once.
+ * Compiles a schema into a transcoder. This takes a while: make one at the start and keep it.
  * @throws {Error} for bytes that are no complete FileDescriptorSet, and unless `leaveOut` for messages that cannot be read
+ * @example
+ * const transcoder = createTranscoder({schema: readFileSync('src/gen/descriptors.binpb')})
+ * for (const problem of transcoder.problems) console.warn(problem)
+ * const match = transcoder.route('GET', '/api/ping')
+ * if ('binding' in match) {
+ *   const exchange = transcoder.exchange(match, {headers: {}, query: 'message=hi', hasBody: false})
+ *   if (exchange?.request.body === 'none') console.log(exchange.request.message())
+ * }
  */
 export function createTranscoder({
   schema,

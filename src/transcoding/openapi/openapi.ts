@@ -45,7 +45,13 @@ export interface OpenApiOptions {
   ignoreUnknown?: boolean | undefined
 }
 
-/** The OpenAPI 3.1 document of what `bindings` serve: the same for the same schema. Worth keeping, as it takes a while. */
+/**
+ * The OpenAPI 3.1 document of the API that `bindings` serve. The same schema always gives the same document. Making it takes a
+ * while: keep it.
+ * @example
+ * const transcoder = createTranscoder({schema: readFileSync('src/gen/descriptors.binpb')})
+ * const document = openApi({...transcoder, title: 'Books', version: '1.0.0', servers: ['https://books.example.com']})
+ */
 export function openApi(options: OpenApiOptions): OpenApiDocument {
   const {bindings, registry, title, version, servers = ['/'], errors = 'aip', ignoreUnknown = false} = options
   const schemas = schemasOf(bindings, registry, !ignoreUnknown)

@@ -112,7 +112,14 @@ export class Router<R extends Route> {
   }
 }
 
-/** The fault that a 404 or 405 of route() is. */
+/**
+ * The failure for a request without a route: NOT_FOUND for 404, UNIMPLEMENTED with `Allow` for 405.
+ * @param httpMethod the method of the request
+ * @param path the path of the request
+ * @example
+ * const found = createTranscoder({schema: readFileSync('src/gen/descriptors.binpb')}).route('GET', '/nowhere')
+ * if (!('binding' in found)) throw unroutedFault(found, 'GET', '/nowhere')
+ */
 export function unroutedFault({status, allow}: Unrouted, httpMethod: string, path: string): Fault {
   const place = shortened(path)
   if (status === 404)

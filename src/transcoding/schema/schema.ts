@@ -18,10 +18,13 @@ import {
 import {link} from './link.ts'
 
 /**
- * The types of a google.protobuf.FileDescriptorSet, whoever made it: a compiler, server reflection, or `cat` of two sets.
- * JSON names and field types may be left out, type names may be relative, and files may come in any order and more than
- * once (descriptor.proto); protobuf-es alone expects the form that a compiler writes.
+ * Reads the types of a google.protobuf.FileDescriptorSet from any source: a compiler, server reflection, or `cat` of two sets.
+ * JSON names and field types may be missing, type names may be relative, and files may come in any order and more than once
+ * (descriptor.proto); protobuf-es alone expects the form that a compiler writes.
  * @throws {Error} one line for the operator: what the bytes are instead, or what the set lacks, and what to do
+ * @example
+ * const registry = readSchema(readFileSync('src/gen/descriptors.binpb'))
+ * console.log(registry.getService('ping.PingService')?.methods.map(({name}) => name))
  */
 export function readSchema(bytes: Uint8Array): FileRegistry {
   const set = parse(bytes)
