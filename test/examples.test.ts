@@ -6,15 +6,20 @@ import test from 'ava'
 const root = join(import.meta.dirname, '..')
 
 /** Every import of the packages, with the file that it is compiled from. */
-const entries = {
-  'grpc-functions': 'src/index.ts',
-  'grpc-functions/clients': 'src/clients/index.ts',
-  'grpc-functions/gateway': 'src/gateway/gateway.ts',
-  'grpc-functions/health': 'src/functions/health.ts',
-  'grpc-functions/start': 'src/start.ts',
-  'grpc-functions/transcoding': 'src/transcoding/index.ts',
-  'grpc-functions/upload': 'src/upload/upload.ts',
-  'grpc-functions-dev/local': 'local/index.ts',
+const entries: Readonly<Record<string, string>> = {
+  ...entriesOf('grpc-functions', 'src'),
+  ...entriesOf('grpc-functions-dev', '.'),
+}
+
+function entriesOf(name: string, sources: string): Record<string, string> {
+  const {exports} = JSON.parse(readFileSync(join(root, 'packages', name, 'package.json'), 'utf8')) as {
+    exports: Record<string, {readonly default: string} | string>
+  }
+  const paths = Object.entries(exports).flatMap(([path, file]) => {
+    if (typeof file === 'string') return []
+    return [[join(name, path), join(sources, file.default.replace(/^\.\/lib\//, '').replace(/js$/, 'ts'))]]
+  })
+  return Object.fromEntries(paths)
 }
 
 /** What an example may use without saying where it comes from, beside all that the packages export. */

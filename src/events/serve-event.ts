@@ -45,10 +45,12 @@ const comeAgain = 10
  * Without, it is what JSON gives (integers that a double would round as bigints), or bytes where it is no JSON.
  * @param schema the type of the data, as it is generated
  * @example
+ * import {serveEvent, StorageObjectDataSchema} from 'grpc-functions/events'
+ *
  * register(runtime, {
  *   onFile: () =>
  *     serveEvent(StorageObjectDataSchema, async ({data}, scope) => {
- *       await books.import(scope, {bucket: data.bucket, object: data.name})
+ *       scope.log.info(`gs://${data.bucket}/${data.name} is there`)
  *     }),
  * })
  */
