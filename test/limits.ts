@@ -92,6 +92,10 @@ export const limits: Readonly<Record<string, Readonly<Record<string, Limit>>>> =
     defaultTimeout: [30 * second, 'unary calls alone: streams and uploads have the deadline of their request'],
   },
   'clients/status.ts': {clockSkew: [50, 'a reset so close to the deadline is 504']},
+  'clients/storage/connections.ts': {
+    longestIdle: [second, 'a connection that may have died in a frozen instance is not used again'],
+    mostIdle: [8, 'connections to Storage that are kept after a burst'],
+  },
   'clients/storage/request.ts': {
     443: [443, 'the port of https'],
     80: [80, 'the port of http'],

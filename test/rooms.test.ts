@@ -67,7 +67,7 @@ const rooms: Readonly<Record<string, Room>> = {
   },
   core: {
     rooms: ['gen'],
-    node: ['crypto', 'diagnostics_channel', 'fs', 'module', 'net', 'path', 'timers'],
+    node: ['async_hooks', 'crypto', 'diagnostics_channel', 'fs', 'module', 'net', 'path', 'timers'],
     packages: ['@bufbuild/protobuf', 'leven', 'pino', 'pino-pretty'],
   },
 }

@@ -181,10 +181,14 @@ export class FaultProxy {
     return new Promise((resolve) => this.#waiting.push(resolve))
   }
 
-  /** Passes everything on again, also for connections whose bytes were dropped: what was dropped stays lost. */
-  forward(): void {
+  /**
+   * Passes everything on again, also for connections whose bytes were dropped: what was dropped stays lost.
+   * @param options.open false: connections that are open stay as they are, as those that a NAT has forgotten
+   */
+  forward({open = true}: {open?: boolean} = {}): void {
     this.#accepting = true
-    this.#set({toServer: forward, toClient: forward})
+    if (open) this.#set({toServer: forward, toClient: forward})
+    else this.#behaviours = {toServer: forward, toClient: forward}
   }
 
   /** Passes each chunk on `ms` later. */

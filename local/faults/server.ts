@@ -5,7 +5,7 @@ import http2, {
   type ServerHttp2Session,
   type ServerHttp2Stream,
 } from 'node:http2'
-import type {AddressInfo} from 'node:net'
+import type {AddressInfo, Socket} from 'node:net'
 import {BinaryReader, BinaryWriter, WireType} from '@bufbuild/protobuf/wire'
 import {Open} from '../open.ts'
 
@@ -82,8 +82,18 @@ export class FaultServer {
   readonly #options: FaultServerOptions
   readonly #next: Treatment[] = []
   readonly #sessions = new Open<ServerHttp2Session>()
+  readonly #sockets = new Set<Socket>()
   readonly #streams = new Open<ServerHttp2Stream>()
   readonly #callsOf = new WeakMap<ServerHttp2Session, number>()
+  /** The highest id of a stream whose handler has run. */
+  readonly #executedOn = new WeakMap<ServerHttp2Session, number>()
+  /**
+   * Those that have said GOAWAY and take no more streams. Node notes the last stream when goaway() is called, and sends it a
+   * turn of the event loop later: it would go on to execute what comes in between.
+   */
+  readonly #leaving = new WeakSet<ServerHttp2Session>()
+  /** No stream above it is executed any more. */
+  readonly #lastOf = new WeakMap<ServerHttp2Session, number>()
   readonly #timers = new Set<NodeJS.Timeout>()
   #accepted = 0
   #most = 0
@@ -128,38 +138,46 @@ export class FaultServer {
     this.#next.push(...treatments)
   }
 
+  /** Takes back what next() was told. */
+  clear(): void {
+    this.#next.length = 0
+  }
+
   /** Tells every connection, and those to come, another limit of concurrent streams. */
   set maxStreams(maxConcurrentStreams: number) {
     this.#maxStreams = maxConcurrentStreams
     this.#server?.updateSettings({maxConcurrentStreams})
-    for (const session of this.#sessions) session.settings({maxConcurrentStreams})
+    for (const session of this.#sessions) if (!session.destroyed) session.settings({maxConcurrentStreams})
   }
 
   /**
    * GOAWAY on every open connection.
-   * @param options.lastStream `all`: every stream that was begun is still answered; `unknown`: 2^31-1, as a server sends
-   * that will tell later; an id from 1 on: no stream above it was processed
+   * @param options.lastStream `all`: every stream that was begun is still answered; `executed`: the streams whose handler has
+   * run so far are still answered, and no other one is executed; `unknown`: 2^31-1, as a server sends that will tell later; an
+   * id from 1 on: what the server says, whatever it has executed
    * @param options.code an HTTP/2 error code; NO_ERROR unless set: a server that shuts down in good order
    */
   goaway({
     lastStream = 'all',
     code = NGHTTP2_NO_ERROR,
   }: {
-    lastStream?: 'all' | 'unknown' | number
+    lastStream?: 'all' | 'executed' | 'unknown' | number
     code?: number
   } = {}): void {
     for (const session of this.#sessions) {
-      // Node sends the last stream that was begun in place of 0.
-      session.goaway(code, lastStream === 'all' ? 0 : lastStream === 'unknown' ? 2 ** 31 - 1 : lastStream)
+      if (session.destroyed) continue
+      // The first stream has the id 1, and 0 cannot be said.
+      if (lastStream === 'executed') this.#lastOf.set(session, this.#executedOn.get(session) ?? 1)
+      if (lastStream === 'all') this.#leaving.add(session)
+      session.goaway(code, this.#idFor(session, lastStream))
     }
   }
 
   /** Ends every connection and its calls, without a GOAWAY. */
   dropConnections(): void {
-    for (const session of this.#sessions) {
-      session.socket?.destroy()
-      session.destroy()
-    }
+    for (const session of this.#sessions) session.destroy()
+    // A session that is closing waits for the other end, which may be silent.
+    for (const socket of this.#sockets) socket.destroy()
   }
 
   /** As a container that is replaced: by GOAWAY, waiting for the calls in flight, or hard; then listens on the same port. */
@@ -176,18 +194,24 @@ export class FaultServer {
     const closed = once(server, 'close')
     server.close()
     if (hard) this.dropConnections()
-    else for (const session of this.#sessions) session.close()
+    else for (const session of this.#sessions) this.#leave(session)
     await Promise.all([this.#sessions.idle(), closed])
   }
 
   async listen(): Promise<void> {
     const server = http2.createServer({settings: {maxConcurrentStreams: this.#maxStreams}})
+    server.on('connection', (socket: Socket) => {
+      // It had connected before the server stopped listening, and comes after the others were ended.
+      if (this.#server !== server) socket.destroy()
+      this.#sockets.add(socket)
+      socket.on('close', () => this.#sockets.delete(socket))
+    })
     server.on('session', (session) => this.#accept(session))
     server.on('stream', (stream, headers) => this.#serve(stream, headers))
+    this.#server = server
     server.listen(this.#port, '127.0.0.1')
     await once(server, 'listening')
     this.#port = (server.address() as AddressInfo).port
-    this.#server = server
   }
 
   async close(): Promise<void> {
@@ -197,6 +221,18 @@ export class FaultServer {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close()
+  }
+
+  #leave(session: ServerHttp2Session): void {
+    this.#leaving.add(session)
+    session.close()
+  }
+
+  #idFor(session: ServerHttp2Session, lastStream: 'all' | 'executed' | 'unknown' | number): number {
+    // Node sends the last stream that was begun in place of 0.
+    if (lastStream === 'all') return 0
+    if (lastStream === 'executed') return this.#lastOf.get(session)!
+    return lastStream === 'unknown' ? 2 ** 31 - 1 : lastStream
   }
 
   #accept(session: ServerHttp2Session): void {
@@ -212,7 +248,9 @@ export class FaultServer {
     this.#streams.add(stream)
     this.#most = Math.max(this.#most, this.#streams.size)
     stream.on('close', () => this.#streams.delete(stream))
-    this.#count(stream.session as ServerHttp2Session)
+    const session = stream.session as ServerHttp2Session
+    if (this.#leaving.has(session)) return void stream.close(NGHTTP2_REFUSED_STREAM)
+    this.#count(session)
     const treatment = this.#next.shift() ?? this.treatment
     if (treatment.kind === 'refuse') return void stream.close(NGHTTP2_REFUSED_STREAM)
     if (treatment.kind === 'http') {
@@ -227,13 +265,17 @@ export class FaultServer {
   #count(session: ServerHttp2Session): void {
     const calls = (this.#callsOf.get(session) ?? 0) + 1
     this.#callsOf.set(session, calls)
-    if (calls === this.#options.closeAfter) session.close()
+    if (calls === this.#options.closeAfter) this.#leave(session)
   }
 
   #run(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, body: Buffer, treatment: Treatment): void {
     const path = String(headers[':path'])
     const method = {'/ping.PingService/Send': ping, ...this.#options.methods}[path]
     if (!method) return void trailersOnly(stream, 12, `unknown method ${path}`)
+    const session = stream.session as ServerHttp2Session
+    const id = stream.id ?? 0
+    if (id > (this.#lastOf.get(session) ?? Number.POSITIVE_INFINITY)) return void stream.close(NGHTTP2_REFUSED_STREAM)
+    this.#executedOn.set(session, Math.max(id, this.#executedOn.get(session) ?? 0))
     this.executions.push({
       path,
       requestId: String(headers['x-request-id'] ?? ''),

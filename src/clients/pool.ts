@@ -1,5 +1,6 @@
 import type {Backend} from '../core/config.ts'
 import {Fault} from '../core/fault.ts'
+import {outside} from '../core/outside.ts'
 import {within} from '../core/waiting.ts'
 import type {Call, CallPool} from './call.ts'
 import {causes} from './causes.ts'
@@ -230,7 +231,7 @@ export class Pool implements CallPool {
         if (this.waiting > 0) this.#serve()
       },
     }
-    this.#openings.add(new Opening(this.#backend, listener))
+    this.#openings.add(outside(() => new Opening(this.#backend, listener)))
   }
 
   #giveUp(opening: Opening): void {

@@ -247,6 +247,8 @@ class RequestScope implements Scope, Sending, Proofs {
     } finally {
       clearTimeout(this.#timer)
       this.#account.close()
+      // The connection knows its last request until there is another one.
+      this.#body = undefined
       if (entered) this.#admission.leave()
       done.resolve()
       this.#report(fault ?? (this.responder.done ? undefined : hungUp()))

@@ -1,10 +1,9 @@
 import {getEventListeners} from 'node:events'
-import {Agent as HttpAgent} from 'node:http'
-import {Agent as HttpsAgent} from 'node:https'
 import {Storage} from '@google-cloud/storage'
 import test from 'ava'
 import {startMetadataServer} from '../../local/identity/metadata.ts'
 import {startStorage} from '../../local/storage/server.ts'
+import {KeptConnections} from '../../src/clients/storage/connections.ts'
 import {getObject, textOf} from '../../src/clients/storage/request.ts'
 import {Fault} from '../../src/core/fault.ts'
 import {latenessOf} from '../../src/core/waiting.ts'
@@ -29,12 +28,12 @@ const storage = new Storage({
   projectId: 'p',
   authClient: await (await credentials()).client(),
 })
-const agents = {'http:': new HttpAgent({keepAlive: true}), 'https:': new HttpsAgent({keepAlive: true})}
+const connections = new KeptConnections()
 const name = {bucket: 'b', object: 'o'}
 const query = new URLSearchParams({alt: 'media'})
 
 async function read(signal: AbortSignal): Promise<string> {
-  const source = {storage, emulator: undefined, agents, stall: 10_000}
+  const source = {storage, emulator: undefined, connections, stall: 10_000}
   return textOf(await getObject(signal, source, {name, query, fresh: false}), source.stall)
 }
 

@@ -402,19 +402,6 @@ test.serial('a slow reader is not taken for a Storage that stands still', async 
   t.is(requests().length, 1)
 })
 
-test.serial('connections are used again', async (t) => {
-  await read()
-  const ports = new Set<number>()
-  const {subscribe, unsubscribe} = await import('node:diagnostics_channel')
-  const look = (message: unknown) => {
-    ports.add((message as {request: {socket: {remotePort: number}}}).request.socket.remotePort)
-  }
-  subscribe('http.server.request.start', look)
-  for (let time = 0; time < 5; time++) await read()
-  unsubscribe('http.server.request.start', look)
-  t.is(ports.size, 1)
-})
-
 test('a function that reads no object loads no library of Google to call a backend', async (t) => {
   const metadata = await startMetadataServer()
   t.teardown(() => metadata.close())

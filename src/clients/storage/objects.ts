@@ -1,21 +1,11 @@
-import {Agent as HttpAgent} from 'node:http'
-import {Agent as HttpsAgent} from 'node:https'
 import type {Storage} from '@google-cloud/storage'
 import {Fault} from '../../core/fault.ts'
 import {within} from '../../core/waiting.ts'
 import {Backoff} from '../backoff.ts'
 import type {CredentialsSource} from '../credentials.ts'
+import {KeptConnections} from './connections.ts'
 import {Crc32c} from './crc32c.ts'
-import {
-  type Agents,
-  getObject,
-  needsNoToken,
-  type ObjectName,
-  piecesOf,
-  quoted,
-  type Source,
-  textOf,
-} from './request.ts'
+import {getObject, needsNoToken, type ObjectName, piecesOf, quoted, type Source, textOf} from './request.ts'
 
 /** One generation of an object: what was said of it is true of the bytes that are read of it. */
 export interface ObjectVersion extends ObjectName {
@@ -59,7 +49,7 @@ interface Said {
 /** Objects of Storage, for reading: the library is loaded when it is first asked for. */
 export class StorageReader {
   readonly #options: StorageOptions
-  #agents: Agents | undefined
+  readonly #connections = new KeptConnections()
   #library: Promise<Storage> | undefined
 
   constructor(options: StorageOptions) {
@@ -77,8 +67,7 @@ export class StorageReader {
 
   /** Closes the connections that are kept alive; the next read opens new ones. */
   close(): void {
-    for (const agent of Object.values(this.#agents ?? {})) agent.destroy()
-    this.#agents = undefined
+    this.#connections.close()
   }
 
   async #load(): Promise<Storage> {
@@ -91,9 +80,8 @@ export class StorageReader {
   }
 
   async #source(): Promise<Source> {
-    this.#agents ??= {'http:': new HttpAgent({keepAlive: true}), 'https:': new HttpsAgent({keepAlive: true})}
     const {storageStall: stall, storageEmulator: emulator} = this.#options
-    return {storage: await this.client(), emulator, agents: this.#agents, stall}
+    return {storage: await this.client(), emulator, connections: this.#connections, stall}
   }
 
   /**

@@ -1,10 +1,11 @@
-import {type Agent as HttpAgent, request as httpRequest, type IncomingMessage} from 'node:http'
-import {type Agent as HttpsAgent, request as httpsRequest} from 'node:https'
+import {request as httpRequest, type IncomingMessage} from 'node:http'
+import {request as httpsRequest} from 'node:https'
 import type {Storage} from '@google-cloud/storage'
 import {Fault} from '../../core/fault.ts'
 import {shortened} from '../../core/shortened.ts'
 import {explainLateness, within} from '../../core/waiting.ts'
 import {TransientError} from '../backoff.ts'
+import type {KeptConnections} from './connections.ts'
 
 /** Which object is meant. */
 export interface ObjectName {
@@ -14,19 +15,13 @@ export interface ObjectName {
   readonly generation?: string | undefined
 }
 
-/** Keep-alive connections, by the scheme of the URL. */
-export interface Agents {
-  readonly 'http:': HttpAgent
-  readonly 'https:': HttpsAgent
-}
-
 /** Where and how objects are read. */
 export interface Source {
   /** Google's library: the endpoint and the credentials are its own. */
   readonly storage: Storage
   /** The base URL of an emulator, in place of the library's endpoint. */
   readonly emulator: string | undefined
-  readonly agents: Agents
+  readonly connections: KeptConnections
   /** Limit for a response, and for each pause between two pieces of its body, in ms. */
   readonly stall: number
 }
@@ -49,7 +44,7 @@ const mostName = 1024
  * @throws {Error} what may pass
  */
 export async function getObject(signal: AbortSignal, source: Source, request: ObjectRequest): Promise<IncomingMessage> {
-  const {storage, emulator, agents, stall} = source
+  const {storage, emulator, connections, stall} = source
   const {name, query, fresh} = request
   if (!name.bucket.isWellFormed() || !name.object.isWellFormed()) {
     throw new Fault('INVALID_ARGUMENT', `${quoted(name)} is not named in Unicode`)
@@ -69,7 +64,7 @@ export async function getObject(signal: AbortSignal, source: Source, request: Ob
     path: `${base.pathname.replace(/\/$/, '')}/b/${encodeURIComponent(name.bucket)}/o/${encodeURIComponent(name.object)}?${query}`,
     // Stored gzip comes as it is stored.
     headers: {'accept-encoding': 'gzip', ...authorization, ...request.headers},
-    agent: fresh ? false : agents[secure ? 'https:' : 'http:'],
+    agent: fresh ? false : connections.agentFor(secure),
     signal,
   })
   const timer = setTimeout(() => sent.destroy(new TransientError(`No answer for ${stall} ms`)), stall)

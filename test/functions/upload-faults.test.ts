@@ -1,0 +1,20 @@
+import test from 'ava'
+import {Random} from '../soak/random.ts'
+import {type BrokenStorage, startBrokenStorage, uploadWithFaults} from './upload-faults.ts'
+
+let broken: BrokenStorage
+test.before(async () => {
+  broken = await startBrokenStorage()
+})
+test.afterEach((t) => broken.app.quiet(t))
+test.after.always(() => broken.close())
+
+// `npm run fuzz` has a thousand of them, of a new seed each time.
+test('each of fifty uploads whose downloads break at random is kept as it was stored, or refused and not kept', async (t) => {
+  const random = new Random(7)
+  const uploads = Array.from({length: 50}, () => random.fork())
+  const upload = async () => {
+    for (let next = uploads.pop(); next; next = uploads.pop()) t.is(await uploadWithFaults(broken, next), undefined)
+  }
+  await Promise.all(Array.from({length: 10}, upload))
+})

@@ -1,0 +1,124 @@
+import {once} from 'node:events'
+import {readFileSync} from 'node:fs'
+import {join} from 'node:path'
+import {createInterface} from 'node:readline'
+import type {Readable} from 'node:stream'
+import {freeze, thaw} from '../../local/faults/freeze.ts'
+import {type FunctionsProcess, startFunctions} from '../../local/functions.ts'
+import type {Figures} from './figures.ts'
+
+/** A line of the log, as far as we look into it. */
+export interface LogRecord {
+  readonly severity: string
+  readonly message: string
+  readonly requestId?: string
+  readonly httpRequest?: {readonly status: number}
+  readonly hint?: string
+}
+
+/** The functions as a process of their own, on the real functions-framework, and what their log says. */
+export class Instance {
+  readonly url: string
+  /** Of each request, by its id. */
+  readonly answered = new Map<string, LogRecord[]>()
+  /** Lines that should not be there. */
+  readonly suspicious: string[] = []
+  /** How often the log said what, with names and numbers left out. */
+  readonly said = new Map<string, number>()
+  readonly exited: Promise<number | null>
+  readonly #process: FunctionsProcess['process']
+  #tell: (figures: Figures) => void = () => {}
+  #frozen = false
+
+  constructor({url, process: child, exited}: FunctionsProcess) {
+    this.url = url
+    this.#process = child
+    const outputs = [child.stdout, child.stderr].map((output) => createInterface({input: output as Readable}))
+    outputs[0]!.on('line', (line) => this.#read(line))
+    outputs[1]!.on('line', (line) => this.suspicious.push(`on standard error: ${line}`))
+    const read = outputs.map((lines) => once(lines, 'close'))
+    this.exited = Promise.all([exited, ...read]).then(([code]) => code)
+  }
+
+  /** Whether it is stopped, as between two requests. */
+  get isFrozen(): boolean {
+    return this.#frozen
+  }
+
+  /** Resident memory, in bytes; 0 where the system does not tell. */
+  get rss(): number {
+    try {
+      const [, kib] = /^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${this.#process.pid}/status`, 'utf8')) ?? []
+      return Number(kib ?? 0) * 1024
+    } catch {
+      return 0
+    }
+  }
+
+  /** What the process holds, after a collection. */
+  figures(): Promise<Figures> {
+    const figures = new Promise<Figures>((resolve) => {
+      this.#tell = resolve
+    })
+    this.#process.kill('SIGUSR2')
+    return figures
+  }
+
+  async freeze(): Promise<void> {
+    this.#frozen = true
+    await freeze(this.#process)
+  }
+
+  async thaw(): Promise<void> {
+    await thaw(this.#process)
+    this.#frozen = false
+  }
+
+  terminate(): void {
+    this.#process.kill('SIGTERM')
+  }
+
+  kill(): void {
+    this.#process.kill('SIGKILL')
+  }
+
+  #read(line: string): void {
+    let record: LogRecord & {readonly figures?: Figures}
+    try {
+      record = JSON.parse(line)
+    } catch {
+      this.suspicious.push(`no JSON: ${line}`)
+      return
+    }
+    if (record.figures) {
+      this.#tell(record.figures)
+      return
+    }
+    const {requestId, httpRequest, message, severity} = record
+    const kind = `${severity} ${message.replaceAll(/[\w-]*-r\d+\S*|\d+(\.\d+)?|\/\S*/g, '#')}`
+    this.said.set(kind, (this.said.get(kind) ?? 0) + 1)
+    if (requestId && httpRequest) this.answered.set(requestId, [...(this.answered.get(requestId) ?? []), record])
+    const isBad = /Unhandled|Uncaught|did not end|after its request|Stopping failed/.test(message)
+    if (isBad || severity === 'CRITICAL' || httpRequest?.status === 500) this.suspicious.push(line)
+  }
+}
+
+/** Starts the function `app` with `env`. */
+export async function startInstance(env: Readonly<Record<string, string>>): Promise<Instance> {
+  return new Instance(
+    await startFunctions({
+      target: 'app',
+      port: 0,
+      output: 'pipe',
+      env: {
+        ...env,
+        NODE_OPTIONS: [
+          '--disable-warning=ExperimentalWarning',
+          `--import ${join(import.meta.dirname, 'figures.ts')}`,
+          // What V8 takes of 256 MiB.
+          '--max-old-space-size=128 --max-semi-space-size=1',
+        ].join(' '),
+      },
+    }),
+  )
+}

@@ -1,0 +1,301 @@
+import {setTimeout as pause} from 'node:timers/promises'
+import {exchange} from './exchange.ts'
+import {mendAll, type Planned, schedule} from './faults.ts'
+import type {Figures} from './figures.ts'
+import {Findings, type Span} from './findings.ts'
+import {actHostile} from './hostile.ts'
+import {Judge} from './judge.ts'
+import type {Random} from './random.ts'
+import {anyTask, kinds} from './requests.ts'
+import {requestSeconds, startWorld, type World} from './world.ts'
+
+/** How much may be left at the end of a phase that was not there at its beginning. */
+const slack = {heap: 6 * 1024 * 1024, external: 6 * 1024 * 1024, objects: 30, resources: 6, listeners: 2}
+/** How long an instance has from SIGTERM to its end, in ms. */
+const mostShutdown = 10_000
+/** Requests begin so far apart, in ms: whether those before are answered or not. */
+const [leastApart, mostApart] = [1, 60]
+/** But for bursts, no more are under way at once. */
+const mostUnderWay = 80
+/** How long an answer may take, in ms: the request's own limit, and what freezes and a busy machine add. */
+const patience = (requestSeconds + 25) * 1000
+/** For how long a fault may be what something comes of, in ms. */
+const aftermath = 2500
+/** How long after a fault the functions may go on to say that a backend is down, in ms. */
+const recovery = 6000
+
+/** What one phase was, and found. */
+export interface PhaseReport {
+  readonly requests: number
+  readonly faults: number
+  readonly statuses: ReadonlyMap<string, number>
+  readonly findings: readonly string[]
+  readonly before: Figures
+  readonly after: Figures
+  /** Most resident memory, in bytes. */
+  readonly peak: number
+  /** From SIGTERM to the end, in ms. */
+  readonly shutdown: number
+  /** What the log said, and how often. */
+  readonly said: ReadonlyMap<string, number>
+}
+
+export interface PhaseOptions {
+  /** How long there are faults, in ms. */
+  readonly ms: number
+  /** So many requests at least, however long that takes. */
+  readonly requests: number
+  readonly random: Random
+  readonly name: string
+  readonly tell: (line: string) => void
+}
+
+/** One instance from its start to its SIGTERM, with faults in between. */
+export async function runPhase(options: PhaseOptions): Promise<PhaseReport> {
+  await using world = await startWorld(options.random.fork())
+  return await new Phase(world, options).run()
+}
+
+class Phase {
+  readonly #world: World
+  readonly #options: PhaseOptions
+  readonly #judge: Judge
+  readonly #findings: Findings
+  readonly #random: Random
+  readonly #plan: readonly Planned[]
+  readonly #history: {readonly at: number; readonly title: string}[] = []
+  readonly #work = new Set<Promise<unknown>>()
+  #began = 0
+  #count = 0
+  #faults = 0
+  #peak = 0
+  #calm = true
+  #stopping = false
+
+  constructor(world: World, options: PhaseOptions) {
+    this.#world = world
+    this.#options = options
+    this.#random = options.random.fork()
+    this.#plan = schedule(options.random.fork(), options.ms)
+    this.#findings = new Findings((span) => this.#happened(span))
+    this.#judge = new Judge(world, this.#findings)
+  }
+
+  get #elapsed(): number {
+    return this.#began ? Date.now() - this.#began : 0
+  }
+
+  /** The faults that may have to do with something that happened within `span`, or now. */
+  #happened([from, to]: Span = [Date.now(), Date.now()]): string {
+    const [first, last] = [from - this.#began - aftermath, to - this.#began]
+    const faults = this.#history.filter(({at}) => at >= first && at <= last).map(({at, title}) => `${at} ${title}`)
+    return `from ${from - this.#began} to ${last} ms; ${faults.join('; ') || 'nothing broken'}`
+  }
+
+  async run(): Promise<PhaseReport> {
+    const {tell} = this.#options
+    await this.#eachKind(6)
+    const before = await this.#atRest()
+    tell(`  warm: ${inMiB(before.heap)} of heap, ${before.objects.Socket} sockets`)
+    await this.#breakThings()
+    await this.#recover()
+    await this.#eachKind(4)
+    const after = await this.#atRest(before)
+    this.#compareFigures(before, after)
+    const shutdown = await this.#shutDown()
+    this.#judge.compare()
+    return {
+      requests: this.#judge.asked,
+      faults: this.#faults,
+      statuses: this.#judge.statuses,
+      findings: this.#findings.lines,
+      before,
+      after,
+      peak: this.#peak,
+      shutdown,
+      said: this.#world.instance.said,
+    }
+  }
+
+  /** `rounds` of each kind of request, four at a time. */
+  async #eachKind(rounds: number): Promise<void> {
+    const makers = Array.from({length: rounds}, () => kinds.map(([, make]) => make)).flat()
+    const ask = async () => {
+      for (let make = makers.pop(); make; make = makers.pop()) {
+        const id = this.#id()
+        await this.#ask(id, make(id, this.#random, this.#world))
+      }
+    }
+    await Promise.all(Array.from({length: 4}, ask))
+  }
+
+  /** Under load, with the faults of the schedule. */
+  async #breakThings(): Promise<void> {
+    const {ms, requests, tell} = this.#options
+    this.#began = Date.now()
+    this.#calm = false
+    const isOver = () => this.#elapsed >= ms && this.#count >= requests
+    const load = this.#callUntil(isOver)
+    const watch = setInterval(() => {
+      this.#peak = Math.max(this.#peak, this.#world.instance.rss)
+    }, 100)
+    const progress = setInterval(() => tell(`  ${Math.round(this.#elapsed / 1000)} s: ${this.#progress()}`), 10_000)
+    try {
+      await this.#runSchedule()
+      await mendAll(this.#world)
+      await load
+      while (this.#work.size > 0) await Promise.all(this.#work)
+    } finally {
+      clearInterval(watch)
+      clearInterval(progress)
+    }
+  }
+
+  #progress(): string {
+    const statuses = [...this.#judge.statuses].map(([status, count]) => `${count} x ${status}`).join(', ')
+    return `${this.#faults} faults, ${this.#judge.asked} requests (${statuses}), ${this.#findings.size} findings`
+  }
+
+  /** Again and again, where it takes longer than the schedule until there were enough requests. */
+  async #runSchedule(): Promise<void> {
+    const {ms, requests} = this.#options
+    for (let round = 0; round === 0 || this.#count < requests; round++) {
+      for (const fault of this.#plan) {
+        await pause(Math.max(0, fault.at + round * ms - this.#elapsed))
+        await this.#commit(fault)
+      }
+      await pause(Math.max(0, (round + 1) * ms - this.#elapsed))
+    }
+  }
+
+  async #commit(fault: Planned): Promise<void> {
+    this.#faults++
+    this.#history.push({at: this.#elapsed, title: fault.title})
+    const stage = {
+      burst: (count: number) => {
+        for (let more = 0; more < count; more++) this.#track(this.#askAny(this.#random.fork()))
+      },
+      hostile: (act: string, count: number) => {
+        for (let more = 0; more < count; more++) this.#track(this.#actHostile(act))
+      },
+      track: (work: Promise<unknown>) => this.#track(work),
+    }
+    await fault.begin(this.#world, stage)
+    const {end} = fault
+    if (end) this.#track(pause(fault.lasts).then(() => end(this.#world)))
+  }
+
+  #track(work: Promise<unknown>): void {
+    const tracked = work.finally(() => this.#work.delete(tracked))
+    this.#work.add(tracked)
+  }
+
+  async #callUntil(isOver: () => boolean): Promise<void> {
+    const random = this.#random.fork()
+    while (!isOver()) {
+      if (this.#work.size < mostUnderWay) this.#track(this.#askAny(random))
+      await pause(random.size(leastApart, mostApart))
+    }
+  }
+
+  #askAny(random: Random): Promise<unknown> {
+    const id = this.#id()
+    return this.#ask(id, anyTask(id, random, this.#world))
+  }
+
+  async #ask(id: string, task: ReturnType<typeof anyTask>): Promise<number> {
+    const [began, calm] = [Date.now(), this.#calm]
+    const answer = await exchange(this.#world.instance.url, task.ask, id, patience)
+    this.#judge.judge(id, task, answer, {began, calm})
+    return answer.status
+  }
+
+  #actHostile(act: string): Promise<void> {
+    return actHostile(act, {
+      url: this.#world.instance.url,
+      random: this.#random.fork(),
+      findings: this.#findings,
+      id: () => this.#id(),
+      isServing: () => !this.#stopping,
+      hungUp: (id: string) => this.#world.instance.answered.get(id)?.[0]?.httpRequest?.status === 499,
+    })
+  }
+
+  #id(): string {
+    return `${this.#options.name}-r${++this.#count}`
+  }
+
+  /** All is well again: so are the answers, at once, or where a backend was known to be down within a while. */
+  async #recover(): Promise<void> {
+    const until = Date.now() + recovery
+    for (const [, make] of kinds) {
+      for (;;) {
+        const id = this.#id()
+        const task = make(id, this.#random, this.#world)
+        const began = Date.now()
+        const answer = await exchange(this.#world.instance.url, task.ask, id, patience)
+        const waits = answer.status === 503 && Date.now() < until
+        this.#judge.judge(id, task, answer, {began, calm: !waits})
+        if (!waits) break
+        await pause(100)
+      }
+    }
+    this.#calm = true
+  }
+
+  /** What the process holds when nothing is asked of it: as soon as it is as little as `before`, or after a while. */
+  async #atRest(before?: Figures): Promise<Figures> {
+    for (let round = 0; ; round++) {
+      await pause(before ? 1000 : 3000)
+      const figures = await this.#world.instance.figures()
+      if (!before || round >= 10 || excesses(before, figures).length === 0) return figures
+    }
+  }
+
+  #compareFigures(before: Figures, after: Figures): void {
+    for (const [name, from, to] of excesses(before, after)) {
+      this.#findings.add(`${name}: more at the end than at the beginning`, `${from} before, ${to} after`)
+    }
+  }
+
+  /** SIGTERM at a moment when much is under way. */
+  async #shutDown(): Promise<number> {
+    const {instance} = this.#world
+    this.#calm = false
+    let isOver = false
+    const load = this.#callUntil(() => isOver)
+    await pause(this.#random.size(20, 1500))
+    this.#stopping = true
+    const began = Date.now()
+    instance.terminate()
+    const code = await Promise.race([instance.exited, pause(mostShutdown + 5000, 'never' as const, {ref: false})])
+    const took = Date.now() - began
+    isOver = true
+    if (code !== 0) this.#findings.add('SIGTERM: another exit code than 0', `${code}`)
+    if (took > mostShutdown) this.#findings.add('SIGTERM: too late', `${took} ms`)
+    if (code === 'never') instance.kill()
+    await load
+    await Promise.all(this.#work)
+    return took
+  }
+}
+
+/** What there is more of than before, with both numbers. */
+function excesses(before: Figures, after: Figures): (readonly [string, number, number])[] {
+  const rows: (readonly [string, number, number, number])[] = [
+    ['heap', before.heap, after.heap, slack.heap],
+    ['external memory', before.external, after.external, slack.external],
+    ['listeners', before.listeners, after.listeners, slack.listeners],
+  ]
+  for (const [name, count] of Object.entries(after.objects)) {
+    rows.push([`objects of ${name}`, before.objects[name] ?? 0, count, slack.objects])
+  }
+  for (const [name, count] of Object.entries(after.resources)) {
+    rows.push([`resources ${name}`, before.resources[name] ?? 0, count, slack.resources])
+  }
+  return rows.filter(([, from, to, more]) => to > from + more).map(([name, from, to]) => [name, from, to])
+}
+
+export function inMiB(bytes: number): string {
+  return `${(bytes / 1024 / 1024).toFixed(1)} MiB`
+}
