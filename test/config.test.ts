@@ -128,6 +128,8 @@ for (const [env, message] of [
     '/a header=x secret=/s encoding=none',
     '/a github header=x secret=/s',
     '*/a github secret=/s',
+    // A service has many methods, and a signature is for one.
+    'hooks.Hooks github secret=/s',
   ].map(
     (text) =>
       [
@@ -135,6 +137,10 @@ for (const [env, message] of [
         `AUTH_WEBHOOK=${JSON.stringify(text)}: expected "pkg.Service/Method github secret=FILE" (or stripe, slack), or "/path header=NAME algorithm=sha256 encoding=hex secret=FILE", rows separated by semicolons`,
       ] as const,
   ),
+  [
+    {AUTH: 'jwt', AUTH_WEBHOOK: '/a github secret=/s; /a stripe secret=/t'},
+    'AUTH_WEBHOOK="/a github secret=/s; /a stripe secret=/t": expected one row for each target',
+  ],
   [
     {AUTH: 'jwt', K_SERVICE: 'x', AUTH_ISSUERS: 'http://localhost:1 audience=a'},
     'AUTH_ISSUERS="http://localhost:1 audience=a": expected URLs with https on Cloud Run',

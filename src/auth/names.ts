@@ -1,5 +1,5 @@
 import type {AuthConfig} from '../core/config.ts'
-import {type Contract, contractOf} from '../core/contract.ts'
+import {type Contract, contractOf, namedIn} from '../core/contract.ts'
 import type {Logger} from '../core/log.ts'
 import {ConfigError, nearest} from '../core/settings.ts'
 
@@ -10,19 +10,19 @@ interface Named {
 }
 
 /**
- * Checks the methods in AUTH_PUBLIC and AUTH_ALLOW against what the functions of `runtime` call, as far as that is known when they
+ * Checks the methods in AUTH_PUBLIC, AUTH_ALLOW and AUTH_WEBHOOK against what the functions of `runtime` call, as far as that is known when they
  * have been made. What cannot be checked is told in the log.
  * @throws {ConfigError} for a method that its service does not have, and for one that its proto does not open
  */
 export function checkNames(runtime: Named): void {
-  const {open, allow} = runtime.config.auth
-  const named = [
-    ...open.filter((name) => !name.startsWith('/')).map((name) => ({variable: 'AUTH_PUBLIC', name})),
-    ...allow.map(({target}) => ({variable: 'AUTH_ALLOW', name: target})),
-  ]
+  const {auth} = runtime.config
+  const named = namedIn(auth)
   if (named.length === 0) return
   const contract = contractOf(runtime)
-  const problems = [...open.filter((name) => contract.isClosed(name)).map(closed), ...named.flatMap(misspelt(contract))]
+  const problems = [
+    ...auth.open.filter((name) => contract.isClosed(name)).map(closed),
+    ...named.flatMap(misspelt(contract)),
+  ]
   if (problems.length > 0) throw new ConfigError(problems.join('\n'))
   if (contract.isWhole) return
   const unknown = named.filter(({name}) => !contract.names.has(name))

@@ -283,6 +283,8 @@ function authIn(env: Env, onCloudRun: boolean): AuthConfig {
     if (env[name] && mode !== 'jwt') throw wrong(name, env[name], 'AUTH="jwt" beside it: nothing else checks who calls')
   }
   const {issuers, apiKeys, webhooks} = settings
+  const targets = webhooks.map(({target}) => target)
+  if (new Set(targets).size < targets.length) throw wrong('AUTH_WEBHOOK', env.AUTH_WEBHOOK, 'one row for each target')
   if (mode === 'jwt' && issuers.length === 0 && apiKeys === undefined && webhooks.length === 0)
     throw wrong('AUTH', mode, 'AUTH_ISSUERS, AUTH_API_KEYS or AUTH_WEBHOOK beside it')
   for (const {issuer, jwks} of settings.issuers) {

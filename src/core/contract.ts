@@ -115,6 +115,21 @@ export function uncheckable({mode, isDecided}: Decision, contract: Contract, nam
 
 type Decision = Pick<AuthConfig, 'mode' | 'isDecided'>
 
+/** The services and methods that variables name, for those who know which ones there are. */
+export function namedIn({
+  open,
+  allow,
+  webhooks,
+}: Naming): readonly {readonly variable: string; readonly name: string}[] {
+  return [
+    ...open.map((name) => ({variable: 'AUTH_PUBLIC', name})),
+    ...allow.map(({target}) => ({variable: 'AUTH_ALLOW', name: target})),
+    ...webhooks.map(({target}) => ({variable: 'AUTH_WEBHOOK', name: target})),
+  ].filter(({name}) => !name.startsWith('/'))
+}
+
+type Naming = Pick<AuthConfig, 'open' | 'allow' | 'webhooks'>
+
 const contracts = new WeakMap<object, Contract>()
 
 /** The contract of `runtime`: one for all of its functions. */

@@ -303,7 +303,8 @@ function webhookIn([target = '', first = '', ...more]: readonly string[]): Webho
     form ? more : [first, ...more],
     known,
   )
-  if (!given?.secret || !methodOrPath.test(target)) return undefined
+  // A signature is for one method, or for one function.
+  if (!given?.secret || !methodOrPath.test(target) || !target.includes('/')) return undefined
   const {secret, header, algorithm = 'sha256', encoding = 'hex'} = given
   if (form) return {target, form, header: webhookForms[form], algorithm: 'sha256', encoding: 'hex', secret}
   const isRight =

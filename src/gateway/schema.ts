@@ -3,6 +3,7 @@ import {METHODS} from 'node:http'
 import type {FileRegistry} from '@bufbuild/protobuf'
 import {pathOf} from '../clients/call.ts'
 import {type Config, ConfigError, type GatewayConfig, upperSnake} from '../core/config.ts'
+import {namedIn} from '../core/contract.ts'
 import {nearest} from '../core/settings.ts'
 import {schemaChannel} from '../core/start-channels.ts'
 import {livePath} from '../http/own-paths.ts'
@@ -140,29 +141,30 @@ export function refuseUnknownBackends({registry}: Transcoder, {ownBackends}: Con
  */
 export function refuseUnknownMethods(transcoder: Transcoder, {auth}: Config, own: Schema | undefined): void {
   const {registry} = transcoder
-  refusePathsOfMethods(transcoder, auth.open)
-  const named = [
-    ...auth.open.map((name) => ['AUTH_PUBLIC', name] as const),
-    ...auth.allow.map(({target}) => ['AUTH_ALLOW', target] as const),
-  ].filter(([, name]) => !name.startsWith('/'))
+  refusePathsOfMethods(transcoder, auth)
+  const named = namedIn(auth)
   if (named.length === 0) return
   const known = namesIn(registry)
-  let unknown = named.filter(([, name]) => !known.includes(name))
+  let unknown = named.filter(({name}) => !known.includes(name))
   if (unknown.length > 0 && own !== undefined) {
     const others = namesIn(registryOf(own))
-    unknown = unknown.filter(([, name]) => !others.includes(name))
+    unknown = unknown.filter(({name}) => !others.includes(name))
   }
   const lines = unknown.map(
-    ([variable, name]) => `${variable}: there is no service or method "${name}": ${suggestion(name, known)}`,
+    ({variable, name}) => `${variable}: there is no service or method "${name}": ${suggestion(name, known)}`,
   )
   if (lines.length > 0) throw new ConfigError(lines.join('\n'))
 }
 
-/** @throws {ConfigError} with a line for each of `open` that is the path of a method: its other paths would be closed */
-function refusePathsOfMethods({bindings}: Transcoder, open: readonly string[]): void {
-  const lines = open.flatMap((path) => {
+/** @throws {ConfigError} with a line for each name that is the path of a method: it would hold for none of its other paths */
+function refusePathsOfMethods({bindings}: Transcoder, {open, webhooks}: Config['auth']): void {
+  const named = [
+    ...open.map((path) => ['AUTH_PUBLIC', path] as const),
+    ...webhooks.map(({target}) => ['AUTH_WEBHOOK', target] as const),
+  ]
+  const lines = named.flatMap(([variable, path]) => {
     const {method} = bindings.find((binding) => literalPath(binding) === path) ?? {}
-    return method ? [`AUTH_PUBLIC: "${path}" is a path of ${pathOf(method).slice(1)}: expected the method itself`] : []
+    return method ? [`${variable}: "${path}" is a path of ${pathOf(method).slice(1)}: expected the method itself`] : []
   })
   if (lines.length > 0) throw new ConfigError(lines.join('\n'))
 }
@@ -209,9 +211,8 @@ function problemOf(binding: Binding, paths: ReadonlySet<string>): string | undef
 
 /** The one path that the binding's template matches; undefined when there are others. */
 function literalPath({template: {segments, verb}}: Binding): string | undefined {
-  if (verb) return undefined
   const texts = segments.map((segment) => (segment.kind === 'literal' ? segment.text : undefined))
-  return texts.includes(undefined) ? undefined : `/${texts.join('/')}`
+  return texts.includes(undefined) ? undefined : `/${texts.join('/')}${verb && `:${verb}`}`
 }
 
 /** Whether requests of this method reach us: Node reads no others, and keeps CONNECT from its request listeners. */

@@ -416,11 +416,13 @@ test('a condition or an opening for what the schema does not have stops the star
     AUTH_ISSUERS: 'https://idp.example audience=a',
     AUTH_PUBLIC: 'ping.PingService /nowhere ping.PingService/Sent',
     AUTH_ALLOW: 'Rep hd=x; Repo/CreateRepo hd=x',
+    AUTH_WEBHOOK:
+      'ping.PingService/Sned github secret=/none; Repo/CreateRepo github secret=/none; /x github secret=/none',
   }
   const error = t.throws(() => gateway(runtimeOf(env)), {instanceOf: ConfigError})
   t.is(
     error?.message,
-    'AUTH_PUBLIC: there is no service or method "ping.PingService/Sent": did you mean ping.PingService/Send?\nAUTH_ALLOW: there is no service or method "Rep": did you mean Repo?',
+    'AUTH_PUBLIC: there is no service or method "ping.PingService/Sent": did you mean ping.PingService/Send?\nAUTH_ALLOW: there is no service or method "Rep": did you mean Repo?\nAUTH_WEBHOOK: there is no service or method "ping.PingService/Sned": did you mean ping.PingService/Send?',
   )
 })
 
@@ -430,9 +432,11 @@ test('an opening for the path of a method stops the start', (t) => {
     AUTH: 'jwt',
     AUTH_ISSUERS: 'https://idp.example audience=a',
     AUTH_PUBLIC: '/api/ping /health',
+    AUTH_WEBHOOK: '/api/ping:upstream github secret=/none',
   }
   t.throws(() => gateway(runtimeOf(env)), {
     instanceOf: ConfigError,
-    message: 'AUTH_PUBLIC: "/api/ping" is a path of ping.PingService/Send: expected the method itself',
+    message:
+      'AUTH_PUBLIC: "/api/ping" is a path of ping.PingService/Send: expected the method itself\nAUTH_WEBHOOK: "/api/ping:upstream" is a path of ping.PingService/SendUpstream: expected the method itself',
   })
 })
