@@ -1,5 +1,6 @@
 import {type FunctionsProcess, freePort, startFunctions} from '../functions.ts'
-import {localBucket, type Parts, startParts} from '../parts.ts'
+import type {MetadataServer} from '../identity/metadata.ts'
+import {localBucket, type Parts, type RunningBackend, startParts} from '../parts.ts'
 import {ownOrigins, portOf} from '../serving.ts'
 import {onEnd} from '../signals.ts'
 import type {StorageServer} from '../storage/server.ts'
@@ -77,7 +78,9 @@ class DevServer {
   readonly #json: boolean
   readonly #ended = Promise.withResolvers<void>()
   #relay: Relay | undefined
-  #parts: Parts<Services> | undefined
+  /** In front of the services, so that they keep their URL too. */
+  #servicesRelay: Relay | undefined
+  #parts: Parts<RunningBackend> | undefined
   #services: Services | undefined
   #functions: FunctionsProcess | undefined
   #changes: Changes | undefined
@@ -101,14 +104,13 @@ class DevServer {
     const port = portOf(process.env)
     this.#relay = await startRelay(port)
     const tokens = await portForTokens(port)
-    this.#parts = await startParts(process.env, ({iam}) => this.#startServices(iam), tokens)
+    this.#parts = await startParts(process.env, ({iam}) => this.#startBackend(iam), tokens)
     const {backend, storage} = this.#parts
-    this.#services = backend
     const stored = storage && objects ? await objects(storage) : []
     this.#ownEnvironment = {...(await environment?.(backend !== undefined))}
     const watched = [...folders.protos, ...folders.services, ...folders.functions]
     this.#changes = await watchFolders(root, watched, folders.generated)
-    this.#functions = await this.#startFunctions(backend)
+    this.#functions = await this.#startFunctions()
     this.#relay.passTo(this.#functions.said.port)
     this.#sendEvents()
     if (!this.#json) console.log(this.#announcement(stored))
@@ -151,19 +153,25 @@ class DevServer {
   async close(): Promise<void> {
     for (const functions of this.#running) functions.process.kill('SIGTERM')
     await Promise.all([...this.#running].map(({exited}) => exited))
-    await Promise.all([this.#changes?.[Symbol.asyncDispose](), this.#relay?.close()])
+    await Promise.all([this.#changes?.[Symbol.asyncDispose](), this.#relay?.close(), this.#servicesRelay?.close()])
     await this.#services?.close()
-    await this.#parts?.storage?.close()
-    await this.#parts?.metadata?.close()
+    await this.#parts?.close()
   }
 
-  async #startServices(issuer = this.#parts?.metadata): Promise<Services> {
+  async #startBackend(iam: MetadataServer | undefined): Promise<RunningBackend> {
+    this.#servicesRelay = await startRelay(0, (socket) => socket.destroy())
+    this.#services = await this.#startServices(iam)
+    this.#servicesRelay.passTo(this.#services.port)
+    return {url: this.#servicesRelay.url, close: async () => {}}
+  }
+
+  async #startServices(iam = this.#parts?.metadata): Promise<Services> {
     const {root, services: module} = this.#project
-    const given = issuer && {name: issuer.issuer, keys: issuer.jwksUrl}
-    return await startServices(root, {module, issuer: given})
+    const issuer = iam && {name: iam.issuer, keys: iam.jwksUrl}
+    return await startServices(root, {module, issuer, audience: this.#servicesRelay!.url})
   }
 
-  async #startFunctions(services: Services | undefined): Promise<FunctionsProcess> {
+  async #startFunctions(): Promise<FunctionsProcess> {
     const parts = this.#parts!
     const env = {
       CONSOLE: 'true',
@@ -173,7 +181,6 @@ class DevServer {
       ...issuerOf(parts),
       ...process.env,
       ...parts.env,
-      ...(services && {BACKEND_URL: services.url, BACKEND_AUDIENCE: parts.metadata ? services.url : 'none'}),
     }
     const functions = await startFunctions({
       root: this.#project.root,
@@ -200,36 +207,51 @@ class DevServer {
 
   async #restart(paths: readonly string[]): Promise<void> {
     const began = performance.now()
-    const old = {functions: this.#functions!, services: this.#services}
+    const old = this.#functions!
     const what = paths.length > 2 ? `${paths.slice(0, 2).join(', ')} and ${paths.length - 2} more` : paths.join(', ')
     // What is asked for from now on is for the functions as they are now.
     this.#relay!.hold()
     try {
       if (this.#isIn(paths, 'protos')) await this.#project.generate()
-      const isOther = this.#isIn(paths, 'protos') || this.#isIn(paths, 'services')
-      const services = isOther && old.services ? await this.#startServices() : old.services
-      try {
-        this.#functions = await this.#startFunctions(services)
-      } catch (error) {
-        if (services !== old.services) await services?.close()
-        throw error
-      }
-      this.#services = services
-      this.#relay!.passTo(this.#functions.said.port)
-      await this.#end(old.functions)
-      if (services !== old.services) await old.services?.close()
+      await this.#replace({
+        services: this.#services !== undefined && (this.#isIn(paths, 'protos') || this.#isIn(paths, 'services')),
+        functions: this.#isIn(paths, 'protos') || this.#isIn(paths, 'functions'),
+      })
       const seconds = Number(((performance.now() - began) / 1000).toFixed(1))
-      const more = newRoutes(old.functions.said.schema, this.#functions.said.schema)
+      const more = newRoutes(old.said.schema, this.#functions?.said.schema)
       this.#say('restarted', {paths, seconds}, `restarted  in ${seconds} s, as ${what} changed${more}`)
     } catch (error) {
       const why = error instanceof Error ? error.message : String(error)
-      const alive = this.#running.has(old.functions)
+      const alive = this.#running.has(this.#functions!)
       if (!this.stopping) {
         const rest = alive ? '; the functions from before still answer' : ''
         this.#say('failed', {paths, message: why}, `failed     as ${what} changed: ${why}${rest}`)
       }
-      this.#relay!.passTo(alive ? old.functions.said.port : undefined)
+      this.#relay!.passTo(alive ? this.#functions!.said.port : undefined)
     }
+  }
+
+  /** Starts others in the place of what is to be replaced: all of it, or nothing. */
+  async #replace(what: {readonly services: boolean; readonly functions: boolean}): Promise<void> {
+    const old = {services: this.#services, functions: this.#functions!}
+    const services = what.services ? await this.#startServices() : undefined
+    let functions: FunctionsProcess | undefined
+    try {
+      // New services are for new functions: they may have methods that the old ones do not know, and lack none in a good change.
+      if (services) this.#servicesRelay!.passTo(services.port)
+      functions = what.functions || !this.#running.has(old.functions) ? await this.#startFunctions() : undefined
+    } catch (error) {
+      if (services) {
+        this.#servicesRelay!.passTo(old.services!.port)
+        await services.close()
+      }
+      throw error
+    }
+    if (services) this.#services = services
+    if (functions) this.#functions = functions
+    this.#relay!.passTo(this.#functions!.said.port)
+    if (functions) await this.#end(old.functions)
+    if (services) await old.services!.close()
   }
 
   /** Ends functions that others have replaced. */
@@ -240,7 +262,7 @@ class DevServer {
     clearTimeout(timer)
   }
 
-  #isIn(paths: readonly string[], kind: 'protos' | 'services'): boolean {
+  #isIn(paths: readonly string[], kind: 'protos' | 'services' | 'functions'): boolean {
     const folders = this.#project.folders[kind]
     return paths.some((path) => folders.some((folder) => path.startsWith(`${folder}/`)))
   }
@@ -319,7 +341,7 @@ async function portForTokens(port: number): Promise<number> {
   return await freePort(port + 1).catch(() => 0)
 }
 
-function issuerOf({metadata}: Parts<Services>): Record<string, string> {
+function issuerOf({metadata}: Parts<RunningBackend>): Record<string, string> {
   if (!isOwnIssuer() || !metadata) return {}
   return {AUTH_ISSUERS: `${metadata.issuer} audience=${audience} jwks=${metadata.jwksUrl}`}
 }

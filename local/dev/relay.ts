@@ -16,9 +16,12 @@ export class Relay {
   #target: number | undefined
   #ready: PromiseWithResolvers<void> | undefined = Promise.withResolvers()
 
+  readonly #refuse: (socket: Socket) => void
+
   /** Use startRelay(). */
-  constructor(servers: readonly Server[]) {
+  constructor(servers: readonly Server[], refuse: (socket: Socket) => void) {
     this.#servers = servers
+    this.#refuse = refuse
     for (const server of servers) server.on('connection', (socket) => void this.#pass(socket))
   }
 
@@ -26,12 +29,16 @@ export class Relay {
     return (this.#servers[0]!.address() as {port: number}).port
   }
 
+  get url(): string {
+    return `http://127.0.0.1:${this.port}`
+  }
+
   /** From now on connections wait for passTo(). */
   hold(): void {
     this.#ready ??= Promise.withResolvers()
   }
 
-  /** Passes connections on to `port` of this machine; undefined: each is answered with 503. */
+  /** Passes connections on to `port` of this machine; undefined: each is refused. */
   passTo(port: number | undefined): void {
     this.#target = port
     this.#ready?.resolve()
@@ -52,13 +59,13 @@ export class Relay {
     socket.on('error', () => {}).once('close', () => this.#sockets.delete(socket))
     await this.#settled()
     if (socket.destroyed) return
-    if (this.#target === undefined) return refuse(socket)
+    if (this.#target === undefined) return this.#refuse(socket)
     const functions = connect({port: this.#target, host: '127.0.0.1', allowHalfOpen: true, noDelay: true})
     let connected = false
     functions.once('connect', () => {
       connected = true
     })
-    functions.on('error', () => (connected ? socket.resetAndDestroy() : refuse(socket)))
+    functions.on('error', () => (connected ? socket.resetAndDestroy() : this.#refuse(socket)))
     socket.on('error', () => functions.resetAndDestroy())
     // A half that ends, ends the other's half; a connection that is gone takes the other with it.
     functions.once('close', () => connected && socket.destroySoon())
@@ -77,9 +84,10 @@ export class Relay {
 
 /**
  * A relay on `port` of this machine alone, over IPv4 and, where there is one, IPv6; 0: any port that is free.
+ * @param refuse ends a connection that nobody is there for; with an answer of 503 unless given
  * @throws naming PORT when it is taken
  */
-export async function startRelay(port: number): Promise<Relay> {
+export async function startRelay(port: number, refuse: (socket: Socket) => void = unavailable): Promise<Relay> {
   const options = {allowHalfOpen: true, noDelay: true}
   const server = createServer(options).listen(port, '127.0.0.1')
   await once(server, 'listening').catch((error: NodeJS.ErrnoException) => {
@@ -96,7 +104,7 @@ export async function startRelay(port: number): Promise<Relay> {
     server.close()
     throw taken(port)
   }
-  return new Relay(both === true ? [server, other] : [server])
+  return new Relay(both === true ? [server, other] : [server], refuse)
 }
 
 function taken(port: number): Error {
@@ -104,7 +112,7 @@ function taken(port: number): Error {
 }
 
 /** Answers whatever is asked, in the shape of the functions' own failures. */
-function refuse(socket: Socket): void {
+function unavailable(socket: Socket): void {
   const message =
     'The functions are not running: the terminal with npm start says why. They start again at the next change'
   const body = JSON.stringify({error: {code: 503, message, status: 'UNAVAILABLE', details: []}})

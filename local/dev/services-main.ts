@@ -14,12 +14,12 @@ endWithStarter()
 // A terminal's Ctrl-C is for all of its processes, and the functions have calls here that are to end well.
 for (const signal of ['SIGINT', 'SIGHUP'] as const) process.on(signal, () => {})
 
-const {module, issuer} = JSON.parse(process.argv[2] ?? '') as ServicesOptions
+const {module, issuer, audience} = JSON.parse(process.argv[2] ?? '') as ServicesOptions
 const {startServices} = (await import(pathToFileURL(module).href)) as {
   startServices(options: ServerOptions): Promise<GrpcServer>
 }
 const iam = issuer && {issuer: issuer.name, keys: createRemoteJWKSet(new URL(issuer.keys))}
-const server = await startServices({iam})
+const server = await startServices({iam, audience})
 process.once('SIGTERM', () => void server.close().then(() => process.exit(0)))
-writeFileSync(3, server.url)
+writeFileSync(3, String(server.port))
 closeSync(3)

@@ -10,11 +10,13 @@ export interface ServicesOptions {
   readonly module: string
   /** Whose ID tokens open the door; everybody may call unless given. */
   readonly issuer?: {readonly name: string; readonly keys: string} | undefined
+  /** The audience of those tokens. */
+  readonly audience: string
 }
 
 /** gRPC services in a process of their own. */
 export interface Services {
-  readonly url: string
+  readonly port: number
   close(): Promise<void>
 }
 
@@ -30,13 +32,13 @@ export async function startServices(root: string, options: ServicesOptions): Pro
     stdio: ['pipe', 'inherit', 'inherit', 'pipe'],
   })
   const exited = once(child, 'exit')
-  const url = await text(child.stdio[3] as Readable)
-  if (!url) {
+  const port = await text(child.stdio[3] as Readable)
+  if (!port) {
     await exited
     throw new Error('The services of local/services.ts cannot be started')
   }
   return {
-    url,
+    port: Number(port),
     async close() {
       child.kill('SIGTERM')
       await exited

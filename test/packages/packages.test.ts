@@ -16,7 +16,6 @@ import {
 } from 'node:fs'
 import {tmpdir} from 'node:os'
 import {delimiter, join} from 'node:path'
-import {createInterface} from 'node:readline'
 import {text} from 'node:stream/consumers'
 import test, {type ExecutionContext} from 'ava'
 import {publint} from 'publint'
@@ -26,6 +25,7 @@ import {startServer} from '../../local/grpc/server.ts'
 import {servicesOf} from '../../local/project.ts'
 import {linkPackages, send} from '../../tools/deployment.ts'
 import {stepsIn} from '../helpers/commands.ts'
+import {npmRun} from '../helpers/start.ts'
 import {type Registry, startRegistry} from './registry.ts'
 
 const root = join(import.meta.dirname, '../..')
@@ -152,53 +152,105 @@ test.serial('what gcloud sends of a new project is built, and each function runs
   }
 })
 
-test.serial('npm start answers a proto of the project, and names the file that lacks a method', async (t) => {
-  const proto = join(project, 'proto/greeter/v1/greeter.proto')
-  const goodbye = `rpc SayGoodbye(SayGoodbyeRequest) returns (SayHelloResponse) {
+test.serial(
+  "a person's way from an empty folder: an own proto, an own function, a call, a doctor, a build",
+  async (t) => {
+    const began = performance.now()
+    const commands = ['npm create grpc-functions my-api', 'npm install']
+    const grpcFunctions = async (...args: string[]) => {
+      commands.push(`npx grpc-functions ${args[0]}`)
+      return await run(project, 'npx', 'grpc-functions', ...args)
+    }
+    commands.push('npm start')
+    const started = npmRun(t, 'start', {...environment(), PORT: '0'} as Record<string, string>, project)
+    const url = (await started.line(/^ready /)).slice('ready '.length)
+    const partAt = (name: string) =>
+      started.lines.find((line) => line.startsWith(`${name} `))?.split(/\s+/)[1] ?? t.fail(`${name} is printed`)
+    const change = async (path: string, change: (text: string) => string) => {
+      const file = join(project, path)
+      const from = started.lines.length
+      writeFileSync(file, change(existsSync(file) ? readFileSync(file, 'utf8') : ''))
+      return await started.line(/^(restarted|failed) /, from)
+    }
+    const answerAt = async (path: string) => {
+      const answer = await fetch(url + path, {headers: {connection: 'close'}})
+      return [answer.status, (await answer.json()) as {error?: {message: string}}] as const
+    }
+    t.true(started.lines.includes(`  curl ${url}/v1/greetings/Ada`), 'a request to try')
+    t.deepEqual(await answerAt('/v1/greetings/Ada'), [200, {message: 'Hello Ada'}] as never)
+    t.deepEqual(await answerAt('/greet?names=Ada,Alan'), [200, {greetings: ['Hello Ada', 'Hello Alan']}])
+
+    const goodbye = `rpc SayGoodbye(SayGoodbyeRequest) returns (SayHelloResponse) {
     option (google.api.http) = {get: "/v1/goodbyes/{name}"};
     option (grpc_functions.auth) = {allow: "hd=example.com"};
   }
   // Greets one person.`
-  const request = `
+    const request = `
 message SayGoodbyeRequest {
   string name = 1 [(google.api.field_behavior) = REQUIRED];
   google.type.Date until = 2;
 }
 `
-  const imports =
-    'import "google/api/field_behavior.proto";\nimport "google/type/date.proto";\nimport "grpc_functions/options.proto";\n'
-  writeFileSync(
-    proto,
-    readFileSync(proto, 'utf8')
-      .replace('// Greets one person.', goodbye)
-      .replace(/^import .*\n/m, `$&${imports}`) + request,
-  )
-  const child = spawn('npm', ['start'], {
-    cwd: project,
-    env: {...environment(), PORT: '0'},
-    stdio: ['ignore', 'pipe', 'inherit'],
-    detached: true,
-  })
-  t.teardown(() => {
-    if (anyLeft(child.pid!)) process.kill(-child.pid!, 'SIGKILL')
-  })
-  let url = ''
-  for await (const line of createInterface({input: child.stdout})) {
-    url = /^ready (\S+)/.exec(line)?.[1] ?? ''
-    if (url) break
-  }
-  child.stdout.resume()
-  const hello = await fetch(`${url}/v1/greetings/Ada`)
-  t.deepEqual(await hello.json(), {message: 'Hello Ada'})
-  const greet = await fetch(`${url}/greet?names=Ada,Alan`)
-  t.deepEqual(await greet.json(), {greetings: ['Hello Ada', 'Hello Alan']})
-  const answer = await fetch(`${url}/v1/goodbyes/Ada?until.year=2030`)
-  t.is(answer.status, 501)
-  const {error} = (await answer.json()) as {error: {message: string}}
-  t.is(error.message, 'greeter.v1.GreeterService/SayGoodbye is not implemented: add it to local/services.ts')
-  // The end of npm is the end of all of it: its output closes when the last process that holds it has ended.
-  child.kill('SIGKILL')
-  await once(child.stdout, 'close')
+    const imports =
+      'import "google/api/field_behavior.proto";\nimport "google/type/date.proto";\nimport "grpc_functions/options.proto";\n'
+    const withProto = await change(
+      'proto/greeter/v1/greeter.proto',
+      (text) => text.replace('// Greets one person.', goodbye).replace(/^import .*\n/m, `$&${imports}`) + request,
+    )
+    t.regex(withProto, /^restarted .* new: GET \/v1\/goodbyes\/\{name\}$/)
+    const [status, {error}] = await answerAt('/v1/goodbyes/Ada?until.year=2030')
+    t.deepEqual(
+      [status, error?.message],
+      [501, 'greeter.v1.GreeterService/SayGoodbye is not implemented: add it to local/services.ts'],
+    )
+    await change('local/services.ts', (text) =>
+      text.replace('sayHello:', 'sayGoodbye: ({name}) => ({message: `Goodbye ${name}`}),\n    sayHello:'),
+    )
+    t.deepEqual(await answerAt('/v1/goodbyes/Ada'), [200, {message: 'Goodbye Ada'}])
+
+    const hello = "import {json} from 'grpc-functions'\n\nexport const hello = () => () => json({hello: 'world'})\n"
+    await change('src/functions/hello.ts', () => hello)
+    const row = "hello: () => require('./functions/hello.ts').hello(),\n  greet: (runtime)"
+    await change('src/index.js', (text) => text.replace('greet: (runtime)', row))
+    t.deepEqual(await answerAt('/hello'), [200, {hello: 'world'}])
+    t.regex(await change('src/functions/hello.ts', () => 'export const'), /^failed .* still answer$/)
+    t.deepEqual(await answerAt('/hello'), [200, {hello: 'world'}])
+    await change('src/functions/hello.ts', () => hello)
+
+    t.regex(await grpcFunctions('routes'), /^GET +\/v1\/goodbyes\/\{name\} +greeter\.v1\.GreeterService\/SayGoodbye$/m)
+    const called = await grpcFunctions(
+      'call',
+      'greeter.v1.GreeterService/SayGoodbye',
+      '-d',
+      '{"name": "Ada"}',
+      '--url',
+      url,
+    )
+    t.deepEqual(JSON.parse(called), {message: 'Goodbye Ada'})
+    const [backend, metadata] = [partAt('backend'), partAt('metadata').replace('http://', '')]
+    const token = {GCE_METADATA_HOST: metadata, BACKEND_URL: backend, BACKEND_AUDIENCE: backend}
+    commands.push('npx grpc-functions doctor')
+    t.notRegex(
+      await run(
+        project,
+        'env',
+        ...Object.entries(token).map((pair) => pair.join('=')),
+        'npx',
+        'grpc-functions',
+        'doctor',
+      ),
+      /WRONG/,
+    )
+
+    // The end of npm is the end of all of it: its output closes when the last process that holds it has ended.
+    started.process.kill('SIGKILL')
+    await started.exited
+    t.regex(await grpcFunctions('build'), /compile caches for hello, greet, health, gateway, app$/m)
+    t.log(`${commands.length} commands, ${((performance.now() - began) / 1000).toFixed(1)} s: ${commands.join(', ')}`)
+  },
+)
+
+test.serial('an option of a proto is in the code that is generated', async (t) => {
   // The option is in the generated code: who calls by that alone is held to it.
   const script = `
     import {createClient, createRuntime, readConfig} from 'grpc-functions'
@@ -436,15 +488,6 @@ for (const bin of ['grpc-functions', 'grpc-functions-dev', 'create-grpc-function
     const [out, err, [exit]] = await Promise.all([text(child.stdout), text(child.stderr), once(child, 'exit')])
     t.deepEqual({out, err, exit}, {out: '', err: 'Node 20.20.2 is too old: expected Node 24 or later\n', exit: 1})
   })
-}
-
-/** Whether any process of the group is left. */
-function anyLeft(group: number): boolean {
-  try {
-    return process.kill(-group, 0)
-  } catch {
-    return false
-  }
 }
 
 /** Packs the packages as they are built now, and has the registry serve them. */
