@@ -204,7 +204,7 @@ message SayGoodbyeRequest {
       [501, 'greeter.v1.GreeterService/SayGoodbye is not implemented: add it to local/services.ts'],
     )
     await change('local/services.ts', (text) =>
-      text.replace('sayHello:', 'sayGoodbye: ({name}) => ({message: `Goodbye ${name}`}),\n    sayHello:'),
+      text.replace('sayHello:', "sayGoodbye: ({name}) => ({message: 'Goodbye ' + name}),\n    sayHello:"),
     )
     t.deepEqual(await answerAt('/v1/goodbyes/Ada'), [200, {message: 'Goodbye Ada'}])
 
