@@ -79,6 +79,11 @@ export function isJson(contentType = 'application/json'): boolean {
   return /^\s*[\w.+-]+\/(?:[\w.+-]*\+)?json\s*(?:;|$)/i.test(contentType)
 }
 
+/** Whether data of this type is a message on the wire. */
+export function isProtobuf(contentType = ''): boolean {
+  return /^\s*application\/(?:x-|vnd\.google\.)?protobuf\s*(?:;|$)/i.test(contentType)
+}
+
 type Attributes = Readonly<Record<string, string | undefined>>
 
 /** @throws {Fault} 400 for attributes that are no event's */

@@ -44,7 +44,9 @@ export function unwrapped(event: RawEvent): RawEvent & {readonly payload?: Paylo
   }
   const type = storageTypes.get(attributes.eventType ?? '')
   if (type && attributes.bucketId !== undefined) return notification(type, message, payload)
-  return {...event, message, payload: {bytes: payload, contentType}}
+  // A topic with a schema says how its messages are encoded.
+  const isBinary = attributes.googclient_schemaencoding === 'BINARY'
+  return {...event, message, payload: {bytes: payload, contentType: isBinary ? 'application/protobuf' : contentType}}
 }
 
 /** What a message holds that is no event itself. */

@@ -1,13 +1,23 @@
-import {createRegistry, type DescMessage, type MessageShape} from '@bufbuild/protobuf'
+import {createRegistry, type DescMessage, fromBinary, type MessageShape} from '@bufbuild/protobuf'
 import {Fault} from '../core/fault.ts'
 import {shortened} from '../core/shortened.ts'
 import {failureJson, httpStatusOf} from '../http/failure.ts'
 import {only} from '../http/methods.ts'
 import {json, type Reply} from '../http/reply.ts'
 import type {Handler, Scope} from '../http/scope.ts'
-import {messageFromJson} from '../transcoding/json/message.ts'
+import {asRead, messageFromJson, recursionLimit} from '../transcoding/json/message.ts'
 import {decodeUtf8, parseJson} from '../transcoding/json/text.ts'
-import {binaryEvent, type CloudEvent, formOf, isJson, type RawEvent, structuredEvent} from './cloud-event.ts'
+import {checkWire} from '../transcoding/rpc/wire-check.ts'
+import {ValueCount} from '../transcoding/value-count.ts'
+import {
+  binaryEvent,
+  type CloudEvent,
+  formOf,
+  isJson,
+  isProtobuf,
+  type RawEvent,
+  structuredEvent,
+} from './cloud-event.ts'
 import {mayPass} from './may-pass.ts'
 import {type Payload, pushedEvent, unwrapped} from './pubsub.ts'
 
@@ -41,7 +51,8 @@ const comeAgain = 10
  * A function for events: CloudEvents of Eventarc, binary or structured, and pushes of Pub/Sub. It is an HTTP function like
  * all others: the same life, the same deadline; all that the scope tracks has ended when the event is acknowledged.
  *
- * With a schema the data of an event is a message, read from JSON; of an event that Pub/Sub's message is, the message's data.
+ * With a schema the data of an event is a message, read from JSON or from protobuf, as its type says; of an event that
+ * Pub/Sub's message is, the message's data.
  * Without, it is what JSON gives (integers that a double would round as bigints), or bytes where it is no JSON.
  * @param schema the type of the data, as it is generated
  * @example
@@ -105,9 +116,15 @@ function readerOf(schema: DescMessage | undefined) {
   // Events get new fields at any time.
   const options = {registry: createRegistry(schema.file), ignoreUnknown: true}
   return ({bytes, dataContentType, payload}: WithPayload): unknown => {
-    const type = payload ? payload.contentType : dataContentType
-    if (!isJson(type)) throw Fault.invalid('datacontenttype', 'Cannot read the data of the event: expected JSON')
-    return messageFromJson(schema, payload?.bytes ?? bytes, options)
+    const {bytes: data, contentType: type} = payload ?? {bytes, contentType: dataContentType}
+    if (isJson(type)) return messageFromJson(schema, data, options)
+    if (!isProtobuf(type))
+      throw Fault.invalid(
+        'datacontenttype',
+        'Cannot read the data of the event: expected JSON, or application/protobuf',
+      )
+    checkWire(schema, data, new ValueCount())
+    return asRead(() => fromBinary(schema, data, {recursionLimit}))
   }
 }
 

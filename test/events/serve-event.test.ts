@@ -1,7 +1,7 @@
 import {mkdtempSync, rmSync, writeFileSync} from 'node:fs'
 import {tmpdir} from 'node:os'
 import {join} from 'node:path'
-import {toJsonString} from '@bufbuild/protobuf'
+import {create, toBinary, toJsonString} from '@bufbuild/protobuf'
 import test from 'ava'
 import {CloudEvent as Event, HTTP, type Message} from 'cloudevents'
 import {type Logger, pino} from 'pino'
@@ -22,16 +22,19 @@ test.after.always(() => app.close())
 
 interface Sent {
   readonly headers: Record<string, string>
-  readonly body: string
+  readonly body: string | Uint8Array<ArrayBuffer>
 }
 
 /** A request as the CloudEvents SDK makes it. */
 function made({headers, body}: Message<unknown>): Sent {
-  return {headers: headers as Record<string, string>, body: typeof body === 'string' ? body : JSON.stringify(body)}
+  return {
+    headers: headers as Record<string, string>,
+    body: typeof body === 'string' ? body : body instanceof Uint8Array ? Uint8Array.from(body) : JSON.stringify(body),
+  }
 }
 
 /** A push of Pub/Sub with both names of each field, as it writes them. */
-function push(data: string, attributes: Record<string, string> = {}): Sent {
+function push(data: string | Uint8Array, attributes: Record<string, string> = {}): Sent {
   const message = {
     ...{data: Buffer.from(data).toString('base64'), attributes, messageId: '7', message_id: '7', orderingKey: 'k'},
     ...{publishTime: '2026-01-02T03:04:05Z', publish_time: '2026-01-02T03:04:05Z'},
@@ -83,6 +86,32 @@ for (const [form, make] of Object.entries({binary: HTTP.binary, structured: HTTP
     t.is(wrong.event, undefined)
   })
 }
+
+test.serial('data in protobuf is a message too, and bounded as JSON is', async (t) => {
+  const data = Uint8Array.from(toBinary(RequestSchema, create(RequestSchema, {message: 'hi'})))
+  const typed = (handler: (event: CloudEvent) => undefined) => serveEvent(RequestSchema, handler)
+  const event = (data: Uint8Array) => new Event({...attributes, datacontenttype: 'application/protobuf', data})
+  const requests = [
+    made(HTTP.binary(event(data))),
+    made(HTTP.structured(event(data))),
+    push(data, {googclient_schemaencoding: 'BINARY'}),
+    push(data, {'content-type': 'application/x-protobuf'}),
+  ]
+  for (const sent of requests)
+    t.is(((await given(sent, typed)).event?.data as {message?: string} | undefined)?.message, 'hi')
+  const many = Uint8Array.from({length: 60_000}, (_, index) => (index % 2 === 0 ? 0x0a : 0))
+  for (const [wrong, reason] of [
+    [Uint8Array.from([0x0a, 9, 1]), /is not a ping\.Request/],
+    [many, /more than 20000 values/],
+  ] as const) {
+    const {status, text, event: seen} = await given(made(HTTP.binary(event(wrong))), typed)
+    t.is(status, 200, text)
+    t.regex(text, reason)
+    t.is(seen, undefined)
+  }
+  const other = new Event({...attributes, datacontenttype: 'text/plain', data: 'hi'})
+  t.regex((await given(made(HTTP.binary(other)), typed)).text, /expected JSON, or application\/protobuf/)
+})
 
 test.serial('what a header cannot hold is percent-encoded in it', async (t) => {
   const headers = {
