@@ -1,15 +1,13 @@
 /** `npm run screenshots`: the pictures of the page in docs/, of npm start with its samples. */
 import {spawn} from 'node:child_process'
 import {once} from 'node:events'
-import {writeFileSync} from 'node:fs'
 import {join} from 'node:path'
 import {createInterface} from 'node:readline'
-import {crc32, deflateSync, inflateSync} from 'node:zlib'
 import type {Page} from 'playwright-core'
 import {startBrowser} from '../test/helpers/browser.ts'
 
 const root = join(import.meta.dirname, '..')
-const wide = {width: 1100, height: 700}
+const wide = {width: 1090, height: 680}
 const phone = {width: 360, height: 740}
 
 const server = spawn(process.execPath, [join(root, 'local/start.ts')], {
@@ -46,9 +44,8 @@ async function takeAll(page: Page, url: string): Promise<void> {
   const field = (name: string) => page.getByLabel(name, {exact: true})
   const press = (name: string) => page.getByRole('button', {name, exact: true}).click()
   const take = async (name: string) => {
-    const picture = smaller(await page.screenshot())
-    writeFileSync(join(root, `docs/page-${name}.png`), picture)
-    console.log(`docs/page-${name}.png ${Math.round(picture.length / 1000)} kB`)
+    const {length} = await page.screenshot({path: join(root, `docs/page-${name}.png`)})
+    console.log(`docs/page-${name}.png ${Math.round(length / 1000)} kB`)
   }
   await page.setViewportSize(wide)
   await page.emulateMedia({colorScheme: 'light'})
@@ -76,11 +73,15 @@ async function takeAll(page: Page, url: string): Promise<void> {
 
   await page.setViewportSize(wide)
   await page.emulateMedia({colorScheme: 'light'})
-  await open('person.SearchService/SearchOut')
-  await field('name').first().fill('Ada')
-  await press('Send')
-  await page.getByText('complete: 11 messages').waitFor()
+  await open('chat.ChatService/BidirectionalChat')
+  const messages = page.getByRole('region', {name: 'Answer'}).getByRole('listitem')
+  for (const [index, words] of ['Hello!', 'Are you still there?', 'Then good night.'].entries()) {
+    await field('content').fill(words)
+    await press('Send')
+    await messages.nth(2 * index + 1).waitFor()
+  }
   await take('stream')
+  await press('Stop')
 
   await open('/upload')
   await field('creatorId').fill('me')
@@ -90,26 +91,4 @@ async function takeAll(page: Page, url: string): Promise<void> {
   await press('Upload')
   await page.getByText(/Backend has [1-9]/).waitFor()
   await take('upload')
-}
-
-/** The same PNG, compressed as well as can be: a browser is in a hurry. */
-function smaller(png: Buffer): Buffer {
-  const chunks: {type: string; data: Buffer}[] = []
-  for (let at = 8; at < png.length; ) {
-    const length = png.readUInt32BE(at)
-    chunks.push({type: png.toString('latin1', at + 4, at + 8), data: png.subarray(at + 8, at + 8 + length)})
-    at += 12 + length
-  }
-  const pixels = chunks.filter(({type}) => type === 'IDAT').map(({data}) => data)
-  const packed = {type: 'IDAT', data: deflateSync(inflateSync(Buffer.concat(pixels)), {level: 9, memLevel: 9})}
-  const others = chunks.filter(({type}) => type !== 'IDAT')
-  return Buffer.concat([png.subarray(0, 8), ...[...others.slice(0, -1), packed, ...others.slice(-1)].map(chunkOf)])
-}
-
-function chunkOf({type, data}: {type: string; data: Buffer}): Buffer {
-  const named = Buffer.concat([Buffer.from(type, 'latin1'), data])
-  const frame = Buffer.alloc(8)
-  frame.writeUInt32BE(data.length, 0)
-  frame.writeUInt32BE(crc32(named), 4)
-  return Buffer.concat([frame.subarray(0, 4), named, frame.subarray(4)])
 }

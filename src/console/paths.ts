@@ -10,6 +10,7 @@ const files = {
   '/console/fields.js': 'fields.js',
   '/console/functions.js': 'functions.js',
   '/console/json.js': 'json.js',
+  '/console/live.js': 'live.js',
   '/console/local.js': 'local.js',
   '/console/method.js': 'method.js',
   '/console/request.js': 'request.js',

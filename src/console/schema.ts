@@ -20,6 +20,8 @@ export interface PageSchema {
   readonly version: string
   /** How a caller may prove who it is; undefined: nothing is said of it. */
   readonly security?: readonly SecurityScheme[] | undefined
+  /** Whether methods that take a stream can be called over a WebSocket. */
+  readonly webSocket: boolean
   /** What else the instance serves. */
   readonly functions: readonly PageFunction[]
   readonly services: readonly PageService[]
@@ -110,17 +112,19 @@ export interface PageSchemaOptions {
   readonly title: string
   readonly version: string
   readonly security?: readonly SecurityScheme[] | undefined
+  readonly webSocket: boolean
   readonly functions: readonly {readonly path: string; readonly upload?: UploadForm | undefined}[]
 }
 
 /** What the page shows of `bindings`, which are what requests are routed by. */
 export function pageSchema(bindings: readonly Binding[], options: PageSchemaOptions): PageSchema {
-  const {title, version, security, functions} = options
+  const {title, version, security, webSocket, functions} = options
   const types = new Types()
   return {
     title,
     version,
     security,
+    webSocket,
     functions: functions.map(({path, upload}) => ({
       path,
       upload: upload && {...upload, context: types.message(upload.context)},

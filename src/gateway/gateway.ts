@@ -223,12 +223,14 @@ async function pageSchema(served: Gateway, scope: Scope): Promise<Reply> {
   return await compressed(scope, {headers: {'content-type': 'application/json'}, body: await served.pageSchema})
 }
 
-async function describeForPage({runtime, transcoder, functions}: Gateway): Promise<string> {
+async function describeForPage({runtime, settings, transcoder, functions}: Gateway): Promise<string> {
   const {pageSchema} = await import('../console/schema.ts')
   const {title, version} = runtime.config.openApi
   const {security} = securityOf(runtime)
   const others = [...functions].map(([path, {form}]) => ({path, ...form}))
-  return JSON.stringify(pageSchema(transcoder.bindings, {title, version, security, functions: others}))
+  return JSON.stringify(
+    pageSchema(transcoder.bindings, {title, version, security, webSocket: settings.webSocket, functions: others}),
+  )
 }
 
 /** What no rule takes: OPTIONS, 404 and 405. */

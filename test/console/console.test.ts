@@ -68,6 +68,7 @@ test('what the page shows of the API is as open as its description', async (t) =
   const {status, json} = await app.ask(t, '/console/schema.json', {headers: {authorization: `Bearer ${token}`}})
   t.is(status, 200)
   t.deepEqual(json.security, [{type: 'http', scheme: 'bearer'}])
+  t.false(json.webSocket)
   t.deepEqual(json.functions, [
     {path: '/ping'},
     {path: '/upload', upload: {method: 'Repo/CreateRepo', context: 'RepoContext', required: ['creatorId', 'name']}},

@@ -40,7 +40,7 @@ ava.before(async () => {
   if (!hasBrowser) return
   app = await startServed({
     target: 'app',
-    env: {CONSOLE: 'true', GATEWAY_DEFAULT_BINDINGS: 'false'},
+    env: {CONSOLE: 'true', GATEWAY_WEBSOCKET: 'true', GATEWAY_DEFAULT_BINDINGS: 'false'},
     protos: {'hostile.proto': hostile},
     echoes: ['hostile.Comments'],
   })
@@ -302,8 +302,65 @@ test('a stream that ends is complete, and one that fails says why, after its mes
   t.is(await answer().getByRole('listitem').count(), 1)
 })
 
+test('messages of a bidirectional stream are typed, sent and answered one by one, over a WebSocket', async (t) => {
+  await open('served.Streams/Both')
+  const messages = answer().getByRole('list', {name: 'Messages'}).getByRole('listitem')
+  const called = app.streams.next()
+  await field('name').fill('one')
+  await field('name').press('Enter')
+  await messages.getByText('"one"').nth(1).waitFor()
+  await called
+  // What was sent is selected, so that the next message takes its place.
+  await page.keyboard.type('two')
+  await page.keyboard.press('Enter')
+  await messages.getByText('"two"').nth(1).waitFor()
+  t.deepEqual(
+    (await messages.allInnerTexts()).map((text) => text.replace(/\s+/g, ' ')),
+    ['→ sent {"name":"one"}', '1 {"name":"one"}', '→ sent {"name":"two"}', '2 {"name":"two"}'],
+  )
+  t.regex(await answer().getByRole('status').innerText(), /^Open after/)
+  await press('No more messages')
+  await answer().getByText('complete: 2 messages').waitFor()
+  t.true(await page.getByRole('button', {name: 'Send', exact: true}).isEnabled())
+
+  const again = app.streams.next()
+  await press('Send')
+  await messages.getByText('"two"').nth(1).waitFor()
+  await press('Stop')
+  await (await again).cancelled
+  await answer().getByText('Stopped').waitFor()
+
+  using _ = app.streams.handle({
+    // biome-ignore lint/correctness/useYield: it fails before
+    async *both(requests) {
+      for await (const _request of requests) throw new StatusError(status.FAILED_PRECONDITION, 'Not today')
+    },
+  })
+  await press('Send')
+  await answer().getByText('Failed: FAILED_PRECONDITION').waitFor()
+  t.is(await answer().locator('.fault').innerText(), 'FAILED_PRECONDITION Not today')
+})
+
+test('a client stream over a WebSocket is answered when there are no more messages', async (t) => {
+  await open('served.Streams/Up')
+  await field('Path').selectOption('POST /up/{name}/child')
+  await field('name').fill('a/b')
+  await field('Set child').check()
+  const age = page.getByRole('group', {name: 'child', exact: true}).getByLabel('age', {exact: true})
+  for (const value of ['1', '2']) {
+    await age.fill(value)
+    await press('Send')
+    await answer().getByText(`{"age":${value}}`).waitFor()
+  }
+  await press('No more messages')
+  await answer().getByText('complete: 1 message').waitFor()
+  const last = await answer().getByRole('listitem').last().innerText()
+  t.deepEqual(JSON.parse(last.slice(last.indexOf('{'))), {names: ['a/b', 'a/b'], children: [{age: 1}, {age: 2}]})
+})
+
 test('a client stream takes the messages that were added, and answers once', async (t) => {
   await open('served.Streams/Up')
+  await field('All at once').check()
   for (const name of ['one', 'two', 'three']) {
     await field('name').fill(name)
     await press('Add to the stream')
@@ -315,6 +372,7 @@ test('a client stream takes the messages that were added, and answers once', asy
 
 test('a bidirectional stream sends what was added, and shows each answer', async (t) => {
   await open('served.Streams/Both')
+  await field('All at once').check()
   for (const name of ['one', 'two']) {
     await field('name').fill(name)
     await press('Add to the stream')
@@ -442,7 +500,7 @@ test('a call is made by the keyboard alone', async (t) => {
 test('with AUTH=jwt the page asks for a token, and sends it', async (t) => {
   const issuer = await new TestIssuer().listen()
   const closed = await startApp({
-    env: {CONSOLE: 'true', AUTH: 'jwt', AUTH_ISSUERS: `${issuer.url} audience=api`},
+    env: {CONSOLE: 'true', GATEWAY_WEBSOCKET: 'true', AUTH: 'jwt', AUTH_ISSUERS: `${issuer.url} audience=api`},
   })
   try {
     await page.goto(closed.url('/'))
@@ -459,6 +517,13 @@ test('with AUTH=jwt the page asks for a token, and sends it', async (t) => {
     const shown = await page.getByRole('region', {name: 'As a curl command'}).innerText()
     t.regex(shown, /authorization: Bearer .{9}…/)
     await page.getByText('healthy', {exact: true}).waitFor()
+    await page.getByRole('link', {name: /^CreateRepo /}).click()
+    await field('body').selectOption('context')
+    await page.getByRole('group', {name: 'context', exact: true}).getByLabel('name', {exact: true}).fill('live')
+    await press('Send')
+    await press('No more messages')
+    await answer().getByText('complete: 1 message').waitFor()
+    t.is(closed.backend.repo.repos.at(-1)?.name, 'live')
   } finally {
     await page.goto('about:blank')
     await closed.close()
@@ -490,6 +555,11 @@ async function eachPage(look: (name: string) => Promise<void>): Promise<void> {
   await answer().getByText('400 Bad Request').waitFor()
   await look('a failure')
   await open('served.Streams/Both')
+  await press('Send')
+  await press('No more messages')
+  await answer().getByText('complete').waitFor()
+  await look('a live stream')
+  await field('All at once').check()
   await press('Add to the stream')
   await press('Send 1')
   await answer().getByText('complete').waitFor()
@@ -526,7 +596,7 @@ test('a phone shows all of it without scrolling sideways', async (t) => {
 /** What stands out of the window, and cannot be scrolled to. */
 async function clipped(): Promise<string[]> {
   return await page.evaluate(
-    `[...document.querySelectorAll('main *, header *')]
+    `[...document.querySelectorAll('main *:not(pre *), header *')]
       .filter((element) => element.getBoundingClientRect().right > innerWidth + 1 && element.checkVisibility())
       .map((element) => element.outerHTML.slice(0, 120))`,
   )

@@ -58,6 +58,7 @@ export function answerPanel({onViolations, onEnd} = {}) {
   const tell = () => {
     if (!isStream) return
     const total = performance.now() - began
+    if (total < 1000) rate = (count * 1000) / Math.max(1, total)
     stats.replaceChildren(
       el('strong', {class: 'count'}, count.toLocaleString('en')),
       ` ${count === 1 ? 'message' : 'messages'} · ${rate.toFixed(rate < 10 ? 1 : 0)}/s · ${bytesText(bytes)} · ${timeText(total)}`,
@@ -83,6 +84,7 @@ export function answerPanel({onViolations, onEnd} = {}) {
   }
   const showLog = async () => {
     const asked = id
+    if (asked === '') return
     const lines = await logLines(asked)
     if (!lines || asked !== id) return
     logSummary.textContent = `Log (${lines.length} ${lines.length === 1 ? 'line' : 'lines'})`
@@ -92,8 +94,8 @@ export function answerPanel({onViolations, onEnd} = {}) {
 
   return {
     element,
-    /** @param {string} requestIdentifier */
-    begin(requestIdentifier) {
+    /** @param {string} [requestIdentifier] empty where the page cannot set it */
+    begin(requestIdentifier = '') {
       id = requestIdentifier
       began = performance.now()
       lastTime = began
@@ -105,7 +107,7 @@ export function answerPanel({onViolations, onEnd} = {}) {
       state.replaceChildren(el('span', {class: 'chip busy'}, 'Sending…'))
       for (const part of [stats, content, messages, failure]) part.replaceChildren()
       for (const part of [failure, messages, headerDetails, logDetails]) part.hidden = true
-      requestId.hidden = false
+      requestId.hidden = id === ''
       requestId.replaceChildren(
         'Request id ',
         el('code', {}, id),
@@ -133,6 +135,20 @@ export function answerPanel({onViolations, onEnd} = {}) {
       isStream = true
       timer = setInterval(measure, 1000)
       tell()
+    },
+    /** Messages can be sent now. */
+    open() {
+      state.replaceChildren(
+        el('span', {class: 'chip good'}, 'Open'),
+        el('span', {class: 'quiet'}, ` after ${timeText(performance.now() - began)}`),
+      )
+    },
+    /** A message that was sent; empty where it says that there are no more. @param {string} line */
+    sent(line) {
+      flush()
+      messages.hidden = false
+      messages.append(sentItem(line))
+      messages.scrollTop = messages.scrollHeight
     },
     /** One message of a stream. @param {string} line */
     add(line) {
@@ -245,6 +261,18 @@ function messageItem(line, number) {
     {},
     el('span', {class: 'number'}, `${number}`),
     el('pre', {}, el('code', {}, ...coloured(text.slice(0, mostText)))),
+  )
+}
+
+/** @param {string} line */
+function sentItem(line) {
+  const text = line === '' ? 'no more messages' : line
+  const mark = el('span', {class: 'number'}, '→', el('span', {class: 'hidden'}, 'sent'))
+  return el(
+    'li',
+    {class: 'sent'},
+    mark,
+    line === '' ? el('span', {class: 'quiet'}, text) : el('pre', {}, el('code', {}, ...coloured(text))),
   )
 }
 

@@ -80,6 +80,20 @@ export function copyButton(text, what) {
   return element
 }
 
+/**
+ * A command in one line, with a button that copies it.
+ * @param {Node} command
+ * @param {() => string} text what is copied
+ */
+export function commandLine(command, text) {
+  return el(
+    'div',
+    {class: 'command'},
+    el('pre', {tabindex: 0, role: 'region', 'aria-label': 'As a curl command'}, command),
+    copyButton(text, 'the curl command'),
+  )
+}
+
 /** @param {number} bytes */
 export function bytesText(bytes) {
   if (bytes < 1000) return `${bytes} B`

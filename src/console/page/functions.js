@@ -1,6 +1,6 @@
 import {answerPanel} from './answer.js'
 import {send, urlOf} from './call.js'
-import {button, byId, copyButton, el, newId} from './dom.js'
+import {button, byId, commandLine, el, newId} from './dom.js'
 import {curlOf} from './request.js'
 import {credentialHeaders, masked} from './token.js'
 
@@ -82,7 +82,12 @@ export function functionPage({path}) {
       },
     },
     functionHead(path, 'A function of its own: any request can be sent to it.'),
-    el('div', {class: 'bar panel'}, verb, url, sendButton, stopButton),
+    el(
+      'div',
+      {class: 'panel'},
+      el('div', {class: 'bar'}, verb, url, sendButton, stopButton),
+      commandLine(curl, () => curlText((headers) => headers)),
+    ),
     el(
       'div',
       {class: 'columns'},
@@ -92,12 +97,6 @@ export function functionPage({path}) {
         el('div', {class: 'panel-head'}, el('h2', {}, 'Request')),
         labelled(ids.query, 'Query', query),
         bodyPart,
-        el(
-          'div',
-          {class: 'code-block'},
-          el('pre', {class: 'curl', tabindex: 0, role: 'region', 'aria-label': 'As a curl command'}, curl),
-          copyButton(() => curlText((headers) => headers), 'the curl command'),
-        ),
       ),
       el('div', {class: 'column'}, answer.element),
     ),

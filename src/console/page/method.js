@@ -1,8 +1,9 @@
 import {answerPanel} from './answer.js'
 import {send, urlOf} from './call.js'
-import {button, copyButton, el, newId, paragraphs} from './dom.js'
+import {button, commandLine, el, newId, paragraphs} from './dom.js'
 import {messageEditor, namesOf} from './fields.js'
 import {parseJson, prettyJson} from './json.js'
+import {openLive} from './live.js'
 import {curlOf, requestOf} from './request.js'
 import {credentialHeaders, masked} from './token.js'
 
@@ -23,7 +24,7 @@ export const kinds = {
  * @param {PageService} service
  * @param {PageMethod} method
  */
-export function methodPage({types}, service, method) {
+export function methodPage({types, webSocket}, service, method) {
   const {bindings, kind} = method
   const sendsMany = kind === 'client_streaming' || kind === 'bidi_streaming'
   const isStream = kind === 'server_streaming' || kind === 'bidi_streaming'
@@ -31,18 +32,25 @@ export function methodPage({types}, service, method) {
   let added = []
   /** @type {AbortController | undefined} */
   let call
+  /** @type {import('./live.js').LiveCall | undefined} */
+  let live
 
   const form = messageEditor({types, changed: () => fromForm()}, method.input)
   const jsonId = newId()
-  const json = el('textarea', {id: jsonId, class: 'code editor', spellcheck: 'false', autocomplete: 'off', rows: 6})
+  const json = el('textarea', {id: jsonId, class: 'code editor', spellcheck: 'false', autocomplete: 'off', rows: 3})
   const jsonFailure = el('p', {class: 'failure', hidden: true, id: newId()})
   json.setAttribute('aria-describedby', jsonFailure.id)
   const url = el('output', {class: 'url code'})
   const curl = el('code')
   const binding = bindingSelect(bindings, () => show())
   const sendButton = el('button', {class: 'primary', title: 'Ctrl and Enter'}, 'Send')
-  const stopButton = button('Stop', () => call?.abort(), {class: 'stop', hidden: true})
+  const stopButton = button('Stop', () => (live ? live.stop() : call?.abort()), {class: 'stop', hidden: true})
+  const endButton = button('No more messages', () => complete(), {hidden: true})
+  const ways = wayChoice(() => show())
   const list = el('ol', {class: 'items added', 'aria-label': 'Messages to send'})
+  const addButton = button('Add to the stream', () => add())
+  const addRow = el('div', {class: 'row'}, addButton)
+  const explained = el('p', {class: 'quiet'})
   const answer = answerPanel({onViolations: report, onEnd: ended})
   /** @type {{report: (message: string) => void}[]} */
   let reported = []
@@ -75,9 +83,11 @@ export function methodPage({types}, service, method) {
     show()
   }
 
+  const isLive = () => webSocket && ways.isLive() && binding.value().reads === 'stream'
+
   function request() {
     const current = message() ?? {}
-    const messages = sendsMany && added.length > 0 ? added : [current]
+    const messages = sendsMany && added.length > 0 && !isLive() ? added : [current]
     return requestOf(types, method, binding.value(), messages)
   }
 
@@ -85,7 +95,12 @@ export function methodPage({types}, service, method) {
     const made = request()
     url.textContent = made.path
     curl.textContent = curlText(masked)
-    if (sendsMany) sendButton.textContent = added.length > 0 ? `Send ${added.length}` : 'Send'
+    const goesLive = isLive()
+    ways.element.hidden = !(webSocket && binding.value().reads === 'stream')
+    if (sendsMany) sendButton.textContent = added.length > 0 && !goesLive ? `Send ${added.length}` : 'Send'
+    addRow.hidden = goesLive
+    list.hidden = goesLive
+    explained.textContent = goesLive ? '' : halfDuplex
   }
 
   /** @param {(headers: Record<string, string>) => Record<string, string>} shown */
@@ -119,18 +134,43 @@ export function methodPage({types}, service, method) {
       report(made.problems.map(({field, message}) => ({field, description: message})))
       return answer.refuse(made.problems.map(({field, message}) => `${field}: ${message}`).join('; '))
     }
+    if (isLive()) return sendLive(made)
     call = new AbortController()
     stopButton.hidden = false
     sendButton.disabled = true
+    ways.disable(true)
     const headers = isStream ? {...made.headers, accept: 'text/event-stream'} : made.headers
     await send({...made, headers}, answer, call.signal)
   }
 
+  /** One more message, of a call that begins with the first. @param {ReturnType<typeof request>} made */
+  function sendLive({path, bodies}) {
+    if (!live) {
+      live = openLive(path, answer)
+      stopButton.hidden = endButton.hidden = false
+      ways.disable(true)
+    }
+    live.send(JSON.stringify(bodies[0] ?? null))
+    const {activeElement} = document
+    // What is typed next takes its place.
+    if (activeElement instanceof HTMLInputElement || activeElement instanceof HTMLTextAreaElement)
+      activeElement.select()
+  }
+
+  function complete() {
+    live?.complete()
+    endButton.hidden = true
+    sendButton.disabled = true
+    stopButton.focus()
+  }
+
   function ended() {
-    const hadFocus = document.activeElement === stopButton
+    const hadFocus = document.activeElement === stopButton || document.activeElement === endButton
     call = undefined
-    stopButton.hidden = true
+    live = undefined
+    stopButton.hidden = endButton.hidden = true
     sendButton.disabled = false
+    ways.disable(false)
     if (hadFocus) sendButton.focus()
   }
 
@@ -172,7 +212,6 @@ export function methodPage({types}, service, method) {
     remove(index)
   }
 
-  const addButton = button('Add to the stream', add)
   json.addEventListener('input', fromJson)
   json.addEventListener('focus', () => {
     json.value ||= '{}'
@@ -195,7 +234,12 @@ export function methodPage({types}, service, method) {
       },
     },
     head(service, method),
-    el('div', {class: 'bar panel'}, binding.element, url, sendButton, stopButton),
+    el(
+      'div',
+      {class: 'panel'},
+      el('div', {class: 'bar'}, binding.element, url, sendButton, endButton, stopButton),
+      commandLine(curl, () => curlText((headers) => headers)),
+    ),
     el(
       'div',
       {class: 'columns'},
@@ -203,10 +247,11 @@ export function methodPage({types}, service, method) {
         'section',
         {class: 'panel', 'aria-label': 'Form'},
         el('div', {class: 'panel-head'}, el('h2', {}, sendsMany ? 'Next message' : 'Message'), typeName(method.input)),
+        sendsMany && ways.element,
         form.element,
-        sendsMany && el('div', {class: 'row'}, addButton),
+        sendsMany && addRow,
         sendsMany && list,
-        kind === 'bidi_streaming' && el('p', {class: 'quiet'}, halfDuplex),
+        sendsMany && explained,
       ),
       el(
         'div',
@@ -217,12 +262,6 @@ export function methodPage({types}, service, method) {
           el('div', {class: 'panel-head'}, el('h2', {}, el('label', {for: jsonId}, 'JSON'))),
           json,
           jsonFailure,
-          el(
-            'div',
-            {class: 'code-block'},
-            el('pre', {class: 'curl', tabindex: 0, role: 'region', 'aria-label': 'As a curl command'}, curl),
-            copyButton(() => curlText((headers) => headers), 'the curl command'),
-          ),
         ),
         answer.element,
       ),
@@ -234,7 +273,32 @@ export function methodPage({types}, service, method) {
 }
 
 const halfDuplex =
-  'A page sends a whole request before it reads the answer: what is added goes out together, and the answers come as they are made.'
+  'By fetch a page sends a whole request before it reads the answer: what is added goes out together, and then come the answers.'
+
+/**
+ * How messages are sent, where there is a choice.
+ * @param {() => void} changed
+ */
+function wayChoice(changed) {
+  const name = newId()
+  const liveInput = el('input', {type: 'radio', name, id: newId(), checked: true, onchange: changed})
+  const onceInput = el('input', {type: 'radio', name, id: newId(), onchange: changed})
+  const element = el(
+    'fieldset',
+    {class: 'row'},
+    el('legend', {class: 'hidden'}, 'How messages are sent'),
+    ...[liveInput, el('label', {for: liveInput.id}, 'Live, over a WebSocket')],
+    ...[onceInput, el('label', {for: onceInput.id}, 'All at once')],
+  )
+  return {
+    element,
+    isLive: () => liveInput.checked,
+    /** @param {boolean} isDisabled */
+    disable: (isDisabled) => {
+      element.disabled = isDisabled
+    },
+  }
+}
 
 /** @param {PageService} service @param {PageMethod} method */
 function head({name: serviceName}, {name, kind, comment, deprecated, output}) {

@@ -9,6 +9,7 @@ import {fromBase64} from './scalars.js'
  * @property {string} path from the root of the API, with its query
  * @property {Record<string, string>} headers
  * @property {string | Uint8Array<ArrayBuffer> | undefined} body
+ * @property {readonly unknown[]} bodies the JSON of each message, as a body has it
  * @property {{field: string, message: string}[]} problems
  */
 
@@ -39,12 +40,14 @@ export function requestOf(types, {input}, binding, messages) {
     const closed = binding.body ? [...bound, binding.body] : bound
     addQuery(types, input, without(types, input, first, closed), '', query, problems)
   }
-  const {body, type} = bodyPart(binding, messages.map(bodyOf), problems)
+  const bodies = messages.map(bodyOf)
+  const {body, type} = bodyPart(binding, bodies, problems)
   return {
     method: binding.method,
     path: `${path.join('')}${query.size > 0 ? `?${query}` : ''}`,
     headers: type ? {'content-type': type} : {},
     body,
+    bodies,
     problems,
   }
 }
@@ -187,7 +190,7 @@ function without(types, typeName, message, paths) {
 
 /**
  * The request as a line for a shell.
- * @param {HttpRequest} request
+ * @param {Pick<HttpRequest, 'method' | 'body'>} request
  * @param {string} url
  * @param {Record<string, string>} headers
  * @param {boolean} [isStream] whether the answer comes bit by bit
@@ -200,7 +203,7 @@ export function curlOf({method, body}, url, headers, isStream = false) {
   else if (method !== usual) words.push('-X', method)
   for (const [name, value] of Object.entries(headers)) words.push('-H', quoted(`${name}: ${value}`))
   if (isBytes) words.push('--data-binary', '@-')
-  else if (body !== undefined) words.push('--data-binary', quoted(body))
+  else if (body !== undefined) words.push('--data-binary', quoted(body.trimEnd()))
   words.push(quoted(url))
   const line = words.join(' ')
   return isBytes

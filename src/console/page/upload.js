@@ -1,6 +1,6 @@
 import {answerPanel} from './answer.js'
 import {eventReader, newRequestId, send, urlOf} from './call.js'
-import {button, bytesText, copyButton, el, newId} from './dom.js'
+import {button, bytesText, commandLine, el, newId} from './dom.js'
 import {messageEditor, namesOf} from './fields.js'
 import {functionHead, labelled} from './functions.js'
 import {local} from './local.js'
@@ -209,7 +209,12 @@ export function uploadPage({types}, path, {method, context, required}) {
       },
     },
     functionHead(path, `Streams a file, or an object of Storage, into ${method}.`),
-    el('div', {class: 'bar panel'}, el('code', {class: 'verb'}, 'POST'), url, sendButton, stopButton),
+    el(
+      'div',
+      {class: 'panel'},
+      el('div', {class: 'bar'}, el('code', {class: 'verb'}, 'POST'), url, sendButton, stopButton),
+      commandLine(curl, () => curlText((headers) => headers)),
+    ),
     el(
       'div',
       {class: 'columns'},
@@ -237,22 +242,7 @@ export function uploadPage({types}, path, {method, context, required}) {
         required.length > 0 && el('p', {class: 'quiet'}, `It needs ${required.join(', ')}.`),
         form.element,
       ),
-      el(
-        'div',
-        {class: 'column'},
-        el(
-          'section',
-          {class: 'panel', 'aria-label': 'Request'},
-          progress,
-          el(
-            'div',
-            {class: 'code-block'},
-            el('pre', {class: 'curl', tabindex: 0, role: 'region', 'aria-label': 'As a curl command'}, curl),
-            copyButton(() => curlText((headers) => headers), 'the curl command'),
-          ),
-        ),
-        answer.element,
-      ),
+      el('div', {class: 'column'}, el('section', {class: 'panel', 'aria-label': 'Request'}, progress), answer.element),
     ),
   )
   show()
