@@ -1,0 +1,334 @@
+import type {Room} from './mutations.ts'
+
+const survival = ['test/clients/survival.test.ts']
+const calls = ['test/clients/calls.test.ts']
+const status = ['test/clients/status.test.ts']
+const tokens = ['test/clients/id-tokens.test.ts', 'test/clients/token-patience.test.ts']
+
+export const clients: Room = {
+  tests: ['test/clients/*.test.ts', 'test/functions/{ping,health,connect-deadline,late-token,gateway-streams}.test.ts'],
+  files: [
+    {
+      file: 'src/clients/retries.ts',
+      by: survival,
+      changes: [
+        ['const mostAttempts = 6', 'const mostAttempts = 60', 'a call that is refused is made sixty times'],
+        ['const firstPause = 25', 'const firstPause = 25_000', 'a repeat waits for 25 s'],
+        ['!this.#outgoing.canBegin || ', '', 'a broken upload is sent again from its middle'],
+        ["if (asked === 'never') return false", '', 'a server that says no is asked again'],
+        ['const ms = asked ?? grown', 'const ms = grown', 'the pause that a server asks for is not kept'],
+        [
+          '!exchange.isUnseen && !(isRepeatable(this.#call) && this.#mayPass(end))',
+          '!this.#mayPass(end)',
+          'a method that must run once runs twice',
+        ],
+        [' || !this.#budget.take()', '', 'an outage is multiplied by six'],
+        ['this.#hasNewToken = true', '', 'a front end that takes no token is asked without end'],
+        ['runtime.idTokens.for(backend.audience).forget(idToken)', '', 'a revoked token is sent again'],
+        ['http === 429 || ', '', 'a front end that is full fails calls that may be repeated'],
+        [
+          'this.#attempts === 1 && asked === undefined',
+          'asked === undefined',
+          'a server that refuses is asked without a pause',
+        ],
+        ['method.idempotency === Level.NO_SIDE_EFFECTS || ', '', 'methods without side effects are not repeated'],
+      ],
+    },
+    {
+      file: 'src/clients/retry-budget.ts',
+      by: survival,
+      changes: [
+        ['const mostTokens = 10', 'const mostTokens = 10_000', 'an outage is multiplied'],
+        ['this.#tokens--', '', 'the budget has no end'],
+        ['const tokensOfSuccess = 0.1', 'const tokensOfSuccess = 10', 'each success pays for ten repeats'],
+      ],
+    },
+    {
+      file: 'src/clients/pool.ts',
+      by: survival,
+      changes: [
+        ['const mostConnections = 50', 'const mostConnections = 5000', 'a burst opens connections without end'],
+        ['const grace = 2500', 'const grace = 0', 'a backend that restarts fails every call'],
+        ['connection.isTrusted(now) && ', '', 'calls go into a dead connection after a freeze'],
+        ['connection.examine(now)', '', 'a connection that was silent is never used again'],
+        ['if (connection.isLate) continue', '', 'a dead connection is waited for'],
+        ['else if (this.#connections.length > 1) this.#giveBack()', '', 'connections of a burst are kept for ever'],
+        ['if (connection.streams > 0) continue', '', 'connections with calls are closed'],
+        [
+          'queue.delete(waiter)\n      if (this.waiting',
+          'if (this.waiting',
+          'a caller who hung up is still waited for',
+        ],
+        [
+          'if (waiter.connection) this.release(waiter.connection, streaming)',
+          '',
+          'a stream is lost with each caller who hangs up',
+        ],
+        ['this.#cap = connection.cap\n    const slower', 'const slower', 'a burst waits on one connection'],
+        ['- unaryConnections', '', 'streams take all connections'],
+        [
+          'for (const queue of [this.#unary, this.#streaming]) {\n      for (const waiter of queue) {\n',
+          'for (const queue of [this.#streaming, this.#unary]) {\n      for (const waiter of queue) {\n',
+          'streams go before unary calls',
+        ],
+        ['if (!this.#outage?.isKnown) return false', 'return false', 'every call to a dead backend waits'],
+        [
+          'if (isKnown) this.#settleAll(failure)\n    else this.#serve()',
+          'this.#serve()',
+          'calls to a dead backend wait for their deadline',
+        ],
+        ['this.#outage = undefined\n    this.#cap', 'this.#cap', 'a backend that is back is not found'],
+        [
+          'retryAfter: 1,\n      hint: `no connection',
+          'hint: `no connection',
+          'no Retry-After when a backend cannot be reached',
+        ],
+      ],
+    },
+    {
+      file: 'src/clients/connection.ts',
+      by: survival,
+      changes: [
+        ['const certain = 50', 'const certain = 60_000', 'calls go into a connection that died a minute ago'],
+        ['const doubtful = 4 * 60_000', 'const doubtful = 0', 'a healthy connection is given up at once'],
+        [
+          'const pingsWithoutData = 2',
+          'const pingsWithoutData = 2000',
+          'gRPC servers close the connection for too many pings',
+        ],
+        ['this.#standing++', '', 'idle streams shut unary calls out'],
+        ['this.lastStream = lastStream', '', 'a call that GOAWAY has turned away is not made again'],
+        ['for (const socket of this.#sockets) socket.destroy()', '', 'a dropped connection stays open'],
+        ['cap - Math.ceil(cap / 10)', 'cap', 'streams take the last place of a connection'],
+        ['if (!alive) this.drop()', '', 'a dead connection is kept'],
+        [
+          'this.#timer ??= setTimeout(() => this.#lookAfter(), silenceInCall)',
+          '',
+          'calls in flight on a dead connection wait for ever',
+        ],
+        ['this.#gone = true', '', 'a connection is closed twice'],
+      ],
+    },
+    {
+      file: 'src/clients/connecting.ts',
+      by: ['test/clients/channels.test.ts', 'test/clients/connecting.test.ts', 'test/clients/grpc-internals.test.ts'],
+      changes: [
+        ["'grpc.use_local_subchannel_pool': 1,", '', 'a connection that died is picked again'],
+        ["'grpc.max_receive_message_length': mostReceived,", '', 'answers above 4 MiB fail'],
+        ["...(!tls && {'grpc.enable_http_proxy': 0}),", '', 'a proxy of the environment reads what is in the clear'],
+        ['leaveRetriesToUs(channel)', '', 'grpc-js makes calls again by itself'],
+        ["'grpc.default_authority': host,", '', 'the backend sees an address in place of its host'],
+        ['for (const socket of this.#sockets) socket.destroy()', '', 'a server that says nothing keeps a socket'],
+        ['if (!this.#isConnected) return void this.#fail()', '', 'a connection that broke off at once is used'],
+      ],
+    },
+    {
+      file: 'src/clients/exchange.ts',
+      by: [...calls, ...survival],
+      changes: [
+        [
+          "signal.addEventListener('abort', this.#onAbort, {once: true})",
+          '',
+          'a caller who hangs up leaves the call open',
+        ],
+        [
+          "this.#call.life.signal.removeEventListener('abort', this.#onAbort)",
+          '',
+          'each call of a request leaves a listener',
+        ],
+        ['if (!this.end) this.#cancel(over)', '', 'breaking out of the answers hangs'],
+        ['await this.#pumped', '', 'a request is over while its source is still read'],
+        ["progress === 'NOT_STARTED' || ", '', 'a call that never left is not made again'],
+        ['if (this.cause !== undefined || this.#call.header) return false', '', 'a call that was answered runs twice'],
+        [
+          'this.#wire.sendMessageWithContext({callback: () => resolve()}, bytes)',
+          'this.#wire.sendMessageWithContext({callback: () => {}}, bytes)\n      resolve()',
+          'an upload fills the memory',
+        ],
+        [
+          'setTimeout(() => this.#cancel(noMessage(this.#call, timeout)), timeout)',
+          'setTimeout(() => {}, timeout)',
+          'a backend that stalls in a stream is waited for',
+        ],
+        ['clearTimeout(timer)\n  }\n}', '}\n}', 'a stream is broken off while its caller is slow'],
+        ['if (batch.isDue) await turn()', '', 'a body of small messages holds the event loop'],
+        [
+          'return stream !== undefined && stream > lastStream!',
+          'return true',
+          'a call that may have run is made again',
+        ],
+        ['call.trailer = end.metadata', '', 'trailers are lost'],
+      ],
+    },
+    {
+      file: 'src/clients/outgoing.ts',
+      by: [...calls, ...survival],
+      changes: [
+        ['return this.#taken < 2', 'return true', 'a stream is sent again without its beginning'],
+        ['this.#end.abort(over)', '', 'the source of a stream does not hear that the call is over'],
+        [
+          'this.#call.life.track(Promise.try(() => messages.return?.()).catch(() => {}))',
+          '',
+          'the source of a stream is not ended',
+        ],
+        ['this.#next.catch(() => {})', '', 'a source that fails after the call ends the process'],
+      ],
+    },
+    {
+      file: 'src/clients/calls.ts',
+      by: [...calls, ...survival],
+      changes: [
+        ['if (signal.aborted) throw signal.reason', '', 'a call is made for a caller who is gone'],
+        ['pool.release(connection, streaming)', '', 'a connection fills up with calls that are over'],
+        ['if (cause !== undefined) throw cause', '', 'a hang-up is told as a failure of the backend'],
+        ['open--', '', 'calls are counted as open for ever'],
+      ],
+    },
+    {
+      file: 'src/clients/interceptors.ts',
+      by: [
+        ...calls,
+        'test/clients/credentials.test.ts',
+        'test/functions/gateway-authorization.test.ts',
+        'test/auth/door.test.ts',
+      ],
+      changes: [
+        ["call.metadata.set('x-request-id', call.life.id)", '', 'the backend logs another request id'],
+        ['if (/^[ -~]*$/.test(value)) ', '', 'a header with other characters fails the call'],
+        ['life.checkCall?.(pathOf(call.method).slice(1))', '', 'AUTH_ALLOW does not hold for calls'],
+        ['else metadata.remove(claimsKey)', '', 'a caller sets the claims that the backend trusts'],
+        ['call.life.note({grpc})', '', 'the log does not say which backend was called'],
+        ['call.deadline = Math.min(call.deadline, call.life.deadline)', '', 'a call outlives its request'],
+        ['await authorize(call)', '', 'the front end turns every call away'],
+      ],
+    },
+    {
+      file: 'src/clients/authorization.ts',
+      by: [...status, 'test/functions/gateway-authorization.test.ts'],
+      changes: [
+        [
+          "taken ? 'x-serverless-authorization' : tokenHeader",
+          'tokenHeader',
+          "the caller's own authorization is overwritten",
+        ],
+        ['deadline: call.deadline', 'deadline: Number.POSITIVE_INFINITY', 'a token is waited for beyond the deadline'],
+      ],
+    },
+    {
+      file: 'src/clients/id-tokens.ts',
+      by: tokens,
+      changes: [
+        ['const refreshBefore = 5 * 60_000', 'const refreshBefore = 0', 'the token expires under way'],
+        ['const patience = 2000', 'const patience = 200_000', 'a refresh that hangs holds requests that have a token'],
+        [
+          'const pauseAfterFailure = 10_000',
+          'const pauseAfterFailure = 0',
+          'each request waits for a refresh that hangs',
+        ],
+        ['this.#fetch ??= this.#begin()', 'this.#fetch = this.#begin()', 'a hundred callers fetch a hundred tokens'],
+        ['if (waiter.signal.aborted || Date.now() >= token.expires) throw error', '', 'an expired token is sent'],
+        [
+          'if (this.#token?.value === token) this.#token = undefined',
+          'this.#token = undefined',
+          'a good token is thrown away',
+        ],
+        ['fetch.end.abort(over)', '', 'a fetch goes on after its last caller'],
+        ['clearTimeout(timer)', '', 'a timer is left after each wait for a token'],
+        ["signal.removeEventListener('abort', onAbort)", '', 'a listener is left after each wait for a token'],
+        ['(expires - now) / 2', '0', 'a token with a short life is fetched for every call'],
+        ['return claims.exp * 1000', 'return claims.exp', 'every token looks expired'],
+        ['if (this.#fetch?.end === end) this.#fetch = undefined', '', 'a failure to get a token is kept'],
+      ],
+    },
+    {
+      file: 'src/clients/metadata-server.ts',
+      by: ['test/clients/metadata-answers.test.ts', 'test/clients/credentials.test.ts', ...tokens],
+      changes: [
+        [
+          "if (response.headers[flavor] !== 'Google') throw",
+          'if (false) throw',
+          'any server on the address gives tokens',
+        ],
+        ['if (response.statusCode !== 200) throw', 'if (false) throw', 'an error page is sent as a token'],
+        ["headers: {[flavor]: 'Google'},", '', 'the metadata server refuses'],
+        ["end.addEventListener('abort', stop)", '', 'a fetch that hangs is never ended'],
+      ],
+    },
+    {
+      file: 'src/clients/status.ts',
+      by: status,
+      changes: [
+        ['const clockSkew = 50', 'const clockSkew = 50_000', 'a backend that breaks off looks like a timeout'],
+        [
+          'if (audience && call.idToken) call.runtime.idTokens.for(audience).forget(call.idToken)',
+          '',
+          'a refused token is kept',
+        ],
+        ['const passing = http === 429 || ', 'const passing = ', 'a front end that is full is 502'],
+        ["...(code === 'CANCELLED' && {http: badGateway}),", '', 'a caller who is there gets 499'],
+        ['headers: challengeOf(end, call),', '', "a service's WWW-Authenticate is lost"],
+        ['return {details, types:', 'return {details: [], types:', 'error details are lost'],
+        ['retryAfter: 1,\n    ...(name', '...(name', 'no Retry-After when a backend is down'],
+        ['return isBroken && !hasAnswered(end, call)', 'return isBroken', 'a call that was answered runs twice'],
+      ],
+    },
+    {
+      file: 'src/clients/service-client.ts',
+      by: calls,
+      changes: [
+        [
+          'const defaultTimeout = 30_000',
+          'const defaultTimeout = 30_000_000',
+          'a backend that does not answer is waited for',
+        ],
+        [
+          "if (answer) throw new Fault('INTERNAL'",
+          "if (false) throw new Fault('INTERNAL'",
+          'the first of two answers is lost',
+        ],
+        ['await inits.return?.()', '', 'a source is not ended'],
+        [
+          'return one ? life.track(onlyAnswer(call))',
+          'return one ? onlyAnswer(call)',
+          'a call goes on after the answer has left',
+        ],
+      ],
+    },
+    {
+      file: 'src/clients/grpc-internals.ts',
+      by: ['test/clients/grpc-internals.test.ts', 'test/clients/batches.test.ts', ...status],
+      changes: [
+        ['inside.createRetryingCall = single', '', 'grpc-js makes calls again by itself'],
+        ['if (session) return session', '', 'a dead connection is not found out'],
+        ['frames.writeUInt32BE(message.length, at + 1)', '', 'messages that leave together cannot be read'],
+        [
+          "return {...end, code: 14, details: 'Connection dropped'}",
+          'return end',
+          'a connection that broke off is an internal error',
+        ],
+      ],
+    },
+    {
+      file: 'src/clients/probe.ts',
+      by: ['test/clients/causes.test.ts'],
+      changes: [
+        ['const patience = 500', 'const patience = 500_000', 'a port that says nothing is asked for minutes'],
+        ["socket.on('error', () => {})", '', 'a port that resets ends the process'],
+        ["if (secure && !backend.tls) return 'TLS_PORT'", '', 'the log does not say that the port speaks TLS'],
+        [
+          'if (life.signal.aborted && probed.get(backend.url) === probe) probed.delete(backend.url)',
+          '',
+          'a caller who hung up leaves a wrong cause for the next',
+        ],
+      ],
+    },
+    {
+      file: 'src/clients/metrics.ts',
+      by: calls,
+      changes: [
+        ['row.inFlight--', '', 'calls are counted as in flight for ever'],
+        ['row.latency += latency', '', 'latencies are those of the last call'],
+      ],
+    },
+  ],
+}

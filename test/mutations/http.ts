@@ -1,0 +1,252 @@
+import type {Room} from './mutations.ts'
+
+const every = ['test/http/every-answer.test.ts']
+const scope = ['test/http/scope.test.ts']
+const stream = ['test/http/stream.test.ts', 'test/http/stream-format.test.ts']
+const body = ['test/http/body.test.ts']
+const malformed = ['test/http/malformed.test.ts', 'test/http/raw-requests.test.ts']
+const hangUp = ['test/http/hang-up.test.ts']
+
+export const http: Room = {
+  tests: [
+    'test/http/*.test.ts',
+    'test/functions/{admission,bounds,gateway-app,gateway-browsers,gateway-limits,pages}.test.ts',
+  ],
+  files: [
+    {
+      file: 'src/http/serve.ts',
+      by: [...scope, ...every, ...hangUp],
+      changes: [
+        ['const timeToAnswer = 1000', 'const timeToAnswer = 0', 'Cloud Run ends the request before our 504'],
+        ['const abortGrace = 500', 'const abortGrace = 500_000', 'work that does not end holds the answer'],
+        [
+          'if (!this.#response.writableFinished) this.#end.abort(hungUp())',
+          '',
+          'work goes on for a caller who hung up',
+        ],
+        ["this.#response.on('error', () => {})", '', 'a caller who hangs up ends the process'],
+        ['checkHead(this.#request)', '', 'two Host headers pass'],
+        ['this.#admission.enter()', '', 'an instance takes requests without end'],
+        ['refuseCrossSite(this)', '', 'any page posts in the name of its reader'],
+        ['await this.#enterDoor(handler)', '', 'everybody may call'],
+        ['if (entered) this.#admission.leave()', '', 'an instance refuses everything after a thousand requests'],
+        ['clearTimeout(this.#timer)\n      this.#account', 'this.#account', 'a timer is left after each request'],
+        ['this.#account.close()', '', 'bytes of bodies are counted for ever'],
+        [
+          'Math.min(callerTimeout(this.headers), ',
+          'Math.max(callerTimeout(this.headers), ',
+          'a caller lengthens the deadline',
+        ],
+        ['if (isStopping()) throw', 'if (false) throw', 'an instance that stops takes requests'],
+        [
+          'if (this.responder.begun) this.responder.cut()',
+          'if (this.responder.begun) {}',
+          'a stream that failed looks complete',
+        ],
+        ['if (!handler.exempt) await this.#limitRate()', '', 'RATE_LIMIT does not hold'],
+        ['if (error instanceof Fault) throw error', 'throw error', 'a store of rates that is away fails every request'],
+        ['/^[\\x21-\\x7e]{1,128}$/.test(header)', 'true', 'a request id splits a header'],
+        ['while (this.#work.size > 0) await Promise.allSettled(this.#work)', '', 'work goes on after the answer'],
+        ['if (this.signal.aborted) return false', '', 'the second cause of an end is told'],
+      ],
+    },
+    {
+      file: 'src/http/send.ts',
+      by: [...stream, ...every, ...scope],
+      changes: [
+        ["'x-content-type-options': 'nosniff',", '', 'a browser runs JSON as a page'],
+        ["'x-request-id': life.id,", '', 'an answer has no request id'],
+        ['await life.close(over)\n  if (responder.gone)', 'if (responder.gone)', 'work goes on after the answer'],
+        ["method !== 'HEAD' && ", '', 'HEAD has a body'],
+        ['status === 204 || ', '', '204 has a body'],
+        ['if (!next?.done) stop(chunks, life)', '', 'HEAD leaves a stream open'],
+        [
+          'stop(chunks, life)\n    await life.close(fault)',
+          'await life.close(fault)',
+          'a source is not ended when its stream fails',
+        ],
+        ['if (!next.done) chunk(next.value)', '', 'a chunk that is no text ends the process'],
+        [
+          'await life.close(over)\n    await responder.end(life.deadline)\n',
+          'await responder.end(life.deadline)\n',
+          'work goes on after the last byte',
+        ],
+        ['if (endsCleanly?.(fault)) await', 'if (false) await', 'a browser repeats a call that cannot succeed'],
+        [
+          'const vary = [life.responseHeaders.vary, headers.vary]',
+          'const vary = [headers.vary]',
+          'a cache gives one site the answer for another',
+        ],
+      ],
+    },
+    {
+      file: 'src/http/responder.ts',
+      by: [...stream, ...hangUp, ...body, 'test/http/shutdown.test.ts'],
+      changes: [
+        [
+          'if (this.#response.write(bytes, () => resolve())) return',
+          'this.#response.write(bytes, () => resolve())\n    if (this.bytes > 0) return',
+          'a slow reader fills the memory',
+        ],
+        ['this.isLast ||= isStopping()', '', 'connections are kept while the instance stops'],
+        ['discard(this.#request, this.#response)', '', 'a connection hangs behind a body that nobody reads'],
+        [
+          'if (await atMost(Math.max(deadline - Date.now(), minReadTime), left)) return',
+          'await left',
+          'a caller who does not read holds the answer for ever',
+        ],
+        ["this.#request.httpVersion === '1.0' || ", '', 'an HTTP/1.0 caller takes a broken stream for whole'],
+        ['this.#response.writeContinue()', '', 'a caller who expects 100-continue waits'],
+        ['this.bytes += Buffer.byteLength(bytes)', '', 'the log has another size'],
+      ],
+    },
+    {
+      file: 'src/http/body.ts',
+      by: body,
+      changes: [
+        [
+          'const maxDiscarded = 1024 * 1024',
+          'const maxDiscarded = 1024 * 1024 * 1024 * 1024',
+          'a body without end is read behind a 404',
+        ],
+        ['if (announced > limit) throw tooLong(limit)', '', 'a body that is too long is read before it is refused'],
+        [
+          'if (buffer.length + piece.length > limit) throw tooLong(limit)',
+          '',
+          'a body without a length fills the memory',
+        ],
+        ['account.expect(announced)', '', 'bodies beyond the budget are begun'],
+        [
+          'await within(signal, pieces.next())',
+          'await pieces.next()',
+          'a body that does not come holds the request beyond its deadline',
+        ],
+        ['if (this.length > 0) piece.copy(this.#buffer, this.length)', '', 'a body of two pieces is broken'],
+        ["encoding.toLowerCase() === 'identity'", "encoding === 'identity'", 'Content-Encoding: Identity is refused'],
+        ["request.removeAllListeners('readable')", '', 'a connection hangs behind a body that was half read'],
+      ],
+    },
+    {
+      file: 'src/http/admission.ts',
+      by: ['test/functions/admission.test.ts', 'test/functions/bounds.test.ts'],
+      changes: [
+        ['if (this.#requests >= limit) {', 'if (this.#requests > limit) {', 'one request more than the limit'],
+        ['for (const account of this.#arriving) account.giveWay()', '', 'ten slow bodies shut all others out'],
+        ['const patience = 5000', 'const patience = 0', 'a body is refused for a short pause'],
+        [' || this.#bytes === held', '', 'a body of more than the budget is refused by an idle instance'],
+        ['retryAfter,\n    hint: `${setting}', 'hint: `${setting}', '429 without Retry-After'],
+        ['this.#closed = true', '', 'a body that gave way is counted again'],
+      ],
+    },
+    {
+      file: 'src/http/rate-limit.ts',
+      by: ['test/http/rate-limit.test.ts'],
+      changes: [
+        ['const maxCallers = 10_000', 'const maxCallers = 10_000_000', 'a million addresses fill the memory'],
+        ['if (!window || window.end <= now) {', 'if (!window) {', 'a caller is refused for ever'],
+        ['if (count <= requests) return', 'if (count < requests) return', 'one request less than the limit'],
+        ['.slice(0, 4)', '.slice(0, 8)', 'a caller with an IPv6 network has no limit'],
+        ['retryAfter: secondsOf(endsIn),', '', '429 without Retry-After'],
+      ],
+    },
+    {
+      file: 'src/http/failure.ts',
+      by: [...every, 'test/fault.test.ts', 'test/functions/ping.test.ts'],
+      changes: [
+        ['DEADLINE_EXCEEDED: 504,', 'DEADLINE_EXCEEDED: 503,', 'a timeout is 503'],
+        ['RESOURCE_EXHAUSTED: 429,', 'RESOURCE_EXHAUSTED: 503,', 'too much is 503'],
+        ["...(retryAfter !== undefined && {'retry-after': String(retryAfter)}),", '', 'no Retry-After'],
+        ['...(httpStatusOf(fault) === 401 && challenge),', '', '401 without WWW-Authenticate'],
+        ['const maxDetails = 32 * 1024', 'const maxDetails = 32 * 1024 * 1024', 'an error of a backend is megabytes'],
+      ],
+    },
+    {
+      file: 'src/http/framing.ts',
+      by: malformed,
+      changes: [
+        ['if (times !== 1) throw', 'if (times > 1) throw', 'a request without Host passes'],
+        ["if (codings.at(-1) !== 'chunked') {", 'if (false) {', 'a body without an end passes'],
+        ['if (!hostForm.test(host!)) throw', 'if (false) throw', 'a Host that is none passes'],
+        ["httpVersion !== '1.1' && httpVersion !== '1.0'", "httpVersion === ''", 'HTTP/0.9 is answered as 1.1'],
+      ],
+    },
+    {
+      file: 'src/http/stream-format.ts',
+      by: stream,
+      changes: [
+        ["json.replaceAll(/[\\r\\n]+/g, ' ')", 'json', 'a message with a line break is two'],
+        ["end: () => (separator === '[' ? '[]' : ']'),", "end: () => ']',", 'an empty array is not JSON'],
+        ["fail: () => '',", "fail: () => ']',", 'an array that failed looks whole'],
+        ["separator = ',\\n'", "separator = '\\n'", 'an array without commas'],
+      ],
+    },
+    {
+      file: 'src/core/event-stream.ts',
+      by: [...stream, 'test/functions/browser.test.ts', 'test/functions/gateway-streams.test.ts'],
+      changes: [
+        ['id: ${++this.#count}', 'id: ${this.#count}', 'events have the same id'],
+        [
+          'const lines = data.split(/\\r\\n|[\\r\\n]/)',
+          'const lines = data.split(/\\n/)',
+          'a carriage return breaks an event',
+        ],
+        ['endsWith(endMark)', "endsWith('never')", 'a browser repeats a call that has ended'],
+        ['UNAVAILABLE: true,', 'UNAVAILABLE: false,', 'a browser does not come again after a restart of the backend'],
+      ],
+    },
+    {
+      file: 'src/http/deadline.ts',
+      by: ['test/http/deadline.test.ts'],
+      changes: [
+        ['m: 1,', 'm: 10,', 'a timeout of milliseconds is ten times as long'],
+        ['return seconds * 1000', 'return seconds', 'a timeout of seconds is one of milliseconds'],
+        ['Math.min(grpcTimeout', 'Math.max(grpcTimeout', 'the longer of two timeouts holds'],
+        ['if (!(seconds >= 0)) {', 'if (false) {', 'a timeout that is none is kept'],
+      ],
+    },
+    {
+      file: 'src/http/cors.ts',
+      by: ['test/functions/gateway-browsers.test.ts', 'test/functions/pages.test.ts', ...every],
+      changes: [
+        ["if (!any) scope.responseHeaders.vary = 'origin'", '', 'a cache gives one site the answer for another'],
+        [
+          'if (origin === undefined || !isAllowedOrigin(scope, origin)) return',
+          'if (origin === undefined) return',
+          'every site may read',
+        ],
+        ["scope.responseHeaders['access-control-expose-headers'] = '*'", '', 'a page cannot read the request id'],
+        ["scope.responseHeaders['access-control-max-age'] = String(remembered)", '', 'each call of a page is two'],
+      ],
+    },
+    {
+      file: 'src/http/logged-url.ts',
+      by: ['test/http/logged-url.test.ts'],
+      changes: [
+        ['harmless.has(decoded(name)) && plainWord.test(value)', 'true', 'values of queries are in the log'],
+        ["path.split('#', 1)[0]!", 'path', 'fragments are in the log'],
+        ['const leastValue = 4', 'const leastValue = 400', 'values of queries are in the log, by way of messages'],
+      ],
+    },
+    {
+      file: 'src/http/record.ts',
+      by: [...scope, ...every],
+      changes: [
+        ["worst >= 500 ? 'error'", "worst >= 600 ? 'error'", 'failures of ours are warnings'],
+        ["fault.hint ? ` (${fault.hint})` : ''", "''", 'the log does not say what to do'],
+      ],
+    },
+    {
+      file: 'src/http/remote-ip.ts',
+      by: ['test/http/rate-limit.test.ts', ...scope],
+      changes: [['entries.length - 1 - trustedHops', '0', 'a caller chooses its own address']],
+    },
+    {
+      file: 'src/core/waiting.ts',
+      by: ['test/core/waiting.test.ts', ...scope],
+      changes: [
+        ['clearTimeout(timer)', '', 'a timer is left after each wait'],
+        [".finally(() => signal.removeEventListener('abort', onAbort))", '', 'a listener is left after each wait'],
+      ],
+    },
+  ],
+}

@@ -1,0 +1,56 @@
+import {clients} from './clients.ts'
+import {http} from './http.ts'
+import {storage} from './storage.ts'
+import {transcoding} from './transcoding.ts'
+import {upload} from './upload.ts'
+
+/** What is replaced, by what, and what a user would see of it. The text to replace stands in its file exactly once. */
+export type Change = readonly [find: string, replace: string, seen: string]
+
+/** Faults of one file. */
+export interface FaultyFile {
+  readonly file: string
+  /** The tests that should notice: they run first. */
+  readonly by: readonly string[]
+  readonly changes: readonly Change[]
+}
+
+/** A folder in which a silent fault hurts. */
+export interface Room {
+  /** Patterns of all tests of the room. */
+  readonly tests: readonly string[]
+  readonly files: readonly FaultyFile[]
+}
+
+/** One single fault to put into the source. */
+export interface Mutation {
+  readonly room: string
+  readonly file: string
+  readonly find: string
+  readonly replace: string
+  readonly seen: string
+  /** Patterns of tests, those that should notice first. */
+  readonly tests: readonly (readonly string[])[]
+}
+
+export const rooms: Readonly<Record<string, Room>> = {clients, storage, upload, http, transcoding}
+
+/** All faults, by room. */
+export const mutations: readonly Mutation[] = Object.entries(rooms).flatMap(([room, {tests, files}]) =>
+  files.flatMap(({file, by, changes}) =>
+    changes.map(([find, replace, seen]) => ({room, file, find, replace, seen, tests: [by, tests]})),
+  ),
+)
+
+/** Where the text to replace begins, as `file:line`. @throws {Error} unless it stands there exactly once */
+export function placeOf({file, find}: Mutation, source: string): string {
+  const at = source.indexOf(find)
+  const times = at < 0 ? 'not' : source.indexOf(find, at + 1) < 0 ? 'once' : 'more than once'
+  if (times !== 'once') throw new Error(`${file} has ${JSON.stringify(find)} ${times}: expected it exactly once`)
+  return `${file}:${source.slice(0, at).split('\n').length}`
+}
+
+/** `source` with the fault. A function, since "$&" and the like mean something in a string that replaces. */
+export function withFault({find, replace}: Mutation, source: string): string {
+  return source.replace(find, () => replace)
+}

@@ -1,0 +1,165 @@
+import type {Room} from './mutations.ts'
+
+const uploads = ['test/upload/*.test.ts']
+const app = ['test/functions/upload.test.ts', 'test/functions/upload-large.test.ts', 'test/auth/upload.test.ts']
+
+export const upload: Room = {
+  tests: [...uploads, ...app, 'test/functions/gateway-repo.test.ts'],
+  files: [
+    {
+      file: 'src/upload/chunks.ts',
+      by: uploads,
+      changes: [
+        [';[buffer, other] = [other, buffer]', '', 'bytes are overwritten before they have left'],
+        ['offset += size', '', 'each chunk says offset 0'],
+        ['offset, last: true}', 'offset, last: false}', 'the last chunk does not say that it is'],
+        ['if (filled > 0) yield', 'if (filled > 1) yield', 'the last byte is lost'],
+        [
+          'taken += part.length',
+          'taken += part.length + (part.length === size ? 1 : 0)',
+          'a byte is lost in pieces of exactly a chunk',
+        ],
+      ],
+    },
+    {
+      file: 'src/upload/frame.ts',
+      by: uploads,
+      changes: [
+        ['number * 8 + 2', 'number * 8 + 1', 'the backend cannot read a message'],
+        [
+          '].map(({number}) => varint(number * 8 + 2)).reverse()',
+          '].map(({number}) => varint(number * 8 + 2))',
+          'bytes in a nested message arrive nowhere',
+        ],
+        ['if (frame.length > headroom) return', 'if (false) return', 'long fields before the bytes break the message'],
+        [
+          'rest > 0x7f ? (rest & 0x7f) | 0x80',
+          'rest > 0x7f ? rest & 0x7f',
+          'messages of more than 127 bytes cannot be read',
+        ],
+      ],
+    },
+    {
+      file: 'src/upload/send.ts',
+      by: [...uploads, ...app],
+      changes: [
+        [
+          'const defaultChunkBytes = 256 * 1024',
+          'const defaultChunkBytes = 8 * 1024 * 1024',
+          'a message is larger than the backend takes',
+        ],
+        ['if (first) yield first', '', 'the context is lost'],
+        ['if (taken > maxBytes) throw tooLarge(size)', '', 'more is sent than the service takes'],
+        ['if (crc32c) checksum.update(piece)', '', 'no object can be uploaded'],
+        [
+          'if (size !== undefined && taken !== size) throw',
+          'if (size !== undefined && taken > size) throw',
+          'a part is committed as the whole',
+        ],
+        [
+          'if (crc32c && checksum.toString() !== crc32c) {',
+          'if (false) {',
+          'bytes that changed under way are committed',
+        ],
+        [
+          'if ((content.size ?? 0) > maxBytes) throw tooLarge(content.size)',
+          '',
+          'a stream is begun for what is too large',
+        ],
+        ['{timeout: Number.POSITIVE_INFINITY, metadata', '{metadata', 'an upload ends after 30 s'],
+        ['if (!progress.ended || (kept', 'if ((kept', 'a reply before the end is believed'],
+        [' && kept !== sent)', ' && kept < 0)', 'a reply with another size is believed'],
+        ['verify?.(reply, {...content, size: sent})', '', 'the check of the function is skipped'],
+        ["'x-object-crc32c': crc32c", "'x-object-crc32c': ''", 'the backend cannot check the bytes'],
+        ["'x-object-size': String(size)", "'x-object-size': '0'", 'the backend is told another size'],
+        ["http: 502, reason: 'DATA_LOSS'", "reason: 'DATA_LOSS'", 'lost bytes are an error of ours'],
+      ],
+    },
+    {
+      file: 'src/upload/upload.ts',
+      by: [...app, ...uploads],
+      changes: [
+        ['scope.hold(0)\n  allow(bucket, object, buckets)', 'scope.hold(0)', 'any bucket can be read'],
+        [
+          "allowed.includes('/') && name.startsWith(allowed)",
+          'name.startsWith(allowed)',
+          'a bucket whose name only begins like an allowed one is read',
+        ],
+        ['scope.hold(0)\n', '', 'the bytes of the job are counted for as long as the upload takes'],
+        ['if (maxBytes !== undefined && size > maxBytes) {', 'if (false) {', 'what is too large is begun'],
+        [
+          'if (length !== undefined) return {context, content: {size: Number(length), pieces: () => scope.body}}',
+          '',
+          'a body is read whole into the memory',
+        ],
+        [
+          'const maxUnannounced = 1024 * 1024',
+          'const maxUnannounced = 1024 * 1024 * 1024',
+          'a body without a length fills the memory',
+        ],
+        ['http: 411,', '', 'a body without a length is 400'],
+        [
+          "if (type === 'text/event-stream' && hadAllEvents(scope.headers['last-event-id'])) return noMoreEvents",
+          '',
+          'an EventSource uploads again when it reconnects',
+        ],
+        [
+          "throw new Fault('PERMISSION_DENIED', 'The caller cannot be the creator",
+          "if (false) throw new Fault('PERMISSION_DENIED', 'The caller cannot be the creator",
+          'an upload without a creator',
+        ],
+        ['Object.hasOwn(caller.claims, claim)', 'true', 'a claim is taken from what every object inherits'],
+      ],
+    },
+    {
+      file: 'src/upload/job.ts',
+      by: [...uploads, ...app],
+      changes: [
+        [
+          'for (const [field, value] of Object.entries({bucket, object})) if (!value) throw missing(field)',
+          '',
+          'a job without a bucket is asked of Storage',
+        ],
+        [
+          'if (!contextField && isSet(given, data)) {',
+          'if (false) {',
+          'the caller sets bytes beside those of the object',
+        ],
+        [
+          'for (const path of required) if (!hasValue(given, path)) throw missing(`context.${jsonPath(path)}`)',
+          '',
+          'an upload without its context',
+        ],
+        [
+          'if (hasValue(message, path) && valueAt(message, path) !== creator) {',
+          'if (false) {',
+          'a caller who names another creator is not refused',
+        ],
+        [
+          'put(message, path, creator, {',
+          'if (false) put(message, path, creator, {',
+          'the creator is who the request says',
+        ],
+        ['count.add(1)', '', 'a query of a million parameters holds the loop'],
+        ['!isTextual(found.field) ? undefined', 'false ? undefined', 'a parameter that cannot be set fails the upload'],
+      ],
+    },
+    {
+      file: 'src/upload/plan.ts',
+      by: uploads,
+      changes: [
+        [
+          "if (method.methodKind !== 'client_streaming') refuse",
+          'if (false) refuse',
+          'a wrong method is found at the first request',
+        ],
+        ['if (!isBytes(bytes.field)) refuse', 'if (false) refuse', 'a wrong field is found at the first request'],
+        [
+          'if (bytes.parents.some(({delimitedEncoding}) => delimitedEncoding)) refuse',
+          'if (false) refuse',
+          'bytes inside a group cannot be read',
+        ],
+      ],
+    },
+  ],
+}
