@@ -97,6 +97,8 @@ export class FaultServer {
   readonly #timers = new Set<NodeJS.Timeout>()
   #accepted = 0
   #most = 0
+  #begun = 0
+  #pings = 0
   #maxStreams: number
   #server: Http2Server | undefined
   #port: number
@@ -122,9 +124,14 @@ export class FaultServer {
     return {open: this.#sessions.size, accepted: this.#accepted}
   }
 
-  /** Calls that are open now, and the most that there were at once. */
-  get calls(): {readonly open: number; readonly most: number} {
-    return {open: this.#streams.size, most: this.#most}
+  /** Calls that are open now, the most that there were at once, and how many have begun, refused ones included. */
+  get calls(): {readonly open: number; readonly most: number; readonly begun: number} {
+    return {open: this.#streams.size, most: this.#most, begun: this.#begun}
+  }
+
+  /** PINGs that have come, on all connections. */
+  get pings(): number {
+    return this.#pings
   }
 
   /** The `x-request-id`s that more than one run of a handler had. */
@@ -240,12 +247,14 @@ export class FaultServer {
     this.#sessions.add(session)
     session.on('close', () => this.#sessions.delete(session))
     session.on('error', () => {})
+    session.on('ping', () => this.#pings++)
     session.settings({maxConcurrentStreams: this.#maxStreams})
   }
 
   #serve(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): void {
     stream.on('error', () => {})
     this.#streams.add(stream)
+    this.#begun++
     this.#most = Math.max(this.#most, this.#streams.size)
     stream.on('close', () => this.#streams.delete(stream))
     const session = stream.session as ServerHttp2Session

@@ -137,7 +137,10 @@ export class Pool implements CallPool {
 
   /** The first one, so that others drain. */
   #choose(streaming: boolean, now: number): Connection | undefined {
+    let others = mostConnections - unaryConnections
     for (const connection of this.#connections) {
+      // The last ones are for unary calls, also where a connection takes one call only.
+      if (streaming && others-- === 0) return undefined
       if (connection.isTrusted(now) && connection.room(streaming) > 0) return connection
     }
     return undefined

@@ -1,0 +1,132 @@
+import '../helpers/timers.ts'
+import test from 'ava'
+import {callOf} from '../../src/clients/service-client.ts'
+import {PingService} from '../../src/gen/ping/ping_pb.js'
+import {faultOf, reasonOf} from './life.ts'
+import {survivalRig, until} from './survival-rig.ts'
+
+test.serial('a call that is refused without end is made six times', async (t) => {
+  const {ask, server, quiet} = await survivalRig(t)
+  server.treatment = {kind: 'refuse'}
+  t.is((await faultOf(t, ask('refused'))).code, 'UNAVAILABLE')
+  t.is(server.calls.begun, 6)
+  quiet()
+})
+
+test.serial('a backend that refuses everything gets two attempts of each call, and few more', async (t) => {
+  const {ask, server, quiet} = await survivalRig(t)
+  server.treatment = {kind: 'refuse'}
+  const calls = 40
+  for (const fault of await Promise.all(Array.from({length: calls}, () => faultOf(t, ask('refused'))))) {
+    t.is(fault.code, 'UNAVAILABLE')
+  }
+  t.is(server.calls.begun, 2 * calls + 10)
+  quiet()
+})
+
+test.serial('ten calls that succeed pay for one repeat', async (t) => {
+  const {askAgain, server, quiet} = await survivalRig(t)
+  const down = {kind: 'status', code: 14} as const
+  server.treatment = down
+  await Promise.all(Array.from({length: 20}, () => faultOf(t, askAgain('down'))))
+  const repeatsAfter = async (successes: number) => {
+    server.treatment = {kind: 'answer'}
+    for (let success = 1; success <= successes; success++) await askAgain('up')
+    server.treatment = down
+    const {begun} = server.calls
+    await faultOf(t, askAgain('down'))
+    return server.calls.begun - begun - 1
+  }
+  t.is(await repeatsAfter(5), 0)
+  t.is(await repeatsAfter(6), 1)
+  quiet()
+})
+
+test.serial('a caller who hangs up as it gets its connection leaves its place to others', async (t) => {
+  const {ask, pool, runtime, backend, newLife, quiet} = await survivalRig(t, {maxStreams: 1})
+  await ask('before')
+  const connection = pool.take(false)!
+  const life = newLife()
+  const {send: method} = PingService.method
+  const waiting = pool.wait(callOf(runtime, {life, backend, method, requests: () => []}), false)
+  pool.release(connection, false)
+  const reason = life.hangUp()
+  t.is(await faultOf(t, waiting), reason)
+  t.is(connection.streams, 0)
+  quiet()
+})
+
+test.serial('a place that is free goes to a unary call, though a stream has waited for longer', async (t) => {
+  const {ask, pool, proxy, runtime, backend, newLife, quiet} = await survivalRig(t, {maxStreams: 1})
+  await ask('before')
+  proxy.refuse()
+  const connection = pool.take(false)!
+  const {send: method} = PingService.method
+  const order: string[] = []
+  const wait = async (name: string, streaming: boolean) => {
+    const call = callOf(runtime, {life: newLife(), backend, method, requests: () => []})
+    const got = await pool.wait(call, streaming)
+    order.push(name)
+    pool.release(got, streaming)
+  }
+  const both = Promise.all([wait('stream', true), wait('unary', false)])
+  pool.release(connection, false)
+  await both
+  t.deepEqual(order, ['unary', 'stream'])
+  quiet()
+})
+
+test.serial('streams that stand still leave connections to unary calls, where each takes one', async (t) => {
+  const {ask, server, kinds, newLife, pool, quiet} = await survivalRig(t, {maxStreams: 1})
+  const lives = Array.from({length: 60}, newLife)
+  const ended = lives.map(async (life) => {
+    const silent = () => ({[Symbol.asyncIterator]: () => ({next: () => new Promise<never>(() => {})})})
+    for await (const _ of kinds.both(life, silent)) t.fail()
+  })
+  for (const work of ended) work.catch(() => {})
+  await until(() => server.calls.open === 45)
+  const answers = await Promise.all(Array.from({length: 5}, (_, call) => ask(`call ${call}`)))
+  t.is(answers.length, 5)
+  t.is(pool.waiting, 15)
+  for (const life of lives) life.hangUp()
+  await Promise.allSettled(ended)
+  quiet()
+})
+
+test.serial('while one call tries a backend that is known to be down, all others fail at once', async (t) => {
+  const {ask, proxy, pool, newLife, quiet} = await survivalRig(t)
+  proxy.refuse()
+  await faultOf(t, ask('not there'))
+  proxy.forward()
+  proxy.drop()
+  const life = newLife()
+  const probing = faultOf(t, ask('probes', life))
+  await until(() => pool.waiting === 1)
+  const others = await Promise.all(Array.from({length: 20}, () => faultOf(t, ask('down'))))
+  for (const fault of others) t.like(fault, {code: 'UNAVAILABLE', retryAfter: 1})
+  t.is(reasonOf(others[0]!), 'BACKEND_UNAVAILABLE')
+  t.is(pool.waiting, 1)
+  const reason = life.hangUp()
+  t.is(await probing, reason)
+  quiet()
+})
+
+test.serial('a peer is asked by two PINGs at the most while it sends nothing of a call', async (t) => {
+  const {ask, pool, server, quiet} = await survivalRig(t)
+  await ask('before')
+  const [connection] = pool.connections
+  for (let question = 1; question <= 5; question++) {
+    connection!.heard -= 1000
+    connection!.examine(Date.now())
+    await until(() => connection!.isTrusted(Date.now()))
+  }
+  t.is(server.pings, 2)
+  connection!.heard -= 1000
+  await ask('after')
+  connection!.heard -= 1000
+  connection!.examine(Date.now())
+  await until(() => connection!.isTrusted(Date.now()))
+  t.is(server.pings, 3)
+  t.is(pool.connections.length, 1)
+  quiet()
+})
