@@ -10,6 +10,7 @@ import {
   closedBefore,
   endOfBroken,
   keepMessagesBeforeFailure,
+  hasStayed,
   probe,
   progressOf,
   streamOf,
@@ -125,7 +126,7 @@ export class Exchange {
   #wasUnseen(end: StatusObject): boolean {
     if (this.cause !== undefined || this.#call.header) return false
     const progress = progressOf(end)
-    if (progress === 'NOT_STARTED' || progress === 'REFUSED') return true
+    if (progress === 'NOT_STARTED' || progress === 'REFUSED' || hasStayed(this.#wire)) return true
     if (Object.keys(end.metadata.getMap()).length > 0) return false
     if (end.details === closedBefore) return true
     const {lastStream} = this.#connection

@@ -72,10 +72,19 @@ export function progressOf(end: StatusObject): Progress | undefined {
   return (end as {readonly progress?: Progress}).progress
 }
 
+interface CallInside {
+  readonly child?: {readonly child?: {readonly http2Stream?: {readonly id?: number}} | null} | null
+}
+
 /** The id of the HTTP/2 stream of a call; undefined when it has none, or none yet. */
 export function streamOf(call: unknown): number | undefined {
-  const {child} = call as {child?: {child?: {http2Stream?: {id?: number}} | null} | null}
-  return child?.child?.http2Stream?.id
+  return (call as CallInside).child?.child?.http2Stream?.id
+}
+
+/** Whether a call that has ended got a stream that was given no id: none of its frames has left. */
+export function hasStayed(call: unknown): boolean {
+  const stream = (call as CallInside).child?.child?.http2Stream
+  return stream !== undefined && stream.id === undefined
 }
 
 /** Details of a call that its channel was closed under before it had left. */

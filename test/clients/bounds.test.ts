@@ -1,5 +1,7 @@
 import '../helpers/timers.ts'
+import {constants} from 'node:http2'
 import test from 'ava'
+import {sessionOf} from '../../src/clients/grpc-internals.ts'
 import {callOf} from '../../src/clients/service-client.ts'
 import {PingService} from '../../src/gen/ping/ping_pb.js'
 import {faultOf, reasonOf} from './life.ts'
@@ -128,5 +130,39 @@ test.serial('a peer is asked by two PINGs at the most while it sends nothing of 
   await until(() => connection!.isTrusted(Date.now()))
   t.is(server.pings, 3)
   t.is(pool.connections.length, 1)
+  quiet()
+})
+
+test.serial('a call whose connection has ended before it could leave is made on another one', async (t) => {
+  const {ask, pool, server, quiet} = await survivalRig(t)
+  await ask('before')
+  sessionOf(pool.connections[0]!.channel)!.destroy()
+  t.is(await ask('after'), 'after')
+  t.deepEqual([server.executions.length, server.connections.accepted], [2, 2])
+  quiet()
+})
+
+test.serial('a call that was answered is not made again, whatever its stream is reset with', async (t) => {
+  const {ask, server, quiet} = await survivalRig(t)
+  server.next({kind: 'reset', code: constants.NGHTTP2_REFUSED_STREAM, messages: 1})
+  t.is((await faultOf(t, ask('once'))).code, 'UNAVAILABLE')
+  t.is(server.executions.length, 1)
+  quiet()
+})
+
+test.serial('a source that fails when its call is over bothers nobody', async (t) => {
+  const {kinds, newLife, server, quiet} = await survivalRig(t)
+  const life = newLife()
+  const source = Promise.withResolvers<void>()
+  async function* messages() {
+    yield {value: 1}
+    life.hangUp()
+    await source.promise
+  }
+  server.next({kind: 'stall'})
+  t.is((await faultOf(t, kinds.up(life, messages))).code, 'CANCELLED')
+  source.reject(new Error('the source fails'))
+  // An error that nobody takes would be told by the end of this turn, and fail the test file.
+  await new Promise((resolve) => setImmediate(resolve))
   quiet()
 })

@@ -1,6 +1,6 @@
 import type {Room} from './mutations.ts'
 
-const survival = ['test/clients/survival.test.ts']
+const survival = ['test/clients/survival.test.ts', 'test/clients/bounds.test.ts']
 const calls = ['test/clients/calls.test.ts']
 const status = ['test/clients/status.test.ts']
 const tokens = ['test/clients/id-tokens.test.ts', 'test/clients/token-patience.test.ts']
@@ -10,7 +10,7 @@ export const clients: Room = {
   files: [
     {
       file: 'src/clients/retries.ts',
-      by: survival,
+      by: [...survival, ...status],
       changes: [
         ['const mostAttempts = 6', 'const mostAttempts = 60', 'a call that is refused is made sixty times'],
         ['const firstPause = 25', 'const firstPause = 25_000', 'a repeat waits for 25 s'],
@@ -65,7 +65,11 @@ export const clients: Room = {
           'a stream is lost with each caller who hangs up',
         ],
         ['this.#cap = connection.cap\n    const slower', 'const slower', 'a burst waits on one connection'],
-        ['- unaryConnections', '', 'streams take all connections'],
+        [
+          'const most = this.#unary.size > 0 ? mostConnections : mostConnections - unaryConnections',
+          'const most = mostConnections',
+          'streams take all connections',
+        ],
         [
           'for (const queue of [this.#unary, this.#streaming]) {\n      for (const waiter of queue) {\n',
           'for (const queue of [this.#streaming, this.#unary]) {\n      for (const waiter of queue) {\n',

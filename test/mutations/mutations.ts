@@ -4,8 +4,11 @@ import {storage} from './storage.ts'
 import {transcoding} from './transcoding.ts'
 import {upload} from './upload.ts'
 
-/** What is replaced, by what, and what a user would see of it. The text to replace stands in its file exactly once. */
-export type Change = readonly [find: string, replace: string, seen: string]
+/**
+ * What is replaced, by what, and what a user would see of it. The text to replace stands in its file exactly once.
+ * `mayLive`: why no test notices, where none can, or where nobody would see it.
+ */
+export type Change = readonly [find: string, replace: string, seen: string, mayLive?: string]
 
 /** Faults of one file. */
 export interface FaultyFile {
@@ -29,6 +32,7 @@ export interface Mutation {
   readonly find: string
   readonly replace: string
   readonly seen: string
+  readonly mayLive: string | undefined
   /** Patterns of tests, those that should notice first. */
   readonly tests: readonly (readonly string[])[]
 }
@@ -38,7 +42,7 @@ export const rooms: Readonly<Record<string, Room>> = {clients, storage, upload, 
 /** All faults, by room. */
 export const mutations: readonly Mutation[] = Object.entries(rooms).flatMap(([room, {tests, files}]) =>
   files.flatMap(({file, by, changes}) =>
-    changes.map(([find, replace, seen]) => ({room, file, find, replace, seen, tests: [by, tests]})),
+    changes.map(([find, replace, seen, mayLive]) => ({room, file, find, replace, seen, mayLive, tests: [by, tests]})),
   ),
 )
 
