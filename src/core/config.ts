@@ -1,4 +1,6 @@
 import {isIP} from 'node:net'
+import type {Dialect} from './dialect.ts'
+import {withPreset} from './presets.ts'
 import type {RateLimit} from './rate-limit.ts'
 import {
   type AllowRule,
@@ -137,7 +139,7 @@ export interface OpenApiConfig {
 export type ErrorShape = 'aip' | 'status'
 
 /** What the gateway serves, and how. */
-export interface GatewayConfig {
+export interface GatewayConfig extends Dialect {
   /** A file with a FileDescriptorSet; undefined: the one that is built from proto/. */
   readonly descriptors: string | undefined
   /** A file with a google.api.Service in YAML or JSON, whose rules go before those of the protos. */
@@ -150,8 +152,6 @@ export interface GatewayConfig {
   readonly unservable: 'stop' | 'warn'
   /** The protocols that methods are served by. */
   readonly protocols: readonly Protocol[]
-  /** Whether unknown JSON fields and query parameters are dropped rather than refused. */
-  readonly ignoreUnknown: boolean
   /** The most bytes of a body that is read whole, and of one message of a client stream. */
   readonly maxBodyBytes: number
   /** The most values of one message of a request. */
@@ -186,8 +186,9 @@ export interface GatewayConfig {
  * @example
  * const config = readConfig({BACKEND_URL: 'https://books-abc.a.run.app', LOG_LEVEL: 'debug'})
  */
-export function readConfig(env: Env, argv: readonly string[] = []): Config {
-  refuseUnknown(env)
+export function readConfig(given: Env, argv: readonly string[] = []): Config {
+  refuseUnknown(given)
+  const env = withPreset(given)
   // The framework reads it, and would listen on a file of that name.
   read(env, 'PORT')
   const onCloudRun = read(env, 'K_SERVICE') !== undefined
@@ -223,6 +224,20 @@ export function readConfig(env: Env, argv: readonly string[] = []): Config {
       unservable: read(env, 'GATEWAY_UNSERVABLE'),
       protocols: read(env, 'GATEWAY_PROTOCOLS'),
       ignoreUnknown: read(env, 'GATEWAY_IGNORE_UNKNOWN'),
+      boundParameters: read(env, 'GATEWAY_BOUND_PARAMETERS'),
+      mapParameters: read(env, 'GATEWAY_MAP_PARAMETERS'),
+      forms: read(env, 'GATEWAY_FORMS'),
+      contentTypes: read(env, 'GATEWAY_CONTENT_TYPES'),
+      unexpectedBody: read(env, 'GATEWAY_UNEXPECTED_BODY'),
+      invalidMetadata: read(env, 'GATEWAY_INVALID_METADATA'),
+      pathDecoding: read(env, 'GATEWAY_PATH_DECODING'),
+      zeroValues: read(env, 'GATEWAY_ZERO_VALUES'),
+      fieldNames: read(env, 'GATEWAY_FIELD_NAMES'),
+      enums: read(env, 'GATEWAY_ENUMS'),
+      streams: read(env, 'GATEWAY_STREAMS'),
+      streamResults: read(env, 'GATEWAY_STREAM_RESULTS'),
+      trailers: read(env, 'GATEWAY_TRAILERS'),
+      methodNotAllowed: read(env, 'GATEWAY_METHOD_NOT_ALLOWED'),
       maxBodyBytes: read(env, 'GATEWAY_MAX_BODY_BYTES'),
       maxBodyValues: read(env, 'GATEWAY_MAX_BODY_VALUES'),
       updateMask: read(env, 'GATEWAY_UPDATE_MASK'),

@@ -45,6 +45,11 @@ const flag: Parser<boolean> = {
   parse: (text) => (text === 'true' ? true : text === 'false' ? false : undefined),
 }
 
+const unknowns: Parser<boolean | 'body' | 'query'> = {
+  expected: '"true", "false", "body" or "query"',
+  parse: (text) => (text === 'body' || text === 'query' ? text : flag.parse(text)),
+}
+
 const port: Parser<number> = {
   expected: 'a port, from 0 to 65535',
   parse: (text) => (/^\d{1,5}$/.test(text) && Number(text) < 65536 ? Number(text) : undefined),
@@ -490,10 +495,94 @@ export const settings = {
       'a [list](#lists) of the protocols that methods are served by: `rest`, `connect`, `grpcweb`; all serve the same methods',
     default: 'rest,connect,grpcweb',
   },
+  GATEWAY_PRESET: {
+    parser: oneOf('grpc-gateway', 'envoy', 'google'),
+    meaning:
+      'the switches that [move](docs/migrating.md#presets) callers of another gateway here unchanged; those that are set beside it win',
+    unset: 'none',
+  },
   GATEWAY_IGNORE_UNKNOWN: {
-    parser: flag,
-    meaning: '`true`: unknown JSON fields and query parameters are ignored rather than refused',
+    parser: unknowns,
+    meaning:
+      '`true`: unknown JSON fields and query parameters are ignored rather than refused; `body`: only the fields; `query`: only the parameters',
     default: 'false',
+  },
+  GATEWAY_BOUND_PARAMETERS: {
+    parser: oneOf('refuse', 'ignore'),
+    meaning: '`ignore`: query parameters for what path or body set are ignored rather than refused',
+    default: 'refuse',
+  },
+  GATEWAY_MAP_PARAMETERS: {
+    parser: flag,
+    meaning:
+      '`true`: `labels[color]=red` in the query sets an entry of a map, and an empty value sets a google.protobuf.Empty',
+    default: 'false',
+  },
+  GATEWAY_FORMS: {
+    parser: oneOf('body', 'query'),
+    meaning:
+      '`query`: where a rule takes no body, a form is read as if it stood in the query, and a POST of a form finds rules of GET, or of what `X-HTTP-Method-Override` says',
+    default: 'body',
+  },
+  GATEWAY_CONTENT_TYPES: {
+    parser: oneOf('strict', 'any'),
+    meaning:
+      '`any`: a body is read as JSON whatever its `Content-Type` is; else 415 for what is neither JSON nor a form',
+    default: 'strict',
+  },
+  GATEWAY_UNEXPECTED_BODY: {
+    parser: oneOf('refuse', 'ignore'),
+    meaning: '`ignore`: a body is not read where the rule takes none; else 400 unless it is `{}`',
+    default: 'refuse',
+  },
+  GATEWAY_INVALID_METADATA: {
+    parser: oneOf('refuse', 'drop'),
+    meaning: '`drop`: headers `grpc-metadata-*` that metadata cannot hold are dropped rather than refused',
+    default: 'refuse',
+  },
+  GATEWAY_PATH_DECODING: {
+    parser: oneOf('slash', 'reserved', 'all', 'first'),
+    meaning:
+      'what stays encoded where a variable has many segments: `slash`: `%2F`; `reserved`: what RFC 6570 reserves; `all`: nothing that `**` captures; `first`: the path is decoded before it is routed, so that `%2F` separates segments',
+    default: 'slash',
+  },
+  GATEWAY_ZERO_VALUES: {
+    parser: oneOf('omit', 'print', 'print-unset'),
+    meaning:
+      '`print`: fields with zero values, empty lists and maps are written too; `print-unset`: and those that are not set, as `null`',
+    default: 'omit',
+  },
+  GATEWAY_FIELD_NAMES: {
+    parser: oneOf('json', 'proto'),
+    meaning: '`proto`: fields are written by their proto names, `display_name`; both are read',
+    default: 'json',
+  },
+  GATEWAY_ENUMS: {
+    parser: oneOf('name', 'number'),
+    meaning: '`number`: enums are written as numbers; both are read',
+    default: 'name',
+  },
+  GATEWAY_STREAMS: {
+    parser: oneOf('ndjson', 'array', 'lines'),
+    meaning:
+      'the form of a server stream without `Accept`: NDJSON, or one JSON array; `lines`: NDJSON that is called `application/json`, in place of arrays too',
+    default: 'ndjson',
+  },
+  GATEWAY_STREAM_RESULTS: {
+    parser: flag,
+    meaning: '`true`: each message of a stream is written as `{"result": …}`, but for events',
+    default: 'false',
+  },
+  GATEWAY_TRAILERS: {
+    parser: oneOf('headers', 'trailers'),
+    meaning:
+      "`trailers`: the backend's trailers are HTTP trailers, for callers that send `TE: trailers`; else headers. Google's front ends drop HTTP trailers",
+    default: 'headers',
+  },
+  GATEWAY_METHOD_NOT_ALLOWED: {
+    parser: oneOf('405', '404', '501'),
+    meaning: 'the status where a path has other methods than that of the request: `405`, `404` or `501`',
+    default: '405',
   },
   GATEWAY_UPDATE_MASK: {
     parser: oneOf('fill', 'off'),

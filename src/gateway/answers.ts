@@ -2,18 +2,35 @@ import type {Message} from '@bufbuild/protobuf'
 import type {Call} from '../clients/call.ts'
 import {invoke} from '../clients/interceptors.ts'
 import {onlyAnswer} from '../clients/service-client.ts'
+import type {Dialect} from '../core/dialect.ts'
 import {atMost} from '../core/waiting.ts'
 import {compressed} from '../http/compress.ts'
 import {paused, type Reply, stream} from '../http/reply.ts'
 import type {Scope} from '../http/scope.ts'
 import type {ResponseWriting} from '../transcoding/exchange.ts'
-import {allHeadersOf, headersOf, withMetadataOfFailure} from './metadata.ts'
+import {allHeadersOf, headersOf, trailersOf, withMetadataOfFailure} from './metadata.ts'
 
 type Writing<Body extends ResponseWriting['body']> = Extract<ResponseWriting, {body: Body}>
 
-/** Makes `call`, and the reply of its answers. `ping` is how long an event stream may be silent, in ms. */
-export async function answerOf(scope: Scope, call: Call, response: ResponseWriting, ping: number): Promise<Reply> {
-  if (response.body === 'whole') return await wholeAnswer(scope, call, response)
+/** How answers are sent. */
+export interface AnswerOptions {
+  /** How long an event stream may be silent, in ms. */
+  readonly ping: number
+  readonly trailers: Dialect['trailers']
+}
+
+/** Makes `call`, and the reply of its answers. */
+export async function answerOf(
+  scope: Scope,
+  call: Call,
+  response: ResponseWriting,
+  {ping, trailers}: AnswerOptions,
+): Promise<Reply> {
+  if (response.body === 'whole') {
+    return trailers === 'headers'
+      ? await wholeAnswer(scope, call, response)
+      : await answerWithTrailers(scope, call, response)
+  }
   const answers = invoke(call)[Symbol.asyncIterator]() as AsyncIterator<Message>
   endWith(scope, answers)
   if (response.body === 'raw stream') return await rawStream(scope, call, response, answers)
@@ -35,6 +52,22 @@ function statusIn({header}: Call): number {
   return given !== undefined && /^2(?!0[56])\d\d$/.test(String(given)) ? Number(given) : 200
 }
 
+/** The backend's trailers go to those alone who ask for them. */
+async function answerWithTrailers(scope: Scope, call: Call, {encode}: Writing<'whole'>): Promise<Reply> {
+  const answer = await scope.track(withMetadataOfFailure(scope, call, onlyAnswer(call)))
+  const {contentType, body} = encode(answer)
+  const headers = {...headersOf(call), 'content-type': contentType}
+  const reply = await compressed(scope, {headers, body})
+  const trailers = trailersOf(call)
+  const names = Object.keys(trailers)
+  if (names.length === 0 || !/(?:^|,)\s*trailers\s*(?:,|;|$)/i.test(String(scope.headers.te ?? ''))) return reply
+  const whole = reply.body as string | Uint8Array
+  async function* inChunks() {
+    yield whole
+  }
+  return {...reply, headers: {...reply.headers, trailer: names.join(', ')}, body: inChunks(), trailers}
+}
+
 /**
  * Answers as they come, and a comment before any of them: a browser waits for a head, and shows its page nothing of a status
  * that is none of success. What fails later is an event.
@@ -54,7 +87,7 @@ function events({type, encode, eventId}: Writing<'stream'>, answers: AsyncIterab
 async function jsonStream(
   scope: Scope,
   call: Call,
-  {type, encode}: Writing<'stream'>,
+  {type, contentType, encode}: Writing<'stream'>,
   answers: AsyncIterator<Message>,
 ): Promise<Reply> {
   const first = withMetadataOfFailure(scope, call, answers.next())
@@ -63,7 +96,10 @@ async function jsonStream(
   async function* values() {
     for (let next = await first; !next.done; next = await answers.next()) yield encode(next.value)
   }
-  return {...stream(type, values(), headersOf(call)), headFirst: !isAnswered}
+  return {
+    ...stream(type, values(), {...headersOf(call), ...(contentType && {'content-type': contentType})}),
+    headFirst: !isAnswered,
+  }
 }
 
 /** Time for a first answer, or a failure, to follow the backend's metadata before the head leaves without it, in ms. */

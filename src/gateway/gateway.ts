@@ -12,6 +12,7 @@ import {compressed} from '../http/compress.ts'
 import {failureReply, noMoreEvents, type Reply} from '../http/reply.ts'
 import type {Handler, Scope} from '../http/scope.ts'
 import type {Exchange, RequestHead} from '../transcoding/exchange.ts'
+import {isForm} from '../transcoding/media.ts'
 import type {MetadataEntry} from '../transcoding/metadata.ts'
 import type {Binding} from '../transcoding/rules/bindings.ts'
 import {type Match, type Unrouted, unroutedFault} from '../transcoding/rules/router.ts'
@@ -109,7 +110,7 @@ export function gateway(runtime: Runtime, options: GatewayOptions = {}): Handler
 
 /** What `scope` is for: routed here, once, so that who may call is judged by what is called. */
 function choice(served: Gateway, scope: Scope): Handler {
-  const {transcoder, settings, accesses, rest, rpc} = served
+  const {settings, accesses, rest, rpc} = served
   const errorShape = settings.errors
   if (scope.path === documentPath && ['GET', 'HEAD'].includes(scope.method) && rest) {
     return Object.assign(() => description(served, scope), {errorShape, access: {name: documentPath}})
@@ -120,9 +121,9 @@ function choice(served: Gateway, scope: Scope): Handler {
     if (scope.webSocket && settings.webSocket) return webSocketChoice(served, scope, scope.webSocket)
     const chosen = rpc?.choose(scope)
     if (chosen) return chosen
-    const match = rest ? transcoder.route(scope.method, scope.path) : unknown
+    const match = rest ? routed(served, scope) : unknown
     if (!('binding' in match)) {
-      return rpc?.unrouted(scope, match) ?? unbound(rest ? withDocument(scope, match) : match, errorShape)
+      return rpc?.unrouted(scope, match) ?? unbound(rest ? withDocument(scope, match) : match, scope, settings)
     }
     const failure = rpc?.failureAt(scope, (fault) => failureReply(fault, errorShape))
     return Object.assign(() => answer(served, scope, match), {
@@ -167,15 +168,32 @@ function rpcOf(served: Gateway): RpcPaths {
   })
 }
 
+/** As it is routed; where a form is read as a query, a POST of one as what it stands for. */
+function routed(
+  {transcoder, settings}: Gateway,
+  {method, path, headers, contentType}: Scope,
+): Match<Binding> | Unrouted {
+  if (settings.forms !== 'query' || method !== 'POST' || !isForm(contentType)) return transcoder.route(method, path)
+  const override = headers['x-http-method-override']
+  if (override) return transcoder.route(String(override).toUpperCase(), path)
+  const match = transcoder.route(method, path)
+  const other = 'binding' in match ? match : transcoder.route('GET', path)
+  return 'binding' in other ? other : match
+}
+
 function nameOf({name, parent}: DescMethod): string {
   return `${parent.typeName}/${name}`
 }
 
 async function answer(served: Gateway, scope: Scope, match: Match<Binding>): Promise<Reply> {
+  const {settings} = served
   const exchange = served.transcoder.exchange(match, headOf(scope))
   if (!exchange) return noMoreEvents
   const call = await callFor(served, scope, match.binding.method, exchange)
-  const reply = answerOf(scope, call, exchange.response, served.settings.eventStreamPing)
+  const reply = answerOf(scope, call, exchange.response, {
+    ping: settings.eventStreamPing,
+    trailers: settings.trailers,
+  })
   return await (exchange.isConditional ? reply.catch(refuseCondition) : reply)
 }
 
@@ -232,14 +250,22 @@ async function describeForPage({runtime, settings, transcoder, functions}: Gatew
     pageSchema(transcoder.bindings, {title, version, security, webSocket: settings.webSocket, functions: others}),
   )
 }
+const statuses = {'404': 404, '405': 405, '501': 501} as const
 
 /** What no rule takes: OPTIONS, 404 and 405. */
-function unbound(unrouted: Unrouted, errorShape: GatewayConfig['errors']): Handler {
-  const refuse = ({method, path}: Scope): never => {
-    throw unroutedFault(unrouted, method, path)
+function unbound(
+  unrouted: Unrouted,
+  {method, path}: Scope,
+  {errors: errorShape, methodNotAllowed}: GatewayConfig,
+): Handler {
+  const {status, allow} = unrouted
+  const refuse = (): never => {
+    throw unroutedFault(status === 405 ? {status: statuses[methodNotAllowed], allow} : unrouted, method, path)
   }
-  const has = unrouted.allow.length > 0
-  return Object.assign(refuse, {errorShape, ...(has ? {methods: unrouted.allow} : {unrouted: true})})
+  if (allow.length === 0) return Object.assign(refuse, {errorShape, unrouted: true})
+  // With its methods it is answered for: with 405, where it is not OPTIONS.
+  const isAnswered = methodNotAllowed === '405' || method === 'OPTIONS'
+  return Object.assign(refuse, {errorShape, ...(isAnswered && {methods: allow})})
 }
 
 /** The document takes GET, whatever else rules with a wildcard take at its path. */
@@ -249,11 +275,9 @@ function withDocument({method, path}: Scope, unrouted: Unrouted): Unrouted {
   return {status: method === 'OPTIONS' ? 204 : 405, allow}
 }
 
-async function describe({runtime, transcoder, settings: {errors, ignoreUnknown}}: Gateway): Promise<string> {
+async function describe({runtime, transcoder, settings: {errors}}: Gateway): Promise<string> {
   const {openApi} = await import('../transcoding/openapi/openapi.ts')
-  return JSON.stringify(
-    openApi({...transcoder, ...runtime.config.openApi, ...securityOf(runtime), errors, ignoreUnknown}),
-  )
+  return JSON.stringify(openApi({...transcoder, ...runtime.config.openApi, ...securityOf(runtime), errors}))
 }
 
 /** 100 levels of JSON are up to 300 of messages, in a google.protobuf.Struct: an echo of what is read can be answered. */

@@ -14,9 +14,10 @@ import {
  * Which of a caller's headers go to the backend.
  * @throws {ConfigError} for keys in GATEWAY_METADATA that no caller may set
  */
-export function metadataOptions({authorization, metadata}: GatewayConfig): MetadataOptions {
+export function metadataOptions({authorization, metadata, invalidMetadata}: GatewayConfig): MetadataOptions {
   const refused = (metadata ?? []).filter((key) => !mayBeSet(key))
-  if (refused.length === 0) return {authorization, keys: metadata && new Set(metadata)}
+  if (refused.length === 0)
+    return {authorization, keys: metadata && new Set(metadata), dropInvalid: invalidMetadata === 'drop'}
   throw new ConfigError(
     `GATEWAY_METADATA: no caller may set ${refused.map((key) => `"${key}"`).join(', ')}: expected keys that neither a front end, HTTP nor gRPC sets`,
   )
@@ -37,7 +38,12 @@ export function headersOf({header}: Call): Headers {
 
 /** The response headers for all metadata that the backend has sent, of a call that has ended. */
 export function allHeadersOf(call: Call): Headers {
-  return {...headersOf(call), ...merged(trailerHeaders(entriesOf(call.trailer)))}
+  return {...headersOf(call), ...trailersOf(call)}
+}
+
+/** The headers, or HTTP trailers, for the metadata that the backend has sent with its status. */
+export function trailersOf({trailer}: Call): Headers {
+  return merged(trailerHeaders(entriesOf(trailer)))
 }
 
 /**

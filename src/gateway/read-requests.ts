@@ -31,7 +31,7 @@ export async function readRequests(scope: Scope, exchange: Exchange, limits: Req
     case 'none': {
       // First: a problem with path or query does not wait for the end of a body.
       const message = bytesOf(input, request.message())
-      if (isSent) await refuseBody(scope, request.check)
+      if (isSent && request.check) await refuseBody(scope, request.check)
       return onlyRequest(scope, message)
     }
     case 'whole': {
@@ -49,7 +49,7 @@ export async function readRequests(scope: Scope, exchange: Exchange, limits: Req
   }
 }
 
-type BodyCheck = Extract<RequestReading, {body: 'none'}>['check']
+type BodyCheck = NonNullable<Extract<RequestReading, {body: 'none'}>['check']>
 
 /** @throws {Fault} 400 as soon as a byte of a body says something */
 async function refuseBody({body}: Scope, check: BodyCheck): Promise<void> {

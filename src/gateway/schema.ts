@@ -39,7 +39,7 @@ export function loadTranscoder(
   schema: Schema | undefined,
   taken: readonly string[] = [],
 ): Loaded {
-  const {descriptors, services, defaultBindings, ignoreUnknown, updateMask, eventIds, created} = config
+  const {descriptors, services, defaultBindings} = config
   const leaveOut = config.unservable === 'warn'
   const paths = new Set([documentPath, livePath, ...taken])
   const {maxBodyValues: maxValues, maxBodyBytes: maxMessageBytes} = config
@@ -61,21 +61,16 @@ export function loadTranscoder(
   const rules = config.rules === undefined ? undefined : readRules(config.rules, registry)
   const transcoder = orRefuse(() =>
     createTranscoder({
+      ...config,
       schema: registry,
       refuse: (binding) => problemOf(binding, paths),
-      ...(rules && {rules: rules.http, apis: rules.apis, fullyDecode: rules.fullyDecode}),
-      ...{
-        services,
-        defaultBindings,
-        ignoreUnknown,
-        updateMask,
-        maxValues,
-        maxMessageBytes,
-        metadata,
-        leaveOut,
-        eventIds,
-        created,
-      },
+      rules: undefined,
+      ...(rules && {
+        rules: rules.http,
+        apis: rules.apis,
+        ...(rules.fullyDecode && config.pathDecoding !== 'first' && {pathDecoding: 'all' as const}),
+      }),
+      ...{maxValues, maxMessageBytes, metadata, leaveOut},
     }),
   )
   const problems = [...(rules?.problems ?? []), ...transcoder.problems]

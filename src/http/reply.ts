@@ -15,6 +15,8 @@ export interface Reply {
   readonly body?: string | Uint8Array | AsyncIterable<string | Uint8Array>
   /** Whether the head leaves before the first chunk of `body` is there; with it unless given. */
   readonly headFirst?: boolean
+  /** HTTP trailers, behind chunks that have ended well: the header `trailer` names them. */
+  readonly trailers?: Readonly<Record<string, string | string[]>>
   /** The last chunk when `body` fails after its first one, before the connection is cut; none unless given. */
   readonly failureChunk?: (fault: Fault, shape: ErrorShape) => string | Uint8Array
   /** In place of a response, to a request for a WebSocket. */

@@ -64,6 +64,13 @@ export class Responder {
     this.#response.writeHead(status, {...headers, ...(this.isLast && {connection: 'close'})})
   }
 
+  /** Sends `trailers` behind the body, if that is sent in chunks. */
+  trailers(trailers: Readonly<Record<string, string | string[]>>): void {
+    this.#response.addTrailers(
+      Object.entries(trailers).flatMap(([name, value]) => [value].flat().map((one) => [name, one] as const)),
+    )
+  }
+
   /** Sends the head now, rather than with the first of the body. */
   flush(): void {
     this.#response.flushHeaders()

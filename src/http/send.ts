@@ -43,6 +43,7 @@ async function sendStream(reply: Reply, chunks: Chunks, life: Sending): Promise<
     }
     if (!next?.done) stop(chunks, life)
     await life.close(over)
+    if (reply.trailers) responder.trailers(reply.trailers)
     await responder.end(life.deadline)
   } catch (error) {
     const fault = Fault.from(error)

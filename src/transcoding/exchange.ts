@@ -1,4 +1,5 @@
-import type {DescMessage, DescMethod, Message, Registry} from '@bufbuild/protobuf'
+import type {DescMessage, DescMethod, Message} from '@bufbuild/protobuf'
+import type {Dialect} from '../core/dialect.ts'
 import {hadAllEvents} from '../core/event-stream.ts'
 import {Fault} from '../core/fault.ts'
 import type {Conventions} from './conventions/conventions.ts'
@@ -10,11 +11,20 @@ import {type Cursor, cursorIn} from './event-id.ts'
 import {put} from './fields/assign.ts'
 import type {FieldPath} from './fields/fields.ts'
 import {NoBody} from './json/no-body.ts'
-import {bodyForm, negotiate, type StreamType, streamTypes, unaryTypes} from './media.ts'
+import {bodyForm, isForm, negotiate, offered, type StreamType, unaryTypes} from './media.ts'
 import {type MessageStream, messageStream} from './message-stream.ts'
 import {type MetadataEntry, type MetadataOptions, type RequestHeaders, requestMetadata} from './metadata.ts'
 import {bodyReaderOf, goingOn, type MessageReader, type Part, type RequestDecoder} from './requests.ts'
-import {answersRaw, type Encoded, encodeResponse, rawOf, responseJson, type View, valueAt} from './responses.ts'
+import {
+  answersRaw,
+  type Encoded,
+  encodeResponse,
+  type JsonWriting,
+  rawOf,
+  responseJson,
+  type View,
+  valueAt,
+} from './responses.ts'
 import type {Binding} from './rules/bindings.ts'
 import type {Match} from './rules/router.ts'
 import type {ValueCount} from './value-count.ts'
@@ -46,8 +56,8 @@ export interface Exchange {
 
 /** How the request's body becomes messages. A message throws a Fault, 400, for what it cannot be made of. */
 export type RequestReading =
-  /** The rule takes no body: the one message is of path and query, and `check` refuses a body that says something. */
-  | {readonly body: 'none'; message(): Message; readonly check: NoBody}
+  /** The rule takes no body: the one message is of path and query, and `check` refuses a body that says something, if any does. */
+  | {readonly body: 'none'; message(): Message; readonly check: NoBody | undefined}
   /** One message, of the whole body; of path and query alone where none follows. */
   | {readonly body: 'whole'; message(body?: Uint8Array | string): Message}
   /** One message, of the parts of a multipart/form-data body. */
@@ -63,6 +73,8 @@ export type ResponseWriting =
   | {
       readonly body: 'stream'
       readonly type: StreamType
+      /** What the response calls itself, where that is not `type`. */
+      readonly contentType?: string | undefined
       encode(message: Message): string
       /** The id of a message's event, empty for none; left out where events are numbered. */
       eventId?: ((message: Message) => string) | undefined
@@ -73,7 +85,8 @@ export type ResponseWriting =
 /** What the exchanges of one binding have in common; made once. */
 export interface ExchangeOptions {
   readonly decoder: RequestDecoder
-  readonly registry: Registry
+  readonly dialect: Dialect
+  readonly writing: JsonWriting
   readonly metadata?: MetadataOptions | undefined
   /** How the method's events are resumed; undefined: they are numbered. */
   readonly cursor?: Cursor | undefined
@@ -179,43 +192,49 @@ function headerIn({headers}: RequestHead, name: string): string | undefined {
 export function frameExchangeOf(
   {binding, captures}: Match<Binding>,
   {headers, query}: RequestHead,
-  {decoder, registry, metadata}: ExchangeOptions,
+  {decoder, writing, metadata}: ExchangeOptions,
 ): FrameExchange {
   const messages = decoder.begin(captures, query, {repeats: true})
   return {
     method: binding.method,
     metadata: requestMetadata({...headers, ...setByClients}, metadata),
     json: (text) => messages.json(text),
-    encode: (message) => responseJson(binding, message, registry),
+    encode: (message) => responseJson(binding, message, writing),
   }
 }
 
 function responseWriting(
   binding: Binding,
   head: RequestHead,
-  {registry, cursor, conventions}: ExchangeOptions,
+  {dialect, writing: written, cursor, conventions}: ExchangeOptions,
   system: SystemParameters,
 ): ResponseWriting | undefined {
   const {methodKind} = binding.method
   const raw = answersRaw(binding)
   const accept = headerIn(head, 'accept')
   const view = viewOf(binding, system)
+  const writing = view?.enumAsInteger ? {...written, enumAsInteger: true} : written
   if (methodKind === 'unary' || methodKind === 'client_streaming') {
     if (system.alt === 'sse') throw noAlt('json')
     if (system.alt === 'media' && !raw) throw noAlt('json')
     if (!raw && system.alt === undefined) negotiate(accept, unaryTypes)
-    const encode = (message: Message) => encodeResponse(binding, message, registry, view)
+    const encode = (message: Message) => encodeResponse(binding, message, writing, view)
     if (!conventions?.concernsAnswer) return {body: 'whole', encode}
     return {body: 'whole', encode: (message) => withHeaders(encode(message), message, head, conventions)}
   }
   if (raw) return {body: 'raw stream', encode: (message) => rawOf(binding, message)}
   if (system.alt === 'media') throw noAlt('json" or "sse')
-  const type = system.alt ? altTypes[system.alt] : negotiate(accept, streamTypes)
+  const type = system.alt ? altTypes[system.alt] : negotiate(accept, offered[dialect.streams])
   if (type === 'text/event-stream' && hadAllEvents(headerIn(head, 'last-event-id'))) return undefined
+  const isWrapped = dialect.streamResults && type !== 'text/event-stream'
+  const isLines = dialect.streams === 'lines' && type === 'application/json'
   return {
     body: 'stream',
-    type,
-    encode: (message) => responseJson(binding, message, registry, view),
+    type: isLines ? 'application/x-ndjson' : type,
+    contentType: isLines ? type : undefined,
+    encode: isWrapped
+      ? (message) => `{"result":${responseJson(binding, message, writing, view)}}`
+      : (message) => responseJson(binding, message, writing, view),
     eventId: type === 'text/event-stream' ? cursor?.idOf : undefined,
   }
 }
@@ -257,18 +276,20 @@ function requestReading(
   binding: Binding,
   captures: readonly string[],
   {query, contentType, hasBody}: RequestHead,
-  {decoder, maxMessageBytes}: ExchangeOptions,
+  {decoder, maxMessageBytes, dialect}: ExchangeOptions,
 ): Reading {
   const reader = bodyReaderOf(binding)
   if (reader === undefined) {
     const messages = decoder.begin(captures, query)
-    return {
-      messages,
-      request: {body: 'none', message: () => messages.bare(), check: new NoBody(binding.rule, contentType)},
+    if (hasBody && dialect.forms === 'query' && isForm(contentType)) {
+      return {messages, request: {body: 'whole', message: (body = '') => messages.formAsQuery(body)}}
     }
+    const check = dialect.unexpectedBody === 'ignore' ? undefined : new NoBody(binding.rule, contentType)
+    return {messages, request: {body: 'none', message: () => messages.bare(), check}}
   }
   // A body that turns out to be empty is the empty message, whatever its type.
-  const form = hasBody ? bodyForm(contentType, reader) : undefined
+  const isAnything = dialect.contentTypes === 'any' && reader !== 'raw'
+  const form = hasBody ? (isAnything ? 'json' : bodyForm(contentType, reader)) : undefined
   const repeats = isClientStream(binding)
   const messages = decoder.begin(captures, query, {contentType, repeats})
   const raw = reader === 'raw'

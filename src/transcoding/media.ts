@@ -1,3 +1,4 @@
+import type {Dialect} from '../core/dialect.ts'
 import {Fault} from '../core/fault.ts'
 import {shortened} from '../core/shortened.ts'
 
@@ -41,6 +42,11 @@ export function isJson(contentType: string | undefined): boolean {
   return formOf(contentType, 'message') === 'json'
 }
 
+/** Whether a body with this Content-Type is a form of `name=value` pairs. */
+export function isForm(contentType: string | undefined): boolean {
+  return contentType !== undefined && formOf(contentType, 'message') === 'form'
+}
+
 function formOf(contentType: string | undefined, reader: 'message' | 'stream'): BodyForm | undefined {
   if (contentType === undefined || contentType.trim() === '') return 'json'
   const [type, ...parameters] = contentType.split(';').map((part) => part.trim().toLowerCase())
@@ -55,6 +61,13 @@ function isUtf8(parameter: string): boolean {
 /** The media types that a server stream is answered in, the default first. Our decision. */
 export const streamTypes = ['application/x-ndjson', 'application/json', 'text/event-stream'] as const
 export type StreamType = (typeof streamTypes)[number]
+
+/** What a stream is answered in, the default first. */
+export const offered = {
+  ndjson: streamTypes,
+  array: ['application/json', 'application/x-ndjson', 'text/event-stream'],
+  lines: ['application/json', 'application/x-ndjson', 'text/event-stream'],
+} as const satisfies Record<Dialect['streams'], readonly StreamType[]>
 
 /** The media types of a single answer. */
 export const unaryTypes = ['application/json'] as const

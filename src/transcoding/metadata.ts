@@ -16,6 +16,8 @@ export interface MetadataOptions {
   keys?: ReadonlySet<string> | undefined
   /** Headers that prove to us who calls, in lower case: they never go to the backend. */
   proofs?: ReadonlySet<string> | undefined
+  /** Whether what metadata cannot hold is dropped rather than refused. */
+  dropInvalid?: boolean | undefined
 }
 
 /** The request headers that go to the backend under their own name (our decision). */
@@ -86,8 +88,13 @@ export function requestMetadata(headers: RequestHeaders, options: MetadataOption
     const lower = name.toLowerCase()
     const key = metadataKey(lower, options)
     if (key === undefined || value === undefined || nominated.has(lower) || nominated.has(key)) continue
-    if (!/^[0-9a-z_.-]+$/.test(key)) throw refused(name, 'metadata has keys of letters, digits, "_", "." and "-" alone')
-    for (const text of typeof value === 'string' ? [value] : value) entries.push(...entriesOf(name, key, text))
+    for (const text of typeof value === 'string' ? [value] : value) {
+      try {
+        entries.push(...entriesOf(name, key, text))
+      } catch (error) {
+        if (!options.dropInvalid) throw error
+      }
+    }
   }
   return entries
 }
@@ -173,6 +180,7 @@ function nominatedBy({connection = ''}: RequestHeaders): ReadonlySet<string> {
 }
 
 function entriesOf(name: string, key: string, text: string): MetadataEntry[] {
+  if (!/^[0-9a-z_.-]+$/.test(key)) throw refused(name, 'metadata has keys of letters, digits, "_", "." and "-" alone')
   if (!key.endsWith('-bin')) {
     if (!/^[\x20-\x7e]*$/.test(text)) throw refused(name, 'metadata is printable ASCII')
     return [[key, text]]

@@ -7,6 +7,7 @@ import {
   mergeFromJson,
   ScalarType,
 } from '@bufbuild/protobuf'
+import {type Dialect, ownDialect} from '../core/dialect.ts'
 import {Fault} from '../core/fault.ts'
 import {shortened} from '../core/shortened.ts'
 import {
@@ -16,8 +17,17 @@ import {
   type SystemParameters,
 } from './conventions/system-parameters.ts'
 import {type Assignment, assignmentOf, type FieldPlan, type Origin, override, planOf, put} from './fields/assign.ts'
-import {type FieldPath, fieldsOf, findField, isPlainMessage, isTextual, kindOf} from './fields/fields.ts'
+import {
+  type FieldPath,
+  fieldsOf,
+  findField,
+  isPlainMessage,
+  isTextual,
+  kindOf,
+  type MessageField,
+} from './fields/fields.ts'
 import {refuseMissing} from './fields/required.ts'
+import {scalarTexts} from './fields/scalars.ts'
 import {fitField, type JsonOptions} from './json/fit.ts'
 import {asRead, jsonValue, messageFromJson, recursionLimit} from './json/message.ts'
 import {decodeUtf8, isBlank} from './json/text.ts'
@@ -55,6 +65,8 @@ export interface MessageReader {
   form(parts: Iterable<Part>): Message
   /** With an application/x-www-form-urlencoded body. @throws {Fault} 400 */
   formText(body: Uint8Array | string): Message
+  /** With such a body, as if it stood in the query. @throws {Fault} 400 */
+  formAsQuery(body: Uint8Array | string): Message
 }
 
 /** What a reader is told of its request beside path and query. */
@@ -79,6 +91,7 @@ export function goingOn(plan: FieldPlan, text: string): Finish {
 export interface DecoderOptions extends JsonOptions {
   /** The most values of one message: 20,000 unless given. */
   maxValues?: number | undefined
+  dialect?: Dialect | undefined
 }
 
 /** What is known of one message while it is read. */
@@ -88,10 +101,18 @@ interface Draft {
   readonly written: WrittenPaths | undefined
 }
 
+/** What the query has said so far. */
+interface Assigned {
+  readonly system: SystemParameters
+  /** Names of fields and parameters. */
+  readonly assigned: Set<string>
+}
+
 /** Reads requests of one binding; made once. */
 export class RequestDecoder {
   readonly #binding: Binding
   readonly #options: DecoderOptions
+  readonly #dialect: Dialect
   readonly #paths: readonly {plan: FieldPlan; origin: Origin}[]
   readonly #bound: ReadonlySet<string>
   readonly #queries = new Map<string, Query>()
@@ -99,6 +120,7 @@ export class RequestDecoder {
   constructor(binding: Binding, options: DecoderOptions) {
     this.#binding = binding
     this.#options = options
+    this.#dialect = options.dialect ?? ownDialect
     this.#paths = binding.variables.map((plan) => ({plan, origin: {name: plan.name, mayRepeat: true}}))
     this.#bound = new Set(binding.variables.map((plan) => plan.name))
   }
@@ -115,7 +137,8 @@ export class RequestDecoder {
     if (repeats) refuseLong(captures, query)
     const counted = new ValueCount(this.#options.maxValues)
     const system: SystemParameters = {}
-    const assignments = this.#assignments(captures, query, counted, system)
+    const assigned = new Set<string>()
+    const assignments = [...this.#captured(captures, counted), ...this.#assignments(query, counted, {system, assigned})]
     const changes: Finish[] = []
     const empty = () => create(this.#binding.method.input)
     const complete = (read: (draft: Draft) => Message) => {
@@ -138,6 +161,10 @@ export class RequestDecoder {
       },
       form: (parts) => complete((draft) => this.#form(parts, draft)),
       formText: (body) => complete((draft) => this.#form(partsOf(formText(body)), draft)),
+      formAsQuery: (body) => {
+        assignments.push(...this.#assignments(queryOfForm(body), counted, {system: {}, assigned}))
+        return complete(empty)
+      },
     }
   }
 
@@ -160,19 +187,18 @@ export class RequestDecoder {
   }
 
   #apply(message: Message, assignments: readonly Assignment[], count: ValueCount): void {
-    for (const {path, value, origin} of assignments) put(message, path, value, origin, count)
+    for (const {path, value, origin, mapKey} of assignments) put(message, path, value, origin, count, mapKey)
   }
 
-  /** What path and query set. */
-  #assignments(
-    captures: readonly string[],
-    query: string | undefined,
-    count: ValueCount,
-    system: SystemParameters,
-  ): readonly Assignment[] {
-    const assignments = this.#paths.map(({plan, origin}, index) => assignmentOf(plan, captures[index]!, origin, count))
+  /** What the path sets. */
+  #captured(captures: readonly string[], count: ValueCount): Assignment[] {
+    return this.#paths.map(({plan, origin}, index) => assignmentOf(plan, captures[index]!, origin, count))
+  }
+
+  /** What the query sets. */
+  #assignments(query: string | undefined, count: ValueCount, {system, assigned}: Assigned): Assignment[] {
+    const assignments: Assignment[] = []
     if (!query) return assignments
-    const assigned = new Set<string>()
     for (const [name, text] of parseQuery(query)) {
       count.add(1)
       const found = this.#query(name)
@@ -184,8 +210,10 @@ export class RequestDecoder {
         found.system(system, text, name)
         continue
       }
-      once(assigned, found.plan, name)
-      assignments.push(assignmentOf(found.plan, text, {name, mayRepeat: false}, count))
+      const {plan, mapKey} = found
+      once(assigned, plan, name, mapKey)
+      const assignment = assignmentOf(plan, text, {name, mayRepeat: false}, count)
+      assignments.push(mapKey === undefined ? assignment : {...assignment, mapKey})
     }
     return assignments
   }
@@ -202,16 +230,22 @@ export class RequestDecoder {
   #find(name: string): Query {
     const reserved = reservedParameter(name)
     if (reserved) return {system: reserved}
-    const found = findField(this.#binding.method.input, name)
+    const {mapParameters, ignoreUnknown, boundParameters} = this.#dialect
+    const [, map = name, key] = (mapParameters && /^([^[\]]+)\[(.*)\]$/.exec(name)) || []
+    const found = findField(this.#binding.method.input, map)
     if ('problem' in found) {
       const system = found.unknown ? freeParameter(name) : undefined
       if (system) return {system}
-      return this.#options.ignoreUnknown && found.unknown ? {skip: true} : found
+      const ignoresUnknown = ignoreUnknown === true || ignoreUnknown === 'query'
+      return ignoresUnknown && found.unknown ? {skip: true} : found
     }
-    if (this.#bound.has(found.name)) return {problem: 'the path sets it'}
     const {body} = this.#binding
-    if (body === '*' || (body && (found.parents[0] ?? found.field) === body)) return {problem: 'the body sets it'}
-    return textual(found)
+    const isBodys = body === '*' || (body && (found.parents[0] ?? found.field) === body)
+    if (isBodys || this.#bound.has(found.name)) {
+      return boundParameters === 'ignore' ? {skip: true} : {problem: `the ${isBodys ? 'body' : 'path'} sets it`}
+    }
+    if (key !== undefined) return entryOf(found, key)
+    return mapParameters && isEmptyMessage(found.field) ? {plan: emptyPlan(found)} : textual(found)
   }
 
   #json(text: string, {count, written}: Draft): Message {
@@ -286,14 +320,35 @@ function refuseLong(captures: readonly string[], query = ''): void {
 }
 
 /** What a query parameter sets, why it may not be, that it is ignored, or that it is about the request as a whole. */
-type Query = {plan: FieldPlan} | {problem: string} | {skip: true} | {system: SystemParameter}
+type Query = {plan: FieldPlan; mapKey?: string} | {problem: string} | {skip: true} | {system: SystemParameter}
+
+/** The entry of a map that `labels[color]` sets. */
+function entryOf(path: FieldPath, key: string): Query {
+  const {field} = path
+  if (field.fieldKind !== 'map' || field.mapKind === 'message')
+    return {problem: `it is ${kindOf(field)}, not a map of scalars`}
+  const read = scalarTexts[field.mapKey].read(key)
+  return read === undefined
+    ? {problem: `expected ${scalarTexts[field.mapKey].expected} in its brackets`}
+    : {plan: planOf(path), mapKey: String(read)}
+}
+
+function isEmptyMessage(field: DescField): field is MessageField {
+  return field.fieldKind === 'message' && field.message.typeName === 'google.protobuf.Empty'
+}
+
+function emptyPlan(path: FieldPath): FieldPlan {
+  const {message} = path.field as MessageField
+  return {...path, expected: 'no value', read: (text) => (text === '' ? create(message) : undefined)}
+}
 
 function textual(path: FieldPath): {plan: FieldPlan} | {problem: string} {
   if (isTextual(path.field)) return {plan: planOf(path)}
   return {problem: `it is ${kindOf(path.field)}${isPlainMessage(path.field) ? ': set its fields one by one' : ''}`}
 }
 
-function once(assigned: Set<string>, {name, field}: FieldPath, given: string): void {
+function once(assigned: Set<string>, {name: path, field}: FieldPath, given: string, mapKey?: string): void {
+  const name = mapKey === undefined ? path : `${path}[${mapKey}]`
   if (field.fieldKind !== 'list' && assigned.has(name)) throw refused(given, 'it is there twice, and not repeated')
   assigned.add(name)
 }
@@ -308,6 +363,13 @@ function refuseForm(reason: string): never {
 
 function formText(body: Uint8Array | string): string {
   return typeof body === 'string' ? body : decodeUtf8(body, refuseForm)
+}
+
+/** A form as a query says the same. */
+function queryOfForm(body: Uint8Array | string): string {
+  return formText(body)
+    .toWellFormed()
+    .replace(/[\x80-\uffff]+/g, encodeURIComponent)
 }
 
 function* partsOf(form: string): Generator<Part> {

@@ -1,21 +1,46 @@
 import {
   create,
+  createRegistry,
   type DescField,
   type DescMessage,
   isFieldSet,
   type JsonValue,
-  type JsonWriteOptions,
   type Message,
   type Registry,
   ScalarType,
   toJson,
 } from '@bufbuild/protobuf'
 import {FeatureSet_FieldPresence} from '@bufbuild/protobuf/wkt'
+import {type Dialect, ownDialect} from '../core/dialect.ts'
 import {Fault} from '../core/fault.ts'
-import type {FieldPath} from './fields/fields.ts'
+import {type FieldPath, hasOwnForm} from './fields/fields.ts'
 import {isLong} from './fields/scalars.ts'
 import {isHttpBody} from './requests.ts'
 import type {Binding} from './rules/bindings.ts'
+
+/** How messages are written as JSON. */
+export interface JsonWriting {
+  readonly registry: Registry
+  readonly useProtoFieldName: boolean
+  readonly enumAsInteger: boolean
+  /** Whether fields without presence are written also when they have their zero value. */
+  readonly alwaysEmitImplicit: boolean
+  /** Whether fields with presence are null when they are not set. */
+  readonly unsetAsNull: boolean
+}
+
+/** How `dialect` has messages written; an Any may hold the types of `registry`. */
+export function jsonWriting(registry: Registry, {zeroValues, fieldNames, enums}: Dialect = ownDialect): JsonWriting {
+  return {
+    registry,
+    useProtoFieldName: fieldNames === 'proto',
+    enumAsInteger: enums === 'number',
+    alwaysEmitImplicit: zeroValues !== 'omit',
+    unsetAsNull: zeroValues === 'print-unset',
+  }
+}
+
+const plain = jsonWriting(createRegistry())
 
 /** A whole answer. */
 export interface Encoded {
@@ -34,9 +59,9 @@ export interface View {
 }
 
 /** The response of `binding`, or the field of it that response_body names: JSON, or the bytes of an HttpBody. */
-export function encodeResponse(binding: Binding, message: Message, registry: Registry, view?: View): Encoded {
+export function encodeResponse(binding: Binding, message: Message, writing: JsonWriting, view?: View): Encoded {
   if (answersRaw(binding)) return rawOf(binding, message)
-  return {contentType: 'application/json', body: responseJson(binding, message, registry, view)}
+  return {contentType: 'application/json', body: responseJson(binding, message, writing, view)}
 }
 
 /** Whether the answer is a google.api.HttpBody: bytes of the backend's type, whatever Accept says (httpbody.proto). */
@@ -58,35 +83,60 @@ export function rawOf({responseBody}: Binding, message: Message): {contentType: 
 
 /**
  * The JSON text of a response or of its response_body.
- * @throws {Fault} 500 for what has no JSON: an Any of a type that `registry` does not have, a year beyond 9999.
+ * @throws {Fault} 500 for what has no JSON: an Any of a type that is not known, a year beyond 9999.
  */
 export function responseJson(
   {method, responseBody}: Binding,
   message: Message,
-  registry: Registry,
+  writing: JsonWriting,
   view?: View,
 ): string {
   try {
-    const options = {registry, enumAsInteger: view?.enumAsInteger ?? false}
     const json = responseBody
-      ? jsonOfField(method.output, message, responseBody, options)
-      : toJson(method.output, message, options)
+      ? jsonOfField(method.output, message, responseBody, writing)
+      : messageJson(method.output, message, writing)
     return view
       ? JSON.stringify(view.mask ? view.mask.apply(json) : json, null, view.isPretty ? 2 : 0)
       : JSON.stringify(json)
   } catch (cause) {
-    throw new Fault('INTERNAL', `Cannot write the answer of ${method.parent.typeName}.${method.name} as JSON`, {cause})
+    throw new Fault('INTERNAL', `Cannot write the answer of ${method.parent.typeName}/${method.name} as JSON`, {cause})
   }
 }
 
 /** The JSON of one field of `message`, whose type is `desc`. */
-export function jsonOfField(
-  desc: DescMessage,
-  message: Message,
-  field: DescField,
-  options: Partial<JsonWriteOptions> = {},
-): JsonValue {
-  return fieldJson(field, toJson(desc, alone(desc, message, field), options), options)
+export function jsonOfField(desc: DescMessage, message: Message, field: DescField, writing = plain): JsonValue {
+  return fieldJson(field, messageJson(desc, alone(desc, message, field), writing), writing)
+}
+
+function messageJson(desc: DescMessage, message: Message, writing: JsonWriting): JsonValue {
+  const json = toJson(desc, message, writing)
+  if (writing.unsetAsNull && !hasOwnForm(desc)) addNulls(desc, message, json as Record<string, JsonValue>, writing)
+  return json
+}
+
+/** Adds a null for each field that could be set and is not; of a oneof, which says itself what is set, none. */
+function addNulls(desc: DescMessage, message: Message, json: Record<string, JsonValue>, writing: JsonWriting): void {
+  for (const field of desc.fields) {
+    const name = nameOf(field, writing)
+    const value = json[name]
+    if (value === undefined) {
+      const isUnset = field.fieldKind !== 'list' && field.fieldKind !== 'map' && !field.oneof
+      if (isUnset && !field.proto.proto3Optional) json[name] = null
+    } else if (field.message && !hasOwnForm(field.message) && isFieldSet(message, field)) {
+      const inner = fieldValue(message, field) as Message | Record<string, Message>
+      // Lists and maps as arrays and objects of both.
+      if (field.fieldKind === 'message') addNulls(field.message, inner as Message, value as never, writing)
+      else {
+        for (const [key, item] of Object.entries(inner)) {
+          addNulls(field.message, item as Message, (value as Record<string, never>)[key]!, writing)
+        }
+      }
+    }
+  }
+}
+
+function nameOf(field: DescField, {useProtoFieldName}: JsonWriting): string {
+  return useProtoFieldName ? field.name : field.jsonName
 }
 
 interface HttpBody {
@@ -126,12 +176,13 @@ export function fieldValue(message: Message, {oneof, localName}: DescField): unk
 }
 
 /** A field that JSON leaves out is its empty value, or null where there is a difference (ProtoJSON). */
-function fieldJson(field: DescField, json: JsonValue, options: Partial<JsonWriteOptions>): JsonValue {
+function fieldJson(field: DescField, json: JsonValue, writing: JsonWriting): JsonValue {
   const fields = json as Record<string, JsonValue>
-  return Object.hasOwn(fields, field.jsonName) ? fields[field.jsonName]! : emptyJson(field, options)
+  const name = nameOf(field, writing)
+  return Object.hasOwn(fields, name) ? fields[name]! : emptyJson(field, writing)
 }
 
-function emptyJson(field: DescField, {enumAsInteger = false}: Partial<JsonWriteOptions>): JsonValue {
+function emptyJson(field: DescField, {enumAsInteger}: JsonWriting): JsonValue {
   if (field.fieldKind === 'list') return []
   if (field.fieldKind === 'map') return {}
   if (field.presence !== FeatureSet_FieldPresence.IMPLICIT || isNull(field)) return null

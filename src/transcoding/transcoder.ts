@@ -1,4 +1,5 @@
 import {createRegistry, type FileRegistry, type Registry} from '@bufbuild/protobuf'
+import {type Dialect, ignoresUnknownFields, ownDialect} from '../core/dialect.ts'
 import {Fault} from '../core/fault.ts'
 import {conventionsOf} from './conventions/conventions.ts'
 import {type Cursors, cursorsOf, type EventIdRule} from './event-id.ts'
@@ -6,16 +7,15 @@ import {type Exchange, exchangeOf, type FrameExchange, frameExchangeOf, type Req
 import {fieldProblems} from './fields/fields.ts'
 import type {MetadataOptions} from './metadata.ts'
 import {RequestDecoder} from './requests.ts'
+import {jsonWriting} from './responses.ts'
 import {type Binding, type BindingOptions, readBindings} from './rules/bindings.ts'
 import {type Match, type Router, type Unrouted, unroutedFault} from './rules/router.ts'
 import type {Unserved} from './rules/selection.ts'
 import {readSchema} from './schema/schema.ts'
 
-export interface TranscoderOptions extends BindingOptions {
+export interface TranscoderOptions extends BindingOptions, Partial<Dialect> {
   /** The bytes of a google.protobuf.FileDescriptorSet with all imports, or what protobuf-es made of it. */
   schema: Uint8Array | FileRegistry
-  /** Whether unknown JSON fields and query parameters are dropped rather than refused: false unless given. */
-  ignoreUnknown?: boolean | undefined
   /** Limit for the values of one message of a request: 20,000 unless given. */
   maxValues?: number | undefined
   /** Limit for one message of a client stream, in bytes: 1 MiB unless given. */
@@ -31,6 +31,7 @@ export interface TranscoderOptions extends BindingOptions {
 /** HTTP requests to messages and back, by the google.api.http rules of one schema. */
 export interface Transcoder {
   readonly registry: FileRegistry
+  readonly dialect: Dialect
   readonly bindings: readonly Binding[]
   /** The rules that cannot be served, a line each: to be shown at start. */
   readonly problems: readonly string[]
@@ -69,7 +70,6 @@ export interface Transcoder {
  */
 export function createTranscoder({
   schema,
-  ignoreUnknown = false,
   maxValues,
   maxMessageBytes,
   metadata,
@@ -82,7 +82,9 @@ export function createTranscoder({
   if (unreadable.size > 0 && !options.leaveOut) throw new Error([...unreadable.values()].flat().join('\n'))
   const types = unreadable.size > 0 ? without(registry, new Set(unreadable.keys())) : registry
   const {bindings, router, problems, unserved} = readBindings(registry, options)
-  const reading = {registry: types, ignoreUnknown, maxValues}
+  const dialect = dialectIn(options)
+  const reading = {registry: types, maxValues, dialect, ignoreUnknown: ignoresUnknownFields(dialect)}
+  const writing = jsonWriting(types, dialect)
   const cursors = cursorsOf(bindings, eventIds)
   const conventions = conventionsOf(bindings, {created})
   const exchanges = new Map(
@@ -91,12 +93,13 @@ export function createTranscoder({
       const cursor = cursors.byMethod.get(binding.method)
       return [
         binding,
-        {decoder, registry: types, metadata, maxMessageBytes, cursor, conventions: conventions.get(binding)},
+        {decoder, dialect, writing, metadata, maxMessageBytes, cursor, conventions: conventions.get(binding)},
       ]
     }),
   )
   return {
     registry,
+    dialect,
     bindings,
     problems,
     cursors,
@@ -124,6 +127,11 @@ function streamAt(bindings: readonly Binding[], router: Router<Binding>, path: s
 /** Whether requests of `binding` are streams of messages in their body. */
 function takesStream({method: {methodKind}, body}: Binding): boolean {
   return body !== undefined && (methodKind === 'client_streaming' || methodKind === 'bidi_streaming')
+}
+
+function dialectIn(options: Partial<Dialect>): Dialect {
+  const names = Object.keys(ownDialect) as (keyof Dialect)[]
+  return Object.fromEntries(names.map((name) => [name, options[name] ?? ownDialect[name]])) as unknown as Dialect
 }
 
 /** What a google.protobuf.Any may hold: none of `messages`. */

@@ -125,7 +125,7 @@ const objectsIn = (content: unknown, document: OpenApiDocument) =>
 
 for (const ignoreUnknown of [false, true]) {
   test(`requests are ${ignoreUnknown ? 'open' : 'closed'} to unknown fields, answers are open: GATEWAY_IGNORE_UNKNOWN=${ignoreUnknown}`, (t) => {
-    const document = openApi({...transcode(bodied), title: 'Test', version: '1', ignoreUnknown})
+    const document = openApi({...transcode(bodied, {ignoreUnknown}), title: 'Test', version: '1'})
     const all = operationsOf(document)
     t.is(all.length, bodied.length)
     for (const {path, operation} of all) {

@@ -121,6 +121,6 @@ test('a message that has no JSON is our failure, not the caller’s', (t) => {
   const transcoder = transcode([{get: '/a'}])
   const message = create(every, {any: {typeUrl: 'x/nope.Nope', value: new Uint8Array()}})
   const fault = caught(() => encodeMessage(transcoder, transcoder.bindings[0]!, message))
-  t.is(fault.message, 'Cannot write the answer of bound.Bound.M0 as JSON')
+  t.is(fault.message, 'Cannot write the answer of bound.Bound/M0 as JSON')
   t.is(httpStatusOf(fault), 500)
 })

@@ -26,7 +26,12 @@ import {http} from '../../src/gen/google/api/annotations_pb.js'
 import {HttpRuleSchema} from '../../src/gen/google/api/http_pb.js'
 import {detailsJson, httpStatusOf} from '../../src/http/failure.ts'
 import {type Part, RequestDecoder} from '../../src/transcoding/requests.ts'
-import {type Encoded, encodeResponse as encodeResponseOf, responseJson} from '../../src/transcoding/responses.ts'
+import {
+  type Encoded,
+  encodeResponse as encodeResponseOf,
+  jsonWriting,
+  responseJson,
+} from '../../src/transcoding/responses.ts'
 import type {Binding} from '../../src/transcoding/rules/bindings.ts'
 import type {Match} from '../../src/transcoding/rules/router.ts'
 import {createTranscoder, type Transcoder, type TranscoderOptions} from '../../src/transcoding/transcoder.ts'
@@ -105,7 +110,7 @@ export function decodeRequest(transcoder: Transcoder, match: Match<Binding>, par
   if (request.body === 'parts') return request.message(body as readonly Part[])
   if (request.body === 'whole') return request.message(body as Uint8Array | string | undefined)
   const message = request.message()
-  request.check.readAll(Buffer.from((body ?? '') as string))
+  request.check?.readAll(Buffer.from((body ?? '') as string))
   return message
 }
 
@@ -125,12 +130,12 @@ export function readMessages(
 
 /** The whole response for `message`. */
 export function encodeResponse({registry}: Transcoder, binding: Binding, message: Message): Encoded {
-  return encodeResponseOf(binding, message, registry)
+  return encodeResponseOf(binding, message, jsonWriting(registry))
 }
 
 /** The JSON of `message` within a stream. */
 export function encodeMessage({registry}: Transcoder, binding: Binding, message: Message): string {
-  return responseJson(binding, message, registry)
+  return responseJson(binding, message, jsonWriting(registry))
 }
 
 /** The request that a transcoder makes of an HTTP request to a path with its query. */

@@ -2,6 +2,7 @@ import type {DescMethod, Message} from '@bufbuild/protobuf'
 import type {Call} from '../../clients/call.ts'
 import {invoke} from '../../clients/interceptors.ts'
 import {onlyAnswer} from '../../clients/service-client.ts'
+import {ignoresUnknownFields} from '../../core/dialect.ts'
 import {Fault} from '../../core/fault.ts'
 import {shortened} from '../../core/shortened.ts'
 import {gzipped} from '../../http/compress.ts'
@@ -70,8 +71,8 @@ export async function answerRpc(request: RpcRequest, scope: Scope): Promise<Repl
 /** What a backend answers goes through as it came: nothing here looks into it. */
 const asItCame = (bytes: Uint8Array) => bytes as unknown as Message
 
-function optionsOf({registry, settings: {ignoreUnknown, maxBodyValues}}: RpcServed) {
-  return {registry, ignoreUnknown, maxValues: maxBodyValues}
+function optionsOf({registry, settings}: RpcServed) {
+  return {registry, ignoreUnknown: ignoresUnknownFields(settings), maxValues: settings.maxBodyValues}
 }
 
 function checkVersion({headers}: Scope): void {

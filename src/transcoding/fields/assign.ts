@@ -41,6 +41,8 @@ export interface Assignment {
   readonly path: FieldPath
   readonly value: unknown
   readonly origin: Origin
+  /** The key of the entry, where the field is a map. */
+  readonly mapKey?: string
 }
 
 /**
@@ -60,12 +62,25 @@ export function assignmentOf(plan: FieldPlan, text: string, origin: Origin, coun
  * Sets a field of `message`, and counts and makes the messages on its path: a zero value makes them present (ProtoJSON).
  * @throws {Fault} 400 naming the origin: another value there, another member of the oneof; or too many values.
  */
-export function put(message: Message, path: FieldPath, value: unknown, origin: Origin, count: ValueCount): void {
+export function put(
+  message: Message,
+  path: FieldPath,
+  value: unknown,
+  origin: Origin,
+  count: ValueCount,
+  mapKey?: string,
+): void {
   let target = message
   for (const parent of path.parents) target = descend(target, parent, origin, count)
   const {field} = path
   if (field.fieldKind === 'list') {
     ;(local(target)[field.localName] as unknown[]).push(value)
+    return
+  }
+  if (mapKey !== undefined) {
+    const map = local(target)[field.localName] as object
+    // The key may be "__proto__".
+    Object.defineProperty(map, mapKey, {value, enumerable: true, writable: true, configurable: true})
     return
   }
   refuseOther(target, field, origin)

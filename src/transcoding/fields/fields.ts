@@ -85,7 +85,12 @@ export function findField(desc: DescMessage, path: string): FieldPath | NoField 
 
 /** Whether `field` holds one message whose fields can be set one by one: no well-known type with a form of its own. */
 export function isPlainMessage(field: DescField): field is MessageField {
-  return field.fieldKind === 'message' && !ownForms.has(field.message.typeName) && !messageText(field.message)
+  return field.fieldKind === 'message' && !hasOwnForm(field.message)
+}
+
+/** Whether the JSON of `desc` is not that of its fields. */
+export function hasOwnForm(desc: DescMessage): boolean {
+  return ownForms.has(desc.typeName) || messageText(desc) !== undefined
 }
 
 /** Whether one piece of text can be a value of `field`, or of an item of it when it is a list. */

@@ -1,7 +1,7 @@
 import {type DescField, ScalarType} from '@bufbuild/protobuf'
 import {FeatureSet_FieldPresence} from '@bufbuild/protobuf/wkt'
 import {isPlainMessage, isTextual} from '../fields/fields.ts'
-import {type BodyReader, streamTypes, unaryTypes} from '../media.ts'
+import {type BodyReader, offered, unaryTypes} from '../media.ts'
 import {bodyReaderOf} from '../requests.ts'
 import {answersRaw} from '../responses.ts'
 import type {Binding} from '../rules/bindings.ts'
@@ -153,7 +153,9 @@ function answer(binding: Binding, schemas: Schemas): Response {
 
 function streamAnswer(binding: Binding, schemas: Schemas): Response {
   const items = answerSchema(binding, schemas)
-  const schema = {type: 'array', items} as const
+  const {streamResults, streams} = schemas.dialect
+  const result = {type: 'object', properties: {result: items}, required: ['result']} as const
+  const schema = {type: 'array', items: streamResults ? result : items} as const
   const data = {type: 'string', contentMediaType: 'application/json', contentSchema: items} as const
   const event = {type: 'object', properties: {id: {type: 'string'}, event: {type: 'string'}, data}} as const
   const all = {
@@ -163,12 +165,14 @@ function streamAnswer(binding: Binding, schemas: Schemas): Response {
   } as const
   return {
     description: [
-      'Messages, sent as they are made: one JSON value a line, one JSON array, or one event each; `Accept` chooses.',
+      streams === 'lines'
+        ? 'Messages, sent as they are made: one JSON value a line, or one event each; `Accept` chooses.'
+        : 'Messages, sent as they are made: one JSON value a line, one JSON array, or one event each; `Accept` chooses.',
       'The last event is named `end`: a client that connects again with its id gets 204.',
       'A failure after the first of them ends the lines with `{"error": …}`, the events with one that is named `error`,',
       'and leaves the array open; each way the connection is reset, but for events of which no more will come.',
     ].join(' '),
-    content: Object.fromEntries(streamTypes.map((type) => [type, all[type]])),
+    content: Object.fromEntries(offered[streams].map((type) => [type, all[type]])),
   }
 }
 

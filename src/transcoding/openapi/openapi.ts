@@ -1,5 +1,6 @@
 import type {DescService, FileRegistry} from '@bufbuild/protobuf'
 import type {ErrorShape} from '../../core/config.ts'
+import {type Dialect, ignoresUnknownFields, ownDialect} from '../../core/dialect.ts'
 import type {Binding} from '../rules/bindings.ts'
 import {requestBodyOf, responseOf} from './bodies.ts'
 import {commentOf, summaryOf} from './comments.ts'
@@ -41,8 +42,8 @@ export interface OpenApiOptions {
   rolesOf?: ((method: string) => readonly string[]) | undefined
   /** The shape of failures: AIP-193's unless given. */
   errors?: ErrorShape | undefined
-  /** Whether unknown fields of requests are dropped rather than refused: false unless given. */
-  ignoreUnknown?: boolean | undefined
+  /** How requests are read and answers are written. */
+  dialect?: Dialect | undefined
 }
 
 /**
@@ -53,13 +54,17 @@ export interface OpenApiOptions {
  * const document = openApi({...transcoder, title: 'Books', version: '1.0.0', servers: ['https://books.example.com']})
  */
 export function openApi(options: OpenApiOptions): OpenApiDocument {
-  const {bindings, registry, title, version, servers = ['/'], errors = 'aip', ignoreUnknown = false} = options
-  const schemas = schemasOf(bindings, registry, !ignoreUnknown)
+  const {bindings, registry, title, version, servers = ['/'], errors = 'aip', dialect = ownDialect} = options
+  const schemas = schemasOf(bindings, registry, dialect)
   const schemes = named(options.security ?? [])
   const paths = pathsOf(bindings, schemas, (method) => securityOf(options, schemes, method))
   return {
     openapi: '3.1.1',
-    info: {title, version, description: [options.description ?? '', conventions].filter(Boolean).join('\n\n')},
+    info: {
+      title,
+      version,
+      description: [options.description ?? '', conventionsOf(dialect)].filter(Boolean).join('\n\n'),
+    },
     servers: servers.map((url) => ({url})),
     ...(options.security && {security: schemes.map(([name]) => ({[name]: []}))}),
     tags: tagsOf(bindings),
@@ -105,20 +110,23 @@ interface Both {
   answers: Schemas
 }
 
-function schemasOf(bindings: readonly Binding[], registry: FileRegistry, refusesUnknown: boolean): Both {
-  const answers = new Schemas(registry, {refusesUnknown})
+function schemasOf(bindings: readonly Binding[], registry: FileRegistry, dialect: Dialect): Both {
+  const refusesUnknown = !ignoresUnknownFields(dialect)
+  const answers = new Schemas(registry, {refusesUnknown, dialect})
   if (!refusesUnknown) return {requests: answers, answers}
   // Before the first of a request, which has a name of its own for what an answer has too.
   for (const binding of bindings) responseOf(binding, answers)
-  return {requests: new Schemas(registry, {refusesUnknown, answers}), answers}
+  return {requests: new Schemas(registry, {refusesUnknown, answers, dialect}), answers}
 }
 
 /** What schemas leave out, so as to say what is sent and not all that is taken. */
-const conventions = [
-  'JSON is the JSON mapping of Protocol Buffers. Requests may also name fields as the proto does, give 64-bit integers as',
-  'numbers, enums by number, bytes in base64url, and null for a field that is not set. An answer leaves out fields that',
-  'have their zero value, and has the number of an enum value that its schema does not list.',
-].join(' ')
+function conventionsOf({fieldNames, enums, zeroValues}: Dialect): string {
+  return [
+    `JSON is the JSON mapping of Protocol Buffers. Requests may also name fields ${fieldNames === 'json' ? 'as the proto does' : 'in lowerCamelCase'}, give 64-bit integers as`,
+    `numbers, enums by ${enums === 'name' ? 'number' : 'name'}, bytes in base64url, and null for a field that is not set. An answer`,
+    `${zeroValues === 'omit' ? 'leaves out' : 'has'} fields that have their zero value, and has the number of an enum value that its schema does not list.`,
+  ].join(' ')
+}
 
 function pathsOf(
   bindings: readonly Binding[],

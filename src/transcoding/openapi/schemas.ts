@@ -1,5 +1,6 @@
 import type {DescEnum, DescExtension, DescField, DescMessage, FileRegistry} from '@bufbuild/protobuf'
 import {FeatureSet_FieldPresence, isWrapperDesc} from '@bufbuild/protobuf/wkt'
+import type {Dialect} from '../../core/dialect.ts'
 import {commentOf} from './comments.ts'
 import {type Schema, sorted, withoutEmpty} from './document.ts'
 import {integerSchemas, keySchemas, scalarSchemas, wellKnownSchemas} from './values.ts'
@@ -10,6 +11,8 @@ export type Closed = ReadonlySet<string>
 export interface SchemasOptions {
   /** Whether a request with fields that its messages do not have is refused. */
   refusesUnknown: boolean
+  /** How answers are written: requests are described as they are. */
+  dialect: Dialect
   /**
    * Those of the answers, where these are the schemas of requests that are refused: an answer may have more fields one day,
    * a request may not, so a message that is in both has two schemas.
@@ -24,8 +27,10 @@ export class Schemas {
   readonly #registry: FileRegistry
   readonly #refusesUnknown: boolean
   readonly #answers: Schemas | undefined
+  readonly dialect: Dialect
 
-  constructor(registry: FileRegistry, {refusesUnknown, answers}: SchemasOptions) {
+  constructor(registry: FileRegistry, {refusesUnknown, answers, dialect}: SchemasOptions) {
+    this.dialect = dialect
     this.#registry = registry
     this.#refusesUnknown = refusesUnknown
     this.#answers = answers
@@ -93,7 +98,7 @@ export class Schemas {
     if (!field.enum) return this.#shared(scalarSchemas[field.scalar])
     if (isNull(field)) return {type: 'null'}
     const desc = field.enum
-    return this.#refer(desc.typeName, () => enumSchema(desc))
+    return this.#refer(desc.typeName, () => enumSchema(desc, this.dialect.enums))
   }
 
   #wellKnown(desc: DescMessage): Schema | undefined {
@@ -117,30 +122,41 @@ export class Schemas {
     const fields = desc.fields.filter(({name}) => !closed.has(prefix + name))
     const extensions = this.#extensions.get(desc.typeName) ?? []
     const oneofs = desc.oneofs.map((oneof) =>
-      fields.filter((field) => field.oneof === oneof).map(({jsonName}) => [jsonName]),
+      fields.filter((field) => field.oneof === oneof).map((field) => [this.#nameOf(field)]),
     )
     const schema = withoutEmpty({
       type: 'object',
       description: commentOf(desc),
       deprecated: desc.deprecated,
       properties: {
-        ...Object.fromEntries(fields.map((field) => [field.jsonName, this.#property(field, closed, prefix)])),
+        ...Object.fromEntries(fields.map((field) => [this.#nameOf(field), this.#property(field, closed, prefix)])),
         ...sorted(extensions.map((field) => [field.jsonName, this.#property(field, closed, prefix)] as const)),
       },
-      required: fields.filter(({presence}) => presence === required).map(({jsonName}) => jsonName),
+      required: fields.filter(({presence}) => presence === required).map((field) => this.#nameOf(field)),
       ...atMostOneOfEach(oneofs),
     } satisfies Schema)
     return this.closed(schema)
   }
 
+  #nameOf({name, jsonName}: DescField): string {
+    return this.dialect.fieldNames === 'proto' ? name : jsonName
+  }
+
+  /** Whether an answer has null where `field` is not set. */
+  #isNullable(field: DescField | DescExtension): boolean {
+    if (field.fieldKind === 'message' && isWrapperDesc(field.message)) return true
+    if (this.dialect.zeroValues !== 'print-unset' || field.kind === 'extension' || field.oneof) return false
+    return field.presence !== FeatureSet_FieldPresence.IMPLICIT && !field.proto.proto3Optional
+  }
+
   #property(field: DescField | DescExtension, closed: Closed, prefix: string): Schema {
     const schema = this.field(field, closed, prefix + field.name)
     return withoutEmpty({
-      ...(field.fieldKind === 'message' && isWrapperDesc(field.message) ? nullable(schema) : schema),
+      ...(this.#isNullable(field) ? nullable(schema) : schema),
       // A comment says more than the type that is referred to.
       description: commentOf(field) || schema.description,
       deprecated: field.deprecated || schema.deprecated,
-      default: defaultOf(field),
+      default: defaultOf(field, this.dialect),
     } satisfies Schema)
   }
 
@@ -189,26 +205,31 @@ function atMostOne(members: readonly (readonly string[])[]): Schema {
   return {oneOf: [...each, {not: {anyOf: any(members.flat())}}]}
 }
 
-function enumSchema(desc: DescEnum): Schema {
+function enumSchema(desc: DescEnum, enums: Dialect['enums']): Schema {
+  const isName = enums === 'name'
   const lines = desc.values
     .map(
       (value) => [value, [commentOf(value), value.deprecated ? 'Deprecated.' : ''].filter(Boolean).join(' ')] as const,
     )
     .filter(([, text]) => text !== '')
-    .map(([{jsonName}, text]) => `- \`${jsonName}\`: ${text.replace(/\s+/g, ' ')}`)
+    .map(
+      ([{jsonName, number}, text]) =>
+        `- \`${isName ? jsonName : number}\`: ${isName ? '' : `\`${jsonName}\`. `}${text.replace(/\s+/g, ' ')}`,
+    )
   return withoutEmpty({
-    type: 'string',
-    enum: [...new Set(desc.values.map(({jsonName}) => jsonName))],
+    ...(isName
+      ? {type: 'string' as const, enum: [...new Set(desc.values.map(({jsonName}) => jsonName))]}
+      : {type: 'integer' as const, enum: [...new Set(desc.values.map(({number}) => number))]}),
     description: [commentOf(desc), lines.join('\n')].filter(Boolean).join('\n\n'),
     deprecated: desc.deprecated,
   } satisfies Schema)
 }
 
 /** The default that proto2 and editions let a field have. */
-function defaultOf(field: DescField | DescExtension): unknown {
+function defaultOf(field: DescField | DescExtension, {enums}: Dialect): unknown {
   if (!field.proto.defaultValue || field.fieldKind === 'list' || field.fieldKind === 'map') return undefined
   const value = field.getDefaultValue()
-  if (field.enum) return field.enum.value[value as number]?.jsonName
+  if (field.enum) return enums === 'number' ? value : field.enum.value[value as number]?.jsonName
   if (typeof value === 'bigint') return value.toString()
   if (typeof value === 'number' && !Number.isFinite(value)) return String(value)
   return value instanceof Uint8Array ? undefined : value

@@ -1,4 +1,5 @@
 import type {DescField, DescMessage, DescMethod, FileRegistry} from '@bufbuild/protobuf'
+import type {Dialect} from '../../core/dialect.ts'
 import {type FieldPlan, planOf} from '../fields/assign.ts'
 import {type FieldPath, fieldProblems, findField, isTextual, kindOf, reachable} from '../fields/fields.ts'
 import {type MaskField, updateMaskOf} from '../update-mask.ts'
@@ -28,8 +29,8 @@ export interface Binding {
 }
 
 export interface BindingOptions extends SelectionOptions {
-  /** Whether a capture of many segments is decoded as a whole, `%2F` too: `fully_decode_reserved_expansion` of http.proto. */
-  fullyDecode?: boolean | undefined
+  /** Which escapes stay in what a variable of many segments captures: `slash` unless given. */
+  readonly pathDecoding?: Dialect['pathDecoding']
   /** Why a binding cannot be served where it is to be served; undefined: it can. */
   refuse?: ((binding: Binding) => string | undefined) | undefined
   /** Whether messages that cannot be read are a problem of the methods that have them, and not of the whole schema. */
@@ -51,7 +52,7 @@ export function readBindings(registry: FileRegistry, options: BindingOptions = {
   const {methods, unserved} = selectMethods(registry, options)
   const withoutBinding: Unserved[] = []
   const bindings: Binding[] = []
-  const router = new Router<Binding>(options.fullyDecode)
+  const router = new Router<Binding>(options.pathDecoding)
   const problems = unknownServices(registry, options.services)
   const unreadable = fieldProblems(registry)
   for (const {method, byDefault} of methods) {

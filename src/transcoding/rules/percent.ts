@@ -3,6 +3,8 @@ import {shortened} from '../../core/shortened.ts'
 
 /** A `%2F` of a multi-segment capture stays as it is (http.proto); split() keeps what a group has matched. */
 const slash = /(%2f)/i
+/** `:/?#[]@!$&'()*+,;=`, escaped (RFC 6570, 1.5). */
+const reserved = /(%(?:3a|2f|3f|23|5b|5d|40|21|24|26|27|28|29|2a|2b|2c|3b|3d))/i
 const outsideAscii = /[\x80-\uffff]/g
 /** Runs of escapes; and a `%` that begins none, which decodeURIComponent refuses. */
 const escapes = /(?:%[0-9A-Fa-f]{2})+|%/g
@@ -22,9 +24,18 @@ export function decodePercent(raw: string, place: string): string {
 
 /** As decodePercent(), but `%2F` and `%2f` stay as they are: for captures of many segments (http.proto). */
 export function decodeSegments(raw: string, place: string): string {
-  if (!slash.test(raw)) return decodePercent(raw, place)
+  return decodeBut(slash, raw, place)
+}
+
+/** As decodePercent(), but what RFC 6570 reserves stays as it is. */
+export function decodeUnreserved(raw: string, place: string): string {
+  return decodeBut(reserved, raw, place)
+}
+
+function decodeBut(kept: RegExp, raw: string, place: string): string {
+  if (!kept.test(raw)) return decodePercent(raw, place)
   return raw
-    .split(slash)
+    .split(kept)
     .map((part, index) => (index % 2 ? part : decodePercent(part, place)))
     .join('')
 }

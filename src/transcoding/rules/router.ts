@@ -1,7 +1,11 @@
+import type {Dialect} from '../../core/dialect.ts'
 import {Fault} from '../../core/fault.ts'
 import {shortened} from '../../core/shortened.ts'
-import {decodePercent, decodeSegments} from './percent.ts'
+import {decodePercent, decodeSegments, decodeUnreserved} from './percent.ts'
 import {type Segment, type Template, type Variable, verbKey} from './templates.ts'
+
+/** Which escapes stay as they are in what a variable of many segments captures. */
+type Decoding = Dialect['pathDecoding']
 
 /** What a route needs to be found by. */
 export interface Route {
@@ -18,7 +22,7 @@ export interface Match<R extends Route> {
 
 /** Nobody takes the request: 404; 405 with what `allow` lists; or 204, the answer to OPTIONS, with the same. */
 export interface Unrouted {
-  status: 404 | 405 | 204
+  status: 404 | 405 | 501 | 204
   allow: readonly string[]
 }
 
@@ -35,11 +39,11 @@ export class Router<R extends Route> {
   #mostColons = 0
   /** Templates of one layout share one, so that a lookup touches little memory however many routes there are. */
   readonly #layouts = new Map<string, Layout>()
-  readonly #fullyDecode: boolean
+  readonly #decoding: Decoding
 
-  /** @param fullyDecode whether what a `**` captures is decoded as a whole, `%2F` too */
-  constructor(fullyDecode = false) {
-    this.#fullyDecode = fullyDecode
+  /** @param decoding which escapes stay in what a variable of many segments captures */
+  constructor(decoding: Decoding = 'slash') {
+    this.#decoding = decoding
   }
 
   /** Adds `route`, or gives back the one that already has its method, shape and verb. */
@@ -47,7 +51,7 @@ export class Router<R extends Route> {
     const {httpMethod, template} = route
     const {variables, rest, verb} = template
     const layout = getOrMake(this.#layouts, layoutKey(template), () => ({
-      fullyDecode: this.#fullyDecode,
+      decoding: this.#decoding,
       length: template.segments.length,
       rest,
       variables,
@@ -67,7 +71,7 @@ export class Router<R extends Route> {
    */
   route(httpMethod: string, path: string): Match<R> | Unrouted {
     if (path[0] !== '/') return unknown
-    const raw = path.slice(1).split('/')
+    const raw = (this.#decoding === 'first' ? decodedOnce(path) : path).slice(1).split('/')
     const whole = {raw, texts: raw.map(plain), verb: ''}
     return this.#routeVerb(httpMethod, whole) ?? this.#routeTarget(httpMethod, whole) ?? unknown
   }
@@ -125,7 +129,7 @@ export function unroutedFault({status, allow}: Unrouted, httpMethod: string, pat
   if (status === 404)
     return new Fault('NOT_FOUND', `Cannot find "${place}": no method is bound to this path`, {reason: 'NO_SUCH_PATH'})
   return new Fault('UNIMPLEMENTED', `Cannot ${httpMethod} "${place}": it takes ${allow.join(', ')}`, {
-    http: 405,
+    http: status === 501 ? 501 : 405,
     reason: 'METHOD_NOT_ALLOWED',
     headers: {allow: allow.join(', ')},
   })
@@ -159,7 +163,7 @@ function writtenVerb(raw: string): string {
 
 /** Where the variables of a template are: all that a capture needs of it. */
 interface Layout {
-  fullyDecode: boolean
+  decoding: Decoding
   length: number
   rest: number
   variables: readonly Omit<Variable, 'path'>[]
@@ -268,24 +272,26 @@ function matched<R extends Route>({route, layout}: Leaf<R>, {raw}: Target): Matc
 }
 
 /** What `variable` spans of a path of any length: whatever lies behind a `**` is counted from the end. */
-function capture(
-  {length, rest, fullyDecode}: Layout,
-  variable: Omit<Variable, 'path'>,
-  raw: readonly string[],
-): string {
+function capture({length, rest, decoding}: Layout, variable: Omit<Variable, 'path'>, raw: readonly string[]): string {
   const stretch = raw.length - length
   const start = rest >= 0 && rest < variable.start ? variable.start + stretch : variable.start
   const end = rest >= 0 && rest < variable.end ? variable.end + stretch : variable.end
   if (!variable.multi) return plain(raw[start]!)
   const segments = raw.slice(start, end)
   const text = segments.join('/')
-  if (fullyDecode && rest >= variable.start && rest < variable.end && escaped.test(text)) {
+  if (decoding === 'reserved') return escaped.test(text) ? decodeUnreserved(text, 'path') : text
+  if (decoding === 'all' && rest >= variable.start && rest < variable.end && escaped.test(text)) {
     // As http.proto says, `%2F` stays where a single segment is matched.
     const isRest = (at: number) => at >= rest && at <= rest + stretch
     const decoded = segments.map((one, index) => (isRest(start + index) ? plain(one) : decodeSegments(one, 'path')))
     return decoded.join('/')
   }
   return escaped.test(text) ? decodeSegments(text, 'path') : text
+}
+
+/** `path` decoded, with escapes left of what another decoding would change. */
+function decodedOnce(path: string): string {
+  return escaped.test(path) ? decodePercent(path, 'path').replace(/[%\x80-\uffff]+/g, encodeURIComponent) : path
 }
 
 const escaped = /[%\x80-\uffff]/
