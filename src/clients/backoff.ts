@@ -1,9 +1,9 @@
 import {Fault} from '../core/fault.ts'
 import {pause} from '../core/waiting.ts'
 
-/** Failures in a row after which we give up. */
+/** Limit for failures in a row. */
 const maxFailures = 6
-/** The first pause, in ms; each further one is twice as long. */
+/** The first pause, in ms. Each further one is twice as long. */
 const firstPause = 100
 /** Limit for a pause, in ms, whatever a server asks for. */
 const longestPause = 5000
@@ -11,7 +11,7 @@ const longestPause = 5000
 /** A failure that may pass: a later attempt may succeed. */
 export class TransientError extends Error {
   override readonly name = 'TransientError'
-  /** What the server asked us to wait, in ms. */
+  /** The pause that the server asked for, in ms. */
   readonly retryAfter: number
 
   constructor(message: string, retryAfter = 0) {
@@ -25,12 +25,12 @@ export class Backoff {
   readonly #what: string
   #failures = 0
 
-  /** @param what the message when there have been too many failures: "Reading … broke off" */
+  /** @param what the message after too many failures: "Reading … broke off" */
   constructor(what: string) {
     this.#what = what
   }
 
-  /** Whether the last one failed. */
+  /** Whether the last attempt failed. */
   get again(): boolean {
     return this.#failures > 0
   }
@@ -41,7 +41,7 @@ export class Backoff {
 
   /**
    * Waits until it is time for the next attempt.
-   * @throws {Fault} `error` itself when that is one: it is final; the signal's reason; UNAVAILABLE after too many
+   * @throws {Fault} `error` itself when it is a Fault, which is final; the signal's reason; UNAVAILABLE after too many
    */
   async failed(error: unknown, signal: AbortSignal): Promise<void> {
     if (signal.aborted) throw signal.reason

@@ -1,13 +1,13 @@
 import {asBuffer, framed, prefixSize} from './grpc-internals.ts'
 
-/** How many bytes of messages are gathered before they are written. */
+/** A batch of this size is written, in bytes. */
 const batchSize = 32 * 1024
-/** How long messages are gathered before they are written and other requests get their turn, in ms. */
+/** A batch of this age is written, and other requests get their turn, in ms. */
 const batchTime = 5
 
 /**
- * Messages that leave in one write. For each write grpc-js makes an HTTP/2 DATA frame, a system call and a dozen promises: of
- * two-byte messages, each written alone, that is nine tenths of what a stream costs.
+ * Messages that leave in one write. For each write grpc-js makes an HTTP/2 DATA frame, a system call and a dozen promises.
+ * This is nine tenths of the cost of a stream whose two-byte messages are written one by one.
  */
 export class Batch {
   readonly #messages: Uint8Array[] = []
@@ -23,12 +23,12 @@ export class Batch {
     return this.#size === 0
   }
 
-  /** Whether it is time to write: more would keep others waiting. */
+  /** Whether the batch must be written now, so that other requests do not wait. */
   get isDue(): boolean {
     return this.#size >= batchSize || performance.now() - this.#began >= batchTime
   }
 
-  /** What to write. */
+  /** The batch as one buffer for grpc-js. */
   toMessage(): Buffer {
     const [first] = this.#messages
     return first && this.#messages.length === 1 ? asBuffer(first) : framed(this.#messages, this.#size)

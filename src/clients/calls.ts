@@ -12,7 +12,7 @@ export function intercepted(invoke: Invoke, interceptors: readonly Interceptor[]
   return interceptors.reduceRight<Invoke>((next, interceptor) => (call) => interceptor(call, next), invoke)
 }
 
-/** How a call of `method` looks on the wire. */
+/** Serializes and parses the messages of `method`. */
 export function codec(method: DescMethod): Pick<Call, 'serialize' | 'deserialize'> {
   return {
     serialize: (message) => toBinary(method.input, message as never),
@@ -22,12 +22,12 @@ export function codec(method: DescMethod): Pick<Call, 'serialize' | 'deserialize
 
 let open = 0
 
-/** How many calls have begun and not ended. */
+/** The number of calls in flight. */
 export function openCalls(): number {
   return open
 }
 
-/** The call itself: on a connection that has room for it, and once more where that is safe. */
+/** Makes the call on a connection with a free stream, and repeats it where that is safe. */
 export async function* send(call: Call): AsyncGenerator<Message> {
   const {signal} = call.life
   if (signal.aborted) throw signal.reason

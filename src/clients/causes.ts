@@ -2,15 +2,15 @@ import type {Backend} from '../core/config.ts'
 
 /** Why a backend cannot be reached, for its operator. */
 export interface Cause {
-  /** Matches what grpc-js, Node or OpenSSL say in this case; left out where they say the same in other cases too. */
+  /** Matches the error text of grpc-js, Node or OpenSSL; undefined when other causes have the same text. */
   readonly says?: RegExp
-  /** What is wrong. */
+  /** The problem, for the operator. */
   readonly is: string
-  /** What to change. */
+  /** The remedy, for the operator. */
   readonly change: (backend: Backend) => string
 }
 
-/** Causes of a dead backend. The first one whose text matches holds. */
+/** Causes of a dead backend. The first match wins. */
 export const causes = {
   TLS_PORT: {
     is: 'its port speaks TLS, and its URL says "http://"',
@@ -101,7 +101,7 @@ export type CauseName = keyof typeof causes
 
 const rows: readonly [CauseName, Cause][] = Object.entries(causes) as [CauseName, Cause][]
 
-/** The cause that `text` of an error tells; undefined when it tells none that we know. */
+/** The cause that an error's `text` names; undefined for an unknown one. */
 export function causeIn(text: string): CauseName | undefined {
   return rows.find(([, {says}]) => says?.test(text))?.[0]
 }

@@ -1,13 +1,13 @@
 import type {Backend} from '../core/config.ts'
 import {Pool} from './pool.ts'
 
-/** What connections are opened with. */
+/** Options of connections. */
 export interface ChannelsOptions {
   /** Limit for one attempt to connect to a backend, in ms. */
   readonly connectTimeout: number
 }
 
-/** The connections of one runtime: a pool a backend, filled when first asked for, then shared by all of its requests. */
+/** The connections of one runtime: one pool for each backend, opened at first use and shared by all requests. */
 export class Channels {
   readonly #options: ChannelsOptions
   readonly #pools = new Map<string, Pool>()

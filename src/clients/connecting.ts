@@ -4,16 +4,16 @@ import type {Backend} from '../core/config.ts'
 import {Connection, type ConnectionListener} from './connection.ts'
 import {leaveRetriesToUs, watchSockets} from './grpc-internals.ts'
 
-/** The most bytes of one message of a backend. */
+/** Limit for one message of a backend, in bytes. */
 export const mostReceived = 32 * 1024 * 1024
 
 const options: ChannelOptions = {
-  // A connection that died is not picked again for another channel.
+  // Otherwise another channel could get a connection that is dead.
   'grpc.use_local_subchannel_pool': 1,
   'grpc.enable_channelz': 0,
-  // What Cloud Run takes and sends in one piece; grpc-js's own limit of 4 MiB would turn larger answers into failures.
+  // Cloud Run's limit for a whole body. grpc-js's default of 4 MiB would turn larger responses into failures.
   'grpc.max_receive_message_length': mostReceived,
-  // In case that leaveRetriesToUs() cannot: the write callback then still says that the bytes have left.
+  // In case leaveRetriesToUs() has no effect: the write callback must still mean that the bytes have left.
   'grpc.enable_retries': 0,
   'grpc.per_rpc_retry_buffer_size': 64 * 1024,
 }
@@ -24,26 +24,26 @@ export function openChannel({address, host, tls}: Backend, onSocket: (socket: So
   const channel = new Channel(`dns:${address}`, watched, {
     ...options,
     'grpc.default_authority': host,
-    // What is in the clear goes to the backend and to nobody on the way.
+    // Plaintext goes directly to the backend, not through a proxy.
     ...(!tls && {'grpc.enable_http_proxy': 0}),
   })
   leaveRetriesToUs(channel)
   return channel
 }
 
-/** What comes of an attempt to connect: one of the two is called, unless the attempt is given up before. */
+/** The outcome of an attempt to connect: exactly one of these is called, or none if the attempt is given up first. */
 export interface OpeningListener extends ConnectionListener {
   onOpen(opening: Opening, connection: Connection): void
-  /** With the status that a call gets of it. */
+  /** `end` is the status that a waiting call gets. */
   onFailure(opening: Opening, end: StatusObject): void
 }
 
 /**
- * One attempt to connect to a backend, on a channel of its own: grpc-js's own back-off, whose timers stand still in a frozen
- * instance, has no say. There is no limit to how long it may take: whoever waits for it has one.
+ * One attempt to connect to a backend. It has its own channel, so that grpc-js's back-off, whose timers stop in a frozen
+ * instance, plays no part. It has no timeout: the waiting calls have theirs.
  */
 export class Opening {
-  /** When it began, in ms since the epoch. */
+  /** When the attempt began, in ms since the epoch. */
   readonly since = Date.now()
   readonly #channel: Channel
   readonly #sockets = new Set<Socket>()
@@ -57,7 +57,7 @@ export class Opening {
     this.#watch()
   }
 
-  /** Ends the attempt, with its sockets: a channel that is closed while a server says nothing leaves them open. */
+  /** Ends the attempt and destroys its sockets: closing a channel leaves them open while the server is silent. */
   giveUp(): void {
     if (this.#over) return
     this.#over = true
@@ -81,7 +81,7 @@ export class Opening {
     this.#channel.watchConnectivityState(state, Number.POSITIVE_INFINITY, () => {
       if (this.#over) return
       const now = this.#channel.getConnectivityState(false)
-      // The session is there one turn after the channel says that it is connected.
+      // The session exists one turn of the event loop after the channel reports that it is connected.
       if (now === connectivityState.READY) process.nextTick(() => this.#open())
       else if (now === connectivityState.TRANSIENT_FAILURE) void this.#fail()
       else this.#watch()
@@ -90,7 +90,7 @@ export class Opening {
 
   #open(): void {
     if (this.#over) return
-    // It broke off in the same moment.
+    // The connection broke at the same moment.
     if (!this.#isConnected) return void this.#fail()
     this.#over = true
     const took = Date.now() - this.since
@@ -106,13 +106,13 @@ export class Opening {
   }
 }
 
-/** Why `channel` could not connect, as a call on it hears it: no call leaves. */
+/** Why `channel` could not connect: the status of a call on it, which is never sent. */
 function endOf(channel: Channel): Promise<StatusObject> {
   return new Promise((resolve) => {
     const call = channel.createCall('/', Number.POSITIVE_INFINITY, null, null, null)
     const ignore = () => {}
     call.start(new Metadata(), {onReceiveMetadata: ignore, onReceiveMessage: ignore, onReceiveStatus: resolve})
-    // It connects again, and has nothing to say.
+    // It connects again and gives no reason.
     if (channel.getConnectivityState(false) !== connectivityState.TRANSIENT_FAILURE) {
       call.cancelWithStatus(14, 'Failed to connect')
     }

@@ -3,43 +3,43 @@ import type {Socket} from 'node:net'
 import {type Channel, connectivityState} from '@grpc/grpc-js'
 import {sessionOf} from './grpc-internals.ts'
 
-/** For so long after its last byte a connection is known to live, in ms. */
+/** A connection that received a byte at most this long ago is alive, in ms. */
 const certain = 50
-/** For so long it is enough to read what has come meanwhile, in ms; after that its peer is asked for a sign of life. */
+/** After a silence below this, reading what has arrived is enough; after a longer one the peer is pinged, in ms. */
 const likely = 500
-/** After so long a silence a fresh connection is begun beside the question, in ms. */
+/** After a silence of this length a new connection is opened at the same time as the ping, in ms. */
 const doubtful = 4 * 60_000
-/** The least and the most that a peer gets for its answer before a fresh connection is begun, in ms. */
+/** Minimum and maximum time for the peer's answer before a new connection is opened, in ms. */
 const [leastPatience, mostPatience] = [150, 400]
-/** How long a connection that has calls in flight may be silent before its peer is asked, in ms. */
+/** A connection with calls in flight is pinged after this silence, in ms. */
 const silenceInCall = 5000
-/** How long it then has for an answer before it is given up with its calls, in ms. */
+/** Timeout for the answer to that ping, in ms. Then the connection is dropped with its calls. */
 const lastPatience = 2000
-/** How many PINGs a server takes for which it sends no data: gRPC servers close a connection that sends more. */
+/** Limit for PINGs between two messages of the server: gRPC servers close a connection that sends more. */
 const pingsWithoutData = 2
-/** Streams of a connection whose peer tells no limit: those of Google's front ends. */
+/** The limit for streams when the peer sends none: that of Google's front ends. */
 const usualCap = 100
-/** A limit above this is none. */
+/** A higher limit means no limit. */
 const mostStreams = 2 ** 20
 
-/** What its pool hears of a connection. */
+/** Events of a connection, for its pool. */
 export interface ConnectionListener {
-  /** It may take calls again. */
+  /** The connection may take calls again. */
   onChange(connection: Connection): void
-  /** It takes no more calls; those in flight may still end well. */
+  /** The connection takes no more calls. Calls in flight may still succeed. */
   onGone(connection: Connection): void
 }
 
-/** How it is found out whether a connection lives. */
+/** A running check whether a connection is alive. */
 interface Examination {
   readonly since: number
-  /** Whether a fresh connection need wait no longer for the outcome. */
+  /** Whether a new connection may be opened before the check has ended. */
   late: boolean
 }
 
 /**
- * One connection to a backend: a channel of grpc-js with an HTTP/2 session of its own. It knows how many streams the peer
- * takes, how many it has, and when the peer was last heard by wall clock: other clocks stand still while the instance is frozen.
+ * One connection to a backend: a channel of grpc-js with an HTTP/2 session of its own. It knows the peer's limit
+ * for streams, its open streams, and when the last byte came, by wall clock: other clocks stop in a frozen instance.
  */
 export class Connection {
   readonly channel: Channel
@@ -47,14 +47,14 @@ export class Connection {
   heard = Date.now()
   /** Calls in flight. */
   streams = 0
-  /** The last stream that the peer's GOAWAY says it has looked at. */
+  /** The last stream id in the peer's GOAWAY: higher ones were not processed. */
   lastStream: number | undefined
-  /** Calls in flight that are no unary ones: they may stand still for as long as they like. */
+  /** Streaming calls in flight: they may be idle for any time. */
   #standing = 0
-  /** When all that had come was read, in ms since the epoch. */
+  /** When all received data had last been read, in ms since the epoch. */
   #caughtUp = 0
   #examination: Examination | undefined
-  /** PINGs since the peer last sent anything of a call. */
+  /** PINGs since the peer last sent part of a call. */
   #pings = 0
   #roundTrip: number
   #gone = false
@@ -64,8 +64,8 @@ export class Connection {
   readonly #listener: ConnectionListener
 
   /**
-   * @param channel connected
-   * @param options.took how long it took to connect, in ms
+   * @param channel a connected one
+   * @param options.took the time that it took to connect, in ms
    */
   constructor(
     channel: Channel,
@@ -83,39 +83,39 @@ export class Connection {
   }
 
   /**
-   * The most streams that the peer takes at once. Read anew each time: once grpc-js has removed all listeners of a session,
-   * Node tells nobody of new settings.
+   * The peer's limit for concurrent streams. Read each time: grpc-js removes all listeners of a session, and Node reports new
+   * settings no more.
    */
   get cap(): number {
     return Math.min(this.#session?.remoteSettings.maxConcurrentStreams ?? usualCap, mostStreams)
   }
 
-  /** How many more calls it takes. Streams leave a tenth of them to unary calls. */
+  /** The number of free streams. Streaming calls leave a tenth of all streams to unary calls. */
   room(streaming: boolean): number {
     const {cap} = this
     const free = cap - this.streams
     return Math.max(0, streaming ? Math.min(free, streamsWithin(cap) - this.#standing) : free)
   }
 
-  /** Whether a call may be entrusted to it without a further look. */
+  /** Whether a call may use the connection without a check. */
   isTrusted(now: number): boolean {
     const silence = Math.abs(now - this.heard)
     return silence < certain || (silence < likely && Math.abs(now - this.#caughtUp) < certain)
   }
 
-  /** Whether it takes too long to find out if it lives: a fresh connection is begun. */
+  /** Whether the check takes so long that a new connection should be opened. */
   get isLate(): boolean {
     return this.#examination?.late === true
   }
 
-  /** When isLate should be asked for, in ms since the epoch. */
+  /** When `isLate` may become true, in ms since the epoch. */
   get lateAt(): number {
     const {since, late} = this.#examination ?? {}
     if (since === undefined || late) return Number.POSITIVE_INFINITY
     return since + Math.min(Math.max(leastPatience, 2 * this.#roundTrip), mostPatience)
   }
 
-  /** Whether it is closed or closing. */
+  /** Whether the connection is closed or closing. */
   get hasEnded(): boolean {
     return this.#gone || this.#session?.closed === true || this.#session?.destroyed === true
   }
@@ -135,7 +135,7 @@ export class Connection {
     if (this.isLate) this.drop()
   }
 
-  /** The peer has sent something of a call. */
+  /** Records that the peer has sent part of a call. */
   hear(): void {
     this.heard = Date.now()
     this.#pings = 0
@@ -145,8 +145,8 @@ export class Connection {
   }
 
   /**
-   * Begins to find out whether it lives; its listener is told. After a short silence one turn of the event loop is
-   * enough, so that an end that has come is read. After a long one its peer is asked.
+   * Starts a check whether the connection is alive, and reports to the listener. After a short silence, one turn of the event
+   * loop is enough: it reads a FIN or RST that has arrived. After a long one the peer is pinged.
    */
   examine(now: number): void {
     if (this.#examination) return
@@ -172,18 +172,18 @@ export class Connection {
     }
   }
 
-  /** A fresh connection need no longer wait for the outcome of the examination, if it has had its time. */
+  /** Marks a check that has taken too long, so that a new connection is opened. */
   checkLateness(now: number): void {
     if (this.#examination && now >= this.lateAt) this.#examination.late = true
   }
 
-  /** It was slower than a fresh connection: without calls it is dropped, else it has a little longer. */
+  /** A new connection was faster than the check: drops this one if it has no calls, else gives it a little longer. */
   beSlower(): void {
     if (this.streams === 0) this.drop()
     else this.#giveUpUnlessHeard()
   }
 
-  /** Takes no more calls, and ends when those in flight have. */
+  /** Takes no more calls, and ends after the last call in flight. */
   close(): void {
     if (this.#gone) return
     this.#gone = true
@@ -191,15 +191,14 @@ export class Connection {
     this.#listener.onGone(this)
   }
 
-  /** Ends at once, with its calls. */
+  /** Ends at once, together with its calls. */
   drop(): void {
     this.close()
     for (const socket of this.#sockets) socket.destroy()
   }
 
   /**
-   * Asks the peer for a sign of life: by PING, or by SETTINGS that change nothing, once the peer would take one PING more
-   * for an abuse.
+   * Pings the peer. Once the peer would treat one more PING as abuse, empty SETTINGS do the same.
    */
   #ask(answer: (alive: boolean) => void): void {
     const session = this.#session
@@ -218,7 +217,7 @@ export class Connection {
     }
   }
 
-  /** Looks after the calls in flight: a peer that is silent for long is asked, so that they do not wait for ever. */
+  /** Pings a peer that is silent for long while calls are in flight, so that they do not wait for ever. */
   #lookAfter(): void {
     this.#timer = undefined
     const silence = Math.abs(Date.now() - this.heard)
@@ -241,14 +240,14 @@ export class Connection {
   }
 }
 
-/** How many of `cap` streams may be other than unary: those may stand still, and must not take the last place. */
+/** Limit for streaming calls among `cap` streams: they may be idle, and must leave room for unary calls. */
 export function streamsWithin(cap: number): number {
   return cap < 2 ? cap : cap - Math.ceil(cap / 10)
 }
 
 /**
- * Resolves when all that had come has been read. After a freeze, timers that are overdue run before any socket is read: what
- * one finds missing may be there.
+ * Resolves when all received data has been read. After a freeze, overdue timers run before any socket is read: data that a
+ * timer misses may have arrived.
  */
 export function caughtUp(): Promise<void> {
   return new Promise((resolve) => setImmediate(() => setImmediate(resolve)))

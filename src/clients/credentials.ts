@@ -4,24 +4,24 @@ import {Fault} from '../core/fault.ts'
 import {within} from '../core/waiting.ts'
 import {askMetadata} from './metadata-server.ts'
 
-/** How long one attempt to get a token may take, in ms. */
+/** Timeout for one attempt to get a token, in ms. */
 const attempt = 10_000
 
-/** Where tokens come from. */
+/** A source of tokens. */
 export interface Credentials {
   /**
    * A new ID token for `audience`.
-   * @throws when there is none to be had, or as soon as `signal` aborts where that can be done
+   * @throws when no token can be obtained, or when `signal` aborts, as far as the source supports that
    */
   idToken(audience: string, signal: AbortSignal): Promise<string>
   /** These credentials as @google-cloud/storage takes them; loads google-auth-library. */
   client(): Promise<AuthClient>
 }
 
-/** Gives the credentials of one runtime: found when first asked for; a failure is not remembered. */
+/** Gives the credentials of one runtime. They are looked up at first use; a failure is not cached. */
 export type CredentialsSource = () => Promise<Credentials>
 
-/** The credentials that `config` names: nothing is looked for before they are asked for. */
+/** The credentials that `config` names. They are looked up at first use. */
 export function credentialsOf(config: Pick<Config, 'metadataHost' | 'projectId'>): CredentialsSource {
   const {metadataHost, projectId} = config
   let found: Promise<Credentials> | undefined
@@ -37,8 +37,8 @@ export function credentialsOf(config: Pick<Config, 'metadataHost' | 'projectId'>
 }
 
 /**
- * The service account that Cloud Run runs this instance as. ID tokens are asked for without google-auth-library: to load it,
- * and the fetch that it uses, takes as long as gRPC does, before the first answer of an instance.
+ * The service account of this Cloud Run instance. ID tokens are fetched without google-auth-library: loading it and its fetch
+ * would take as long as loading gRPC, before the first response of an instance.
  */
 function fromMetadataServer(host: string): Credentials {
   let client: Promise<AuthClient> | undefined
@@ -52,7 +52,7 @@ function fromMetadataServer(host: string): Credentials {
   }
 }
 
-/** Google's Compute client, less what it does on Cloud Run: wait for ever. */
+/** Google's Compute client with a timeout, which it lacks on Cloud Run. */
 async function metadataClient(host: string): Promise<AuthClient> {
   const {Compute} = await import('google-auth-library')
 
@@ -72,7 +72,7 @@ async function fromEnvironment(projectId = 'unknown'): Promise<Credentials> {
   const {GoogleAuth, JWT} = await import('google-auth-library')
   const auth = new GoogleAuth({
     scopes: 'https://www.googleapis.com/auth/cloud-platform',
-    // Any name keeps it from asking the gcloud command for one.
+    // With any name set, the library does not run the gcloud command to find one.
     projectId,
     clientOptions: {transporterOptions: {timeout: attempt}},
   })

@@ -3,7 +3,7 @@ import type {Call} from './call.ts'
 
 const byFile = new WeakMap<DescFile, Registry>()
 
-/** The types that a failure of `call` may have as details: those that the call names, or else all that its proto imports. */
+/** Message types for the error details of `call`: the types that the call names, or all that its proto file imports. */
 export function detailTypesOf({types, method}: Call): Registry {
   if (types) return types
   const {file} = method.parent

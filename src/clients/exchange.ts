@@ -23,15 +23,15 @@ const noCall = () => {}
 /**
  * One attempt of a call on one connection.
  *
- * It uses the channel's own call object rather than a Client and its streams: one listener and one write callback serve
- * all four kinds, and none of the events that a stream keeps to itself once the server has ended the call is waited for.
+ * It uses the channel's call object, not a Client and its streams: one listener and one write callback serve all four kinds,
+ * and it waits for no event that a stream does not emit once the server has ended the call.
  */
 export class Exchange {
-  /** How it ended. */
+  /** The status of the attempt, once it has ended. */
   end: StatusObject | undefined
-  /** Why we ended it. */
+  /** The error with which we cancelled the attempt. */
   cause: unknown
-  /** Whether the backend may have seen the call. */
+  /** Whether certainly no handler of the backend has seen the call. */
   isUnseen = false
   readonly #call: Call
   readonly #connection: Connection
@@ -74,7 +74,7 @@ export class Exchange {
     if (call.isDeadlineOurs) this.#keepDeadline()
   }
 
-  /** The bytes of the next answer; undefined when the exchange has ended. */
+  /** The bytes of the next response message; undefined at the end. */
   async next(): Promise<Buffer | undefined> {
     while (!this.end) {
       const {messageTimeout} = this.#call
@@ -85,7 +85,7 @@ export class Exchange {
     return undefined
   }
 
-  /** Ends it if it has not ended, and waits until it has. */
+  /** Cancels the attempt unless it has ended, and waits for its end. */
   async close(): Promise<void> {
     this.#call.life.signal.removeEventListener('abort', this.#onAbort)
     clearTimeout(this.#timer)
@@ -113,7 +113,7 @@ export class Exchange {
     if (end.code === status.OK) this.#connection.hear()
     else this.isUnseen = this.#wasUnseen(end)
     this.#stopWaiting?.abort(over)
-    // A call that ends while its filters run is begun by grpc-js all the same: it is cancelled again when they have.
+    // grpc-js starts a call even if it ended while its filters ran: cancel it again after them.
     if (end.code !== status.OK && !call.header) {
       setImmediate(() => this.#wire.cancelWithStatus(end.code, end.details))
     }
@@ -122,7 +122,7 @@ export class Exchange {
     this.#done.resolve()
   }
 
-  /** Whether no handler can have seen the call: it has not left, was refused, or is above the last stream of a GOAWAY. */
+  /** Whether no handler can have seen the call: it was not sent, was refused, or is above the last stream of a GOAWAY. */
   #wasUnseen(end: StatusObject): boolean {
     if (this.cause !== undefined || this.#call.header) return false
     const progress = progressOf(end)
@@ -149,7 +149,7 @@ export class Exchange {
     return this.#writeBytes(asBuffer(this.#bytesOf(message)))
   }
 
-  /** In batches, each written when the one before has left, and others get their turn between two. */
+  /** Writes in batches, one after the other, and gives other requests a turn between them. */
   async #writeAll(messages: Iterable<Sendable>): Promise<void> {
     let batch = new Batch()
     for (const message of messages) {
@@ -182,7 +182,7 @@ export class Exchange {
   async #pumpList(messages: Iterable<Sendable>): Promise<void> {
     const [only] = Array.isArray(messages) && messages.length === 1 ? (messages as Sendable[]) : []
     if (only) {
-      // The end goes with the message rather than after it.
+      // END_STREAM goes with the message, not in a frame of its own.
       const written = this.#write(only)
       this.#wire.halfClose()
       return await written
@@ -194,7 +194,7 @@ export class Exchange {
     if (!this.end) this.#wire.halfClose()
   }
 
-  /** Waits for no message once the call has ended, whether its source has heard of that or not. */
+  /** Stops waiting for messages as soon as the call has ended, even if their source does not react to the signal. */
   async #pumpStream(): Promise<void> {
     const outgoing = this.#outgoing
     const stopWaiting = new AbortController()
@@ -225,7 +225,7 @@ export class Exchange {
     })
   }
 
-  /** The time that a caller takes to ask for the next message is not the backend's. */
+  /** The timeout runs only while a message is awaited: the caller's own time does not count. */
   async #readInTime(timeout: number): Promise<void> {
     const timer = setTimeout(() => this.#cancel(noMessage(this.#call, timeout)), timeout)
     await this.#read()

@@ -2,7 +2,7 @@ import type {ClientHttp2Session, ClientHttp2Stream} from 'node:http2'
 import type {Socket} from 'node:net'
 import type {Channel, ChannelCredentials, StatusObject} from '@grpc/grpc-js'
 
-// What rests on the insides of grpc-js, for whoever upgrades it. These fail when they change:
+// Code that relies on internals of grpc-js. When an upgrade changes them, these tests fail:
 // - ChannelCredentials._createSecureConnector() makes the object whose connect() gets each TCP socket of a channel:
 //   test/clients/connecting.test.ts
 // - a channel's internalChannel makes the calls that retry and those that do not, has the subchannels and by them the
@@ -10,13 +10,13 @@ import type {Channel, ChannelCredentials, StatusObject} from '@grpc/grpc-js'
 // - the same call ends by endCall() when handleTrailers() is called, and its outputStatus() waits for the reading of all messages
 //   when its finalStatus is OK: test/clients/grpc-internals.test.ts
 // - a message is framed by allocating 5 bytes more, writing gRPC's prefix into them, and calling `message.copy(output, 5)`:
-//   test/clients/batches.test.ts; a grpc-js that does otherwise is noticed, and gets each message by itself
+//   test/clients/batches.test.ts; with a grpc-js that does otherwise, each message is written alone
 // - the status details that grpc-js makes up: test/clients/status.test.ts; those of connections, in causes.ts:
 //   test/clients/causes.test.ts
 
 /**
  * `credentials`, changed so that `onSocket` gets each TCP socket of their channel as soon as it is connected, before TLS and
- * HTTP/2 begin on it. A channel that is closed while a server says nothing leaves that socket open: it must be destroyed.
+ * HTTP/2 start on it. Closing a channel leaves the socket open while the server is silent: destroy it.
  */
 export function watchSockets(credentials: ChannelCredentials, onSocket: (socket: Socket) => void): ChannelCredentials {
   const create = credentials._createSecureConnector.bind(credentials)
@@ -32,7 +32,7 @@ export function watchSockets(credentials: ChannelCredentials, onSocket: (socket:
   return credentials
 }
 
-/** What we use of the inside of a channel. All of it may be missing after an upgrade. */
+/** The internals of a channel that we use. Any of them may be missing after an upgrade. */
 interface Inside {
   readonly internalChannel?: {
     createRetryingCall?: unknown
@@ -43,7 +43,7 @@ interface Inside {
   }
 }
 
-/** The HTTP/2 session of a channel that is connected, one turn after it has become so; undefined when there is none. */
+/** The HTTP/2 session of a channel, from one turn of the event loop after it has connected; undefined without one. */
 export function sessionOf(channel: Channel): ClientHttp2Session | undefined {
   for (const subchannel of (channel as unknown as Inside).internalChannel?.wrappedSubchannels ?? []) {
     const session = subchannel.getRealSubchannel?.().transport?.session
@@ -53,8 +53,8 @@ export function sessionOf(channel: Channel): ClientHttp2Session | undefined {
 }
 
 /**
- * Has the channel repeat no call, so that each attempt is ours: it knows of one connection, we know of all. A call then
- * says by `progress` how far it got, and costs less.
+ * Turns off the channel's retries, so that we make each attempt: the channel knows one connection, we know all. The status
+ * of a call then has `progress`, and a call costs less.
  */
 export function leaveRetriesToUs(channel: Channel): void {
   const inside = (channel as unknown as Inside).internalChannel
@@ -64,10 +64,10 @@ export function leaveRetriesToUs(channel: Channel): void {
   }
 }
 
-/** How far a call got: it did not leave, its stream was refused, or it may have been processed. */
+/** How far a call got: not sent, refused, or possibly processed. */
 export type Progress = 'NOT_STARTED' | 'REFUSED' | 'PROCESSED' | 'DROP'
 
-/** How far a call got that ended with `end`. */
+/** How far the call with the status `end` got. */
 export function progressOf(end: StatusObject): Progress | undefined {
   return (end as {readonly progress?: Progress}).progress
 }
@@ -76,7 +76,7 @@ interface CallInside {
   readonly child?: {readonly child?: {readonly http2Stream?: {readonly id?: number}} | null} | null
 }
 
-/** The id of the HTTP/2 stream of a call; undefined when it has none, or none yet. */
+/** The HTTP/2 stream id of a call; undefined before it has one. */
 export function streamOf(call: unknown): number | undefined {
   return (call as CallInside).child?.child?.http2Stream?.id
 }
@@ -87,10 +87,10 @@ export function hasStayed(call: unknown): boolean {
   return stream !== undefined && stream.id === undefined
 }
 
-/** Details of a call that its channel was closed under before it had left. */
+/** Status details of a call whose channel was closed before the call was sent. */
 export const closedBefore = 'Channel closed before call started'
 
-/** What we use of a call on its connection. All of it may be missing after an upgrade. */
+/** The internals of a call that we use. Any of them may be missing after an upgrade. */
 interface CallInside {
   finalStatus?: {readonly code: number} | null
   readsClosed?: boolean
@@ -134,16 +134,16 @@ export function keepMessagesBeforeFailure(call: unknown): void {
   )
 }
 
-/** `end` of a call whose connection has ended: grpc-js takes it for a reset by the server where the connection got a FIN. */
+/** Corrects `end` of a call whose connection has ended: after a FIN grpc-js reports a reset by the server. */
 export function endOfBroken(end: StatusObject): StatusObject {
   if (end.details !== 'Received RST_STREAM with code 0 (Call ended without gRPC status)') return end
   return {...end, code: 14, details: 'Connection dropped'}
 }
 
-/** How a call ended that no status of the service ended. */
+/** How a call ended without a status of the service. */
 export type Ending = 'late' | 'reset' | 'broken' | 'too large' | 'unreadable'
 
-/** Status details that grpc-js 1.14 makes up when a started call ends: only the text tells them from the service's own. */
+/** Status details that grpc-js 1.14 makes up when a started call breaks. Only the text tells them from the service's own. */
 const endings: readonly (readonly [details: RegExp, ending: Ending])[] = [
   [/^Deadline exceeded after /, 'late'],
   [/^Received RST_STREAM with code \d+ triggered by internal client error: /, 'broken'],
@@ -154,10 +154,10 @@ const endings: readonly (readonly [details: RegExp, ending: Ending])[] = [
   [/^Failed to decompress (gzip|deflate)-encoded message$/, 'unreadable'],
 ]
 
-/** With the limit that a message was larger than. A server that is grpc-js says it in the same words, with its own limit. */
+/** Includes the exceeded limit: a server on grpc-js sends the same words with its own limit. */
 const tooLarge = /^Received message (?:larger than max \(\d+ vs (\d+)\)|that decompresses to a size larger than (\d+))$/
 
-/** How the call ended when the service did not end it; `mostReceived` is the channel's limit of a message, in bytes. */
+/** How the call ended, unless the service ended it. `mostReceived` is the channel's limit for a message, in bytes. */
 export function endingOf({details}: StatusObject, mostReceived: number): Ending | undefined {
   // A message in an encoding that grpc-js does not know ends the call without code and details.
   if (details === undefined) return 'unreadable'
@@ -166,18 +166,18 @@ export function endingOf({details}: StatusObject, mostReceived: number): Ending 
   return endings.find(([pattern]) => pattern.test(details))?.[1]
 }
 
-/** Bytes before each message of a stream: whether it is compressed, and its length. */
+/** Length of the prefix of each message, in bytes: a compression flag and the message's length. */
 export const prefixSize = 5
 
-/** Whether messages are framed as it is said above; undefined: no message has told yet. */
+/** Whether grpc-js frames messages as described above; undefined before the first message. */
 let framesByCopy: boolean | undefined
 
-/** Whether grpc-js can be given framed() messages: one that was probed has been framed as one expects. */
+/** Whether grpc-js takes framed() messages, as a probed message has shown; undefined before that. */
 export function takesFramed(): boolean | undefined {
   return framesByCopy
 }
 
-/** `message`, to be written alone; when it has been, `done` must be called, and takesFramed() knows. */
+/** `message`, to be written alone. Call `done` after the write: then takesFramed() has a result. */
 export function probe(message: Uint8Array): {message: Buffer; done: () => void} {
   const probed = withCopy(Buffer.from(message), (output, start) => {
     const prefix = new DataView(output.buffer, output.byteOffset, output.length)
@@ -195,8 +195,8 @@ export function probe(message: Uint8Array): {message: Buffer; done: () => void} 
 }
 
 /**
- * Messages of a stream as if they were one: it puts their frames in place of the one that grpc-js makes.
- * @param size bytes of all of them with their prefixes
+ * Several messages as one buffer, with a frame for each in place of the one that grpc-js would make.
+ * @param size of all messages with their prefixes, in bytes
  */
 export function framed(messages: readonly Uint8Array[], size: number): Buffer {
   const frames = Buffer.allocUnsafe(size)
@@ -219,7 +219,7 @@ function withCopy(buffer: Buffer, copy: (output: Uint8Array, start: number) => v
   })
 }
 
-/** grpc-js expects Buffers: the same bytes, not a copy. */
+/** The same bytes as a Buffer, which grpc-js expects, without a copy. */
 export function asBuffer(bytes: Uint8Array): Buffer {
   return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 }

@@ -11,7 +11,7 @@ import {
 import type {CallRuntime} from './call.ts'
 import {callOf, onlyAnswer} from './service-client.ts'
 
-/** How a backend's server as a whole is. */
+/** The state of a backend's server as a whole. */
 export interface BackendHealth {
   /** As in grpc.health.v1: SERVING, NOT_SERVING, … */
   readonly status: string
@@ -32,7 +32,7 @@ export async function servingStatus(
   return HealthCheckResponse_ServingStatus[status] ?? String(status)
 }
 
-/** What the server of a backend says that is up, but does not tell how it is. */
+/** Notes for backends that answer but do not report their state, by the code of their answer. */
 const silent: Partial<Record<Code, string>> = {
   UNIMPLEMENTED: 'it answers, and has no grpc.health.v1.Health',
   NOT_FOUND: 'it answers, and its grpc.health.v1.Health knows no status of the whole server',
@@ -58,7 +58,7 @@ export async function healthOf(
   try {
     return {status: await servingStatus(runtime, life, backend, timeout)}
   } catch (error) {
-    // These codes come from a gRPC server alone: what is in front of it, and what we cannot reach, is UNAVAILABLE.
+    // Only a gRPC server gives these codes: a proxy's answers and failed connections are UNAVAILABLE.
     const note = error instanceof Fault ? silent[error.code] : undefined
     if (note === undefined) throw error
     return {status: 'UNKNOWN', note}

@@ -7,21 +7,21 @@ interface Token {
   readonly value: string
   /** In ms since the epoch. */
   readonly expires: number
-  /** From when on it is better to get a new one. */
+  /** From this time on the token should be refreshed, in ms since the epoch. */
   readonly stale: number
 }
 
-/** A token is refreshed this long before it expires, in ms, or halfway there when it has less to live. */
+/** A token is refreshed this long before it expires, in ms, but not before half of its lifetime. */
 const refreshBefore = 5 * 60_000
-/** How long a request that holds a token which still serves waits for a better one, in ms, or half of what it has left. */
+/** Limit for waiting for a new token while the old one is still valid, in ms; at most half of the time left. */
 const patience = 2000
-/** How long after a failed refresh the next one is tried, in ms. */
+/** Pause after a failed refresh, in ms. */
 const pauseAfterFailure = 10_000
 
-/** Who waits for a token: until when, and under which signal. */
+/** A caller that waits for a token, with its deadline and signal. */
 type Waiter = Pick<Life, 'signal' | 'deadline' | 'log'>
 
-/** The ID tokens for one audience: one for all requests of this instance, fetched when first asked for. */
+/** The ID token for one audience, fetched at first use and shared by all requests of the instance. */
 export class IdTokenSource {
   readonly #audience: string
   readonly #credentials: CredentialsSource
@@ -35,9 +35,9 @@ export class IdTokenSource {
   }
 
   /**
-   * A token that is good now. Near its expiry it is refreshed here, in a request and never in the background; all
-   * that wait share one fetch, and when the last of them has gone, the fetch is broken off.
-   * @throws {Fault} UNAVAILABLE when there is none to be had, DEADLINE_EXCEEDED when none came in time
+   * A valid token. Near its expiry it is refreshed here, within a request, never in the background. All waiting callers share
+   * one fetch, which is aborted when the last of them gives up.
+   * @throws {Fault} UNAVAILABLE when no token can be obtained, DEADLINE_EXCEEDED when none arrives in time
    */
   async token(waiter: Waiter): Promise<string> {
     const now = Date.now()
@@ -59,7 +59,7 @@ export class IdTokenSource {
     }
   }
 
-  /** The backend did not take `token`: the next request gets a new one, unless another call has seen to that already. */
+  /** The backend has refused `token`: the next request fetches a new one, unless another call has already done so. */
   forget(token: string): void {
     if (this.#token?.value === token) this.#token = undefined
   }
@@ -109,7 +109,7 @@ export class IdTokenSource {
       const now = Date.now()
       return {value, expires, stale: expires - Math.min(refreshBefore, (expires - now) / 2)}
     } catch (cause) {
-      throw new Fault('UNAVAILABLE', 'No ID token to be had for the backend', {
+      throw new Fault('UNAVAILABLE', 'Cannot get an ID token for the backend', {
         cause,
         reason: 'ID_TOKEN_UNAVAILABLE',
         hint: `the audience is "${this.#audience}"${cause instanceof Fault && cause.hint ? `: ${cause.hint}` : ''}`,
@@ -125,7 +125,7 @@ export class IdTokenSource {
   }
 }
 
-/** The ID tokens of one runtime: a source for each audience, made when first asked for, then shared by all requests. */
+/** The ID tokens of one runtime: one source for each audience, made at first use and shared by all requests. */
 export class IdTokens {
   readonly #credentials: CredentialsSource
   readonly #sources = new Map<string, IdTokenSource>()
@@ -145,7 +145,7 @@ export class IdTokens {
   }
 }
 
-/** When a JWT expires, in ms since the epoch; its signature is the backend's affair. */
+/** When a JWT expires, in ms since the epoch. The backend checks the signature. */
 function expiryOf(jwt: string): number {
   const [, payload] = /^[\w-]+\.([\w-]+)\.[\w-]+$/.exec(jwt) ?? []
   if (!payload) throw new Error('What came as an ID token is none')

@@ -6,11 +6,11 @@ import {type Call, type Interceptor, pathOf} from './call.ts'
 import {intercepted, send} from './calls.ts'
 import {metrics} from './metrics.ts'
 
-/** The backend hears the request's id and trace. */
+/** Sends the request's id and trace context to the backend. */
 const requestId: Interceptor = (call, next) => {
   call.metadata.set('x-request-id', call.life.id)
   for (const [name, value] of Object.entries(call.life.trace)) {
-    // HTTP allows more than metadata does: a trace is not worth a failure.
+    // HTTP allows characters that metadata does not. Skip the trace rather than fail the call.
     if (/^[ -~]*$/.test(value)) call.metadata.set(name, value)
   }
   return next(call)
@@ -19,7 +19,7 @@ const requestId: Interceptor = (call, next) => {
 /** The metadata key of the caller's verified claims: JSON in UTF-8, which gRPC itself puts into base64. */
 const claimsKey = 'x-verified-claims-bin'
 
-/** Whoever the function is that calls: what AUTH_ALLOW or its proto forbids the caller is not called. The backend hears who that is. */
+/** Refuses calls that AUTH_ALLOW or the proto forbids this caller, from any function, and sends the caller's claims to the backend. */
 const caller: Interceptor = (call, next) => {
   const {life, metadata} = call
   life.checkCall?.(call.method)
@@ -28,7 +28,7 @@ const caller: Interceptor = (call, next) => {
   return next(call)
 }
 
-/** The request's record says whom it called, how that ended and how long it took. */
+/** Adds the call's backend, code and latency to the request's log record. */
 const record: Interceptor = async function* (call, next) {
   const began = performance.now()
   let code = codeOf(status.CANCELLED)
@@ -46,19 +46,19 @@ const record: Interceptor = async function* (call, next) {
   }
 }
 
-/** A call ends when its request must at the latest. */
+/** Limits the call's deadline to that of its request. */
 const deadline: Interceptor = (call, next) => {
   call.deadline = Math.min(call.deadline, call.life.deadline)
   return next(call)
 }
 
-/** The call carries an ID token for the backend's audience. */
+/** Adds an ID token for the backend's audience. */
 const idToken: Interceptor = async function* (call, next) {
   await authorize(call)
   yield* next(call)
 }
 
-/** Makes a call as all of ours are made. */
+/** Makes a call with all interceptors. */
 export const invoke: (call: Call) => AsyncIterable<unknown> = intercepted(send, [
   metrics,
   requestId,

@@ -1,14 +1,14 @@
 import {get, type IncomingMessage} from 'node:http'
 import {text} from 'node:stream/consumers'
 
-/** Limit for one answer, in ms. */
+/** Timeout for one answer, in ms. */
 const attempt = 10_000
 const flavor = 'metadata-flavor'
 
 /**
- * What the metadata server at `host` says of the service account that this instance runs as.
+ * Asks the metadata server at `host` about the service account of this instance.
  * @param path `token`, or `identity?…`
- * @throws {Error} when it does not answer, not in time, or not as a metadata server does
+ * @throws {Error} without an answer in time, or when the answer is not a metadata server's
  */
 export async function askMetadata(host: string, path: string, signal?: AbortSignal): Promise<string> {
   const url = `http://${host}/computeMetadata/v1/instance/service-accounts/default/${path}`

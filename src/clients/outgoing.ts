@@ -3,13 +3,13 @@ import type {Call, Requests, Sendable} from './call.ts'
 
 type Given = Sendable | Iterable<Sendable>
 
-/** The requests of a call, over all of its attempts. */
+/** The request messages of a call, over all of its attempts. */
 export class Outgoing {
   readonly #call: Call
   readonly #end = new AbortController()
   #asked: ReturnType<Requests> | undefined
   #messages: AsyncIterator<Given> | undefined
-  /** What is asked for ahead. */
+  /** The prefetched message. */
   #next: Promise<IteratorResult<Given>> | undefined
   #first: Given | undefined
   #taken = 0
@@ -20,8 +20,8 @@ export class Outgoing {
   }
 
   /**
-   * Begins an attempt: the requests where they are there at once.
-   * @throws what the caller's function throws
+   * Begins an attempt. Returns the messages if all are ready; undefined for a stream.
+   * @throws any error of the caller's function
    */
   begin(): Iterable<Sendable> | undefined {
     if (this.#messages) return undefined
@@ -33,26 +33,26 @@ export class Outgoing {
   }
 
   /**
-   * Whether another attempt can send them from the first one on. Of a stream only its first message is kept: a caller may
-   * use the buffer of one again as soon as it is asked for the one after the next.
+   * Whether another attempt can send the messages from the start. Only the first message of a stream is kept: the caller may
+   * reuse a buffer once the message after the next is requested.
    */
   get canBegin(): boolean {
     if (!this.#messages) return !this.#asked || Array.isArray(this.#asked)
     return this.#taken < 2
   }
 
-  /** The first request of a stream, when an earlier attempt has taken it. */
+  /** The first message of a stream, if an earlier attempt has taken it. */
   get first(): Given | undefined {
     return this.#first
   }
 
-  /** The next request of a stream; it is there until take(). */
+  /** The next message of a stream. It stays the same until take(). */
   next(): Promise<IteratorResult<Given>> {
     if (!this.#next) this.#ask()
     return this.#next!
   }
 
-  /** The next request has come: while it is on its way out, the one after it comes in. */
+  /** Takes the next message, and prefetches the one after it while this one is sent. */
   take({done, value}: IteratorResult<Given>): void {
     if (done) {
       this.#isWhole = true
@@ -63,7 +63,7 @@ export class Outgoing {
     this.#ask()
   }
 
-  /** The call has ended: nothing more is asked for. */
+  /** Ends the source: the call has ended. */
   close(): void {
     this.#end.abort(over)
     const messages = this.#messages

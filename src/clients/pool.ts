@@ -9,29 +9,29 @@ import {type Connection, caughtUp, streamsWithin} from './connection.ts'
 import {RetryBudget} from './retry-budget.ts'
 import {faultOf} from './status.ts'
 
-/** The most connections to one backend. */
+/** Limit for the connections to one backend. */
 const mostConnections = 50
-/** So many of them are left to unary calls. */
+/** The connections of them that only unary calls may use. */
 const unaryConnections = 5
-/** How long calls wait for a backend that was there and is gone, in ms since it was first found to be gone. */
+/** How long calls wait for a backend that was reachable before, in ms since the first failure. */
 const grace = 2500
-/** The pause after the first attempt to connect that failed, and the longest one, in ms; each is twice the one before. */
+/** Back-off between attempts to connect: the first pause, doubled each time, and the longest one, in ms. */
 const [firstPause, longestPause] = [25, 400]
-/** The longest pause between two attempts to reach a backend that does not answer, in ms. */
+/** Limit for the pause between two attempts to reach a silent backend, in ms. */
 const probePause = 5000
-/** How far clock and timers may differ, in ms. */
+/** Tolerance between the wall clock and timers, in ms. */
 const tolerance = 5
 const longestTimer = 2 ** 31 - 1
 
-/** Why a call gets no connection. */
+/** Makes the failure of a call that gets no connection. */
 type Failure = (call: Call) => Fault | Promise<Fault>
 
-/** A time in which there is no connection to be had. */
+/** A period in which no connection can be made. */
 interface Outage {
-  /** When an attempt failed first, in ms since the epoch. */
+  /** Time of the first failed attempt, in ms since the epoch. */
   readonly since: number
   readonly attempts: number
-  /** When the next attempt may begin, in ms since the epoch. */
+  /** Earliest time of the next attempt, in ms since the epoch. */
   readonly nextAttempt: number
   readonly failure: Failure
   /** Whether calls fail at once. */
@@ -46,12 +46,11 @@ interface Waiter {
 }
 
 /**
- * The connections to one backend: one as long as it has room for all calls, more while it has not.
+ * The connections to one backend: one while it has room for all calls, more when it is full.
  *
- * A call goes to the first connection that has a free stream and is known to live; so the others drain, and are closed in
- * the request that finds them unused. Otherwise it waits here, and never in HTTP/2: so it is never executed once its
- * caller has given up. What has to be found out, and each attempt to connect, happens while calls wait, so that no timer
- * runs between requests.
+ * A call goes to the first connection that is alive and has a free stream. So the others drain, and are closed by the request
+ * that finds them unused. If there is none, the call waits here, not in HTTP/2, so that it never runs after its caller has
+ * given up. Checks and attempts to connect run only while calls wait: no timer runs between requests.
  */
 export class Pool implements CallPool {
   readonly budget = new RetryBudget()
@@ -61,7 +60,7 @@ export class Pool implements CallPool {
   readonly #openings = new Set<Opening>()
   readonly #unary = new Set<Waiter>()
   readonly #streaming = new Set<Waiter>()
-  /** The most streams of the newest connection; undefined: there was none. */
+  /** The stream limit of the newest connection; undefined before the first one. */
   #cap: number | undefined
   #outage: Outage | undefined
   #timer: NodeJS.Timeout | undefined
@@ -76,12 +75,12 @@ export class Pool implements CallPool {
     return this.#connections
   }
 
-  /** How many calls wait for a connection. */
+  /** The number of calls that wait for a connection. */
   get waiting(): number {
     return this.#unary.size + this.#streaming.size
   }
 
-  /** A connection for a call that begins now, if there is one at once: the usual case, which costs next to nothing. */
+  /** A connection that is ready now, for a new call. This is the usual case, and cheap. */
   take(streaming: boolean): Connection | undefined {
     if ((streaming ? this.#streaming : this.#unary).size > 0) return undefined
     const connection = this.#choose(streaming, Date.now())
@@ -118,14 +117,14 @@ export class Pool implements CallPool {
     }
   }
 
-  /** A call on `connection` has ended. */
+  /** Ends the use of `connection` by a call. */
   release(connection: Connection, streaming: boolean): void {
     connection.end(streaming)
     if (this.waiting > 0) this.#serve()
     else if (this.#connections.length > 1) this.#giveBack()
   }
 
-  /** Closes the connections. Calls in flight go on, those that wait fail. */
+  /** Closes the connections. Calls in flight go on; waiting calls fail. */
   close(): void {
     const failure = () => new Fault('UNAVAILABLE', 'The instance is shutting down')
     this.#settleAll(failure)
@@ -135,7 +134,7 @@ export class Pool implements CallPool {
     this.#rest()
   }
 
-  /** The first one, so that others drain. */
+  /** Chooses the first suitable connection, so that the others drain. */
   #choose(streaming: boolean, now: number): Connection | undefined {
     let others = mostConnections - unaryConnections
     for (const connection of this.#connections) {
@@ -146,7 +145,7 @@ export class Pool implements CallPool {
     return undefined
   }
 
-  /** Gives connections to those who wait, and sees to it that there will be enough of them. */
+  /** Gives connections to waiting calls, and opens as many as are missing. */
   #serve(): void {
     const now = Date.now()
     for (const queue of [this.#unary, this.#streaming]) {
@@ -180,18 +179,18 @@ export class Pool implements CallPool {
     this.#wakeAt(Math.min(lacking > 0 && now < next ? next : Number.POSITIVE_INFINITY, this.#nextLateness()), now)
   }
 
-  /** How many connections are missing for so many calls, and so many of them that are no unary ones. */
+  /** The number of missing connections for `all` waiting calls, `streaming` of which are streaming calls. */
   #lacking(all: number, streaming: number): number {
     if (all <= 0 && streaming <= 0) return 0
     const cap = this.#cap
-    // How many calls a connection takes is known when the first one is there.
+    // The stream limit is known once the first connection is open.
     if (!cap) return this.#connections.length > 0 ? 0 : 1
     const [forAll, forStreams] = [Math.ceil(all / cap), Math.ceil(streaming / streamsWithin(cap))]
     const most = this.#unary.size > 0 ? mostConnections : mostConnections - unaryConnections
     return Math.min(Math.max(forAll, forStreams), most - this.#connections.length)
   }
 
-  /** How many attempts are under way, less those that have had their time. */
+  /** The number of attempts to connect that are within their timeout. Gives up the others. */
   #freshOpenings(now: number): number {
     for (const opening of this.#openings) if (now - opening.since >= this.#connectTimeout) this.#giveUp(opening)
     return this.#openings.size
@@ -201,7 +200,7 @@ export class Pool implements CallPool {
     return Math.min(...this.#connections.map(({lateAt}) => lateAt))
   }
 
-  /** One timer, that runs only while calls wait. */
+  /** Sets the one timer, which runs only while calls wait. */
   #wakeAt(when: number, now: number): void {
     clearTimeout(this.#timer)
     if (when === Number.POSITIVE_INFINITY) return
@@ -216,7 +215,7 @@ export class Pool implements CallPool {
     )
   }
 
-  /** Nobody waits: what was done for those who did ends. */
+  /** No call waits any more: ends the timer and the attempts that were made for waiting calls. */
   #rest(): void {
     clearTimeout(this.#timer)
     if (this.#connections.some((connection) => !connection.isLate)) {
@@ -255,7 +254,7 @@ export class Pool implements CallPool {
 
   #changed(connection: Connection): void {
     this.#cap = connection.cap
-    // It lives after all.
+    // The connection is alive.
     if (this.#outage?.isKnown) this.#outage = undefined
     this.#serve()
   }
@@ -267,7 +266,7 @@ export class Pool implements CallPool {
     const wasThere = this.#cap !== undefined
     const isOnly = this.#openings.size === 0 && this.#connections.every(({isLate}) => isLate)
     const isKnown = isOnly && (!wasThere || now - since >= grace)
-    // An attempt that failed in time costs nothing: the next call may try again. One that took all of its time kept a call waiting.
+    // After a fast failure the next call may try again at once. After a timeout it may not: it would wait as long.
     const known = wasSilent ? Math.min(now - opening.since, probePause) : 0
     const grown = Math.min(firstPause * 2 ** attempts, longestPause) * (0.75 + Math.random() / 2)
     const nextAttempt = now + (isKnown ? known : grown)
@@ -276,7 +275,7 @@ export class Pool implements CallPool {
     else this.#serve()
   }
 
-  /** Whether calls fail without waiting: one at a time finds out whether the backend is back. */
+  /** Whether calls fail at once. One call at a time tries whether the backend is back. */
   #failsAtOnce(now: number): boolean {
     if (!this.#outage?.isKnown) return false
     return this.#freshOpenings(now) > 0 || now < this.#outage.nextAttempt
@@ -289,7 +288,7 @@ export class Pool implements CallPool {
     }
   }
 
-  /** Ends the waiting of a call: at the connect deadline when there is no connection at all, at its own deadline else. */
+  /** Limits the wait of a call: to the connect timeout if there is no connection at all, else to the call's deadline. */
   #expiry(call: Call, began: number, waiter: Waiter): {current: NodeJS.Timeout | undefined} {
     const timer: {current: NodeJS.Timeout | undefined} = {current: undefined}
     const left = call.deadline - began
@@ -326,7 +325,7 @@ export class Pool implements CallPool {
     })
   }
 
-  /** The answer that a request gets at its own deadline has no word of what it waited for. */
+  /** Logs why the call waited: the response to a request at its deadline cannot say it. */
   #tell(error: unknown, call: Call, began: number): void {
     if (error === call.life.signal.reason && Fault.from(error).code === 'DEADLINE_EXCEEDED') {
       call.life.log.warn({backend: call.backend.url}, this.#waited(call, began))
@@ -340,7 +339,7 @@ export class Pool implements CallPool {
       : `Still not connected to ${backend.url} ${time}`
   }
 
-  /** Closes connections that nobody uses, as long as the others would be half empty. */
+  /** Closes unused connections while the remaining ones would be at most half full. */
   #giveBack(): void {
     let streams = 0
     let room = 0

@@ -7,21 +7,21 @@ import {within} from '../core/waiting.ts'
 import {type CauseName, causeIn} from './causes.ts'
 
 /**
- * Causes whose text is that of others too: only the port itself can tell. Of a name with several addresses, grpc-js tells
- * the error of the last one, where often nothing listens.
+ * Causes whose error text is ambiguous, so that the port must be probed. For a name with several addresses, grpc-js reports
+ * the error of the last address, where often nothing listens.
  */
 const unclear: ReadonlySet<CauseName> = new Set(['NOT_HTTP2', 'CLOSED', 'CONNECTION_REFUSED'])
 
-/** How long a port has for each answer, in ms. */
+/** Timeout for each answer of a port, in ms. */
 const patience = 500
-/** How long its answers hold, in ms. */
+/** How long a result is cached, in ms. */
 const kept = 30_000
 
 const probed = new Map<string, {readonly since: number; readonly cause: Promise<CauseName | undefined>}>()
 
 /**
- * Why `backend` could not be reached, by the `text` of the error. Where that does not tell, its port is asked what it
- * speaks, by one request at a time and at most once in half a minute: an outage does not become a flood of connections.
+ * Finds why `backend` could not be reached, from the `text` of the error. If the text is ambiguous, the port is probed for its
+ * protocol, by one request at a time and at most once in half a minute, so that an outage does not become a flood.
  * @throws {Fault} the reason of the life's signal
  */
 export async function causeOf(text: string, backend: Backend, life: Life): Promise<CauseName | undefined> {
@@ -37,12 +37,12 @@ export async function causeOf(text: string, backend: Backend, life: Life): Promi
   try {
     return (await within(life.signal, cause)) ?? told
   } finally {
-    // Broken off with its request, it has told nothing.
+    // The probe was aborted with its request: no result.
     if (life.signal.aborted && probed.get(backend.url) === probe) probed.delete(backend.url)
   }
 }
 
-/** What is wrong with a port that listens, found by speaking TLS, HTTP/2 and HTTP/1 to it; undefined when nothing is. */
+/** The problem of a listening port, found by TLS, HTTP/2 and HTTP/1 handshakes; undefined when it has none. */
 export async function causeAt(backend: Backend, signal: AbortSignal): Promise<CauseName | undefined> {
   const secure = await overTls(backend, signal)
   if (secure && !backend.tls) return 'TLS_PORT'
@@ -54,11 +54,11 @@ export async function causeAt(backend: Backend, signal: AbortSignal): Promise<Ca
 
 interface Answer {
   readonly protocol: 'h2' | 'http/1' | undefined
-  /** Why its certificate is not believed. */
+  /** Why the certificate was rejected. */
   readonly distrust?: string
 }
 
-/** What is spoken over TLS; undefined where TLS is not. */
+/** The protocol over TLS; undefined for a port without TLS. */
 async function overTls(backend: Backend, signal: AbortSignal): Promise<Answer | undefined> {
   const {host, port} = placeOf(backend)
   const socket = connectTls({
@@ -66,7 +66,7 @@ async function overTls(backend: Backend, signal: AbortSignal): Promise<Answer | 
     port,
     ...(!/^[\d.]+$|:/.test(host) && {servername: host}),
     ALPNProtocols: ['h2', 'http/1.1'],
-    // What is wrong with the certificate is asked afterwards; nothing secret is sent.
+    // The certificate is judged afterwards. Nothing secret is sent.
     rejectUnauthorized: false,
   })
   const secured = new Promise<boolean>((resolve) => {
@@ -81,7 +81,7 @@ async function overTls(backend: Backend, signal: AbortSignal): Promise<Answer | 
   return {protocol: agreed || isHttp1(await answer) ? 'http/1' : undefined, ...distrust}
 }
 
-/** What is spoken without TLS. */
+/** The protocol without TLS. */
 async function inTheClear(backend: Backend, signal: AbortSignal): Promise<Answer> {
   const answer = await firstBytes(connect(placeOf(backend)), http2Preface, signal)
   if (isHttp2(answer)) return {protocol: 'h2'}
@@ -94,24 +94,24 @@ function placeOf({address}: Backend): {host: string; port: number} {
   return {host, port: Number(port)}
 }
 
-/** The request of HTTP/1 that asks for nothing. */
+/** A harmless HTTP/1 request. */
 function http1Request({host}: Backend): string {
   return `OPTIONS * HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`
 }
 
-/** What a client of HTTP/2 says first: its preface, and a frame of SETTINGS (RFC 9113 3.4). */
+/** The HTTP/2 connection preface of a client, with a SETTINGS frame (RFC 9113 section 3.4). */
 const http2Preface = 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0'
 
 function isHttp1(bytes: Buffer): boolean {
   return bytes.subarray(0, 7).equals(Buffer.from('HTTP/1.'))
 }
 
-/** Whether they are frames of HTTP/2: a server's first one is SETTINGS, or GOAWAY. */
+/** Whether these are HTTP/2 frames: a server's first frame is SETTINGS or GOAWAY. */
 function isHttp2(bytes: Buffer): boolean {
   return bytes.length >= 9 && (bytes[3] === 4 || bytes[3] === 7) && bytes.readUInt32BE(5) === 0
 }
 
-/** The first bytes that come back for `hello`; none where the connection ends before, or nothing comes in time. */
+/** The first bytes of the answer to `hello`; empty if the connection ends first or the timeout passes. */
 function firstBytes(socket: Socket | TLSSocket, hello: string, signal: AbortSignal): Promise<Buffer> {
   addAbortSignal(AbortSignal.any([signal, AbortSignal.timeout(patience)]), socket)
   return new Promise((resolve) => {

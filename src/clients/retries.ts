@@ -8,12 +8,12 @@ import type {Outgoing} from './outgoing.ts'
 import type {RetryBudget} from './retry-budget.ts'
 import {frontEndStatusOf, wasBroken} from './status.ts'
 
-/** How often a call is made at the most. */
+/** Limit for the attempts of one call. */
 const mostAttempts = 6
-/** The first pause, in ms; each further one is twice as long. */
+/** The first pause, in ms. Each further one is twice as long. */
 const firstPause = 25
 
-/** The attempts of one call. A call is made again only where that cannot do twice what should be done once. */
+/** Decides about further attempts of one call. A call is repeated only if it cannot take effect twice. */
 export class Retries {
   readonly #call: Call
   readonly #budget: RetryBudget
@@ -28,8 +28,8 @@ export class Retries {
   }
 
   /**
-   * Waits until it is time for another attempt, and prepares it; false: there must be none.
-   * @throws {Fault} when there is no new ID token to be had, or the signal's reason
+   * Waits until it is time for another attempt, and prepares it. Returns false if there must be none.
+   * @throws {Fault} when no new ID token can be obtained, or the signal's reason
    */
   async again(exchange: Exchange): Promise<boolean> {
     const end = exchange.end!
@@ -44,7 +44,7 @@ export class Retries {
     return isRetried
   }
 
-  /** The front end takes no call with a token that it does not know: none has reached a handler. */
+  /** Whether the front end has refused the token: then the call has reached no handler. */
   #isTurnedAway(end: StatusObject): boolean {
     return frontEndStatusOf(end, this.#call) === 401 && this.#call.idToken !== undefined
   }
@@ -62,7 +62,7 @@ export class Retries {
     const asked = pushbackOf(end)
     if (asked === 'never') return false
     if (!exchange.isUnseen && !(isRepeatable(this.#call) && this.#mayPass(end))) return false
-    // What was refused once goes elsewhere at once: to a connection that takes it.
+    // After the first refusal the call goes to another connection at once.
     const isFree = exchange.isUnseen && this.#attempts === 1 && asked === undefined
     if (isFree) return Date.now() < this.#call.deadline
     const grown = firstPause * 2 ** (this.#attempts - 1) * (0.5 + Math.random())
@@ -72,7 +72,7 @@ export class Retries {
     return true
   }
 
-  /** Whether the same call may succeed in a while, and nothing of an answer has come. */
+  /** Whether the same call may succeed later, and no part of a response has arrived. */
   #mayPass(end: StatusObject): boolean {
     const call = this.#call
     const http = frontEndStatusOf(end, call)
@@ -82,12 +82,12 @@ export class Retries {
   }
 }
 
-/** Whether the proto says that a method may be called twice. */
+/** Whether the method's proto declares it idempotent. */
 function isRepeatable({method}: Call): boolean {
   return method.idempotency === Level.NO_SIDE_EFFECTS || method.idempotency === Level.IDEMPOTENT
 }
 
-/** What the server says of retries, as gRFC A6 has it: a pause in ms; anything else that it says is no. */
+/** The server's pushback (gRFC A6): a pause in ms. Any other value forbids retries. */
 function pushbackOf({metadata}: StatusObject): number | 'never' | undefined {
   const [value] = metadata.get('grpc-retry-pushback-ms')
   if (value === undefined) return undefined

@@ -8,8 +8,8 @@ import {IdTokens} from './id-tokens.ts'
 import {StorageReader} from './storage/objects.ts'
 
 /**
- * What the functions of one instance share and what outlives a request: channels, ID tokens, credentials, the Storage
- * client. All of it is made when first asked for. Two runtimes in one process share nothing.
+ * The resources that the functions of one instance share, and that outlive a request: channels, ID tokens, credentials, the
+ * Storage client. All are made at first use. Two runtimes in one process share nothing.
  */
 export interface Runtime extends CallRuntime {
   readonly config: Config
@@ -19,11 +19,11 @@ export interface Runtime extends CallRuntime {
   readonly storage: StorageReader
   /** Where the requests of callers are counted, for RATE_LIMIT; in the memory of this instance unless given. */
   readonly rateLimits: RateLimitStore | undefined
-  /** Closes the channels and the connections to Storage. What is asked for afterwards opens new ones. */
+  /** Closes the channels and the connections to Storage. Later requests open new ones. */
   close(): void
 }
 
-/** How a runtime differs from what its configuration says. */
+/** Options of a runtime beside its configuration. */
 export interface RuntimeOptions {
   /** Where records go; JSON lines on standard output unless given. */
   readonly log?: Logger
@@ -32,7 +32,7 @@ export interface RuntimeOptions {
 }
 
 /**
- * A runtime with `config`. Nothing is opened, loaded or asked for yet.
+ * Makes a runtime with `config`. It opens, loads and requests nothing yet.
  * @example
  * const runtime = createRuntime(readConfig(process.env))
  * const other = createRuntime(readConfig({BACKEND_URL: 'http://localhost:9090'}))

@@ -20,25 +20,25 @@ import {type Call, type CallRuntime, pathOf} from './call.ts'
 import {codec} from './calls.ts'
 import {invoke} from './interceptors.ts'
 
-/** What a call may be told beside its messages. */
+/** Options of one call. */
 export interface CallOptions {
-  /** How long the call may take, in ms: 30 s unless given, and never longer than its request. */
+  /** Timeout for the call, in ms; default: 30,000. The deadline of its request is a limit in any case. */
   readonly timeout?: number
   /**
-   * How long the backend may take for each message of its answer, in ms: no longer than `timeout` unless given. For server
-   * streams, which may last longer than they may be silent.
+   * Timeout for each message of the response, in ms; default: none beside `timeout`. For server streams, which may last longer
+   * than they may be silent.
    */
   readonly messageTimeout?: number | undefined
-  /** Metadata that goes with the call. */
+  /** Metadata of the request. */
   readonly metadata?: Readonly<Record<string, string | Buffer>>
-  /** How a message becomes bytes, where protobuf-es is not to do it. */
+  /** Serializes a request message in place of protobuf-es. */
   readonly serialize?: Call['serialize']
 }
 
 type Input<M extends DescMethod> = MessageInitShape<M['input']>
 type Output<M extends DescMethod> = MessageShape<M['output']>
 
-/** Messages that are sent as they come; the signal aborts when the call has ended, so that nobody waits on for ever. */
+/** Starts a stream of request messages. `signal` aborts when the call has ended, so that the stream can end too. */
 export type Stream<T> = (signal: AbortSignal) => Iterable<T> | AsyncIterable<T>
 
 /** A function for each method of a service. */
@@ -58,14 +58,14 @@ export type ServiceClient<S extends DescService> = {
 
 const defaultTimeout = 30_000
 
-/** What a client needs of the runtime that it belongs to. */
+/** The parts of a runtime that a client needs. */
 export interface ClientRuntime extends CallRuntime {
   readonly config: {backendOf(service: string): Backend}
 }
 
-/** How a client differs from what the configuration says. */
+/** Options of a client beside the configuration. */
 export interface ClientOptions {
-  /** Whom it calls; the backend that the configuration names for the service unless given. */
+  /** The backend to call; default: the one that the configuration names for the service. */
   readonly backend?: Backend
 }
 
@@ -97,7 +97,7 @@ function caller(runtime: CallRuntime, backend: Backend, method: DescMethod) {
   }
 }
 
-/** A call that has yet to be made. */
+/** A call for `invoke`. */
 export function callOf(
   runtime: CallRuntime,
   {life, backend, method, requests}: Pick<Call, 'life' | 'backend' | 'method' | 'requests'>,
@@ -122,7 +122,7 @@ export function callOf(
 }
 
 /**
- * The one answer of `call`.
+ * Makes `call` and awaits its only response message.
  * @throws {Fault} INTERNAL when there is none, or more than one
  */
 export async function onlyAnswer(call: Call): Promise<Message> {
@@ -135,7 +135,7 @@ export async function onlyAnswer(call: Call): Promise<Message> {
   return answer
 }
 
-/** Not a generator: one that waits for its source would keep `return` to itself until the source gives something. */
+/** Not a generator: while a generator waits for its source, `return` has no effect. */
 function converted(stream: Stream<unknown>, typed: (init: unknown) => Message): Call['requests'] {
   return (signal) => {
     const source = stream(signal)

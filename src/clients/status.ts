@@ -9,12 +9,12 @@ import {detailTypesOf} from './detail-types.ts'
 import {type Ending, endingOf} from './grpc-internals.ts'
 import {causeOf} from './probe.ts'
 
-/** A call that is reset this long before its deadline, in ms, is taken to have met the backend's clock rather than ours. */
+/** A reset at most this long before the deadline counts as the deadline by the backend's clock, in ms. */
 const clockSkew = 50
 
 /**
- * A call's end as a Fault: what the service said, or why it could not say anything.
- * @throws {Fault} the reason of the life's signal, when that aborts before it is known why a backend cannot be reached
+ * Makes a Fault of a call's status: the service's own status, or the reason why there is none.
+ * @throws {Fault} the reason of the request's signal, if it aborts while the cause of a failed connection is looked for
  */
 export async function faultOf(end: StatusObject, call: Call): Promise<Fault> {
   const http = frontEndStatusOf(end, call)
@@ -26,7 +26,7 @@ export async function faultOf(end: StatusObject, call: Call): Promise<Fault> {
   return ending ? ended[ending](end, call) : await unanswered(end, call)
 }
 
-/** The HTTP status of what an HTTP server in front of the service answered in its place; undefined when none did. */
+/** The HTTP status of a response by a proxy in front of the service; undefined when the service responded. */
 export function frontEndStatusOf(end: StatusObject, call: Call): number | undefined {
   const http = /^Received HTTP status code (\d+)/.exec(end.details)
   if (!http && !hasAnswered(end, call)) return undefined
@@ -37,37 +37,37 @@ function hasAnswered(end: StatusObject, {header = end.metadata}: Call): boolean 
   return Object.keys(header.getMap()).length > 0
 }
 
-/** Whether the connection broke, or the server cancelled the call before its deadline, without a word of the service. */
+/** Whether the connection broke, or the server reset the call before its deadline, without a status of the service. */
 export function wasBroken(end: StatusObject, call: Call): boolean {
   const ending = endingOf(end, mostReceived)
   const isBroken = ending === 'broken' || (ending === 'reset' && end.code === status.CANCELLED)
   return isBroken && !hasAnswered(end, call) && !metDeadline(end, call, ending)
 }
 
-/** What a server says whose own clock ended the call. */
+/** Codes that a server sends when its own clock ended the call. */
 const ofDeadline: ReadonlySet<number> = new Set([status.CANCELLED, status.DEADLINE_EXCEEDED, status.INTERNAL])
 
 /**
- * Whether the deadline ended the call. A server that keeps the deadline itself resets the call, or says CANCELLED or
- * INTERNAL, a moment before our own timer fires (grpc-go's client looks at the clock in the same way).
+ * Whether the deadline ended the call. A server that enforces the deadline resets the call, or sends CANCELLED or INTERNAL,
+ * shortly before our timer fires (grpc-go's client also looks at the clock).
  */
 function metDeadline({code}: StatusObject, {deadline}: Call, ending: Ending | undefined): boolean {
   if (ending === 'too large' || ending === 'unreadable' || Date.now() < deadline - clockSkew) return false
   return ending !== undefined || ofDeadline.has(code)
 }
 
-/** What the service itself said. */
+/** The service's own status. */
 function said(end: StatusObject, call: Call): Fault {
   const code = codeOf(end.code)
   return new Fault(code, end.details || `${nameOf(call)} failed`, {
     ...detailsOf(end, call),
-    // 499 says that the caller hung up, and this one is still there.
+    // 499 means that the caller hung up, but this caller is still connected.
     ...(code === 'CANCELLED' && {http: badGateway}),
     headers: challengeOf(end, call),
   })
 }
 
-/** HTTP's word for a backend that gave no valid answer: unlike 503 it does not invite the caller to repeat what may have been done. */
+/** Bad Gateway: unlike 503 it does not invite the caller to repeat a call that may have taken effect. */
 const badGateway = 502
 
 const ended = {
@@ -84,7 +84,7 @@ const ended = {
       retryAfter: 1,
       cause: end.details,
     }),
-  // Not the service's word for a quota of its own, though grpc-js gives it the same code.
+  // Not a quota of the service, although grpc-js uses the same code.
   'too large': (end, call) =>
     new Fault('RESOURCE_EXHAUSTED', `${nameOf(call)} answered with a message of more than ${mostReceived} bytes`, {
       http: badGateway,
@@ -103,7 +103,7 @@ function late(end: StatusObject, call: Call): Fault {
   return new Fault('DEADLINE_EXCEEDED', `${nameOf(call)} did not answer in time`, {cause: end.details})
 }
 
-/** What an HTTP server in front of the service answered in its place. */
+/** The failure for a response by a proxy in front of the service. */
 function notGrpc(http: number, end: StatusObject, call: Call): Fault {
   const {url, audience} = call.backend
   if (http === 401 || http === 403) {
@@ -124,7 +124,7 @@ function notGrpc(http: number, end: StatusObject, call: Call): Fault {
   })
 }
 
-/** No server said this: grpc-js did. Its text names addresses, which are for the log. */
+/** The failure for a status that grpc-js made up. Its text has addresses, which only the log may show. */
 async function unanswered(end: StatusObject, call: Call): Promise<Fault> {
   const code = codeOf(end.code)
   const cause = end.details
@@ -138,7 +138,7 @@ async function unanswered(end: StatusObject, call: Call): Promise<Fault> {
   })
 }
 
-/** How the service wants its callers to log in, where it says so. */
+/** The service's `www-authenticate` header, if it sent one. */
 function challengeOf(end: StatusObject, {header}: Call): Record<string, string> {
   const [challenge] = [end.metadata, header].flatMap((metadata) => metadata?.get('www-authenticate') ?? [])
   return end.code === status.UNAUTHENTICATED && challenge ? {'www-authenticate': String(challenge)} : {}
@@ -152,7 +152,7 @@ function isGrpc(metadata: Metadata): boolean {
   return String(metadata.get('content-type')[0] ?? '').startsWith('application/grpc')
 }
 
-/** The details of a google.rpc.Status in `grpc-status-details-bin`; none where there is none that can be read. */
+/** The details of the google.rpc.Status in `grpc-status-details-bin`; empty if missing or unreadable. */
 function detailsOf(end: StatusObject, call: Call): Pick<FaultOptions, 'details' | 'types'> {
   const [bytes] = end.metadata.get('grpc-status-details-bin')
   if (!(bytes instanceof Uint8Array)) return {}

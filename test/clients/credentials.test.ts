@@ -125,7 +125,7 @@ test('credentials without ID tokens say what to use in their place', async (t) =
   t.deepEqual(await tokenIn({...google.env, GOOGLE_APPLICATION_CREDENTIALS}), {
     code: 'UNAVAILABLE',
     http: 503,
-    message: 'No ID token to be had for the backend',
+    message: 'Cannot get an ID token for the backend',
     hint: `the audience is "${audience}": use a service account: its key file, impersonation of it, or the metadata server`,
   })
   noGcloud(t, google)

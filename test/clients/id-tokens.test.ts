@@ -160,7 +160,7 @@ test.serial('a failure is UNAVAILABLE with a text for the caller, and the next r
         for (const fault of faults) {
           t.is(fault.code, 'UNAVAILABLE')
           t.is(httpStatusOf(fault), 503)
-          t.is(fault.message, 'No ID token to be had for the backend')
+          t.is(fault.message, 'Cannot get an ID token for the backend')
           t.is(reasonOf(fault), 'ID_TOKEN_UNAVAILABLE')
           t.regex(fault.hint ?? '', /"https:\/\/failing\.a\.run\.app"/)
           t.truthy(fault.cause)

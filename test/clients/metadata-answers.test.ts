@@ -49,7 +49,7 @@ for (const [title, answer] of Object.entries(answers)) {
     const fault = await faultOf(t, source.token(life))
     t.is(fault.code, 'UNAVAILABLE')
     t.is(httpStatusOf(fault), 503)
-    t.is(fault.message, 'No ID token to be had for the backend')
+    t.is(fault.message, 'Cannot get an ID token for the backend')
     t.is(reasonOf(fault), 'ID_TOKEN_UNAVAILABLE')
     respond = (response) => response.writeHead(200, flavor).end(good)
     t.is(await source.token(life), good)

@@ -7,7 +7,7 @@ import {KeptConnections} from './connections.ts'
 import {Crc32c} from './crc32c.ts'
 import {getObject, needsNoToken, type ObjectName, piecesOf, quoted, type Source, textOf} from './request.ts'
 
-/** One generation of an object: what was said of it is true of the bytes that are read of it. */
+/** One generation of an object: its metadata and its bytes belong together. */
 export interface ObjectVersion extends ObjectName {
   readonly generation: string
   /** In bytes, as stored. */
@@ -16,7 +16,7 @@ export interface ObjectVersion extends ObjectName {
   readonly crc32c: string
 }
 
-/** A generation of an object, with what its writers have said of it. */
+/** A generation of an object, with the metadata that its writers set. */
 export interface DescribedVersion extends ObjectVersion {
   readonly contentType: string
   readonly metadata: Readonly<Record<string, string>>
@@ -27,17 +27,17 @@ const versionFields = 'generation,size,crc32c'
 
 const crcOfNothing = new Crc32c().toString()
 
-/** What a reader is made with. */
+/** Options of a reader. */
 export interface StorageOptions {
   readonly credentials: CredentialsSource
   readonly projectId: string | undefined
-  /** Limit for a response of Storage, and for each pause between two pieces of its body, in ms. */
+  /** Timeout for a response of Storage, and for each pause between two chunks of its body, in ms. */
   readonly storageStall: number
   /** The base URL of an emulator in place of Google's Storage. */
   readonly storageEmulator: string | undefined
 }
 
-/** What Storage says of an object: as much of it as was asked for. */
+/** The requested metadata fields of an object. */
 interface Said {
   readonly generation?: string
   readonly size?: string
@@ -46,7 +46,7 @@ interface Said {
   readonly metadata?: Readonly<Record<string, string>>
 }
 
-/** Objects of Storage, for reading: the library is loaded when it is first asked for. */
+/** Reads objects of Storage. The library is loaded at first use. */
 export class StorageReader {
   readonly #options: StorageOptions
   readonly #connections = new KeptConnections()
@@ -56,7 +56,7 @@ export class StorageReader {
     this.#options = options
   }
 
-  /** Google's client of Storage; a failure to make it is not remembered. */
+  /** Google's Storage client. A failure to make it is not cached. */
   client(): Promise<Storage> {
     this.#library ??= this.#load().catch((error) => {
       this.#library = undefined
@@ -65,14 +65,14 @@ export class StorageReader {
     return this.#library
   }
 
-  /** Closes the connections that are kept alive; the next read opens new ones. */
+  /** Closes the keep-alive connections. The next read opens new ones. */
   close(): void {
     this.#connections.close()
   }
 
   async #load(): Promise<Storage> {
     const {Storage} = await import('@google-cloud/storage')
-    // Any project will do: what we do names none, and without one the library asks the gcloud command.
+    // Any project will do: our requests name none, and without one the library runs the gcloud command.
     const {projectId = 'unknown', credentials, storageEmulator} = this.#options
     const apiEndpoint = storageEmulator && new URL(storageEmulator).origin
     const plain = new Storage({projectId, ...(apiEndpoint && {apiEndpoint})})
@@ -85,8 +85,8 @@ export class StorageReader {
   }
 
   /**
-   * What Storage says of an object.
-   * @throws {Fault} NOT_FOUND, PERMISSION_DENIED, or FAILED_PRECONDITION (412) when it has no such generation
+   * Reads the metadata of an object.
+   * @throws {Fault} NOT_FOUND, PERMISSION_DENIED, or FAILED_PRECONDITION (412) for a generation that does not exist
    */
   async versionOf(signal: AbortSignal, name: ObjectName): Promise<ObjectVersion> {
     return (await this.#version(signal, name, versionFields)).version
@@ -139,13 +139,13 @@ export class StorageReader {
   }
 
   /**
-   * The bytes of an object, as they are stored, from the first to the last. A read that breaks, stalls or ends early is
-   * resumed where it broke; all comes from the one generation.
+   * All bytes of an object, as stored. A read that breaks, stalls or ends early is resumed at that place, from the same
+   * generation.
    *
    * The library's createReadStream is not used: it never resumes and never times out, takes a short body for a success,
    * breaks every other read of the process when one fails, and ends the process after a 503 on Node 24
    * (googleapis/google-cloud-node#8670).
-   * @throws {Fault} UNAVAILABLE when resuming is of no use, ABORTED when the generation has gone meanwhile
+   * @throws {Fault} UNAVAILABLE after too many failed attempts, ABORTED when the generation no longer exists
    */
   async *read(signal: AbortSignal, version: ObjectVersion): AsyncGenerator<Buffer> {
     const backoff = new Backoff(`Reading ${quoted(version)} broke off`)

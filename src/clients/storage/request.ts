@@ -7,41 +7,41 @@ import {explainLateness, within} from '../../core/waiting.ts'
 import {TransientError} from '../backoff.ts'
 import type {KeptConnections} from './connections.ts'
 
-/** Which object is meant. */
+/** The name of an object. */
 export interface ObjectName {
   readonly bucket: string
   readonly object: string
-  /** The live one unless given. */
+  /** Default: the live generation. */
   readonly generation?: string | undefined
 }
 
 /** Where and how objects are read. */
 export interface Source {
-  /** Google's library: the endpoint and the credentials are its own. */
+  /** Google's library, for its endpoint and credentials. */
   readonly storage: Storage
   /** The base URL of an emulator, in place of the library's endpoint. */
   readonly emulator: string | undefined
   readonly connections: KeptConnections
-  /** Limit for a response, and for each pause between two pieces of its body, in ms. */
+  /** Timeout for a response, and for each pause between two chunks of its body, in ms. */
   readonly stall: number
 }
 
-/** A GET of an object, or of what Storage says of it. */
+/** A GET of an object or of its metadata. */
 export interface ObjectRequest {
   readonly name: ObjectName
   readonly query: URLSearchParams
   readonly headers?: Readonly<Record<string, string>>
-  /** Whether to use a new connection: the last one may be dead without anybody having said so. */
+  /** Whether to use a new connection, because the last one may be dead unnoticed. */
   readonly fresh: boolean
 }
 
-/** The longest name of an object, in bytes: https://cloud.google.com/storage/docs/objects#naming */
+/** Limit for the name of an object, in bytes: https://cloud.google.com/storage/docs/objects#naming */
 const mostName = 1024
 
 /**
- * The response to `request`, its body yet to be read; its status is 200 or 206.
- * @throws {Fault} what will not pass: NOT_FOUND, PERMISSION_DENIED, FAILED_PRECONDITION, …
- * @throws {Error} what may pass
+ * Sends `request` and returns the response, with status 200 or 206 and an unread body.
+ * @throws {Fault} for a permanent failure: NOT_FOUND, PERMISSION_DENIED, FAILED_PRECONDITION, …
+ * @throws {Error} for a failure that a later attempt may not meet
  */
 export async function getObject(signal: AbortSignal, source: Source, request: ObjectRequest): Promise<IncomingMessage> {
   const {storage, emulator, connections, stall} = source
@@ -52,7 +52,7 @@ export async function getObject(signal: AbortSignal, source: Source, request: Ob
   if (Buffer.byteLength(name.object) > mostName) {
     throw Fault.invalid('object', `${quoted(name)} cannot be: a name has at most ${mostName} bytes of UTF-8`)
   }
-  // The library takes an emulator's variable for a base URL as it stands, which no emulator but its own would serve.
+  // The library uses an emulator's variable as the base URL unchanged, which only its own emulator serves.
   const base = new URL(emulator ?? storage.baseUrl)
   const authorization = await within(signal, authorizationFor(signal, storage))
   const secure = base.protocol === 'https:'
@@ -60,9 +60,9 @@ export async function getObject(signal: AbortSignal, source: Source, request: Ob
   const sent = (secure ? httpsRequest : httpRequest)({
     host: base.hostname.replace(/^\[|\]$/g, ''),
     port: base.port || (secure ? 443 : 80),
-    // Put together as text: a URL would resolve an object named ".." away.
+    // Concatenated as text: URL would resolve an object named "..".
     path: `${base.pathname.replace(/\/$/, '')}/b/${encodeURIComponent(name.bucket)}/o/${encodeURIComponent(name.object)}?${query}`,
-    // Stored gzip comes as it is stored.
+    // An object stored as gzip is sent as stored.
     headers: {'accept-encoding': 'gzip', ...authorization, ...request.headers},
     agent: fresh ? false : connections.agentFor(secure),
     signal,
@@ -88,10 +88,10 @@ async function accepted(response: IncomingMessage, name: ObjectName, stall: numb
   throw refusal(status, saidIn(text), name)
 }
 
-/** How much of Storage's words the log gets, in characters. */
+/** Limit for an error text of Storage in the log, in characters. */
 const mostSaid = 1000
 
-/** What Storage will say again however often it is asked: its own words are for the log. */
+/** The Fault for a permanent failure. Storage's own text is for the log. */
 function refusal(status: number, cause: string, name: ObjectName): Fault {
   const bucket = shortened(name.bucket)
   const object = shortened(name.object)
@@ -121,12 +121,12 @@ function refusal(status: number, cause: string, name: ObjectName): Fault {
   }
 }
 
-/** How messages name an object. */
+/** The name of an object, for messages. */
 export function quoted({bucket, object}: ObjectName): string {
   return `Object "${shortened(object)}" in bucket "${shortened(bucket)}"`
 }
 
-/** What Storage says of a failure, for the log: the message in its JSON, or all of it where there is no such text. */
+/** Storage's error text, for the log: the message in its JSON, or the whole text without one. */
 function saidIn(text: string): string {
   const message = messageIn(text)
   return shortened(typeof message === 'string' ? message : text, mostSaid)
@@ -159,9 +159,9 @@ export function needsNoToken({customEndpoint, useAuthWithCustomEndpoint}: Storag
   return customEndpoint && !useAuthWithCustomEndpoint
 }
 
-/** What arrives of `response`, piece by piece, as long as no piece keeps us waiting for longer than `stall` ms. */
+/** The chunks of `response`. @throws when one takes longer than `stall` ms */
 export async function* piecesOf(response: IncomingMessage, stall: number): AsyncGenerator<Buffer> {
-  // Only what we wait for can be late: while the receiver is slow, nothing is asked for.
+  // Only a requested chunk can be late: while the receiver is slow, none is requested.
   let waiting = true
   const timer = setTimeout(() => {
     if (waiting) response.destroy(new TransientError(`No bytes for ${stall} ms`))
@@ -178,10 +178,10 @@ export async function* piecesOf(response: IncomingMessage, stall: number): Async
   }
 }
 
-/** How much of an answer is read as text, in bytes: what Storage says of an object or a failure is much shorter. */
+/** Limit for a response that is read as text, in bytes: metadata and errors are much shorter. */
 const mostText = 64 * 1024
 
-/** `response` as text: for answers that are small. Of a longer one it is the beginning, and the rest is not read. */
+/** `response` as text, for small responses. A longer one is cut, and its rest is not read. */
 export async function textOf(response: IncomingMessage, stall: number): Promise<string> {
   const pieces: Buffer[] = []
   let size = 0
