@@ -10,7 +10,9 @@ import {type Project, projectWithoutSamples} from './helpers/project.ts'
 import {interrupt, npmRun, type Started} from './helpers/start.ts'
 
 const root = join(import.meta.dirname, '..')
-const guides = readdirSync(join(root, 'docs')).map((name) => `docs/${name}`)
+const guides = readdirSync(join(root, 'docs'))
+  .filter((name) => name.endsWith('.md'))
+  .map((name) => `docs/${name}`)
 const documents = ['README.md', 'CONTRIBUTING.md', 'samples/README.md', ...guides]
 
 let app: App
