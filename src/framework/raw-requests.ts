@@ -39,14 +39,14 @@ export function serveRawRequests(unseen: Unseen): void {
   })
 }
 
-/** Leaves the framework nothing of `request` to act upon. */
+/** Hides from the framework all of `request` that it acts on. */
 export function hideFromFramework(request: IncomingMessage): void {
   keepOriginal(request, {url: request.url ?? '/', contentType: request.headers['content-type']})
   request.url = '/'
   delete request.headers['content-type']
 }
 
-/** Whether it is the framework's server: another one that this process may have is none of our affair. */
+/** Whether it is the framework's server, not another one in this process. */
 export function isExpress(server: Server): boolean {
   const [app] = server.listeners('request') as {handle?: unknown}[]
   return typeof app?.handle === 'function'

@@ -9,7 +9,7 @@ import {serveRawRequests} from './raw-requests.ts'
 import {endWell} from './shutdown.ts'
 import {takeUpgrades} from './upgrades.ts'
 
-/** What a registration needs of the runtime. */
+/** The parts of a runtime that a registration needs. */
 export interface Registering extends Serving {
   readonly config: Serving['config'] & Pick<Config, 'target'>
   /** Called once at the end of the instance, when all requests have been answered. */
@@ -20,7 +20,7 @@ export interface Registering extends Serving {
  * Registers the function that FUNCTION_TARGET names with the functions-framework, for all the life of the process. Only
  * that one is made; `all` is every one of them at once, for development. From here on the framework parses no body, and SIGTERM lets the requests in flight end.
  * @param functions every function by its name, each as what makes it from `runtime`
- * @throws {ConfigError} when there is none of that name, and what the function's own making throws
+ * @throws {ConfigError} when no function has that name; any error of the function's factory
  * @example
  * register(createRuntime(readConfig(process.env)), {
  *   gateway,

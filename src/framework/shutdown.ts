@@ -20,7 +20,7 @@ const crashed = 16
 
 const servers = new Set<Server>()
 
-/** What the end of the instance needs. */
+/** The parts of a runtime that the shutdown needs. */
 export interface Ending {
   readonly log: Logger
   /** Called when all requests have been answered. */

@@ -9,7 +9,7 @@ import {failAnswerOf} from '../http/current-request.ts'
 import {failureJson, httpStatusOf} from '../http/failure.ts'
 import {endAfter, endGently} from './connections.ts'
 
-/** How much of what cannot be read is read on, in bytes, so that the end of the connection is seen. */
+/** Limit for bytes that are discarded after an unreadable request, so that the end of the connection is noticed. */
 const maxIgnored = 1024 * 1024
 
 /** What Node's parser, or its check of timeouts, says: with the bytes at hand and, of what is no HTTP, with a reason. */
@@ -74,7 +74,7 @@ function endBehind(last: ServerResponse, error: Unreadable, unseen: Unseen): voi
   }
 }
 
-/** A caller that ends in the middle of a body may still read what became of it, where that is the only request. */
+/** Answers a caller that half-closes in the middle of a body, if that is the only request of the connection. */
 function hangUp(last: ServerResponse, error: Unreadable, unseen: Unseen): void {
   const {req} = last
   if (req.complete || last.headersSent || !last.socket) req.socket.end()
@@ -85,7 +85,7 @@ function isUnderWay(response: ServerResponse): boolean {
   return !response.writableFinished && !response.destroyed
 }
 
-/** Bytes behind what could not be read, or behind the end that the connection has on our side. */
+/** Discards bytes after an unreadable request, or after we have half-closed the connection. */
 function ignore(socket: Socket, bytes: number): void {
   const left = (unreadable.get(socket) ?? maxIgnored) - bytes
   unreadable.set(socket, left)
@@ -103,7 +103,7 @@ function onConnect(stream: Duplex, unseen: Unseen): void {
     answer(socket, new Fault('UNIMPLEMENTED', 'CONNECT is not served: this is no proxy', {reason: 'NO_PROXY'}), unseen)
 }
 
-/** What Node says of a request that it cannot read, beside that it is malformed: the status and the text for it. */
+/** Node's error codes for unreadable requests other than malformed ones, with status and text. */
 const others: Readonly<Record<string, readonly [number, Code, string]>> = {
   HPE_HEADER_OVERFLOW: [431, 'INVALID_ARGUMENT', 'The headers are too long'],
   HPE_CHUNK_EXTENSIONS_OVERFLOW: [413, 'INVALID_ARGUMENT', 'The extensions of the chunks are too long'],
@@ -117,7 +117,7 @@ function faultOf(error: Unreadable): Fault {
   return new Fault(code, message, {http, reason: 'MALFORMED_REQUEST', cause: error})
 }
 
-/** The last words on `socket`, in the shape of every failure. */
+/** Writes a failure as the last response on `socket`. */
 function answer(socket: Socket, fault: Fault, {log, errorShape = 'aip'}: Unseen): void {
   const http = httpStatusOf(fault)
   const id = randomUUID()

@@ -4,7 +4,7 @@ import type {AllowRule, Config, SecurityScheme} from '../core/config.ts'
 import {contractOf} from '../core/contract.ts'
 import type {Handler, Scope} from './scope.ts'
 
-/** What `scope` is for, when `handler` is called with it. */
+/** The access that `scope` needs, when `handler` is called with it. */
 export function accessOf({access = {}}: Handler, scope: Scope): Access {
   return typeof access === 'function' ? access(scope) : access
 }
@@ -15,9 +15,9 @@ export function named(name: string, handler: Handler): Handler {
   return Object.assign((scope: Scope) => handler(scope), {...handler, access})
 }
 
-/** What a caller proves who it is by, as a description of the API says: each alone is enough. */
+/** The security schemes of the API, for its OpenAPI document. Each alone is enough. */
 export interface Security {
-  /** Undefined: nothing is said of it. */
+  /** Undefined: the document has none. */
   readonly security: readonly SecurityScheme[] | undefined
   /** Whether anybody may call the method `name` (`pkg.Service/Method`). */
   isOpen(name: string): boolean

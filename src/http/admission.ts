@@ -3,7 +3,7 @@ import {Fault} from '../core/fault.ts'
 import type {RateCount, RateLimit, RateLimitStore} from '../core/rate-limit.ts'
 import {MemoryRates, rateHeaders, refuseBeyondRate} from './rate-limit.ts'
 
-/** The place where an instance refuses what is too much for it, with 429: each limit has a reason of its own. */
+/** Refuses requests beyond the limits of an instance with 429. Each limit has its own `reason`. */
 export class Admission {
   readonly #limits: Limits
   #requests = 0
@@ -18,19 +18,19 @@ export class Admission {
     this.#rates = rates
   }
 
-  /** Requests that were taken in and are not over. */
+  /** Admitted requests that have not ended. */
   get requests(): number {
     return this.#requests
   }
 
-  /** Bytes of request bodies that are held. */
+  /** Bytes of request bodies in memory. */
   get bytes(): number {
     return this.#bytes
   }
 
   /**
-   * Takes a request in; leave() must be called when it is over.
-   * @throws {Fault} 429 when as many are being answered as may be
+   * Admits a request. Call leave() when it has ended.
+   * @throws {Fault} 429 at the limit of concurrent requests
    */
   enter(): void {
     const {concurrentRequests: limit} = this.#limits
@@ -50,8 +50,8 @@ export class Admission {
 
   /**
    * Counts a request of `caller`.
-   * @param tell gets headers of the response, whatever it will be
-   * @throws {Fault} 429 when the caller has sent as many as it may
+   * @param tell gets headers for the response, whether it is a failure or not
+   * @throws {Fault} 429 beyond the caller's rate limit
    */
   rate(caller: () => string, tell: (headers: Record<string, string>) => void): void | Promise<void> {
     const limit = this.#rateLimit
@@ -65,9 +65,9 @@ export class Admission {
   }
 
   /**
-   * Refuses what would be too much beside what others hold. A body that comes so slowly that it only takes others' room
-   * gives way. Alone a body has only its own limit: there is always a way on.
-   * @throws {Fault} 429 when there is no room for `more` bytes of a request that holds `held`
+   * Refuses bytes beyond the limit of all bodies together. A body that arrives very slowly is ended to make room for others.
+   * A body that is the only one has just its own limit, so that one request can always go on.
+   * @throws {Fault} 429 without room for `more` bytes of a request that holds `held` bytes
    */
   refuseBeyond(more: number, held: number): void {
     const hasRoom = () => this.#bytes + more <= this.#limits.decodingBytes || this.#bytes === held
@@ -81,7 +81,7 @@ export class Admission {
     })
   }
 
-  /** Books `bytes` more, or less, of an account that waits for the rest of them or does not. */
+  /** Adds `bytes`, or subtracts them if negative, for an account that does or does not wait for the rest of its body. */
   book(account: BodyAccount, bytes: number, isArriving: boolean): void {
     this.#bytes += bytes
     if (isArriving) this.#arriving.add(account)
@@ -89,10 +89,10 @@ export class Admission {
   }
 }
 
-/** What an admission is made for: a runtime. */
+/** The parts of a runtime that an admission needs. */
 interface Limited {
   readonly config: {readonly limits: Limits; readonly rateLimit: RateLimit | undefined}
-  /** Where callers are counted; in this instance unless given. */
+  /** The store of the callers' counts; default: the memory of this instance. */
   readonly rateLimits?: RateLimitStore | undefined
 }
 
@@ -108,16 +108,16 @@ export function admissionOf(runtime: Limited): Admission {
   return admission
 }
 
-/** How long a body has before it may have to give way, in ms, and how fast it must come then, in bytes per ms. */
+/** Grace period before a slow body may be ended, in ms, and the rate that it must have then, in bytes per ms. */
 const patience = 5000
 const leastSpeed = 16
 
-/** What an instance holds of one request's body: bytes that have arrived and are not decoded and passed on. */
+/** The bytes of one request's body in memory: received, but not yet decoded and passed on. */
 export class BodyAccount {
   readonly #admission: Admission
   readonly #fail: (fault: Fault) => void
   #held = 0
-  /** Since when the rest of what is held is waited for, in ms since the epoch. */
+  /** When the wait for the rest of the body began, in ms since the epoch. */
   #since: number | undefined
   #closed = false
 
@@ -128,27 +128,27 @@ export class BodyAccount {
   }
 
   /**
-   * Says how many bytes are held from now on.
-   * @throws {Fault} 429 when they are more than before, and the instance has no room for them: nothing has changed then
+   * Sets the number of bytes in memory.
+   * @throws {Fault} 429 when it grows and the instance has no room: then nothing changes
    */
   hold(bytes: number): void {
     this.#book(bytes, undefined)
   }
 
-  /** As hold(), of something whose rest is yet to come. @throws {Fault} 429 */
+  /** Like hold(), for a part whose rest has not arrived. @throws {Fault} 429 */
   holdPart(bytes: number): void {
     this.#book(bytes, bytes > 0 ? (this.#since ?? Date.now()) : undefined)
   }
 
   /**
-   * Says how many bytes will come: without room for them they need not be received.
+   * Announces the size of the body, so that one without room is refused before it is received.
    * @throws {Fault} 429
    */
   expect(bytes: number): void {
     this.#admission.refuseBeyond(bytes, this.#held)
   }
 
-  /** Ends the request if its body comes too slowly. */
+  /** Ends the request if its body arrives too slowly. */
   giveWay(): void {
     const waited = Date.now() - (this.#since ?? Number.POSITIVE_INFINITY)
     if (waited <= patience || this.#held >= leastSpeed * waited) return
@@ -156,7 +156,7 @@ export class BodyAccount {
     this.#fail(tooSlow())
   }
 
-  /** Nothing is held from now on, whatever is said. */
+  /** Frees all bytes, and ignores later calls. */
   close(): void {
     this.hold(0)
     this.#closed = true
@@ -166,7 +166,7 @@ export class BodyAccount {
     if (this.#closed) return
     const more = bytes - this.#held
     if (more > 0) this.#admission.refuseBeyond(more, this.#held)
-    // Whoever makes room may have ended this one.
+    // Making room may have ended this request.
     if (this.#closed) return
     this.#admission.book(this, more, since !== undefined)
     this.#held = bytes
@@ -174,7 +174,7 @@ export class BodyAccount {
   }
 }
 
-/** How long a caller is asked to wait, in seconds. */
+/** `Retry-After`, in seconds. */
 const retryAfter = 1
 
 interface Excess {

@@ -1,6 +1,6 @@
 import type {Scope} from './scope.ts'
 
-/** How long a browser may remember what it was allowed, in seconds. */
+/** How long a browser may cache a preflight, in seconds. */
 const remembered = 3600
 
 /**
@@ -23,7 +23,7 @@ export function allowCors(scope: Scope, methods: readonly string[]): void {
   scope.responseHeaders['access-control-max-age'] = String(remembered)
 }
 
-/** Whether a browser asks what a page of a configured origin may do: allowCors() says that, and nobody else is asked. */
+/** Whether it is a preflight for a page of a configured origin, which allowCors() answers. */
 export function isPreflight(scope: Scope): boolean {
   const {method, headers} = scope
   return (

@@ -3,7 +3,7 @@ import {shortened} from '../core/shortened.ts'
 import {isAllowedOrigin} from './cors.ts'
 import type {Scope} from './scope.ts'
 
-/** Methods that change nothing (RFC 9110 9.2.1): whoever may not read the answer gains nothing. */
+/** Safe methods (RFC 9110 section 9.2.1): a page that cannot read the response gains nothing by them. */
 const safe: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS'])
 
 /**
@@ -14,7 +14,7 @@ const safe: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS'])
  */
 export function refuseCrossSite(scope: Scope): void {
   const {method, headers, webSocket} = scope
-  // No preflight asks before a WebSocket, and what comes over it may be read.
+  // A WebSocket has no preflight, and the page can read its messages.
   if ((safe.has(method) && !webSocket) || !isCrossSite(scope)) return
   const page = headers.origin === undefined ? 'another site' : `"${shortened(headers.origin)}"`
   throw new Fault(

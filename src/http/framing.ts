@@ -5,7 +5,7 @@ import {Fault} from '../core/fault.ts'
 const hostForm = /^(?:\[[\da-f:.v]+\]|[\w\-.~!$&'()*+,;=%]*)(?::\d*)?$/i
 
 /**
- * Refuses a request whose head Node's parser lets through although HTTP/1.1 does not.
+ * Refuses a request whose head Node's parser accepts although HTTP/1.1 forbids it.
  * @throws {Fault} 400 for Host (RFC 9112 3.2), 400 or 501 for Transfer-Encoding (6.1), 417 for Expect (RFC 9110 10.1.1),
  *   505 for another version
  */

@@ -15,7 +15,7 @@ const plainWord = /^[\w-]{1,16}$/
 /** A parameter without a value that is a name: without digits it is hardly a token. */
 const flagName = /^[a-z$][a-z_.-]{0,31}$/i
 
-/** What the log has in place of a value. */
+/** The placeholder for a value. */
 const hidden = '…'
 
 /** The longest path, query and name of a parameter in the log, in characters. */
@@ -26,7 +26,7 @@ const mostName = 100
 /** Of a query with more parameters only these are looked at. */
 const mostParameters = 256
 
-/** The shortest value that is taken out of a text, in characters: shorter ones are a part of many words. */
+/** Values below this length are not removed from a text, in characters: they are part of many words. */
 const leastValue = 4
 
 /** A text that begins with as many characters of a value quotes it, shortened. */

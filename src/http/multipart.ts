@@ -19,7 +19,7 @@ export interface FormLimits {
   readonly maxParts: number
 }
 
-/** A body of parts is read up to so many, whatever the limits are. */
+/** Limit for the parts of a body. */
 const maxFormParts = 1000
 
 /** How much of a body is parsed before other requests get their turn, in bytes. */
@@ -37,12 +37,12 @@ export async function partsOf(scope: Scope, {maxBytes, maxParts}: FormLimits): P
     const parser = new Busboy({
       headers: {'content-type': scope.contentType ?? ''},
       limits: {parts: Math.min(maxFormParts, maxParts)},
-      // Every part is bytes: what they mean is for the field to say.
+      // Every part is bytes. The type of its field decides how they are read.
       isPartAFile: () => true,
     })
     parser.on('file', (name: string | undefined, stream, filename, _encoding, contentType) => {
       const pieces: Buffer[] = []
-      // Of a part that ends early the parser says so too.
+      // The parser also reports a part that ends early.
       stream.on('error', () => {})
       if (name === undefined) parser.destroy(new Error('a part has no name'))
       else stream.on('data', (piece: Buffer) => pieces.push(piece))

@@ -3,7 +3,7 @@ import {only} from './methods.ts'
 import {json} from './reply.ts'
 import type {Handler, Scope, Serving} from './scope.ts'
 
-/** Where an instance says that it lives: for probes, which prove nothing. */
+/** The path of the liveness probe, which needs no credentials. */
 export const livePath = '/health/live'
 
 const live: Handler = Object.assign(
@@ -11,7 +11,7 @@ const live: Handler = Object.assign(
   {exempt: true, access: {isOpen: true as const}},
 )
 
-/** What every function answers by itself, whichever it is: undefined for what is the function's own affair. */
+/** The handler for paths that every function has; undefined for the function's own paths. */
 export function ownHandler(scope: Scope, {config: {auth}}: Pick<Serving, 'config'>): Handler | undefined {
   const {method, path} = scope
   if (path === livePath) return method === 'GET' || method === 'HEAD' ? live : undefined
@@ -20,7 +20,7 @@ export function ownHandler(scope: Scope, {config: {auth}}: Pick<Serving, 'config
   return Object.assign(handler, {access: {isOpen: true as const}})
 }
 
-/** The URL of the API, as it is configured or as the caller has it. */
+/** The URL of the API, from the configuration or from the request. */
 export function resourceOf(
   {headers}: Pick<Scope, 'headers'>,
   {resource}: {readonly resource: string | undefined},

@@ -3,7 +3,7 @@ import type {Caller} from '../core/caller.ts'
 import {Fault} from '../core/fault.ts'
 import type {RateCount, RateLimit, RateLimitStore} from '../core/rate-limit.ts'
 
-/** The most callers that are counted at once: beyond, the one whose window began first begins anew. */
+/** Limit for the callers in memory: beyond it, the oldest window is dropped. */
 const maxCallers = 10_000
 
 interface Window {
@@ -37,7 +37,7 @@ export function ratedCaller(caller: Caller | undefined, address = 'unknown'): st
   return caller ? `${caller.kind} ${caller.name}` : `address ${networkOf(address)}`
 }
 
-/** Whoever has one address of IPv6 has a whole /64 of them. */
+/** The /64 network of an IPv6 address: one caller has all of it. */
 function networkOf(address: string): string {
   const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)?.[1]
   if (mapped || !isIPv6(address)) return mapped ?? address

@@ -5,12 +5,12 @@ import {discard, isTooLongToDiscard} from './body.ts'
 import {waitsToContinue} from './framing.ts'
 import {isStopping} from './in-flight.ts'
 
-/** Time that a caller has to read a response that is written after its deadline, mostly a failure, in ms. */
+/** Time for the caller to read a response that is written after the deadline, mostly a failure, in ms. */
 const minReadTime = 500
 
-/** The only writer of a response. It holds nothing beyond the deadline: what the caller has not read by then is dropped. */
+/** The only writer of a response. It buffers nothing beyond the deadline: bytes that the caller has not read by then are dropped. */
 export class Responder {
-  /** Bytes of the body that were written. */
+  /** Written bytes of the body. */
   bytes = 0
   /** Whether the connection ends with this response. */
   isLast = false
@@ -29,12 +29,12 @@ export class Responder {
     return this.#isSwitched || this.#response.headersSent
   }
 
-  /** Whether the connection has gone. */
+  /** Whether the connection is closed. */
   get gone(): boolean {
     return this.#response.destroyed
   }
 
-  /** Whether all of the response has been handed to the kernel, or its connection has become another's affair. */
+  /** Whether the whole response has been handed to the kernel, or the connection has become a WebSocket's. */
   get done(): boolean {
     return this.#isSwitched || this.#response.writableFinished
   }
@@ -96,10 +96,10 @@ export class Responder {
   async end(deadline: number, body?: Uint8Array): Promise<void> {
     if (this.gone) return
     this.bytes += body?.byteLength ?? 0
-    // Before Node does so, which would read all of it.
+    // Before Node does so: it would read the whole body.
     discard(this.#request, this.#response)
     const left = this.#left((left) => this.#response.end(body, left))
-    // Mostly the kernel takes all of it at once. One that waits in line behind another answer has yet to be asked for.
+    // Mostly the kernel takes it at once, unless the response waits behind an earlier one.
     if (this.#response.writableLength > 0) await this.#turn()
     if (this.#response.writableLength === 0) return await left
     if (await atMost(Math.max(deadline - Date.now(), minReadTime), left)) return

@@ -40,15 +40,15 @@ export interface Scope extends Life {
    * @throws {Fault} 429 when that is more than before, and more than the instance decodes at once
    */
   hold(bytes: number): void
-  /** As hold(), of something whose rest is yet to come: it gives way to others if it comes slowly. @throws {Fault} 429 */
+  /** Like hold(), for a part whose rest has not arrived: if it arrives slowly, the request may be ended for others. @throws {Fault} 429 */
   holdPart(bytes: number): void
   /** @throws {Fault} 415 when the body is compressed: inflating is not limited by what arrives */
   refuseCompressed(): void
   /** The origins whose pages may call; `*` for all. */
   readonly corsOrigins: ReadonlySet<string>
-  /** Who sends the request, as `AUTH=jwt` has verified it; undefined: nobody in particular, and what it asks for is open. */
+  /** The caller that `AUTH=jwt` has verified; undefined under another AUTH, and for a request without proof to an open method. */
   readonly caller: Caller | undefined
-  /** Headers of the response, whatever becomes of the request. */
+  /** Headers of the response, also of a failure. */
   readonly responseHeaders: Record<string, string>
 }
 
@@ -73,11 +73,11 @@ export interface Handler {
   methods?: readonly string[]
   /** Whether it is called with OPTIONS too, preflights included. Unless set, they are answered for it. */
   answersOptions?: boolean
-  /** What it is in AUTH_PUBLIC, AUTH_ALLOW and AUTH_API_KEYS; nothing: closed to all but verified callers. */
+  /** Its name in AUTH_PUBLIC, AUTH_ALLOW and AUTH_API_KEYS; default: none, for verified callers only. */
   access?: Access | ((scope: Scope) => Access)
   /** A router gives the handler to call in its place. */
   choose?: (scope: Scope) => Handler
-  /** Whether all that it says is that there is nothing at this path. */
+  /** Whether its only answer is that the path does not exist. */
   unrouted?: boolean
   /** Whether requests for a WebSocket may get one: its replies say which do. */
   webSockets?: boolean | undefined

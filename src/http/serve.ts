@@ -51,7 +51,7 @@ const abortGrace = 500
  * http('hello', serve(() => json({hello: 'world'}), createRuntime(readConfig(process.env))))
  */
 export function serve(handler: Handler, serving: Serving): NodeHandler {
-  // What the configuration names is read now, not when the first request comes.
+  // Files that the configuration names are read now, not at the first request.
   doorOf(serving)
   checkNames(serving)
   return async (request, response) => {
@@ -231,7 +231,7 @@ class RequestScope implements Scope, Sending, Proofs {
       this.#failure = handler.failure
       allowCors(this, methodsOf(handler))
       this.#checkHead()
-      // A page whose preflight is refused cannot even read that it shall try again.
+      // A page cannot read the response to a refused preflight, so it would not learn to retry.
       if (!handler.exempt && !this.#isOwnPreflight(handler)) {
         this.#admission.enter()
         entered = true
@@ -247,7 +247,7 @@ class RequestScope implements Scope, Sending, Proofs {
     } finally {
       clearTimeout(this.#timer)
       this.#account.close()
-      // The connection knows its last request until there is another one.
+      // Node keeps the last request of a connection until the next one.
       this.#body = undefined
       if (entered) this.#admission.leave()
       done.resolve()
@@ -261,7 +261,7 @@ class RequestScope implements Scope, Sending, Proofs {
     return handler
   }
 
-  /** Whether it asks what a page may send, and `handler` is not asked: nothing is called for it. */
+  /** Whether it is a preflight or OPTIONS that is answered without `handler`. */
   #isOwnPreflight(handler: Handler): boolean {
     return isPreflight(this) && !handler.answersOptions
   }
@@ -273,7 +273,7 @@ class RequestScope implements Scope, Sending, Proofs {
       const admitted = this.#door.admit(this, accessOf(handler, this))
       if (admitted) await within(this.signal, admitted)
     } finally {
-      // Who is turned away is counted as well: guessing is not free.
+      // A refused request counts too, so that guessing credentials is limited.
       if (!handler.exempt) await this.#limitRate()
     }
   }
@@ -287,7 +287,7 @@ class RequestScope implements Scope, Sending, Proofs {
       if (counted) await within(this.signal, counted)
     } catch (error) {
       if (error instanceof Fault) throw error
-      // A store that is away is no reason to turn everybody away.
+      // If the store is unavailable, requests are admitted.
       this.log.error({err: error}, 'Requests are not counted: RATE_LIMIT does not hold')
     }
   }
@@ -299,7 +299,7 @@ class RequestScope implements Scope, Sending, Proofs {
       if (!this.#response.writableFinished) this.#end.abort(hungUp())
     })
     if (this.#response.destroyed) this.#end.abort(hungUp())
-    // The connection has ended, by its caller or after its last response: nobody would read this one, so no work begins.
+    // The connection has ended, so nobody would read the response: no work begins.
     if (!this.#request.socket.writable)
       this.fail(new Fault('CANCELLED', 'The connection ended before the request began'))
     this.#response.on('error', () => {})

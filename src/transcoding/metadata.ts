@@ -23,7 +23,7 @@ export interface MetadataOptions {
 /** The request headers that go to the backend under their own name (our decision). */
 const allowed = new Set(['x-request-id', 'traceparent', 'tracestate', 'x-cloud-trace-context', 'accept-language'])
 
-/** What belongs to one hop (RFC 9110 7.6.1), to HTTP or gRPC itself, or to who calls the backend. */
+/** Headers of one hop (RFC 9110 section 7.6.1), of HTTP or gRPC itself, or about the backend's own caller. */
 const ofTheHop = new Set([
   'accept-encoding',
   'connection',
@@ -64,7 +64,7 @@ const vouched = [
   /^(?:forwarded|x-real-ip|x-client-ip|x-cluster-client-ip|true-client-ip|cf-connecting-ip|fastly-client-ip)$/,
 ]
 
-/** Whether a caller may ever set the metadata `key`, in lower case: nothing of a hop, of gRPC, or that others vouch for. */
+/** Whether a caller may set the metadata `key`, in lower case: not headers of a hop, of gRPC, or that front ends set. */
 export function mayBeSet(key: string): boolean {
   // Some servers take one for the other.
   const name = key.replaceAll('_', '-')
@@ -99,13 +99,13 @@ export function requestMetadata(headers: RequestHeaders, options: MetadataOption
   return entries
 }
 
-/** What browsers and HTTP say beside a call of RPC, and what its protocols say of themselves. */
+/** Headers of browsers, HTTP, and the RPC protocols themselves: they are not metadata. */
 const besideMetadata =
   /^(?:accept(?:-(?!language$).*)?|access-control-.*|cache-control|connect-.*|dnt|if-.*|origin|pragma|priority|range|referer|sec-.*|upgrade-insecure-requests|x-grpc-web|x-server-timeout)$/
 
 /**
  * The metadata that goes to the backend for the headers of an RPC request, where a header is metadata unless it is HTTP's own.
- * What metadata cannot hold is left out: no caller knows what proxies add.
+ * Headers that metadata cannot hold are left out: proxies may have added them.
  * @throws {Fault} 400 naming the header, for a key that ends in `-bin` and a value that is not base64
  */
 export function rpcMetadata(
@@ -129,7 +129,7 @@ export function rpcMetadata(
   return entries
 }
 
-/** What a response of ours says itself, or HTTP, whatever a backend's metadata says. */
+/** Response headers that HTTP or we set: a backend's metadata cannot. */
 const ofTheHead =
   /^(?:accept-post|access-control-.*|allow|alt-svc|clear-site-data|connect-.*|content-.*|location|refresh|retry-after|server|strict-transport-security|vary|www-authenticate|x-content-type-options|x-request-id)$/
 
