@@ -4,12 +4,12 @@ import {type Routes, routesOf, type ToldSchema} from './dev/routes.ts'
 
 const pipe = 3
 
-/** What a process that serves functions says of itself, once it listens. */
+/** What a process of functions reports once it listens. */
 export interface Announcement {
   readonly port: number
   /** The names of all functions of the table; undefined where it has been made by an older grpc-functions. */
   readonly functions?: readonly string[] | undefined
-  /** What the gateway of the functions serves, if they have one. */
+  /** The routes of their gateway, if they have one. */
   readonly schema?: Routes | undefined
 }
 

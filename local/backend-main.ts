@@ -49,7 +49,7 @@ function optionsFrom(env: NodeJS.ProcessEnv): BackendOptions {
   }
 }
 
-/** What the caller was told is `status`: `message` is the line itself. */
+/** `status` is the status that the caller got; `message` is the log line. */
 function logCall({error, message: status, ...record}: CallRecord): void {
   const line = `${record.method} ${record.code} ${record.latencyMs} ms`
   if (error) log.error({...record, status, err: error}, line)

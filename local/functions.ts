@@ -19,14 +19,14 @@ export interface FunctionsProcess {
   readonly process: ChildProcess
   /** Settles when the process has ended, with its exit code; null when a signal ended it. */
   readonly exited: Promise<number | null>
-  /** What it said of itself when it listened. */
+  /** What the process reported when it listened. */
   readonly said: Announcement
 }
 
 export interface FunctionsOptions {
   /** The function's name. */
   readonly target: string
-  /** Where it listens; 0: any port that is free. */
+  /** The port to listen on; 0: any free one. */
   readonly port: number
   readonly env: Readonly<Record<string, string | undefined>>
   /** Where the project is that they are served from; this one unless given. */

@@ -11,7 +11,7 @@ const requests = new Set(['request', 'checkContinue', 'checkExpectation', 'upgra
 /** A name of this machine's for itself, with or without a port. */
 const own = /^(([\w-]+\.)*localhost\.?|127(\.\d{1,3}){3}|\[::1\])(:\d*)?$/i
 
-/** How much of a foreign Host an answer quotes, in characters. */
+/** Limit for the quoted part of a foreign Host, in characters. */
 const quoted = 100
 
 /**

@@ -1,4 +1,4 @@
-/** What is open right now, and the moment when nothing is. */
+/** A set of open things, and a promise for the moment when it is empty. */
 export class Open<T> {
   readonly #items = new Set<T>()
   #waiting: (() => void)[] = []

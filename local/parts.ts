@@ -17,7 +17,7 @@ export interface Parts<Backend extends RunningBackend = GrpcServer> extends Asyn
   readonly metadata: MetadataServer | undefined
   readonly backend: Backend | undefined
   readonly storage: StorageServer | undefined
-  /** What the functions' environment needs to find the parts. */
+  /** Environment variables by which the functions find the parts. */
   readonly env: Readonly<Record<string, string>>
   /** Ends all parts; nothing is left behind. */
   close(): Promise<void>

@@ -13,7 +13,7 @@ export interface LocalOptions {
   readonly root?: string
   /** Which function is served; `app` unless given. */
   readonly target?: string
-  /** Where it listens on this machine; any free port unless given. */
+  /** The port on this machine; default: any free one. */
   readonly port?: number
   /** The functions' environment, beside what the stack gives: `process.env` unless given. What it names is not started. */
   readonly env?: Env
@@ -28,7 +28,7 @@ export interface Local extends Parts, AsyncDisposable {
   readonly functions: FunctionsProcess
 }
 
-/** What a method of proto/ that is not implemented answers. */
+/** The message of UNIMPLEMENTED for a method of proto/ without a handler. */
 export function unimplemented({parent, name}: {parent: DescService; name: string}): string {
   return `${parent.typeName}/${name} is not implemented: add it to ${servicesFile}`
 }
@@ -72,7 +72,7 @@ export async function startLocal(options: LocalOptions = {}): Promise<Local> {
 }
 
 /**
- * Those of local/services.ts, and every other one of proto/ without a handler.
+ * The services of local/services.ts, and all others of proto/ without handlers.
  * @param elsewhere full names of services that need neither
  */
 export async function servicesOf(root: string, elsewhere: readonly string[] = []): Promise<Service[]> {

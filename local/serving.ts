@@ -1,4 +1,4 @@
-/** What a page that is developed on this machine may have for an origin, as CORS_ORIGINS takes it. */
+/** The origins of pages that are developed on this machine, for CORS_ORIGINS. */
 export const ownOrigins = ['localhost', '127.0.0.1', '[::1]']
   .flatMap((host) => [`http://${host}:*`, `https://${host}:*`])
   .join()

@@ -7,7 +7,7 @@ import {Open} from '../open.ts'
 export type Direction = 'toServer' | 'toClient'
 
 /**
- * What a connection does with the bytes of one direction:
+ * How a connection treats the bytes of one direction:
  * `forward` passes them on; `delay` passes them on `ms` later, in order; `drop` reads them and passes nothing on, as a
  * NAT or load balancer does that has forgotten the flow; `cut` passes on `bytes` more and then ends the connection.
  */
@@ -82,7 +82,7 @@ class Flow {
   }
 }
 
-/** Resolves at the first of `events`. Unlike once(), an error is none of its affair: a `close` follows it. */
+/** Resolves at the first of `events`. Unlike once(), it ignores errors: a `close` follows each. */
 function firstOf(socket: Socket, ...events: readonly string[]): Promise<void> {
   return new Promise((resolve) => {
     const done = () => {
@@ -166,12 +166,12 @@ export class FaultProxy {
     return [...this.#open]
   }
 
-  /** How many connections have been accepted since the start. */
+  /** The number of connections accepted since the start. */
   get accepted(): number {
     return this.#accepted
   }
 
-  /** How many connections have been reset as they came. */
+  /** The number of connections reset on arrival. */
   get refused(): number {
     return this.#refused
   }

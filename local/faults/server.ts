@@ -12,7 +12,7 @@ import {Open} from '../open.ts'
 const {NGHTTP2_REFUSED_STREAM, NGHTTP2_NO_ERROR, NGHTTP2_INTERNAL_ERROR} = http2.constants
 
 /**
- * What a call meets. The handler runs in all cases but `refuse` and `http`, and its run is recorded.
+ * How a call is treated. The handler runs, and its run is recorded, in all cases but `refuse` and `http`.
  * `answer`: its answer, after `ms` or when `until` has settled. `status`: a gRPC status in its place. `refuse`: RST_STREAM with REFUSED_STREAM.
  * `reset`: RST_STREAM with `code` once the request has been read, after as many messages as said. `stall`: nothing
  * more, after the headers where `headers` says so. `http`: an answer without gRPC, as of a proxy in front.
@@ -77,7 +77,7 @@ const ping: Method = ([request = new Uint8Array()]) => {
  */
 export class FaultServer {
   readonly executions: Execution[] = []
-  /** What calls meet for which next() has nothing. */
+  /** The treatment of calls that next() does not cover. */
   treatment: Treatment = {kind: 'answer'}
   readonly #options: FaultServerOptions
   readonly #next: Treatment[] = []
@@ -140,7 +140,7 @@ export class FaultServer {
     return this.executions.map(({requestId}) => requestId).filter((id) => id !== '' && ids.size === ids.add(id).size)
   }
 
-  /** What the next calls meet, one each. */
+  /** Sets the treatments of the next calls, one each. */
   next(...treatments: readonly Treatment[]): void {
     this.#next.push(...treatments)
   }

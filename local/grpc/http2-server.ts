@@ -4,7 +4,7 @@ import type {Server, ServerCredentials} from '@grpc/grpc-js'
 export interface Http2Options {
   /** The HTTP/2 window of each stream and of each connection, in bytes. */
   window: number
-  /** Asked for every stream before gRPC sees it; whoever says false has answered it. */
+  /** Called for every stream before gRPC sees it. False: the stream has been answered. */
   admit?: ((stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => boolean | Promise<boolean>) | undefined
 }
 
@@ -16,7 +16,7 @@ const defaultWindow = 65535
 /**
  * The HTTP/2 server under a gRPC server, not listening yet. grpc-js makes it and keeps it to itself: no option sets its
  * windows (grpc-node #3058) and nothing may look at a stream before it. So `createServer` of node:http2 is ours while
- * grpc-js makes this one; that happens within the one call, so nobody else meets it.
+ * grpc-js makes this one; this happens within one synchronous call, so no other code is affected.
  */
 export function http2ServerOf(server: Server, credentials: ServerCredentials, options: Http2Options): Http2Server {
   const {createServer, createSecureServer} = http2

@@ -25,7 +25,7 @@ import {
 import {type Replies, ReplyWriter} from './reply-writer.ts'
 import {StatusError, statusOf} from './status-error.ts'
 
-/** What a handler may know of its call, and do to it. */
+/** A handler's view of its call. */
 export interface CallContext {
   /** As in `/ping.PingService/Send`. */
   readonly method: string
@@ -101,7 +101,7 @@ function missing(message: string): AnyHandler {
   }
 }
 
-/** What calls of all kinds have in common; grpc-js has a name for it that it does not give. */
+/** The common part of all kinds of calls, a type that grpc-js does not export. */
 type AnyCall = Pick<
   ServerUnaryCall<unknown, Buffer>,
   'metadata' | 'getPath' | 'getPeer' | 'getDeadline' | 'sendMetadata'

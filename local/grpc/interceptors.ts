@@ -18,12 +18,12 @@ export interface CallRecord {
   method: string
   /** The code's name, as in `NOT_FOUND`. */
   code: string
-  /** What the caller was told beside the code. */
+  /** The message that the caller got beside the code. */
   message: string
   latencyMs: number
   requestId: string
   peer: string
-  /** What was thrown in the handler, where the caller was told no more than INTERNAL. */
+  /** The error that the handler threw, where the caller got only INTERNAL. */
   error?: unknown
 }
 

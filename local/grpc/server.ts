@@ -26,7 +26,7 @@ export interface ServerOptions {
   invokers?: readonly string[]
   /** HTTP/2 window of a stream and of a connection, in bytes; 4 MiB unless set. 65535 is Node's own. */
   window?: number
-  /** How many calls at a time a connection takes; 100 unless set, as at Google's front ends. */
+  /** Limit for concurrent calls of a connection; default: 100, as at Google's front ends. */
   maxStreams?: number
   /** Time limits in ms by method, as in `/ping.PingService/Send`; `*` is for all others. */
   limits?: Record<string, number>
@@ -39,7 +39,7 @@ export interface ServerOptions {
   unimplemented?: ((method: DescMethod) => string) | undefined
 }
 
-/** How many calls and refusals are remembered, at least. */
+/** The minimum number of calls and refusals that are kept. */
 const remembered = 1000
 
 /** How long close() waits for calls in flight unless told otherwise, in ms. */
@@ -98,7 +98,7 @@ export class GrpcServer {
     return this.#port
   }
 
-  /** How many calls are not over, counting those whose handler goes on after the call. */
+  /** The number of calls in flight, including handlers that still run after their call. */
   openCalls(): number {
     return new Set([...this.#calls, ...this.#runs]).size
   }
@@ -108,7 +108,7 @@ export class GrpcServer {
     while (this.openCalls()) await Promise.all([this.#calls.idle(), this.#runs.idle()])
   }
 
-  /** How many HTTP/2 sessions are open. */
+  /** The number of open HTTP/2 sessions. */
   connections(): number {
     return this.#sessions.size
   }

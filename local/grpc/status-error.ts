@@ -46,7 +46,7 @@ export function statusOf(error: unknown, trailer = new Metadata()): StatusObject
   return {code: error.code, details: message, metadata: trailer}
 }
 
-/** What was thrown in a handler, where `metadata` is the trailer of the INTERNAL that became of it. */
+/** The error that a handler threw. `metadata` is the trailer of the INTERNAL that the caller got. */
 export function causeOf(metadata: Metadata | null | undefined): unknown {
   return metadata ? causes.get(metadata) : undefined
 }

@@ -13,21 +13,21 @@ export interface IamOptions {
   authority: Authority
   /** The audiences that a token may have. */
   audiences: readonly string[]
-  /** Who has roles/run.invoker; left out, everybody with a valid token. */
+  /** The accounts with roles/run.invoker; default: every account with a valid token. */
   invokers?: readonly string[] | undefined
 }
 
 /** The longest list of tokens known to be good. Over it the list starts anew: a token is verified again, no more. */
 const maxRemembered = 1000
 
-/** The check that Cloud Run's front end makes: nobody reaches the service without an ID token for it. */
+/** The check of Cloud Run's front end: a call needs an ID token for the service. */
 export class Iam {
-  /** Who has roles/run.invoker; undefined: everybody with a valid token. */
+  /** The accounts with roles/run.invoker; undefined: every account with a valid token. */
   invokers: readonly string[] | undefined
   audiences: readonly string[]
   /** The time in ms by which tokens expire. */
   now: () => number = Date.now
-  /** What was turned away, the latest last. */
+  /** The refused calls, the latest last. */
   readonly refusals: Refusal[] = []
   readonly #authority: Authority
   readonly #remembered = new Map<string, {email: string; expiresAt: number}>()
@@ -134,7 +134,7 @@ function bearer(headers: IncomingHttpHeaders): string | undefined {
   return /^bearer +(\S+)$/i.exec(String(header ?? ''))?.[1]
 }
 
-/** Whatever is wrong with the token is the caller's fault; keys that cannot be had are ours. */
+/** A bad token is 401; keys that cannot be fetched are 503. */
 function refusalOf(error: unknown): Pick<Refusal, 'status' | 'reason'> {
   const reason = error instanceof Error ? error.message : String(error)
   const hasNoKeys = !(error instanceof errors.JOSEError) || error instanceof errors.JWKSTimeout

@@ -14,14 +14,14 @@ export interface Authority {
   readonly keys: JWTVerifyGetKey
 }
 
-/** What an ID token says; what is left out is as the metadata server itself would say it. */
+/** Claims of an ID token. The default of each is the metadata server's own. */
 export interface TokenRequest {
   audience: string
   email?: string
   issuer?: string
   /** Seconds from now; negative for a token that has expired. */
   expiresIn?: number
-  /** Signed with a key that nobody published, under the name of one that was. */
+  /** Signed with an unpublished key under the `kid` of a published one. */
   forged?: boolean
   /** Put over all other claims. */
   claims?: Record<string, unknown>

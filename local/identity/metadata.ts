@@ -22,7 +22,7 @@ interface Trouble {
   status?: number
   hang?: boolean
   until?: Promise<unknown>
-  /** How many requests more it is for. */
+  /** The number of further requests that it applies to. */
   times: number
 }
 
@@ -71,7 +71,7 @@ export class MetadataServer implements Authority {
     return `${this.url}/oauth2/v3/certs`
   }
 
-  /** What makes Google's libraries ask this server and nothing else. */
+  /** The environment that makes Google's libraries use only this server. */
   get env(): Record<string, string> {
     return {
       GCE_METADATA_HOST: this.host,
@@ -110,7 +110,7 @@ export class MetadataServer implements Authority {
     return new Promise((resolve) => this.#waiting.push(resolve))
   }
 
-  /** How many requests have not been answered yet. */
+  /** The number of requests without a response so far. */
   openRequests(): number {
     return this.#open.size
   }

@@ -5,7 +5,7 @@ import {PingService, type Pong, PongSchema, type Request} from '../../src/gen/pi
 import {type CallContext, type Implementation, type ImplementOptions, implement} from '../grpc/implement.ts'
 import {StatusError} from '../grpc/status-error.ts'
 
-/** What a test wishes an answer to say. */
+/** The answer that a test asks for. */
 export type PongWish = Partial<Pick<Pong, 'index' | 'message' | 'receivedOn'>>
 
 /** A call that waits for the test's answer. */
@@ -26,7 +26,7 @@ export type AskUpstream = (request: Request, context: CallContext) => Promise<Po
 
 /** The Ping service, and a test's hold on it. */
 export class Ping {
-  /** How many pings were answered. */
+  /** The number of answered pings. */
   count = 0
   readonly #askUpstream: AskUpstream
   #takers: ((call: HeldPing) => void)[] = []

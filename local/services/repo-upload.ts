@@ -5,7 +5,7 @@ import type {RepoContext, RepoCreateRequest} from '../../src/gen/repo_pb.js'
 import {StatusError} from '../grpc/status-error.ts'
 import type {RepoCall} from './repo-call.ts'
 
-/** What is known of an upload once all of it has come. */
+/** The facts of a complete upload. */
 export interface Digest {
   name: string
   creatorId: string
@@ -14,7 +14,7 @@ export interface Digest {
   crc32c: string
   /** Hex. */
   sha256?: string
-  /** How many messages of data, and the bytes of the largest. */
+  /** The number of data messages, and the size of the largest, in bytes. */
   messages: {count: number; max: number}
 }
 

@@ -6,7 +6,7 @@ import {Open} from '../open.ts'
 import {type Behaviour, RepoCall, type RepoReply} from './repo-call.ts'
 import {type Digest, receive} from './repo-upload.ts'
 
-/** What is left of an upload: all but the bytes. */
+/** The record of an upload, without its bytes. */
 export interface KeptRepo extends Digest {
   id: string
   name: string
@@ -14,7 +14,7 @@ export interface KeptRepo extends Digest {
   url: string
   /** As announced in `x-object-generation`. */
   generation: string | undefined
-  /** What came with the call, the last value of each name. */
+  /** The call's metadata, the last value of each key. */
   metadata: Record<string, string | Buffer>
 }
 

@@ -4,7 +4,7 @@ import {type Exchange, type LoggedRequest, send} from './exchange.ts'
 import type {AnswerFault} from './faults.ts'
 import type {Operation} from './operations.ts'
 
-/** What it returns is awaited before the request is looked at. A hook that throws makes the answer a 500. */
+/** Called and awaited before a request is handled. If it throws, the response is 500. */
 export type RequestHook = (request: Readonly<LoggedRequest>) => unknown
 
 /** What comes before the operation. */

@@ -1,4 +1,4 @@
-/** What Cloud Storage says for each status that it fails with: the JSON API's reason and text, the XML API's code. */
+/** Cloud Storage's errors by HTTP status: the JSON API's reason and text, the XML API's code. */
 const rows = {
   304: {reason: 'notModified', message: 'Not Modified', code: 'NotModified'},
   400: {reason: 'invalid', message: 'Bad Request', code: 'InvalidArgument'},

@@ -5,7 +5,7 @@ import type {Resumables} from './resumable.ts'
 import type {Route} from './route.ts'
 import type {Store} from './store.ts'
 
-/** What was asked and what was answered; filled in while the request goes on. */
+/** One request and its response, filled in as it proceeds. */
 export interface LoggedRequest {
   readonly method: string
   /** The raw path and query. */

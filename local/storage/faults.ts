@@ -1,4 +1,4 @@
-/** What a request does: reads metadata, reads bytes, lists, uploads, or changes (create, patch, delete, copy). */
+/** The kind of a request: reads metadata, reads bytes, lists, uploads, or changes (create, patch, delete, copy). */
 export type RequestKind = 'metadata' | 'media' | 'list' | 'upload' | 'change'
 
 /** Which requests a fault is for; what is left out matches all. */
@@ -8,7 +8,7 @@ export interface FaultFilter {
   method?: string
   bucket?: string
   object?: string
-  /** How many matching requests it is for, then it is over; 1 unless told, Infinity for all. */
+  /** The number of matching requests that it applies to; default: 1. Infinity: all. */
   times?: number
 }
 

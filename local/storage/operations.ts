@@ -17,7 +17,7 @@ import {listBuckets, listObjects} from './list.ts'
 import type {Route} from './route.ts'
 import {putSigned, uploadMedia, uploadMultipart} from './upload.ts'
 
-/** What answers a request, and what kind of request that makes it. */
+/** The handler of a request, and the request's kind. */
 export interface Operation {
   readonly kind: RequestKind
   readonly run: (exchange: Exchange) => void | Promise<void>

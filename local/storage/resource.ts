@@ -1,6 +1,6 @@
 import type {Checksums} from './draft.ts'
 
-/** What a writer may say about an object, and PATCH may change. */
+/** The fields of an object that a writer may set and PATCH may change. */
 export interface ObjectOptions {
   contentType?: string
   contentEncoding?: string
@@ -31,7 +31,7 @@ export interface ObjectMetadata extends Readonly<ObjectOptions>, Checksums {
   readonly timeDeleted?: string
 }
 
-/** What may be said about a bucket; what we do not know is kept and shown. */
+/** The fields of a bucket. Unknown ones are kept and returned. */
 export interface BucketOptions {
   location?: string
   storageClass?: string

@@ -58,7 +58,7 @@ function onUnreadable(error: Unreadable, stream: Duplex, unseen: Unseen): void {
   }
   unreadable.set(socket, maxIgnored)
   if (last && isUnderWay(last)) endBehind(last, error, unseen)
-  // The answer has left before all of the body has come that it belongs to: there is no second one.
+  // The response left before its request's body had arrived: there is no second one.
   else if (last && !last.req.complete) endGently(socket)
   else answer(socket, faultOf(error), unseen)
 }
@@ -66,7 +66,7 @@ function onUnreadable(error: Unreadable, stream: Duplex, unseen: Unseen): void {
 /** Ends the connection when `last` and all before it have left. */
 function endBehind(last: ServerResponse, error: Unreadable, unseen: Unseen): void {
   const {req} = last
-  // No server of Node's tells a caller that has hung up from one that has nothing more to send.
+  // Node's server cannot tell a caller that hung up from one that half-closed.
   if (req.socket.readableEnded) hangUp(last, error, unseen)
   else {
     if (!req.complete) failAnswerOf(last, faultOf(error))
