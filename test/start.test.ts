@@ -69,6 +69,31 @@ test("AUTH=jwt npm start takes the local metadata server's tokens, in README's r
   const [refused = '', answered = ''] = stdout.split(/(?=\{"pong")/)
   t.regex(refused, /^HTTP\/1\.1 401 /)
   t.is(JSON.parse(answered).pong.message, 'hi')
+
+  // The page gets what only the stack knows: a token, objects of Storage, and the log lines of a call.
+  t.is((await fetch(url, {headers: {accept: 'text/html'}})).headers.get('content-type'), 'text/html; charset=utf-8')
+  t.regex(started.lines.join('\n'), new RegExp(`^page +${url}/$`, 'm'))
+  const local = async (path: string, headers = {}) => await fetch(`${url}/console/local${path}`, {headers})
+  const known = (await (await local('')).json()) as {tokens: boolean; objects: object[]}
+  t.true(known.tokens)
+  t.true(known.objects.some((object) => 'object' in object && object.object === 'hello.txt'))
+  const {token, audience} = (await (await local('/token')).json()) as {token: string; audience: string}
+  t.is(audience, 'local')
+  const headers = {authorization: `Bearer ${token}`, 'x-request-id': 'a-call'}
+  const schema = (await (await fetch(`${url}/console/schema.json`, {headers})).json()) as {functions: {path: string}[]}
+  t.deepEqual(
+    schema.functions.map(({path}) => path),
+    ['/ping', '/upload', '/health', '/finalized'],
+  )
+  t.is((await fetch(`${url}/ping?message=hi`, {headers: {...headers, 'x-request-id': 'another'}})).status, 200)
+  const {lines} = (await (await local('/logs?id=another')).json()) as {lines: string[]}
+  t.deepEqual(
+    lines.map((line) => JSON.parse(line).message.replace(/\d+ ms/, '… ms')),
+    ['GET /ping 200 in … ms'],
+  )
+  // Pages of other sites get none of it.
+  t.is((await local('/token', {'sec-fetch-site': 'cross-site'})).status, 404)
+  t.is((await local('/token')).headers.get('access-control-allow-origin'), null)
 })
 
 for (const signal of ['SIGTERM', 'SIGKILL'] as const) {

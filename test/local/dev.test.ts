@@ -53,6 +53,11 @@ test('npm start serves what is worked on, keeps its port and the last good funct
   t.regex(added, /^restarted {2}in \S+ s, as .*src\/deployed\.ts.* changed/)
   const answer = await work.fetch('/greet?name=Ada')
   t.deepEqual(await answer.json(), {greeting: 'Hello Ada'})
+  const shown = (await (await work.fetch('/console/schema.json')).json()) as {functions: {path: string}[]}
+  t.true(
+    shown.functions.some(({path}) => path === '/greet'),
+    'the page has the function',
+  )
 
   const broken = await work.change(greet.path, (text) => text.replace('json({', 'json({{'))
   t.regex(broken, /^failed .*src\/functions\/greet\.ts changed: .* still answer/)

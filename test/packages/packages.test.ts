@@ -179,6 +179,13 @@ test.serial(
     t.true(started.lines.includes(`  curl ${url}/v1/greetings/Ada`), 'a request to try')
     t.deepEqual(await answerAt('/v1/greetings/Ada'), [200, {message: 'Hello Ada'}] as never)
     t.deepEqual(await answerAt('/greet?names=Ada,Alan'), [200, {greetings: ['Hello Ada', 'Hello Alan']}])
+    const partOfPage = async (path: string) => {
+      const answer = await fetch(url + path, {headers: {accept: 'text/html,*/*', connection: 'close'}})
+      return [answer.status, answer.headers.get('content-type')]
+    }
+    t.deepEqual(await partOfPage('/'), [200, 'text/html; charset=utf-8'])
+    t.deepEqual(await partOfPage('/console/page.js'), [200, 'text/javascript; charset=utf-8'])
+    t.deepEqual(await partOfPage('/console/local'), [200, 'application/json'])
 
     const goodbye = `rpc SayGoodbye(SayGoodbyeRequest) returns (SayHelloResponse) {
     option (google.api.http) = {get: "/v1/goodbyes/{name}"};
