@@ -199,7 +199,7 @@ export const clients: Room = {
       changes: [
         ["call.metadata.set('x-request-id', call.life.id)", '', 'the backend logs another request id'],
         ['if (/^[ -~]*$/.test(value)) ', '', 'a header with other characters fails the call'],
-        ['life.checkCall?.(pathOf(call.method).slice(1))', '', 'AUTH_ALLOW does not hold for calls'],
+        ['life.checkCall?.(call.method)', '', 'AUTH_ALLOW does not hold for calls'],
         ['else metadata.remove(claimsKey)', '', 'a caller sets the claims that the backend trusts'],
         ['call.life.note({grpc})', '', 'the log does not say which backend was called'],
         ['call.deadline = Math.min(call.deadline, call.life.deadline)', '', 'a call outlives its request'],

@@ -184,7 +184,7 @@ export const http: Room = {
       file: 'src/core/event-stream.ts',
       by: [...stream, 'test/functions/browser.test.ts', 'test/functions/gateway-streams.test.ts'],
       changes: [
-        ['id: ${++this.#count}', 'id: ${this.#count}', 'events have the same id'],
+        ['String(++this.#count)', 'String(this.#count)', 'events have the same id'],
         [
           'const lines = data.split(/\\r\\n|[\\r\\n]/)',
           'const lines = data.split(/\\n/)',

@@ -16,7 +16,6 @@ export const storage: Room = {
       file: 'src/clients/storage/objects.ts',
       by: reads,
       changes: [
-        ["{keepAlive: true}), 'https:'", "{}), 'https:'", 'each read of an object connects anew'],
         [
           "if (name.generation) query.set('generation', name.generation)",
           '',
@@ -52,11 +51,6 @@ export const storage: Room = {
           'an object that was replaced under way is told as missing',
         ],
         ["crc32c === crcOfNothing ? '0' : ''", "''", 'an empty object of an emulator cannot be uploaded'],
-        [
-          'for (const agent of Object.values(this.#agents ?? {})) agent.destroy()',
-          '',
-          'connections to Storage outlive the runtime',
-        ],
         ['http: 412,', '', 'a wrong generation is 400'],
       ],
     },

@@ -79,14 +79,8 @@ export const upload: Room = {
       file: 'src/upload/upload.ts',
       by: [...app, ...uploads],
       changes: [
-        ['scope.hold(0)\n  allow(bucket, object, buckets)', 'scope.hold(0)', 'any bucket can be read'],
-        [
-          "allowed.includes('/') && name.startsWith(allowed)",
-          'name.startsWith(allowed)',
-          'a bucket whose name only begins like an allowed one is read',
-        ],
+        ['allow(upload, name)', '', 'any bucket can be read'],
         ['scope.hold(0)\n', '', 'the bytes of the job are counted for as long as the upload takes'],
-        ['if (maxBytes !== undefined && size > maxBytes) {', 'if (false) {', 'what is too large is begun'],
         [
           'if (length !== undefined) return {context, content: {size: Number(length), pieces: () => scope.body}}',
           '',
@@ -109,6 +103,18 @@ export const upload: Room = {
           'an upload without a creator',
         ],
         ['Object.hasOwn(caller.claims, claim)', 'true', 'a claim is taken from what every object inherits'],
+      ],
+    },
+    {
+      file: 'src/upload/target.ts',
+      by: [...app, ...uploads],
+      changes: [
+        [
+          "allowed.includes('/') && name.startsWith(allowed)",
+          'name.startsWith(allowed)',
+          'a bucket whose name only begins like an allowed one is read',
+        ],
+        ['if (maxBytes !== undefined && size > maxBytes) {', 'if (false) {', 'what is too large is begun'],
       ],
     },
     {
