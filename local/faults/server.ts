@@ -13,7 +13,8 @@ const {NGHTTP2_REFUSED_STREAM, NGHTTP2_NO_ERROR, NGHTTP2_INTERNAL_ERROR} = http2
 
 /**
  * How a call is treated. The handler runs, and its run is recorded, in all cases but `refuse` and `http`.
- * `answer`: its answer, after `ms` or when `until` has settled. `status`: a gRPC status in its place. `refuse`: RST_STREAM with REFUSED_STREAM.
+ * `answer`: its answer, after `ms` or when `until` has settled. `status`: a gRPC status in its place. `refuse`: RST_STREAM with REFUSED_STREAM, at
+ * once or when `after` bytes of the request have come.
  * `reset`: RST_STREAM with `code` once the request has been read, after as many messages as said. `stall`: nothing
  * more, after the headers where `headers` says so. `http`: an answer without gRPC, as of a proxy in front.
  */
@@ -25,7 +26,7 @@ export type Treatment =
       readonly message?: string
       readonly metadata?: Record<string, string>
     }
-  | {readonly kind: 'refuse'}
+  | {readonly kind: 'refuse'; readonly after?: number}
   | {readonly kind: 'reset'; readonly code?: number; readonly messages?: number}
   | {readonly kind: 'stall'; readonly headers?: boolean}
   | {readonly kind: 'http'; readonly status: number; readonly headers?: Record<string, string>; readonly body?: string}
@@ -261,7 +262,7 @@ export class FaultServer {
     if (this.#leaving.has(session)) return void stream.close(NGHTTP2_REFUSED_STREAM)
     this.#count(session)
     const treatment = this.#next.shift() ?? this.treatment
-    if (treatment.kind === 'refuse') return void stream.close(NGHTTP2_REFUSED_STREAM)
+    if (treatment.kind === 'refuse') return void refuse(stream, treatment.after ?? 0)
     if (treatment.kind === 'http') {
       stream.respond({':status': treatment.status, 'content-type': 'text/html', ...treatment.headers})
       return void stream.end(treatment.body ?? '')
@@ -317,6 +318,16 @@ function answer(stream: ServerHttp2Stream, messages: readonly Uint8Array[]): voi
   stream.respond(responseHead, {waitForTrailers: true})
   stream.on('wantTrailers', () => stream.sendTrailers({'grpc-status': '0'}))
   stream.end(Buffer.concat(messages.map(framed)))
+}
+
+function refuse(stream: ServerHttp2Stream, after: number): void {
+  let left = after
+  const count = (chunk: Buffer) => {
+    left -= chunk.length
+    if (left <= 0) stream.close(NGHTTP2_REFUSED_STREAM)
+  }
+  if (left === 0) stream.close(NGHTTP2_REFUSED_STREAM)
+  else stream.on('data', count)
 }
 
 function reset(stream: ServerHttp2Stream, messages: readonly Uint8Array[], code: number): void {

@@ -2,8 +2,9 @@ import '../helpers/timers.ts'
 import {constants} from 'node:http2'
 import test from 'ava'
 import {sessionOf} from '../../src/clients/grpc-internals.ts'
-import {callOf} from '../../src/clients/service-client.ts'
+import {callOf, onlyAnswer} from '../../src/clients/service-client.ts'
 import {PingService} from '../../src/gen/ping/ping_pb.js'
+import {Kinds} from '../local/kinds.ts'
 import {faultOf, reasonOf} from './life.ts'
 import {survivalRig, until} from './survival-rig.ts'
 
@@ -166,3 +167,50 @@ test.serial('a source that fails when its call is over bothers nobody', async (t
   await new Promise((resolve) => setImmediate(resolve))
   quiet()
 })
+
+test.serial('a call in flight on a connection that died is given up, though nobody else calls', async (t) => {
+  const {ask, proxy, server, pool, quiet} = await survivalRig(t)
+  await ask('before')
+  server.next({kind: 'stall'})
+  const hung = faultOf(t, ask('hung', undefined, {timeout: 60_000}))
+  await until(() => server.executions.length === 2)
+  proxy.drop()
+  t.like(await hung, {code: 'UNAVAILABLE', retryAfter: 1})
+  t.is(pool.connections.length, 0)
+  quiet()
+})
+
+/** Messages of `size` bytes out of two buffers in turns, as an upload sends them: message n is full of bytes n. */
+async function* fromReusedMemory(messages: number, size: number): AsyncGenerator<Uint8Array> {
+  const buffers = [Buffer.alloc(size), Buffer.alloc(size)]
+  for (let message = 0; message < messages; message++) yield buffers[message % 2]!.fill(message)
+}
+
+for (const [place, after, isMadeAgain] of [
+  ['its head', undefined, true],
+  ['the middle of its first message', 1000, true],
+  ['its fourth message', 1000 * 1024, false],
+] as const) {
+  test.serial(`an upload that is refused at ${place} sends no byte of reused memory again`, async (t) => {
+    const [messages, size] = [6, 300 * 1024]
+    const got: (readonly Uint8Array[])[] = []
+    const up = (all: readonly Uint8Array[]) => {
+      got.push(all)
+      return [new Uint8Array()]
+    }
+    const {runtime, backend, server, newLife, quiet} = await survivalRig(t, {methods: {'/test.Kinds/Up': up}})
+    const upload = () => {
+      const requests = () => fromReusedMemory(messages, size)
+      return onlyAnswer(callOf(runtime, {life: newLife(), backend, method: Kinds.method.up!, requests}))
+    }
+    server.next({kind: 'refuse', ...(after !== undefined && {after})})
+    if (isMadeAgain) await upload()
+    else t.is((await faultOf(t, upload())).code, 'UNAVAILABLE')
+    t.is(got.length, isMadeAgain ? 1 : 0)
+    for (const [number, message] of got.flat().entries()) {
+      t.deepEqual([message.length, message.every((byte) => byte === number)], [size, true])
+    }
+    t.is(got.flat().length, isMadeAgain ? messages : 0)
+    quiet()
+  })
+}
