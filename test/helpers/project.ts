@@ -1,7 +1,9 @@
-import {execFileSync} from 'node:child_process'
+import {execFileSync, spawn} from 'node:child_process'
+import {once} from 'node:events'
 import {cpSync, mkdtempSync, readdirSync, rmSync, symlinkSync} from 'node:fs'
 import {tmpdir} from 'node:os'
 import {join} from 'node:path'
+import {text} from 'node:stream/consumers'
 import type {ExecutionContext} from 'ava'
 
 const root = join(import.meta.dirname, '../..')
@@ -11,6 +13,8 @@ export interface Project {
   readonly folder: string
   /** Runs a command in it. @throws with what it printed when it fails */
   run(command: string, ...args: string[]): void
+  /** The same while this process goes on, with variables beside those of this environment. */
+  runBeside(words: readonly string[], env: Readonly<Record<string, string>>): Promise<void>
 }
 
 /** Makes such a copy, which is gone at the end of the test. */
@@ -33,6 +37,11 @@ export function projectWithoutSamples(t: Pick<ExecutionContext, 'teardown'>): Pr
         const {stdout, stderr} = error as {stdout?: string; stderr?: string}
         throw new Error(`${[command, ...args].join(' ')} failed:\n${stdout}${stderr}`)
       }
+    },
+    async runBeside([command = '', ...args], more) {
+      const child = spawn(command, args, {cwd: folder, env: {...env, ...more}, stdio: ['ignore', 'pipe', 'pipe']})
+      const [out, err, [code]] = await Promise.all([text(child.stdout), text(child.stderr), once(child, 'close')])
+      if (code !== 0) throw new Error(`${[command, ...args].join(' ')} ended with ${code}:\n${out}${err}`)
     },
   }
 }
