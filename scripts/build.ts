@@ -101,7 +101,9 @@ function build(name: string, {sources, entries, copied = {}}: Package): void {
   )
   copyGenerated(base, lib)
   for (const file of filesIn(lib, /\.(js|d\.ts)$/)) writeFileSync(file, withJsImports(readFileSync(file, 'utf8')))
-  for (const [from, to] of Object.entries(copied)) cpSync(join(root, from), join(folder, to), {recursive: true})
+  // The page's tsconfig.json is for checking it here.
+  const filter = (path: string) => !path.endsWith('page/tsconfig.json')
+  for (const [from, to] of Object.entries(copied)) cpSync(join(root, from), join(folder, to), {recursive: true, filter})
   for (const path of filesIn(folder, /template\/package\.json$/)) writeJson(path, ranged(readJson(path)))
   step(name, 'package.json')
   cpSync(join(root, 'LICENSE'), join(folder, 'LICENSE'))

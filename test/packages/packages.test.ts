@@ -58,7 +58,7 @@ test.after.always(async () => {
 for (const name of names) {
   test(`${name} has in it what its users need`, (t) => {
     const expected: Record<(typeof names)[number], RegExp> = {
-      'grpc-functions': /^(bin\.js|lib\/[\w/-]+\.(js|d\.ts))$/,
+      'grpc-functions': /^(bin\.js|lib\/[\w/-]+\.(js|d\.ts)|lib\/console\/page\/\w+\.(html|css|svg))$/,
       'grpc-functions-dev':
         /^(bin\.js|node-version\.js|lib\/((local|src|packages|tools\/bundle)\/[\w/-]+\.(js|d\.ts)|proto\/(google|grpc_functions)\/[\w/]+\.proto|packages\/create-grpc-functions\/template\/.+))$/,
       'create-grpc-functions': /^(bin\.js|node-version\.js|lib\/\w+\.js|template\/.+)$/,
