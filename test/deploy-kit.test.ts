@@ -178,7 +178,9 @@ test('the container of the local services has all that they need, and ends when 
 
 const documents = [
   'README.md',
-  ...readdirSync(join(root, 'docs')).map((name) => `docs/${name}`),
+  ...readdirSync(join(root, 'docs'))
+    .filter((name) => name.endsWith('.md'))
+    .map((name) => `docs/${name}`),
   'packages/create-grpc-functions/template/README.md',
   'deploy/github.yml',
 ]

@@ -191,6 +191,7 @@ export const limits: Readonly<Record<string, Readonly<Record<string, Limit>>>> =
   'http/responder.ts': {minReadTime: [500, 'a caller has it to read what is written after its deadline']},
   'http/serve.ts': {
     abortGrace: [500, 'half of timeToAnswer: the 504 still leaves in time'],
+    storePatience: [500, 'a store that hangs costs a request no more, and refuses nobody'],
     timeToAnswer: [second, 'we, not Cloud Run, send the 504'],
   },
   'http/web-socket.ts': {

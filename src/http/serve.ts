@@ -37,6 +37,9 @@ import {protocolsOf, type Upgrade, upgradeOf} from './upgrade.ts'
 /** Reserved at the end of the platform's timeout so that we, not Cloud Run, send the 504, in ms. */
 const timeToAnswer = 1000
 
+/** How long a store that counts the requests of callers has to answer before a request goes on without it, in ms. */
+const storePatience = 500
+
 /** Grace period for aborted work to end before the response leaves without it, in ms. */
 const abortGrace = 500
 
@@ -284,7 +287,8 @@ class RequestScope implements Scope, Sending, Proofs {
     const caller = () => ratedCaller(this.#caller, remoteIp(this.#request, trustedHops))
     try {
       const counted = this.#admission.rate(caller, (headers) => Object.assign(this.responseHeaders, headers))
-      if (counted) await within(this.signal, counted)
+      if (!counted || (await within(this.signal, atMost(storePatience, counted)))) return
+      throw new Error(`The store did not answer within ${storePatience} ms`)
     } catch (error) {
       if (error instanceof Fault) throw error
       // If the store is unavailable, requests are admitted.

@@ -1,14 +1,19 @@
+import {spawn, spawnSync} from 'node:child_process'
 import {createHmac} from 'node:crypto'
+import {once} from 'node:events'
 import {mkdtempSync, rmSync, writeFileSync} from 'node:fs'
 import {tmpdir} from 'node:os'
 import {join} from 'node:path'
+import {createInterface} from 'node:readline'
 import test from 'ava'
 import {parse} from 'shell-quote'
 import {makeKey} from '../../local/cli/key.ts'
+import {freePort} from '../../local/functions.ts'
+import type {RateLimitStore} from '../../src/index.ts'
 import {buildSchema} from '../functions/gateway-schema.ts'
 import {HeldService} from '../functions/gateway-services.ts'
 import {type App, startApp} from '../helpers/app.ts'
-import {textOf} from '../helpers/commands.ts'
+import {stepsIn, textOf} from '../helpers/commands.ts'
 import {startIssuer, type TestIssuer} from './issuer.ts'
 
 // Does what the recipes of docs/security.md say: with the variables as they stand there, but for hosts and folders of others.
@@ -113,6 +118,50 @@ test.serial('a webhook of GitHub', async (t) => {
   t.is((await ask({'x-hub-signature-256': signed.replace(/.$/, 'x')})).status, 401)
   t.is((await ask({})).status, 401)
   t.is((await ask({'x-hub-signature-256': signed}, '/upload')).status, 401)
+})
+
+/** Where there is no Redis on this machine, nobody has to install one. */
+const hasRedis = spawnSync('redis-server', ['--version']).status === 0
+
+;(hasRedis ? test.serial : test.serial.skip)('rates in a Redis of all instances', async (t) => {
+  const code = stepsIn('docs/security.md').find((step) => step.kind === 'file' && step.text.includes('redisRates'))
+  const text = (code as {text: string}).text
+    .replace("'grpc-functions'", `'${join(import.meta.dirname, '../../src/index.ts')}'`)
+    .replace("'redis'", `'${import.meta.resolve('redis')}'`)
+  writeFileSync(join(folder, 'redis-rates.ts'), text)
+  const {redisRates} = (await import(join(folder, 'redis-rates.ts'))) as {redisRates(url: string): RateLimitStore}
+  const port = await freePort(0)
+  const startRedis = async () => {
+    const args = ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--dir', folder]
+    const started = spawn('redis-server', args, {stdio: ['ignore', 'pipe', 'inherit']})
+    t.teardown(() => started.kill('SIGKILL'))
+    for await (const line of createInterface({input: started.stdout})) if (/Ready to accept/.test(line)) break
+    started.stdout.resume()
+    return started
+  }
+  const redis = await startRedis()
+  const env = {RATE_LIMIT: '3/60s', BACKEND_CONNECT_TIMEOUT_SECONDS: '5'}
+  const stores = [1, 2].map(() => redisRates(`redis://127.0.0.1:${port}`))
+  const apps = await Promise.all(stores.map((rateLimits) => startApp({env, rateLimits})))
+  t.teardown(() => Promise.all(apps.map((app) => app.close())))
+  const ask = async (index: number) => {
+    const response = await fetch(apps[index]!.url('/ping?message=hi'))
+    await response.text()
+    return {status: response.status, rate: response.headers.get('ratelimit')}
+  }
+  const answers = [await ask(0), await ask(1), await ask(0), await ask(1)]
+  t.deepEqual(
+    answers.map(({status}) => status),
+    [200, 200, 200, 429],
+  )
+  t.regex(answers[1]?.rate ?? '', /r=1/)
+  redis.kill('SIGKILL')
+  await once(redis, 'exit')
+  t.deepEqual(await ask(1), {status: 200, rate: null}, 'a store that is away refuses nobody')
+  const again = await startRedis()
+  t.regex((await ask(1)).rate ?? '', /r=2/, 'and counts when it is back')
+  again.kill('SIGKILL')
+  await once(again, 'exit')
 })
 
 test('every recipe with variables is done here', (t) => {

@@ -1,4 +1,5 @@
 import test from 'ava'
+import {type Logger, pino} from 'pino'
 import {MemoryRates, ratedCaller} from '../../src/http/rate-limit.ts'
 import {startIssuer} from '../auth/issuer.ts'
 import {startApp} from '../helpers/app.ts'
@@ -72,6 +73,18 @@ test.serial(
     t.is(await ask(1), 200)
   },
 )
+
+test.serial('a store that hangs holds up a request for a moment, and refuses nobody', async (t) => {
+  const lines: string[] = []
+  const log = pino({messageKey: 'message'}, {write: (line: string) => void lines.push(line)}) as Logger
+  const rateLimits = {count: () => new Promise<never>(() => {})}
+  const app = await startApp({env: {RATE_LIMIT: '1/60s'}, rateLimits, log})
+  t.teardown(() => app.close())
+  const {status, headers} = await app.ask(t, '/ping?message=hi')
+  t.is(status, 200)
+  t.false(headers.has('ratelimit'))
+  t.regex(lines.join(''), /The store did not answer within 500 ms/)
+})
 
 test('a window ends, and what is remembered of callers is bounded', async (t) => {
   const rates = new MemoryRates()
