@@ -39,12 +39,14 @@ export interface ObjectEvent {
 }
 
 const finalized = 'google.cloud.storage.object.v1.finalized'
+const limit = 10_000
+
 /** What Pub/Sub takes for an acknowledgement; all else is sent again. */
 const acknowledged: ReadonlySet<number | undefined> = new Set([102, 200, 201, 202, 204])
 
 /** The events of one subscription: at least once each, until they are acknowledged or put aside. */
 export class Notifications implements AsyncDisposable {
-  /** Every attempt, in the order in which they ended. */
+  /** Attempts in the order in which they ended; the last 10,000. */
   readonly deliveries: Delivery[] = []
   /** The events that nobody acknowledged. */
   readonly deadLetters: ObjectEvent[] = []
@@ -99,6 +101,7 @@ export class Notifications implements AsyncDisposable {
       if (signal.aborted) return
       const delivery = {event, attempt, status, text}
       this.deliveries.push(delivery)
+      if (this.deliveries.length > limit) this.deliveries.shift()
       this.#takers.shift()?.(delivery)
       if (acknowledged.has(status)) return
       if (attempt < maxAttempts) await pause(retryAfter * 2 ** (attempt - 1), undefined, {signal}).catch(() => {})

@@ -459,7 +459,7 @@ export const settings = {
     parser: contextFields,
     meaning:
       'what [`finalized`](docs/events.md) makes the context of an upload of: `creatorId={metadata.creator}; name={object}`. There are `{bucket}`, `{object}`, `{generation}`, `{contentType}` and `{metadata.KEY}`',
-    unset: 'needed by `finalized` alone',
+    unset: 'must be set for `finalized` alone; `npm start`: `creatorId=storage; name={object}`',
   },
   GATEWAY_DESCRIPTORS: {
     parser: text,

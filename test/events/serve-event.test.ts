@@ -239,7 +239,7 @@ test.serial('what the handler throws decides whether the event comes again', asy
   for (const [error, expected] of [
     [new Fault('INVALID_ARGUMENT', 'no'), 200],
     [new Fault('ALREADY_EXISTS', 'no'), 200],
-    [new Fault('UNIMPLEMENTED', 'no'), 200],
+    [new Fault('UNIMPLEMENTED', 'no'), 501],
     [new Fault('UNAVAILABLE', 'no'), 503],
     [new Fault('ABORTED', 'no'), 503],
     [new Fault('CANCELLED', 'no'), 503],
