@@ -1,0 +1,237 @@
+import {createHash} from 'node:crypto'
+import {mkdtempSync, rmSync, writeFileSync} from 'node:fs'
+import type {IncomingMessage} from 'node:http'
+import {tmpdir} from 'node:os'
+import {join} from 'node:path'
+import {Code, ConnectError, createClient, type Transport} from '@connectrpc/connect'
+import {compressionGzip, createConnectTransport, createGrpcWebTransport} from '@connectrpc/connect-node'
+import {Metadata, status} from '@grpc/grpc-js'
+import test, {type ExecutionContext} from 'ava'
+import {StatusError} from '../../local/grpc/status-error.ts'
+import {detail} from '../../src/core/fault.ts'
+import {BadRequestSchema} from '../../src/gen/google/rpc/error_details_pb.js'
+import {type Any, type Served, silence, startServed} from './gateway-services.ts'
+
+// What Connect's own clients make of the gateway, by HTTP/1.1.
+
+let app: Served
+/** With AUTH=jwt, and a key. */
+let guarded: Served
+/** With one request an hour. */
+let limited: Served
+const folder = mkdtempSync(join(tmpdir(), 'keys-'))
+test.before(async () => {
+  app = await startServed({protos: {'pure.proto': pure}, echoes: ['pure.Pure']})
+  limited = await startServed({env: {RATE_LIMIT: '1/1h'}})
+  const keys = join(folder, 'keys')
+  writeFileSync(
+    keys,
+    `${createHash('sha256').update('k').digest('hex')} partner served.Echo/Whole,served.Streams/Down\n`,
+  )
+  guarded = await startServed({env: {AUTH: 'jwt', AUTH_API_KEYS: keys, AUTH_PUBLIC: 'served.Streams/Up'}})
+})
+test.afterEach.always(async (t) => {
+  await app.quiet(t)
+  await guarded.quiet(t)
+  await limited.quiet(t)
+})
+test.after.always(async () => {
+  await app?.close()
+  await guarded?.close()
+  await limited?.close()
+  rmSync(folder, {recursive: true})
+})
+
+const pure = `syntax = "proto3";
+package pure;
+import "every/every.proto";
+service Pure {
+  rpc Get(every.Every) returns (every.Every) { option idempotency_level = NO_SIDE_EFFECTS; }
+}`
+
+const gzip = {
+  sendCompression: compressionGzip,
+  acceptCompression: [compressionGzip],
+  compressMinBytes: 0,
+}
+
+const transports: Readonly<Record<string, (baseUrl: string) => Transport>> = {
+  'Connect in JSON': (baseUrl) => createConnectTransport({baseUrl, httpVersion: '1.1', useBinaryFormat: false}),
+  'Connect in protobuf': (baseUrl) => createConnectTransport({baseUrl, httpVersion: '1.1', useBinaryFormat: true}),
+  'Connect in gzip': (baseUrl) => createConnectTransport({baseUrl, httpVersion: '1.1', ...gzip}),
+  'gRPC-Web in JSON': (baseUrl) => createGrpcWebTransport({baseUrl, httpVersion: '1.1', useBinaryFormat: false}),
+  'gRPC-Web in protobuf': (baseUrl) => createGrpcWebTransport({baseUrl, httpVersion: '1.1', useBinaryFormat: true}),
+  'gRPC-Web in gzip': (baseUrl) => createGrpcWebTransport({baseUrl, httpVersion: '1.1', ...gzip}),
+}
+
+function clientOf(served: Served, service: string, transport: (baseUrl: string) => Transport): Any {
+  return createClient(served.schema.registry.getService(service)!, transport(served.url('')))
+}
+
+async function* given(...messages: Any[]) {
+  yield* messages
+}
+
+async function failure(t: ExecutionContext, work: Promise<unknown>): Promise<ConnectError> {
+  return (await t.throwsAsync(work, {instanceOf: ConnectError}))!
+}
+
+for (const [name, transport] of Object.entries(transports)) {
+  test.serial(`${name}: calls of all kinds`, async (t) => {
+    const echo = clientOf(app, 'served.Echo', transport)
+    const streams = clientOf(app, 'served.Streams', transport)
+    const text = 'é'.repeat(1000)
+    t.like(await echo.whole({name: text, int64Value: 9007199254740993n}), {name: text, int64Value: 9007199254740993n})
+    t.deepEqual((await streams.up(given({name: 'a'}, {name: text}))).names, ['a', text])
+    const down = await Array.fromAsync<Any>(streams.down({int32Value: 3, name: text}))
+    t.deepEqual(
+      down.map(({int32Value}) => int32Value),
+      [1, 2, 3],
+    )
+    const both = await Array.fromAsync<Any>(streams.both(given({name: 'a'}, {name: 'b'})))
+    t.deepEqual(
+      both.map((message) => message.name),
+      ['a', 'b'],
+    )
+  })
+
+  test.serial(`${name}: metadata both ways`, async (t) => {
+    let sent: Metadata | undefined
+    using _ = app.echo.handle({
+      whole(request, context) {
+        sent = context.metadata
+        const header = new Metadata()
+        header.set('x-head', 'h')
+        context.sendHeader(header)
+        context.trailer.set('x-tail-bin', Buffer.from([255, 0]))
+        return request
+      },
+    })
+    const seen: {head?: string | null; tail?: string | null} = {}
+    await clientOf(app, 'served.Echo', transport).whole(
+      {},
+      {
+        headers: {'x-mine': 'm', 'x-mine-bin': '/wA'},
+        onHeader: (headers: Headers) => {
+          seen.head = headers.get('x-head')
+        },
+        onTrailer: (trailers: Headers) => {
+          seen.tail = trailers.get('x-tail-bin')
+        },
+      },
+    )
+    t.like(sent!.getMap(), {'x-mine': 'm', 'x-mine-bin': Buffer.from([255, 0])})
+    t.deepEqual(seen, {head: 'h', tail: '/wA'})
+  })
+
+  test.serial(`${name}: a failure, with its details and metadata, before and after the first message`, async (t) => {
+    const fail = (context: Any): never => {
+      context.trailer.set('x-tail', 'a')
+      throw new StatusError(status.FAILED_PRECONDITION, 'Not yet: 50 % é', [
+        detail(BadRequestSchema, {fieldViolations: [{field: 'name'}]}),
+      ])
+    }
+    using _ = app.echo.handle({whole: (_request, context) => fail(context)})
+    using __ = app.streams.handle({
+      async *down(_request, context) {
+        yield {name: 'a'}
+        fail(context)
+      },
+    })
+    const got: string[] = []
+    const read = async () => {
+      for await (const message of clientOf(app, 'served.Streams', transport).down({})) got.push(message.name)
+    }
+    for (const work of [clientOf(app, 'served.Echo', transport).whole({}), read()]) {
+      const error = await failure(t, work)
+      t.is(error.code, Code.FailedPrecondition)
+      t.is(error.rawMessage, 'Not yet: 50 % é')
+      t.is(error.metadata.get('x-tail') ?? error.metadata.get('trailer-x-tail'), 'a')
+      t.is(error.findDetails(BadRequestSchema as Any).length, 1)
+    }
+    t.deepEqual(got, ['a'])
+  })
+
+  test.serial(`${name}: a timeout, and a client that leaves, cancel the call`, async (t) => {
+    using _ = app.streams.handle({
+      async *down(_request, context) {
+        yield {name: 'a'}
+        yield await silence(context)
+      },
+    })
+    const streams = clientOf(app, 'served.Streams', transport)
+    const late = app.streams.next()
+    const all = Array.fromAsync(streams.down({}, {timeoutMs: 300}))
+    t.is((await failure(t, all)).code, Code.DeadlineExceeded)
+    await (await late).cancelled
+    const left = app.streams.next()
+    const caller = new AbortController()
+    const reading = (async () => {
+      for await (const _message of streams.down({}, {signal: caller.signal})) caller.abort()
+    })()
+    t.is((await failure(t, reading)).code, Code.Canceled)
+    await (await left).cancelled
+  })
+
+  test.serial(`${name}: a server that is cut says so`, async (t) => {
+    const next = app.streams.next()
+    using _ = app.streams.handle({
+      async *down(_request, context) {
+        yield {name: 'a'}
+        yield await silence(context)
+      },
+    })
+    const reading = Array.fromAsync(clientOf(app, 'served.Streams', transport).down({}))
+    const {cancelled} = await next
+    app.server.closeAllConnections()
+    await failure(t, reading)
+    await cancelled
+  })
+
+  test.serial(`${name}: who does not prove who it is, or may not, is told so as the protocol has it`, async (t) => {
+    const echo = clientOf(guarded, 'served.Echo', transport)
+    const streams = clientOf(guarded, 'served.Streams', transport)
+    const key = {headers: {'x-api-key': 'k'}}
+    const calls = guarded.backend.log.length
+    for (const [work, code] of [
+      [echo.whole({}), Code.Unauthenticated],
+      [Array.fromAsync(streams.down({})), Code.Unauthenticated],
+      [echo.body({}, key), Code.PermissionDenied],
+      [Array.fromAsync(streams.both(given({}), key)), Code.PermissionDenied],
+    ] as const) {
+      t.is((await failure(t, work)).code, code)
+    }
+    t.is(guarded.backend.log.length, calls)
+    using _ = guarded.echo.handle({
+      whole: (_request, {metadata}) => ({names: metadata.get('x-api-key').map(String)}),
+    })
+    t.deepEqual((await echo.whole({}, key)).names, [], 'the key is for us alone')
+    t.deepEqual((await streams.up(given({name: 'a'}))).names, ['a'], 'what is public needs no proof')
+  })
+
+  test.serial(`${name}: who asks too often is told so as the protocol has it`, async (t) => {
+    const echo = clientOf(limited, 'served.Echo', transport)
+    await echo.whole({}).catch(() => {})
+    const calls = limited.backend.log.length
+    const error = await failure(t, echo.whole({}))
+    t.is(error.code, Code.ResourceExhausted)
+    t.truthy(error.metadata.get('retry-after'))
+    const down = Array.fromAsync(clientOf(limited, 'served.Streams', transport).down({}))
+    t.is((await failure(t, down)).code, Code.ResourceExhausted)
+    t.is(limited.backend.log.length, calls)
+  })
+}
+
+test.serial('Connect: a client that uses GET where a method has no side effects', async (t) => {
+  const methods: (string | undefined)[] = []
+  const note = ({method}: IncomingMessage) => methods.push(method)
+  app.server.on('request', note)
+  t.teardown(() => app.server.off('request', note))
+  const get = (useBinaryFormat: boolean) => (baseUrl: string) =>
+    createConnectTransport({baseUrl, httpVersion: '1.1', useHttpGet: true, useBinaryFormat})
+  for (const isBinary of [false, true]) {
+    t.like(await clientOf(app, 'pure.Pure', get(isBinary)).get({name: 'a b+é'}), {name: 'a b+é'})
+    t.like(await clientOf(app, 'served.Echo', get(isBinary)).whole({name: 'a'}), {name: 'a'})
+  }
+  t.deepEqual(methods, ['GET', 'POST', 'GET', 'POST'])
+})
