@@ -1,4 +1,4 @@
-import {fromJson, type JsonValue, toBinary, toJson} from '@bufbuild/protobuf'
+import {fromJson, fromJsonString, type JsonValue, type Message, toBinary, toJson} from '@bufbuild/protobuf'
 import test from 'ava'
 import fc from 'fast-check'
 import {Fault} from '../../src/core/fault.ts'
@@ -6,7 +6,7 @@ import {httpStatusOf} from '../../src/http/failure.ts'
 import {streamWriter} from '../../src/http/stream-format.ts'
 import {JsonSplitter} from '../../src/transcoding/json/splitter.ts'
 import {type StreamType, streamTypes} from '../../src/transcoding/media.ts'
-import {requestMetadata} from '../../src/transcoding/metadata.ts'
+import {type MetadataEntry, mayBeSet, requestMetadata, responseHeaders} from '../../src/transcoding/metadata.ts'
 import {type ClientRule, encode} from './encoder.ts'
 import {decodeRequest, encodeMessage, registry, transcode} from './schema.ts'
 
@@ -353,6 +353,67 @@ const joins: ((texts: string[]) => string)[] = [
   (texts) => `[${texts.join(',')}]`,
   (texts) => ` [ ${texts.join(' , ')} ] `,
 ]
+
+test('what is taken is what the codec of protobuf-es takes it for, and what that refuses is not taken', (t) => {
+  const match = everything.route('POST', '/v1/x')
+  if ('status' in match) throw new Error('no such path')
+  const fields = every.fields.filter(({name, number}) => number > 1 && name in queryable)
+  t.true(fields.length > 10)
+  const bound = every.fields.find(({number}) => number === 1)!.name
+  const some = fc.constantFrom(...fields.map(({name}) => name)).chain((name) => {
+    const good = queryable[name as keyof typeof queryable] as fc.Arbitrary<JsonValue>
+    return fc.tuple(
+      fc.constant(name),
+      fc.oneof({weight: 3, arbitrary: good}, fc.jsonValue({maxDepth: 1}) as fc.Arbitrary<JsonValue>),
+    )
+  })
+  let [taken, refused] = [0, 0]
+  fc.assert(
+    fc.property(
+      fc.array(some, {maxLength: 4}).map((pairs) => Object.fromEntries(pairs)),
+      (body) => {
+        const ours = bytesOr(() => decodeRequest(everything, match, {body: JSON.stringify(body)}))
+        const theirs = bytesOr(() => fromJsonString(every, JSON.stringify({...body, [bound]: 'x'}), {registry}))
+        if (ours) t.deepEqual(ours, theirs)
+        if (ours) taken++
+        else refused++
+      },
+    ),
+    runs(1500),
+  )
+  t.true(taken > 100 && refused > 100, `${taken} taken, ${refused} refused`)
+})
+
+/** The message that `read` gives, in bytes; undefined when it refuses. */
+function bytesOr(read: () => Message): Uint8Array | undefined {
+  try {
+    return toBinary(every, read())
+  } catch {
+    return undefined
+  }
+}
+
+test('metadata comes back from headers as it went into them', (t) => {
+  const key = fc.stringMatching(/^x-[a-z0-9_.-]{0,8}$/).filter((name) => !name.endsWith('-bin') && mayBeSet(name))
+  const printable = fc.stringMatching(/^[!-~]([ -~]{0,10}[!-~])?$/)
+  const entry: fc.Arbitrary<MetadataEntry> = fc.oneof(
+    fc.tuple(key, printable),
+    fc.tuple(
+      key.map((name) => `${name}-bin`),
+      fc.uint8Array({maxLength: 20}),
+    ),
+  )
+  fc.assert(
+    fc.property(fc.uniqueArray(entry, {maxLength: 5, selector: ([name]) => name}), (entries) => {
+      const headers = Object.fromEntries(responseHeaders(entries))
+      t.deepEqual(
+        requestMetadata(headers).map(([name, value]) => [name, typeof value === 'string' ? value : [...value]]),
+        entries.map(([name, value]) => [name, typeof value === 'string' ? value : [...value]]),
+      )
+    }),
+    runs(500),
+  )
+})
 
 test('the splitter gives the same values whatever the chunking', (t) => {
   fc.assert(
