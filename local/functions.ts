@@ -35,6 +35,8 @@ export interface FunctionsOptions {
   readonly source?: boolean
   /** Whether it takes only requests of this machine, and for this machine: false unless given, as when deployed. */
   readonly loopback?: boolean
+  /** How long it has until it listens, in ms; as long as it likes unless given. */
+  readonly patience?: number
   /** Whether what it prints goes where ours goes, or is to be read from the process. */
   readonly output: 'inherit' | 'pipe'
 }
@@ -51,6 +53,7 @@ export async function startFunctions({
   root = project,
   loopback = false,
   source = false,
+  patience,
 }: FunctionsOptions): Promise<FunctionsProcess> {
   if (port > 0) await freePort(port)
   // This file is TypeScript here, and JavaScript in the package.
@@ -77,8 +80,14 @@ export async function startFunctions({
   )
   const exited = once(child, 'exit').then(([code]) => code as number | null)
   // It says which port it got: one that we chose for it could be somebody else's by the time that it listens.
+  const timer = patience === undefined ? undefined : setTimeout(() => child.kill('SIGKILL'), patience)
   const said = await text(child.stdio[3] as Readable)
-  if (!said) throw new Error(`The functions ended with exit code ${await exited} before they listened`)
+  clearTimeout(timer)
+  if (!said) {
+    const code = await exited
+    const end = code === null ? 'were ended' : `ended with exit code ${code}`
+    throw new Error(`The functions ${end} before they listened`)
+  }
   const announcement = JSON.parse(said) as Announcement
   return {url: `http://localhost:${announcement.port}`, process: child, exited, said: announcement}
 }

@@ -37,4 +37,5 @@ const reasons: Readonly<Record<string, string>> = {
     'it has no google.api.http rule: GATEWAY_DEFAULT_BINDINGS=true, or its service in GATEWAY_SERVICES, serves it',
   imported: 'it is only imported: GATEWAY_SERVICES or GATEWAY_DEFAULT_BINDINGS=true serves it',
   'not named': 'it is not in GATEWAY_SERVICES',
+  unservable: 'its rule cannot be served, for the reason below',
 }

@@ -48,6 +48,9 @@ const all = 'all'
 /** The function that Storage tells of new objects, where there is one of this name. */
 const finalized = 'finalized'
 
+/** How long functions have until they listen, in ms: those that never do must not keep the next change from being served. */
+const patience = 60_000
+
 /** How long functions that are replaced have for the requests that they are answering, in ms. */
 const grace = 2000
 
@@ -190,6 +193,7 @@ class DevServer {
       output: 'inherit',
       loopback: true,
       source: true,
+      patience,
     })
     this.#running.add(functions)
     void functions.exited.then((code) => {

@@ -94,6 +94,17 @@ test('npm start serves what is worked on, keeps its port and the last good funct
   )
   t.is((await work.fetch('/api/pong?message=hi')).status, 200)
 
+  // Functions that end by themselves are missed until the next change.
+  const from = work.started.lines.length
+  await work.change(greet.path, (text) => text.replace('return json(', 'process.exit(3)\n    return json('))
+  await t.throwsAsync(work.fetch('/greet?name=Ada'))
+  t.regex(await work.started.line(/^stopped /, from), /ended with exit code 3/)
+  const down = await work.fetch('/greet?name=Ada')
+  t.is(down.status, 503)
+  t.regex(((await down.json()) as {error: {message: string}}).error.message, /start again at the next change/)
+  await work.change(greet.path, (text) => text.replace('process.exit(3)\n    ', ''))
+  t.is((await work.fetch('/greet?name=Ada')).status, 200)
+
   interrupt(work.started)
   t.is(await work.started.exited, 0)
   t.false(anyLeft(work.started))
