@@ -88,6 +88,7 @@ async function takeAll(page: Page, url: string): Promise<void> {
   await page.getByLabel('An object of Storage').check()
   await field('Object').fill('film.bin')
   await field('name').fill('film')
+  await page.evaluate('scrollTo(0, 0)')
   await press('Upload')
   await page.getByText(/Backend has [1-9]/).waitFor()
   await take('upload')

@@ -16,6 +16,7 @@ const files = {
   '/console/request.js': 'request.js',
   '/console/scalars.js': 'scalars.js',
   '/console/token.js': 'token.js',
+  '/console/types.js': 'types.js',
   '/console/upload.js': 'upload.js',
 } as const satisfies Record<string, string>
 

@@ -190,23 +190,26 @@ const special = /^google\.protobuf\.(?:Timestamp|Duration|FieldMask|Struct|Value
 
 /** Messages and enums as the page needs them: each made once, when first referred to. */
 class Types {
-  readonly known: Record<string, PageMessage | PageEnum> = {}
+  readonly #known = new Map<string, PageMessage | PageEnum>()
+
+  /** All that have been referred to so far. */
+  get known(): Readonly<Record<string, PageMessage | PageEnum>> {
+    return Object.fromEntries(this.#known)
+  }
 
   message(desc: DescMessage): string {
     const {typeName} = desc
-    if (special.test(typeName) || typeName in this.known) return typeName
+    if (special.test(typeName) || this.#known.has(typeName)) return typeName
     const fields: PageField[] = []
     // Taken first: a message may hold itself.
-    this.known[typeName] = {comment: commentOf(desc), fields}
+    this.#known.set(typeName, {comment: commentOf(desc), fields})
     for (const field of desc.fields) fields.push(this.#field(field))
     return typeName
   }
 
   #enum(desc: DescEnum): string {
-    this.known[desc.typeName] ??= {
-      comment: commentOf(desc),
-      values: desc.values.map((value) => ({name: value.jsonName, comment: commentOf(value)})),
-    }
+    const values = desc.values.map((value) => ({name: value.jsonName, comment: commentOf(value)}))
+    this.#known.set(desc.typeName, {comment: commentOf(desc), values})
     return desc.typeName
   }
 

@@ -74,7 +74,7 @@ export function gateway(runtime: Runtime, options: GatewayOptions = {}): Handler
   const {transcoder, deadlines, notes} = loadTranscoder(
     settings,
     schema,
-    settings.console ? [...taken, ...pagePaths] : taken,
+    settings.console && settings.protocols.includes('rest') ? [...taken, ...pagePaths] : taken,
   )
   refuseUnknownBackends(transcoder, config, schema)
   refuseUnknownMethods(transcoder, config, schema)
@@ -115,7 +115,7 @@ function choice(served: Gateway, scope: Scope): Handler {
   if (scope.path === documentPath && ['GET', 'HEAD'].includes(scope.method) && rest) {
     return Object.assign(() => description(served, scope), {errorShape, access: {name: documentPath}})
   }
-  const page = settings.console && !scope.webSocket && pagePart(served, scope)
+  const page = settings.console && rest && !scope.webSocket && pagePart(served, scope)
   if (page) return Object.assign(page, {errorShape})
   try {
     if (scope.webSocket && settings.webSocket) return webSocketChoice(served, scope, scope.webSocket)

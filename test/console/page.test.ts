@@ -462,6 +462,30 @@ test('comments of protos are text', async (t) => {
   t.is(await page.title(), 'gRPC services over HTTP')
 })
 
+test('headers go along, and the types of an answer can be read', async (t) => {
+  await open('served.Echo/Whole')
+  await page.getByText('Headers', {exact: true}).first().click()
+  await field('Request headers').fill('grpc-metadata-x-tenant: acme\nx-server-timeout: 5')
+  t.regex(await page.getByRole('region', {name: 'As a curl command'}).innerText(), /-H 'grpc-metadata-x-tenant: acme'/)
+  const called = app.echo.next()
+  await press('Send')
+  t.deepEqual((await called).context.metadata.get('x-tenant'), ['acme'])
+  await answer().getByText('200 OK').waitFor()
+  const output = page.locator('.method-head .type-details').first()
+  await output.getByText('Every', {exact: true}).click()
+  await output.getByText('Child', {exact: true}).and(page.locator('summary code')).first().click()
+  await output.getByText('longId').waitFor()
+  t.deepEqual(await violations(), [])
+})
+
+test('what a browser cannot have in a path is not sent', async (t) => {
+  await open('served.Echo/Paths')
+  await field('name').fill('..')
+  await press('Send')
+  await answer().getByText('Not sent').waitFor()
+  t.regex(await answer().innerText(), /A browser cannot have/)
+})
+
 test('methods are found by words', async (t) => {
   await open('served.Echo/Whole')
   await field('Filter the methods').fill('streams do')

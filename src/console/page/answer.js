@@ -182,7 +182,7 @@ export function answerPanel({onViolations, onEnd} = {}) {
       if (fault) showFault(fault)
       const shown = value === undefined ? text : prettyJson(value)
       if (shown === '') content.append(el('p', {class: 'quiet'}, 'The body is empty.'))
-      else content.append(codeBlock(shown.slice(0, mostText), 'the answer'))
+      else content.append(codeBlock(shown, 'the answer'))
       stats.textContent = bytesText(bytes)
     },
     /** @param {string} [why] it ended before it was complete */
@@ -248,7 +248,11 @@ function codeBlock(text, what) {
   return el(
     'div',
     {class: 'code-block'},
-    el('pre', {tabindex: 0, 'aria-label': `Text of ${what}`, role: 'region'}, el('code', {}, ...coloured(text))),
+    el(
+      'pre',
+      {tabindex: 0, 'aria-label': `Text of ${what}`, role: 'region'},
+      el('code', {}, ...coloured(text.slice(0, mostText))),
+    ),
     copyButton(() => text, what),
   )
 }

@@ -33,6 +33,15 @@ export function byId(id) {
   return element
 }
 
+/**
+ * Whether a button can be pressed. It keeps the focus: a keyboard would lose its place.
+ * @param {HTMLButtonElement} button
+ * @param {boolean} isBusy
+ */
+export function setBusy(button, isBusy) {
+  button.setAttribute('aria-disabled', String(isBusy))
+}
+
 let ids = 0
 
 /** An id that no other element has. */
@@ -66,11 +75,7 @@ export function copyButton(text, what) {
   const element = button(
     'Copy',
     async () => {
-      const done = await navigator.clipboard.writeText(text()).then(
-        () => 'Copied',
-        () => 'Not allowed',
-      )
-      element.textContent = done
+      element.textContent = await copied(text())
       setTimeout(() => {
         element.textContent = 'Copy'
       }, 1500)
@@ -92,6 +97,16 @@ export function commandLine(command, text) {
     el('pre', {tabindex: 0, role: 'region', 'aria-label': 'As a curl command'}, command),
     copyButton(text, 'the curl command'),
   )
+}
+
+/** Puts text on the clipboard, which only secure pages may, and says what came of it. @param {string} text */
+async function copied(text) {
+  try {
+    await navigator.clipboard.writeText(text)
+    return 'Copied'
+  } catch {
+    return 'Not allowed'
+  }
 }
 
 /** @param {number} bytes */

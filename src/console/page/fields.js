@@ -1,5 +1,6 @@
 import {button, el, newId, paragraphs} from './dom.js'
 import {isWrapper, scalarEditor} from './scalars.js'
+import {typeText} from './types.js'
 
 /** @import {PageEnum, PageField, PageMessage, PageSchema} from '../schema.ts' */
 /** @import {Editor, Reporting} from './scalars.js' */
@@ -225,13 +226,6 @@ function isSwitched(field, context) {
 /** Whether a field holds a message with fields of its own. @param {PageField} field @param {FormContext} context */
 function isMessage({type, of = ''}, {types}) {
   return type === 'message' && Object.hasOwn(types, of)
-}
-
-/** @param {PageField} field */
-function typeText({type, of, many, key}) {
-  const one = of === undefined ? type : of.replace(/^google\.protobuf\./, '').replace(/^.*\./, '')
-  if (many === 'map') return `map of ${key} to ${one}`
-  return many === 'list' ? `repeated ${one}` : one
 }
 
 /** One value. @param {FormContext} context @param {PageField} field @returns {Editor} */

@@ -1,6 +1,6 @@
 import {answerPanel} from './answer.js'
 import {send, urlOf} from './call.js'
-import {button, byId, commandLine, el, newId} from './dom.js'
+import {button, byId, commandLine, el, newId, setBusy} from './dom.js'
 import {curlOf} from './request.js'
 import {credentialHeaders, masked} from './token.js'
 
@@ -30,7 +30,7 @@ export function functionPage({path}) {
   const type = el('input', {id: ids.type, type: 'text', class: 'code', spellcheck: 'false', oninput: () => show()})
   type.value = 'application/json'
   const body = el('textarea', {id: ids.body, rows: 6, class: 'code editor', spellcheck: 'false', oninput: () => show()})
-  const url = el('output', {class: 'url code'})
+  const url = el('code', {class: 'url'})
   const curl = el('code')
   const sendButton = el('button', {class: 'primary'}, 'Send')
   const stopButton = button('Stop', () => call?.abort(), {class: 'stop', hidden: true})
@@ -38,7 +38,7 @@ export function functionPage({path}) {
     onEnd: () => {
       call = undefined
       stopButton.hidden = true
-      sendButton.disabled = false
+      setBusy(sendButton, false)
     },
   })
   const request = () => {
@@ -77,7 +77,7 @@ export function functionPage({path}) {
         if (call) return
         call = new AbortController()
         stopButton.hidden = false
-        sendButton.disabled = true
+        setBusy(sendButton, true)
         await send(request(), answer, call.signal)
       },
     },

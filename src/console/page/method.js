@@ -1,11 +1,12 @@
 import {answerPanel} from './answer.js'
 import {send, urlOf} from './call.js'
-import {button, commandLine, el, newId, paragraphs} from './dom.js'
+import {button, commandLine, el, newId, paragraphs, setBusy} from './dom.js'
 import {messageEditor, namesOf} from './fields.js'
 import {parseJson, prettyJson} from './json.js'
 import {openLive} from './live.js'
 import {curlOf, requestOf} from './request.js'
 import {credentialHeaders, masked} from './token.js'
+import {shortName, typeDetails} from './types.js'
 
 /** @import {PageBinding, PageMethod, PageSchema, PageService} from '../schema.ts' */
 /** @import {Json} from './request.js' */
@@ -34,18 +35,21 @@ export function methodPage({types, webSocket}, service, method) {
   let call
   /** @type {import('./live.js').LiveCall | undefined} */
   let live
+  /** Whether the live call takes no more messages. */
+  let isComplete = false
 
   const form = messageEditor({types, changed: () => fromForm()}, method.input)
   const jsonId = newId()
   const json = el('textarea', {id: jsonId, class: 'code editor', spellcheck: 'false', autocomplete: 'off', rows: 3})
   const jsonFailure = el('p', {class: 'failure', hidden: true, id: newId()})
   json.setAttribute('aria-describedby', jsonFailure.id)
-  const url = el('output', {class: 'url code'})
+  const url = el('code', {class: 'url'})
   const curl = el('code')
   const binding = bindingSelect(bindings, () => show())
   const sendButton = el('button', {class: 'primary', title: 'Ctrl and Enter'}, 'Send')
   const stopButton = button('Stop', () => (live ? live.stop() : call?.abort()), {class: 'stop', hidden: true})
   const endButton = button('No more messages', () => complete(), {hidden: true})
+  const headers = headersEditor(() => show())
   const ways = wayChoice(() => show())
   const list = el('ol', {class: 'items added', 'aria-label': 'Messages to send'})
   const addButton = button('Add to the stream', () => add())
@@ -88,7 +92,8 @@ export function methodPage({types, webSocket}, service, method) {
   function request() {
     const current = message() ?? {}
     const messages = sendsMany && added.length > 0 && !isLive() ? added : [current]
-    return requestOf(types, method, binding.value(), messages)
+    const made = requestOf(types, method, binding.value(), messages)
+    return {...made, headers: {...made.headers, ...headers.value()}}
   }
 
   function show() {
@@ -106,8 +111,7 @@ export function methodPage({types, webSocket}, service, method) {
   /** @param {(headers: Record<string, string>) => Record<string, string>} shown */
   function curlText(shown) {
     const made = request()
-    const headers = shown({...made.headers, ...credentialHeaders()})
-    return curlOf(made, urlOf(made.path), headers, isStream)
+    return curlOf(made, urlOf(made.path), shown({...made.headers, ...credentialHeaders()}), isStream)
   }
 
   function clearReports() {
@@ -126,7 +130,7 @@ export function methodPage({types, webSocket}, service, method) {
   }
 
   async function begin() {
-    if (call) return
+    if (call || isComplete) return
     clearReports()
     if (!message()) return answer.refuse('The JSON of the message cannot be read.')
     const made = request()
@@ -137,10 +141,10 @@ export function methodPage({types, webSocket}, service, method) {
     if (isLive()) return sendLive(made)
     call = new AbortController()
     stopButton.hidden = false
-    sendButton.disabled = true
+    setBusy(sendButton, true)
     ways.disable(true)
-    const headers = isStream ? {...made.headers, accept: 'text/event-stream'} : made.headers
-    await send({...made, headers}, answer, call.signal)
+    const accept = isStream ? {accept: 'text/event-stream', ...made.headers} : made.headers
+    await send({...made, headers: accept}, answer, call.signal)
   }
 
   /** One more message, of a call that begins with the first. @param {ReturnType<typeof request>} made */
@@ -159,8 +163,9 @@ export function methodPage({types, webSocket}, service, method) {
 
   function complete() {
     live?.complete()
+    isComplete = true
     endButton.hidden = true
-    sendButton.disabled = true
+    setBusy(sendButton, true)
     stopButton.focus()
   }
 
@@ -168,8 +173,9 @@ export function methodPage({types, webSocket}, service, method) {
     const hadFocus = document.activeElement === stopButton || document.activeElement === endButton
     call = undefined
     live = undefined
+    isComplete = false
     stopButton.hidden = endButton.hidden = true
-    sendButton.disabled = false
+    setBusy(sendButton, false)
     ways.disable(false)
     if (hadFocus) sendButton.focus()
   }
@@ -233,7 +239,7 @@ export function methodPage({types, webSocket}, service, method) {
         }
       },
     },
-    head(service, method),
+    head(service, method, types),
     el(
       'div',
       {class: 'panel'},
@@ -248,7 +254,9 @@ export function methodPage({types, webSocket}, service, method) {
         {class: 'panel', 'aria-label': 'Form'},
         el('div', {class: 'panel-head'}, el('h2', {}, sendsMany ? 'Next message' : 'Message'), typeName(method.input)),
         sendsMany && ways.element,
+        ...paragraphs(types[method.input]?.comment ?? ''),
         form.element,
+        headers.element,
         sendsMany && addRow,
         sendsMany && list,
         sendsMany && explained,
@@ -276,6 +284,28 @@ const halfDuplex =
   'By fetch a page sends a whole request before it reads the answer: what is added goes out together, and then come the answers.'
 
 /**
+ * Headers that go along, such as metadata for the backend, one a line.
+ * @param {() => void} changed
+ */
+function headersEditor(changed) {
+  const area = el('textarea', {
+    'aria-label': 'Request headers',
+    rows: 2,
+    class: 'code',
+    placeholder: 'grpc-metadata-x-tenant: acme',
+    spellcheck: 'false',
+    oninput: changed,
+  })
+  const element = el('details', {class: 'more'}, el('summary', {}, 'Headers'), area)
+  /** @returns {Record<string, string>} */
+  const value = () => {
+    const pairs = [...area.value.matchAll(/^\s*([\w!#$%&'*+.^`|~-]+)\s*:\s*(.*?)\s*$/gm)]
+    return Object.fromEntries(pairs.map(([, name = '', value = '']) => [name.toLowerCase(), value]))
+  }
+  return {element, value}
+}
+
+/**
  * How messages are sent, where there is a choice.
  * @param {() => void} changed
  */
@@ -300,8 +330,8 @@ function wayChoice(changed) {
   }
 }
 
-/** @param {PageService} service @param {PageMethod} method */
-function head({name: serviceName}, {name, kind, comment, deprecated, output}) {
+/** @param {PageService} service @param {PageMethod} method @param {PageSchema['types']} types */
+function head({name: serviceName}, {name, kind, comment, deprecated, output}, types) {
   return el(
     'header',
     {class: 'method-head'},
@@ -312,7 +342,8 @@ function head({name: serviceName}, {name, kind, comment, deprecated, output}) {
       el('h1', {tabindex: -1}, name),
       el('span', {class: `kind ${kind}`, title: kinds[kind].says}, kinds[kind].short),
       deprecated && el('span', {class: 'badge'}, 'deprecated'),
-      el('span', {class: 'quiet'}, '→ ', typeName(output)),
+      el('span', {class: 'quiet'}, '→'),
+      typeDetails(types, output),
     ),
     ...paragraphs(comment),
   )
@@ -320,7 +351,7 @@ function head({name: serviceName}, {name, kind, comment, deprecated, output}) {
 
 /** @param {string} name */
 function typeName(name) {
-  return el('code', {class: 'type', title: name}, name.replace(/^.*\./, ''))
+  return el('code', {class: 'type', title: name}, shortName(name))
 }
 
 /**

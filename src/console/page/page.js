@@ -25,6 +25,11 @@ const token = tokenDialog(() => {
 })
 
 menu.addEventListener('click', () => setMenu(menu.getAttribute('aria-expanded') !== 'true'))
+nav.addEventListener('keydown', ({key}) => {
+  if (key !== 'Escape' || menu.getAttribute('aria-expanded') !== 'true') return
+  setMenu(false)
+  menu.focus()
+})
 addEventListener('hashchange', () => show(true))
 start()
 
@@ -134,7 +139,7 @@ function group(name, entries) {
 
 /** Shows what the URL names, or the first of all. @param {boolean} isMove whether somebody went there */
 function show(isMove) {
-  const place = decodeURIComponent(location.hash.slice(1))
+  const place = textOf(location.hash.slice(1))
   const [first] = pages.keys()
   const name = pages.has(place) ? place : first
   const make = name === undefined ? undefined : pages.get(name)
@@ -151,6 +156,15 @@ function show(isMove) {
   if (!isMove) return
   scrollTo(0, 0)
   page.element.querySelector('h1')?.focus()
+}
+
+/** @param {string} encoded as it may stand in a URL that somebody typed */
+function textOf(encoded) {
+  try {
+    return decodeURIComponent(encoded)
+  } catch {
+    return encoded
+  }
 }
 
 /** @param {boolean} isOpen where the window is too narrow to show the methods always */

@@ -94,8 +94,16 @@ function pathText(types, input, {field, pattern}, message, problems) {
   if (!isRight.test(text)) {
     problems.push({field, message: text === '' ? `The path needs ${expected}` : `The path takes ${expected}`})
   }
+  const segments = pattern === '*' ? [text] : text.split('/')
+  // A browser would go up the path with them, however they are written.
+  if (segments.some((segment) => segment === '.' || segment === '..')) {
+    problems.push({
+      field,
+      message: 'A browser cannot have "." or ".." in a path: the curl command can, with --path-as-is',
+    })
+  }
   if (text === '') return `{${field}}`
-  return pattern === '*' ? encodeURIComponent(text) : text.split('/').map(encodeURIComponent).join('/')
+  return segments.map(encodeURIComponent).join('/')
 }
 
 /** What a pattern of a path takes, in words and as an expression. @param {string} pattern @returns {[string, RegExp]} */

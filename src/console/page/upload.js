@@ -1,6 +1,6 @@
 import {answerPanel} from './answer.js'
 import {eventReader, newRequestId, send, urlOf} from './call.js'
-import {button, bytesText, commandLine, el, newId} from './dom.js'
+import {button, bytesText, commandLine, el, newId, setBusy} from './dom.js'
 import {messageEditor, namesOf} from './fields.js'
 import {functionHead, labelled} from './functions.js'
 import {local} from './local.js'
@@ -41,7 +41,7 @@ export function uploadPage({types}, path, {method, context, required}) {
   const sendButton = el('button', {class: 'primary'}, 'Upload')
   const stopButton = button('Stop', () => stop?.(), {class: 'stop', hidden: true})
   const curl = el('code')
-  const url = el('output', {class: 'url code'})
+  const url = el('code', {class: 'url'})
   const bar = el('progress', {max: 1, 'aria-label': 'Progress of the upload'})
   const told = el('p', {class: 'stats'})
   const progress = el('div', {class: 'progress', hidden: true}, bar, told)
@@ -115,7 +115,7 @@ export function uploadPage({types}, path, {method, context, required}) {
   function ended() {
     stop = undefined
     stopButton.hidden = true
-    sendButton.disabled = false
+    setBusy(sendButton, false)
   }
 
   /** @param {number} done @param {number} total @param {string} what */
@@ -150,7 +150,7 @@ export function uploadPage({types}, path, {method, context, required}) {
     bar.removeAttribute('value')
     told.textContent = ''
     stopButton.hidden = false
-    sendButton.disabled = true
+    setBusy(sendButton, true)
     const made = request()
     if (fromStorage.checked) {
       const controller = new AbortController()
