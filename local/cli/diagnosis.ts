@@ -8,10 +8,10 @@ import {IdTokens} from '../../src/clients/id-tokens.ts'
 import {causeAt} from '../../src/clients/probe.ts'
 import type {Backend, Config} from '../../src/core/config.ts'
 import {Fault} from '../../src/core/fault.ts'
-import {type Place, type TroubleName, troubleOf} from './faults.ts'
 import {commandLife} from './life.ts'
 import {firstMessage, openSession, type RawAnswer, rawCall} from './raw-grpc.ts'
 import {servicesIn} from './reflection.ts'
+import {type Place, type TroubleName, troubleOf} from './troubles.ts'
 
 /** One thing that was looked at. */
 export interface Check {

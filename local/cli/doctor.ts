@@ -1,7 +1,7 @@
 import {type Backend, type Config, ConfigError, readConfig} from '../../src/core/config.ts'
 import {type Check, Diagnosis} from './diagnosis.ts'
-import {troubles} from './faults.ts'
 import {type OutputOptions, print, progress} from './output.ts'
+import {troubles} from './troubles.ts'
 
 interface DoctorOptions extends OutputOptions {
   readonly audience?: string

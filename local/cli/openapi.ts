@@ -18,6 +18,7 @@ export async function openapi({
   if (openApi === undefined) throw new CommandError(`There is no description: ${errors || 'no function is a gateway'}`)
   const document = JSON.parse(openApi) as {paths: object}
   const text = format === 'yaml' ? (await import('yaml')).stringify(document) : `${JSON.stringify(document, null, 2)}\n`
+  if (!out && json && format === 'yaml') throw new CommandError('YAML is no JSON: expected --out FILE as well', 2)
   if (!out) process.stdout.write(text)
   else {
     writeFileSync(out, text)

@@ -4,10 +4,10 @@ import {localBucket, type Parts, type RunningBackend, startParts} from '../parts
 import {ownOrigins, portOf} from '../serving.ts'
 import {onEnd} from '../signals.ts'
 import type {StorageServer} from '../storage/server.ts'
+import {announcementOf, newRoutes} from './announcement.ts'
 import {type Changes, watchFolders} from './changes.ts'
 import {type Relay, startRelay} from './relay.ts'
 import {type Services, startServices} from './services.ts'
-import {announcementOf, newRoutes} from './words.ts'
 
 /** A project that is served while it is worked on. */
 export interface Project {

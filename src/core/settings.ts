@@ -752,7 +752,8 @@ export const settings = {
   },
   FUNCTION_TARGET: {
     parser: text,
-    meaning: 'the function that is served here; Cloud Run sets it to `--entry-point`',
+    meaning:
+      'the function that is served here; Cloud Run sets it to `--entry-point`. `all`: every function of the table, each at its name, for development',
     default: 'app',
   },
   K_SERVICE: {

@@ -17,11 +17,17 @@ export interface Started {
 }
 
 /**
- * Runs `npm run <script>` in the project `folder`, this one unless given, in a process group of its own, so that a Ctrl-C for it can be sent to all of the group. At the end of
+ * Runs `npm run <script> -- <args>` in the project `folder`, this one unless given, in a process group of its own, so that a Ctrl-C for it can be sent to all of the group. At the end of
  * the test none of it is left, however the test ends.
  */
-export function npmRun(t: ExecutionContext, script: string, env: Record<string, string> = {}, folder = root): Started {
-  const child = spawn('npm', ['run', '--silent', script], {
+export function npmRun(
+  t: ExecutionContext,
+  script: string,
+  env: Record<string, string> = {},
+  folder = root,
+  args: readonly string[] = [],
+): Started {
+  const child = spawn('npm', ['run', '--silent', script, '--', ...args], {
     cwd: folder,
     env: {...process.env, ...env},
     stdio: ['ignore', 'pipe', 'pipe'],

@@ -109,3 +109,23 @@ test('npm start serves what is worked on, keeps its port and the last good funct
   t.is(await work.started.exited, 0)
   t.false(anyLeft(work.started))
 })
+
+test('FUNCTION_TARGET is served alone, as it is deployed, and --json tells it in JSON', async (t) => {
+  const started = npmRun(
+    t,
+    'grpc-functions',
+    {PORT: '0', FUNCTION_TARGET: 'gateway', NODE_ENV: 'production'},
+    undefined,
+    ['dev', '--json'],
+  )
+  const ready = JSON.parse(await started.line(/^\{"event":"ready"/)) as {url: string; routes: {path: string}[]}
+  t.true(ready.routes.some(({path}) => path === '/api/ping'))
+  t.is((await fetch(`${ready.url}/api/ping?message=hi`)).status, 200)
+  t.is((await fetch(`${ready.url}/ping?message=hi`)).status, 404)
+  t.deepEqual(
+    started.lines.filter((line) => !line.startsWith('{')),
+    [],
+  )
+  interrupt(started)
+  t.is(await started.exited, 0)
+})
