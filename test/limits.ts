@@ -154,6 +154,10 @@ export const limits: Readonly<Record<string, Readonly<Record<string, Limit>>>> =
   'gateway/gateway.ts': {recursionLimit: [500, 'the levels of a message that are written and read']},
   'gateway/read-requests.ts': {largeBody: [8 * KiB, 'larger bodies wait for their turn to be decoded']},
   'gateway/rpc/requests.ts': {maxSlice: [16 * KiB, 'bytes that are taken apart before others get their turn']},
+  'gateway/validation.ts': {
+    maxReason: [63, 'characters of a reason, as error_details.proto has it'],
+    optionNumber: [1159, 'the number of the options of protovalidate'],
+  },
   'gateway/schema.ts': {most: [50, 'names in one message']},
   'http/admission.ts': {
     leastSpeed: [16, 'bytes a ms: slower bodies give way where there is no room'],
@@ -243,6 +247,12 @@ export const limits: Readonly<Record<string, Readonly<Record<string, Limit>>>> =
   'transcoding/rpc/frames.ts': {
     minGrowth: [4 * KiB, 'bytes: room for a message that has only begun to come'],
     prefixSize: [5, 'bytes before each message, as gRPC and Connect have them'],
+  },
+  'transcoding/checks/checks.ts': {maxViolations: [100, 'violations that one failure names']},
+  'transcoding/checks/field-behavior.ts': {
+    optionNumber: [1052, 'the number of google.api.field_behavior'],
+    outputOnlyNumber: [3, 'OUTPUT_ONLY'],
+    requiredNumber: [2, 'REQUIRED'],
   },
   'transcoding/rules/rules.ts': {responseBodyNumber: [12, 'the number of response_body in google.api.HttpRule']},
   'transcoding/update-mask.ts': {maxLength: [256 * KiB, 'characters of a mask']},

@@ -23,7 +23,7 @@ const rooms: Readonly<Record<string, Room>> = {
   gateway: {
     rooms: ['console', 'http', 'transcoding', 'clients', 'core', 'gen'],
     node: ['fs', 'http', 'module'],
-    packages: ['@bufbuild/protobuf', '@grpc/grpc-js', 'yaml'],
+    packages: ['@bufbuild/protobuf', '@bufbuild/protovalidate', '@grpc/grpc-js', 'yaml'],
   },
   events: {
     rooms: ['http', 'transcoding', 'core', 'gen'],

@@ -18,6 +18,7 @@ import {
   readAll,
   refuseUnknown,
   type SecurityScheme,
+  type Validation,
   type WebhookConfig,
   wrong,
 } from './settings.ts'
@@ -30,6 +31,7 @@ export {
   type LogLevel,
   type Protocol,
   type SecurityScheme,
+  type Validation,
   type WebhookConfig,
 }
 
@@ -150,6 +152,8 @@ export interface GatewayConfig extends Dialect {
   readonly defaultBindings: boolean | undefined
   /** Whether a rule that cannot be served stops the start, or is left out with a line in the log. */
   readonly unservable: 'stop' | 'warn'
+  /** The options of the protos by which requests are checked. */
+  readonly validate: readonly Validation[]
   /** The protocols that methods are served by. */
   readonly protocols: readonly Protocol[]
   /** The most bytes of a body that is read whole, and of one message of a client stream. */
@@ -222,6 +226,7 @@ export function readConfig(given: Env, argv: readonly string[] = []): Config {
       services: read(env, 'GATEWAY_SERVICES'),
       defaultBindings: read(env, 'GATEWAY_DEFAULT_BINDINGS'),
       unservable: read(env, 'GATEWAY_UNSERVABLE'),
+      validate: read(env, 'GATEWAY_VALIDATE') ?? [],
       protocols: read(env, 'GATEWAY_PROTOCOLS'),
       ignoreUnknown: read(env, 'GATEWAY_IGNORE_UNKNOWN'),
       boundParameters: read(env, 'GATEWAY_BOUND_PARAMETERS'),

@@ -111,6 +111,17 @@ const protocols: Parser<readonly Protocol[]> = {
   },
 }
 
+const allValidations = ['protovalidate', 'field_behavior'] as const
+export type Validation = (typeof allValidations)[number]
+
+const validations: Parser<readonly Validation[]> = {
+  expected: `some of ${allValidations.join(', ')}, separated by commas, semicolons, bars or spaces`,
+  parse: (text) => {
+    const items = names.parse(text)?.map((item) => allValidations.find((validation) => validation === item))
+    return items?.every((item) => item !== undefined) ? items : undefined
+  },
+}
+
 /** Without the slash at their ends, as paths begin with one. */
 const serverUrls: Parser<readonly string[]> = {
   expected:
@@ -494,6 +505,12 @@ export const settings = {
     meaning:
       'a [list](#lists) of the protocols that methods are served by: `rest`, `connect`, `grpcweb`; all serve the same methods',
     default: 'rest,connect,grpcweb',
+  },
+  GATEWAY_VALIDATE: {
+    parser: validations,
+    meaning:
+      'a [list](#lists) of the options of the protos by which requests are [checked](docs/validation.md) before their backend is called: `protovalidate`, `field_behavior`',
+    unset: 'none',
   },
   GATEWAY_PRESET: {
     parser: oneOf('grpc-gateway', 'envoy', 'google'),

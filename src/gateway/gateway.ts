@@ -23,7 +23,14 @@ import {exposure} from './exposure.ts'
 import {metadataOptions, proofHeaders} from './metadata.ts'
 import {readRequests} from './read-requests.ts'
 import {RpcPaths} from './rpc/paths.ts'
-import {documentPath, loadTranscoder, refuseUnknownBackends, refuseUnknownMethods, type Schema} from './schema.ts'
+import {
+  documentPath,
+  type Loaded,
+  loadTranscoder,
+  refuseUnknownBackends,
+  refuseUnknownMethods,
+  type Schema,
+} from './schema.ts'
 
 /** How a gateway differs from what its runtime's configuration says. */
 export interface GatewayOptions extends Partial<GatewayConfig> {
@@ -45,6 +52,7 @@ interface Gateway {
   readonly transcoder: Transcoder
   /** How long a call may take, in ms, by the method's name in `accesses`. */
   readonly deadlines: ReadonlyMap<string, number>
+  readonly checkOf: Loaded['checkOf']
   /** By the full name of the service. */
   readonly backends: ReadonlyMap<string, Backend>
   /** By the binding of the request. */
@@ -71,7 +79,7 @@ export function gateway(runtime: Runtime, options: GatewayOptions = {}): Handler
   const {schema, taken = [], functions = new Map(), ...given} = options
   const {config, log} = runtime
   const settings = {...config.gateway, ...given}
-  const {transcoder, deadlines, notes} = loadTranscoder(
+  const {transcoder, deadlines, checkOf, notes} = loadTranscoder(
     settings,
     schema,
     settings.console && settings.protocols.includes('rest') ? [...taken, ...pagePaths] : taken,
@@ -85,6 +93,7 @@ export function gateway(runtime: Runtime, options: GatewayOptions = {}): Handler
     settings,
     transcoder,
     deadlines,
+    checkOf,
     backends: new Map([...names].map((name) => [name, config.backendOf(name)])),
     accesses: new Map(transcoder.bindings.map((binding) => [binding, {name: nameOf(binding.method)}])),
     rest: settings.protocols.includes('rest'),
@@ -163,6 +172,7 @@ function rpcOf(served: Gateway): RpcPaths {
     settings,
     registry: transcoder.registry,
     methods: [...new Set(transcoder.bindings.map(({method}) => method))],
+    checkOf: served.checkOf,
     metadata: {...metadataOptions(settings), proofs: proofHeaders(runtime.config.auth)},
     callOf: (scope, method, sent) => newCall(served, scope, method, sent),
   })

@@ -1,18 +1,20 @@
 import {readFileSync} from 'node:fs'
 import {METHODS} from 'node:http'
-import type {FileRegistry} from '@bufbuild/protobuf'
+import type {DescMethod, FileRegistry} from '@bufbuild/protobuf'
 import {pathOf} from '../clients/call.ts'
 import {type Config, ConfigError, type GatewayConfig, upperSnake} from '../core/config.ts'
 import {namedIn} from '../core/contract.ts'
 import {nearest} from '../core/settings.ts'
 import {schemaChannel} from '../core/start-channels.ts'
 import {livePath} from '../http/own-paths.ts'
+import type {MessageCheck} from '../transcoding/checks/check.ts'
 import type {Binding} from '../transcoding/rules/bindings.ts'
 import {readSchema} from '../transcoding/schema/schema.ts'
 import {createTranscoder, type Transcoder} from '../transcoding/transcoder.ts'
 import {leftOut} from './exposure.ts'
 import {metadataOptions} from './metadata.ts'
 import {readRules} from './rules-file.ts'
+import {validationOf} from './validation.ts'
 
 /** Where the gateway describes what it serves. */
 export const documentPath = '/openapi.json'
@@ -25,6 +27,8 @@ export interface Loaded {
   readonly transcoder: Transcoder
   /** How long a call may take, in ms, by `package.Service/Method`. */
   readonly deadlines: ReadonlyMap<string, number>
+  /** What checks the request messages of a method. */
+  checkOf(method: DescMethod): MessageCheck | undefined
   /** For the log. */
   readonly notes: readonly string[]
 }
@@ -59,6 +63,7 @@ export function loadTranscoder(
   const registry = orRefuse(() => registryOf(given))
   refuseUnknownServices(registry, services ?? [])
   const rules = config.rules === undefined ? undefined : readRules(config.rules, registry)
+  const checkOf = validationOf(registry, config)
   const transcoder = orRefuse(() =>
     createTranscoder({
       ...config,
@@ -70,7 +75,7 @@ export function loadTranscoder(
         apis: rules.apis,
         ...(rules.fullyDecode && config.pathDecoding !== 'first' && {pathDecoding: 'all' as const}),
       }),
-      ...{maxValues, maxMessageBytes, metadata, leaveOut},
+      ...{maxValues, maxMessageBytes, metadata, leaveOut, checkOf},
     }),
   )
   const problems = [...(rules?.problems ?? []), ...transcoder.problems]
@@ -80,7 +85,7 @@ export function loadTranscoder(
   if (transcoder.cursors.problems.length > 0) throw new ConfigError(transcoder.cursors.problems.join('\n'))
   if (isEmpty) throw nothingServed(path, registry, {services, defaultBindings})
   const notes = [...(rules?.notes ?? []), ...leftOut(problems)]
-  return {transcoder, deadlines: rules?.deadlines ?? new Map(), notes}
+  return {transcoder, checkOf, deadlines: rules?.deadlines ?? new Map(), notes}
 }
 
 function nothingServed(

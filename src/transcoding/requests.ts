@@ -10,6 +10,7 @@ import {
 import {type Dialect, ownDialect} from '../core/dialect.ts'
 import {Fault} from '../core/fault.ts'
 import {shortened} from '../core/shortened.ts'
+import type {MessageCheck} from './checks/check.ts'
 import {
   freeParameter,
   reservedParameter,
@@ -92,6 +93,8 @@ export interface DecoderOptions extends JsonOptions {
   /** The most values of one message: 20,000 unless given. */
   maxValues?: number | undefined
   dialect?: Dialect | undefined
+  /** Checks each message, last of all. */
+  check?: MessageCheck | undefined
 }
 
 /** What is known of one message while it is read. */
@@ -183,6 +186,7 @@ export class RequestDecoder {
     for (const change of changes) change(message, count)
     written?.fill(message)
     refuseMissing(this.#binding.method.input, message)
+    this.#options.check?.(message)
     return message
   }
 

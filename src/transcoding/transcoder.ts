@@ -1,6 +1,7 @@
-import {createRegistry, type FileRegistry, type Registry} from '@bufbuild/protobuf'
+import {createRegistry, type DescMethod, type FileRegistry, type Registry} from '@bufbuild/protobuf'
 import {type Dialect, ignoresUnknownFields, ownDialect} from '../core/dialect.ts'
 import {Fault} from '../core/fault.ts'
+import type {MessageCheck} from './checks/check.ts'
 import {conventionsOf} from './conventions/conventions.ts'
 import {type Cursors, cursorsOf, type EventIdRule} from './event-id.ts'
 import {type Exchange, exchangeOf, type FrameExchange, frameExchangeOf, type RequestHead} from './exchange.ts'
@@ -20,6 +21,8 @@ export interface TranscoderOptions extends BindingOptions, Partial<Dialect> {
   maxValues?: number | undefined
   /** Limit for one message of a client stream, in bytes: 1 MiB unless given. */
   maxMessageBytes?: number | undefined
+  /** What checks the request messages of a method; nothing does unless given. */
+  checkOf?: ((method: DescMethod) => MessageCheck | undefined) | undefined
   /** Which request headers go to the backend. */
   metadata?: MetadataOptions | undefined
   /** What makes event streams resumable: none is unless given. */
@@ -73,6 +76,7 @@ export function createTranscoder({
   maxValues,
   maxMessageBytes,
   metadata,
+  checkOf,
   eventIds = [],
   created = false,
   ...options
@@ -89,7 +93,7 @@ export function createTranscoder({
   const conventions = conventionsOf(bindings, {created})
   const exchanges = new Map(
     bindings.map((binding) => {
-      const decoder = new RequestDecoder(binding, reading)
+      const decoder = new RequestDecoder(binding, {...reading, check: checkOf?.(binding.method)})
       const cursor = cursors.byMethod.get(binding.method)
       return [
         binding,

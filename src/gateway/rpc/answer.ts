@@ -53,7 +53,7 @@ export async function answerRpc(request: RpcRequest, scope: Scope): Promise<Repl
   const form = request.form ?? got!.form
   if (form.protocol === 'connect' && !got) checkVersion(scope)
   const compression = compressionHeaders[form.enveloped ? form.protocol : 'unary']
-  const messages = rpcMessages(method, form.codec, optionsOf(served))
+  const messages = rpcMessages(method, form.codec, {...optionsOf(served), check: served.checkOf(method)})
   const metadata = rpcMetadata(scope.headers, served.metadata)
   const isCompressed = isGzip(got ? got.compression : scope.headers[compression.sent]?.toString(), compression)
   const reading = {form, messages, isCompressed, maxBytes: served.settings.maxBodyBytes}

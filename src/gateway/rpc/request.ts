@@ -2,6 +2,7 @@ import type {DescMethod, Registry} from '@bufbuild/protobuf'
 import type {Call, Requests} from '../../clients/call.ts'
 import type {GatewayConfig} from '../../core/config.ts'
 import type {Scope} from '../../http/scope.ts'
+import type {MessageCheck} from '../../transcoding/checks/check.ts'
 import type {MetadataEntry, MetadataOptions} from '../../transcoding/metadata.ts'
 import type {RpcForm} from '../../transcoding/rpc/media.ts'
 
@@ -12,6 +13,8 @@ export interface RpcServed {
   readonly registry: Registry
   /** Which request headers go to the backend. */
   readonly metadata: MetadataOptions
+  /** What checks the request messages of a method. */
+  checkOf(method: DescMethod): MessageCheck | undefined
   /** A call that has yet to be made. */
   callOf(scope: Scope, method: DescMethod, sent: RpcSent): Call
 }

@@ -1,8 +1,9 @@
-import {type DescMethod, type Message, toBinary, toJson} from '@bufbuild/protobuf'
+import {type DescMethod, fromBinary, type Message, toBinary, toJson} from '@bufbuild/protobuf'
 import {Fault} from '../../core/fault.ts'
+import type {MessageCheck} from '../checks/check.ts'
 import {refuseMissing} from '../fields/required.ts'
 import type {JsonOptions} from '../json/fit.ts'
-import {messageFromJson} from '../json/message.ts'
+import {messageFromJson, recursionLimit} from '../json/message.ts'
 import {ValueCount} from '../value-count.ts'
 import type {RpcCodec} from './media.ts'
 import {checkWire} from './wire-check.ts'
@@ -21,6 +22,8 @@ export interface RpcMessages {
 export interface RpcMessageOptions extends JsonOptions {
   /** Limit for the values of one request message. */
   readonly maxValues: number
+  /** Checks each request message, last of all. */
+  readonly check?: MessageCheck | undefined
 }
 
 /** The messages of `method` in `codec`: those of `proto` are checked, and go through as they came. */
@@ -28,11 +31,14 @@ export function rpcMessages(method: DescMethod, codec: RpcCodec, options: RpcMes
   return codec === 'proto' ? protoMessages(method, options) : jsonMessages(method, options)
 }
 
-function protoMessages({input}: DescMethod, {maxValues}: RpcMessageOptions): RpcMessages {
+function protoMessages({input}: DescMethod, {maxValues, check}: RpcMessageOptions): RpcMessages {
   return {
     read(bytes) {
       checkWire(input, bytes, new ValueCount(maxValues))
-      return bytes
+      if (!check) return bytes
+      const message = fromBinary(input, bytes, {recursionLimit})
+      check(message)
+      return toBinary(input, message)
     },
     write: (message) => message as Uint8Array,
   }
@@ -40,12 +46,13 @@ function protoMessages({input}: DescMethod, {maxValues}: RpcMessageOptions): Rpc
 
 const utf8 = new TextEncoder()
 
-function jsonMessages(method: DescMethod, {maxValues, ...options}: RpcMessageOptions): RpcMessages {
+function jsonMessages(method: DescMethod, {maxValues, check, ...options}: RpcMessageOptions): RpcMessages {
   const {input, output, parent, name} = method
   return {
     read(bytes) {
       const message = messageFromJson(input, bytes, options, new ValueCount(maxValues))
       refuseMissing(input, message)
+      check?.(message)
       return toBinary(input, message)
     },
     write(message) {

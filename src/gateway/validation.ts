@@ -1,0 +1,79 @@
+import {createRequire} from 'node:module'
+import type {DescMessage, FileRegistry} from '@bufbuild/protobuf'
+import type {Path} from '@bufbuild/protobuf/reflect'
+import type {GatewayConfig} from '../core/config.ts'
+import {Fault} from '../core/fault.ts'
+import type {FieldName, Validate} from '../transcoding/checks/check.ts'
+import {type CheckOptions, checksOf} from '../transcoding/checks/checks.ts'
+
+const require = createRequire(import.meta.url)
+
+/** The number of protovalidate's options, on fields, messages and oneofs alike. */
+const optionNumber = 1159
+
+/** What checks the requests of each method of `registry`, as GATEWAY_VALIDATE has it: for every protocol. */
+export function validationOf(
+  registry: FileRegistry,
+  {validate, fieldNames}: Pick<GatewayConfig, 'validate' | 'fieldNames'>,
+): ReturnType<typeof checksOf> {
+  if (validate.length === 0) return () => undefined
+  const other = validate.includes('protovalidate') ? {isOn, validate: protovalidate(registry)} : undefined
+  return checksOf(registry, {
+    fieldBehavior: validate.includes('field_behavior'),
+    other,
+    fieldNames,
+  } satisfies CheckOptions)
+}
+
+function isOn({proto, fields, oneofs}: DescMessage): boolean {
+  return [{proto}, ...fields, ...oneofs].some(({proto}) => proto.options?.$unknown?.some(({no}) => no === optionNumber))
+}
+
+/** Checks by protovalidate, which is loaded with the first message that has to be checked. */
+function protovalidate(registry: FileRegistry): Validate {
+  let validator: import('@bufbuild/protovalidate').Validator | undefined
+  return (desc, message, nameOf) => {
+    validator ??= (require('@bufbuild/protovalidate') as typeof import('@bufbuild/protovalidate')).createValidator({
+      registry,
+    })
+    const result = validator.validate(desc, message)
+    if (result.kind === 'error') {
+      throw new Fault('INTERNAL', `Cannot check a ${desc.typeName} by its rules`, {cause: result.error})
+    }
+    if (result.kind === 'valid') return []
+    return result.violations.map(({field, message, ruleId, forKey}) => ({
+      field: pathOf(field, nameOf),
+      description: `${message || 'it is not valid'}${forKey ? ' (the key)' : ''}`,
+      reason: reasonOf(ruleId),
+    }))
+  }
+}
+
+function pathOf(path: Path, nameOf: FieldName): string {
+  return path.reduce((text, step) => {
+    switch (step.kind) {
+      case 'field':
+        return `${text}${text && '.'}${nameOf(step)}`
+      case 'oneof':
+        return `${text}${text && '.'}${step.name}`
+      case 'extension':
+        return `${text}[${step.typeName}]`
+      case 'list_sub':
+        return `${text}[${step.index}]`
+      case 'map_sub':
+        return `${text}[${JSON.stringify(String(step.key))}]`
+    }
+    return text
+  }, '')
+}
+
+const maxReason = 63
+
+/** `string.min_len` as STRING_MIN_LEN: error_details.proto has it so, at most 63 characters. */
+function reasonOf(ruleId: string): string {
+  return ruleId
+    .toUpperCase()
+    .replace(/[^A-Z0-9]+/g, '_')
+    .replace(/^_+|_+$/g, '')
+    .slice(0, maxReason)
+}

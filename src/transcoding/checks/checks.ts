@@ -1,0 +1,66 @@
+import type {DescMessage, DescMethod, FileRegistry} from '@bufbuild/protobuf'
+import type {Dialect} from '../../core/dialect.ts'
+import {detail, Fault} from '../../core/fault.ts'
+import {shortened} from '../../core/shortened.ts'
+import {BadRequestSchema} from '../../gen/google/rpc/error_details_pb.js'
+import {reachable} from '../fields/fields.ts'
+import type {FieldName, MessageCheck, Validate, Violation} from './check.ts'
+import {FieldBehavior} from './field-behavior.ts'
+
+export interface CheckOptions {
+  /** Whether requests are checked by `google.api.field_behavior`. */
+  readonly fieldBehavior: boolean
+  /** Another check, of messages that have `isOn` hold for one of the messages in them. */
+  readonly other?: {readonly validate: Validate; isOn(desc: DescMessage): boolean} | undefined
+  readonly fieldNames: Dialect['fieldNames']
+}
+
+/** The most violations that a failure names. */
+const maxViolations = 100
+
+/** Gives what checks the requests of a method: undefined where the schema asks for nothing. Compiled here, once. */
+export function checksOf(
+  registry: FileRegistry,
+  {fieldBehavior, other, fieldNames}: CheckOptions,
+): (method: DescMethod) => MessageCheck | undefined {
+  const withBehavior = fieldBehavior ? messagesWith(registry, FieldBehavior.isOn) : none
+  const withOther = other ? messagesWith(registry, other.isOn) : none
+  if (withBehavior.size === 0 && withOther.size === 0) return () => undefined
+  const behavior = new FieldBehavior()
+  const nameOf: FieldName = fieldNames === 'proto' ? ({name}) => name : ({jsonName}) => jsonName
+  const checks = new Map<DescMessage, MessageCheck | undefined>()
+  return ({input}) => {
+    if (!checks.has(input)) {
+      const inside = [...reachable(input)]
+      const isBehaved = inside.some((desc) => withBehavior.has(desc))
+      const isOther = inside.some((desc) => withOther.has(desc))
+      const check: MessageCheck = (message) => {
+        const violations = isBehaved ? behavior.check(input, message, nameOf) : []
+        if (isOther) violations.push(...other!.validate(input, message, nameOf))
+        if (violations.length > 0) throw invalid(violations)
+      }
+      checks.set(input, isBehaved || isOther ? check : undefined)
+    }
+    return checks.get(input)
+  }
+}
+
+const none: ReadonlySet<DescMessage> = new Set()
+
+function messagesWith(registry: FileRegistry, isOn: (desc: DescMessage) => boolean): ReadonlySet<DescMessage> {
+  return new Set([...registry].filter((desc) => desc.kind === 'message').filter(isOn))
+}
+
+function invalid(violations: readonly Violation[]): Fault {
+  const [first] = violations
+  const more = violations.length > 1 ? `, and ${violations.length - 1} more` : ''
+  const place = first!.field === '' ? 'the request' : `"${shortened(first!.field)}"`
+  const fieldViolations = violations.slice(0, maxViolations).map(({field, description, reason}) => {
+    return {field: shortened(field) || 'body', description: shortened(description), reason}
+  })
+  return new Fault('INVALID_ARGUMENT', `Cannot accept ${place}`, {
+    // Rules of the schema's author may quote what they refuse.
+    callerOnly: `: ${shortened(first!.description)}${more}`,
+    details: [detail(BadRequestSchema, {fieldViolations})],
+  })
+}
