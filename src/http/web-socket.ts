@@ -73,12 +73,16 @@ class Stream implements WebSocketStream {
   #taken = 0
   #isComplete = false
   #isClosing = false
+  #isPinged = false
   #wake = () => {}
 
   constructor(ws: WebSocket, life: Sending, ping: number) {
     this.#ws = ws
     this.#life = life
-    this.#pings = setInterval(() => ws.ping(), ping)
+    this.#pings = setInterval(() => this.#ping(), ping)
+    ws.on('pong', () => {
+      this.#isPinged = false
+    })
     ws.on('message', (data, isBinary) => this.#receive(data, isBinary))
     ws.on('error', (error) => life.fail(faultOf(error)))
     ws.on('close', () => {
@@ -109,6 +113,13 @@ class Stream implements WebSocketStream {
     ws.close(fault ? ownCloseCodes + codes[fault.code] : 1000, fault?.code)
     if (!(await atMost(linger, this.#closed.promise))) ws.terminate()
     await this.#closed.promise
+  }
+
+  /** One at a time: a caller whose frames are not read cannot answer, and some end a connection when they owe many answers. */
+  #ping(): void {
+    if (this.#isPinged) return
+    this.#isPinged = true
+    this.#ws.ping()
   }
 
   #receive(data: RawData, isBinary: boolean): void {

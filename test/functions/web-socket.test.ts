@@ -58,7 +58,8 @@ class Client implements AsyncDisposable {
   /** The next frame, as JSON. */
   async next(): Promise<Any> {
     while (this.frames.length === 0) {
-      if (this.socket.readyState === WebSocket.CLOSED) throw new Error('It is closed')
+      if (this.socket.readyState === WebSocket.CLOSED)
+        throw new Error(`It is closed: ${JSON.stringify(await this.closed)}`)
       await new Promise<void>((resolve) => {
         this.#wake = resolve
       })
@@ -229,25 +230,37 @@ async function settled(measure: () => number): Promise<number> {
 
 const MiB = 2 ** 20
 
-test.serial('a service that reads nothing stops the reading of frames; then all come', async (t) => {
-  const gate = Promise.withResolvers<void>()
-  using _ = app.streams.handle({
-    async up(requests) {
-      await gate.promise
-      let int32Value = 0
-      for await (const {name} of requests) int32Value += name.length
-      return {int32Value}
-    },
-  })
-  await using client = await open('/up')
-  const size = 40 * MiB
-  for (let sent = 0; sent < size; sent += filler.length) client.send({name: filler})
-  client.send('')
-  const left = await settled(() => client.socket.bufferedAmount)
-  t.true(size - left < 24 * MiB, `${size - left} bytes were taken from the caller, none of which the service took`)
-  gate.resolve()
-  t.is((await client.next()).int32Value, size)
-})
+test.serial(
+  'a service that reads nothing stops the reading of frames, and is pinged once; then all come',
+  async (t) => {
+    const gate = Promise.withResolvers<void>()
+    using _ = app.streams.handle({
+      async up(requests) {
+        await gate.promise
+        let int32Value = 0
+        for await (const {name} of requests) int32Value += name.length
+        return {int32Value}
+      },
+    })
+    await using client = await open('/up')
+    let pings = 0
+    client.socket.on('ping', () => pings++)
+    const size = 40 * MiB
+    try {
+      for (let sent = 0; sent < size; sent += filler.length) client.send({name: filler})
+      client.send('')
+      const left = await settled(() => client.socket.bufferedAmount)
+      t.true(size - left < 24 * MiB, `${size - left} bytes were taken from the caller, none of which the service took`)
+      const before = pings
+      await settled(() => pings)
+      // More would pile up the caller's answers behind its frames.
+      t.true(pings <= before + 1)
+    } finally {
+      gate.resolve()
+    }
+    t.is((await client.next()).int32Value, size)
+  },
+)
 
 test.serial('a caller that reads nothing stops the service', async (t) => {
   let made = 0
@@ -258,8 +271,9 @@ test.serial('a caller that reads nothing stops the service', async (t) => {
   })
   await using client = await open('/both')
   client.socket.pause()
+  while (made === 0) await new Promise(setImmediate)
   const before = await settled(() => made)
-  t.true(before > 0 && before < 24 * MiB, `${before} bytes were made, none of which the caller read`)
+  t.true(before < 24 * MiB, `${before} bytes were made, none of which the caller read`)
   client.socket.resume()
   t.is((await client.closed).code, 1000)
   t.is(client.frames.length, (40 * MiB) / filler.length)
