@@ -176,6 +176,16 @@ function own(t: ExecutionContext, folder: string): string {
 
 const job = JSON.stringify({bucket: 'samples', object: 'hello.txt', context: {creatorId: 'me', name: 'x'}})
 
+/** What Eventarc sends when an object is finalized. */
+const event = {
+  method: 'POST',
+  body: JSON.stringify({bucket: 'samples', name: 'hello.txt'}),
+  headers: {
+    ...{'ce-id': '1', 'ce-source': '//storage.googleapis.com/projects/_/buckets/samples', 'ce-specversion': '1.0'},
+    ...{'ce-type': 'google.cloud.storage.object.v1.finalized', 'content-type': 'application/json'},
+  },
+}
+
 for (const [target, path, init] of [
   ['ping', '/?message=hi', {}],
   ['health', '/', {}],
@@ -184,9 +194,11 @@ for (const [target, path, init] of [
   ['app', '/ping?message=hi', {}],
   ['upload', '/?creatorId=me&name=x', {method: 'POST', body: 'data', headers: {'content-type': 'text/plain'}}],
   ['upload', '/', {method: 'POST', body: job, headers: {'content-type': 'application/json'}}],
+  ['finalized', '/', event],
+  ['app', '/finalized', event],
 ] as const) {
   test(`${target} answers ${path} from the build, alone`, async (t) => {
-    const {url} = await started(t, shared, target)
+    const {url} = await started(t, shared, target, {UPLOAD_CONTEXT: 'creatorId=me; name={object}'})
     const response = await fetch(url + path, init)
     t.is(response.status, 200, await response.text())
   })

@@ -91,6 +91,19 @@ test.serial('a method is as open as its proto says, and a configuration narrows 
   t.is(await asked('/write', {...writer, scope: 'books.admin'}), 200)
 })
 
+test.serial('Connect has the same methods as open and as closed', async (t) => {
+  const asked = async (name: string, claims?: object) => {
+    const headers = {'content-type': 'application/json', 'connect-protocol-version': '1'}
+    const all = {...headers, ...(claims && (await bearer(claims)).headers)}
+    return (await app.ask(t, `/Books/${name}`, {method: 'POST', headers: all, body: '{}'})).status
+  }
+  t.deepEqual(
+    [await asked('List'), await asked('Read'), await asked('Read', {}), await asked('Write', {})],
+    [200, 401, 200, 403],
+  )
+  t.is(await asked('Write', writer), 200)
+})
+
 test.serial('the description says what a proto asks for', async (t) => {
   const {json: document} = await app.ask(t, '/openapi.json', await bearer())
   const security = (path: string) => document.paths[path].get.security
