@@ -23,6 +23,8 @@ export interface Security {
   isOpen(name: string): boolean
   /** What its proto asks of the token of a caller: scopes by their names, other claims as `hd=example.com`. */
   rolesOf(name: string): readonly string[]
+  /** The header with the signature of a service that may call the method `name`; undefined: there is no such service. */
+  signatureOf(name: string): string | undefined
 }
 
 /** The proofs that the door of `runtime` takes; OPENAPI_SECURITY says it better where something else is in front. */
@@ -31,12 +33,14 @@ export function securityOf(runtime: {readonly config: Pick<Config, 'auth' | 'ope
   const door = doorOf(runtime)
   const contract = contractOf(runtime)
   const rolesOf = (name: string) => contract.conditionsOf(name).map(roleOf)
-  if (auth.mode !== 'jwt') return {security: openApi.security, isOpen: (name) => contract.isOpen(name), rolesOf}
+  const signatureOf = (name: string) => auth.webhooks.find(({target}) => target === name)?.header
+  const told = {rolesOf, signatureOf}
+  if (auth.mode !== 'jwt') return {security: openApi.security, isOpen: (name) => contract.isOpen(name), ...told}
   const schemes: SecurityScheme[] = []
   if (auth.issuers.some(({header}) => header === undefined)) schemes.push({type: 'http', scheme: 'bearer'})
   if (auth.apiKeys !== undefined) schemes.push({type: 'apiKey', in: 'header', name: 'x-api-key'})
   const security = openApi.security ?? (schemes.length > 0 ? schemes : undefined)
-  return {security, isOpen: (name) => door.isOpen({name}), rolesOf}
+  return {security, isOpen: (name) => door.isOpen({name}), ...told}
 }
 
 function roleOf({claim, values}: AllowRule['conditions'][number]): string {

@@ -1,6 +1,9 @@
 import {once} from 'node:events'
+import {mkdtempSync, rmSync, writeFileSync} from 'node:fs'
 import {createServer} from 'node:http'
 import type {AddressInfo} from 'node:net'
+import {tmpdir} from 'node:os'
+import {join} from 'node:path'
 import type {DescService} from '@bufbuild/protobuf'
 import test from 'ava'
 import {type Logger, pino} from 'pino'
@@ -44,16 +47,19 @@ const schema = buildSchema({
       option (grpc_functions.auth).allow = "scope=books.write|books.admin";
       option (grpc_functions.auth).allow = "hd=example.com";
     }
+    rpc Signed(Name) returns (Name) { option (google.api.http) = {post: "/signed" body: "*"}; }
     rpc Other(Name) returns (Name) { option (google.api.http) = {get: "/other"}; }`),
 })
 const books = schema.registry.getService('Books')!
 const same = (request: unknown) => request
-const service = new HeldService(books, {list: same, read: same, peek: same, write: same, other: same})
+const service = new HeldService(books, {list: same, read: same, peek: same, write: same, other: same, signed: same})
 
+const folder = mkdtempSync(join(tmpdir(), 'contract-'))
 let issuer: TestIssuer
 let app: App
 test.before(async () => {
   issuer = await startIssuer()
+  writeFileSync(join(folder, 'stripe'), 'secret')
   app = await startApp({
     backend: {services: [service]},
     env: {
@@ -61,6 +67,7 @@ test.before(async () => {
       AUTH: 'jwt',
       AUTH_ISSUERS: `${issuer.url} audience=api`,
       AUTH_PUBLIC: 'Books/Other /own',
+      AUTH_WEBHOOK: `Books/Signed stripe secret=${join(folder, 'stripe')}; /health github secret=${join(folder, 'stripe')}`,
       AUTH_ALLOW: 'Books/Peek hd=example.com',
     },
   })
@@ -69,6 +76,7 @@ test.after.always(async () => {
   await app.close()
   await issuer.close()
   schema[Symbol.dispose]()
+  rmSync(folder, {recursive: true})
 })
 
 const bearer = async (claims: object = {}) => ({headers: {authorization: `Bearer ${await issuer.token({...claims})}`}})
@@ -112,6 +120,9 @@ test.serial('the description says what a proto asks for', async (t) => {
   t.is(security('/read'), undefined)
   t.is(security('/peek'), undefined)
   t.deepEqual(security('/write'), [{bearer: ['books.write|books.admin', 'hd=example.com']}])
+  t.deepEqual(document.paths['/signed'].post.security, [{bearer: []}, {signature: []}])
+  t.deepEqual(document.components.securitySchemes.signature, {type: 'apiKey', in: 'header', name: 'stripe-signature'})
+  t.deepEqual(Object.keys(document.components.securitySchemes), ['bearer', 'signature'])
 })
 
 test('it holds for functions without the gateway, by the methods that they call', (t) => {

@@ -40,6 +40,8 @@ export interface OpenApiOptions {
   isOpen?: ((method: string) => boolean) | undefined
   /** The roles that a caller of a method must have, `books.write` or `hd=example.com`: none unless given. */
   rolesOf?: ((method: string) => readonly string[]) | undefined
+  /** The header of the signature that is a proof for a method as well: none unless given. */
+  signatureOf?: ((method: string) => string | undefined) | undefined
   /** The shape of failures: AIP-193's unless given. */
   errors?: ErrorShape | undefined
   /** How requests are read and answers are written. */
@@ -57,7 +59,8 @@ export function openApi(options: OpenApiOptions): OpenApiDocument {
   const {bindings, registry, title, version, servers = ['/'], errors = 'aip', dialect = ownDialect} = options
   const schemas = schemasOf(bindings, registry, dialect)
   const schemes = named(options.security ?? [])
-  const paths = pathsOf(bindings, schemas, (method) => securityOf(options, schemes, method))
+  const signatures = signaturesOf(options)
+  const paths = pathsOf(bindings, schemas, (method) => securityOf(options, {schemes, signatures}, method))
   return {
     openapi: '3.1.1',
     info: {
@@ -76,20 +79,42 @@ export function openApi(options: OpenApiOptions): OpenApiDocument {
       ]),
       parameters: headerParameters,
       responses: {error: errorResponse},
-      ...(schemes.length > 0 && {securitySchemes: Object.fromEntries(schemes)}),
+      ...(schemes.length + signatures.length > 0 && {securitySchemes: Object.fromEntries([...schemes, ...signatures])}),
     },
   }
 }
 
+/** The proofs of all methods, and the signatures of some. */
+interface Proofs {
+  readonly schemes: readonly NamedScheme[]
+  readonly signatures: readonly NamedScheme[]
+}
+
 /** What a caller of `method` has to prove; undefined where it is what callers of all methods have to. */
-function securityOf(options: OpenApiOptions, schemes: readonly NamedScheme[], method: string): Operation['security'] {
-  if (!options.security) return undefined
-  if (options.isOpen?.(method)) return []
-  const roles = options.rolesOf?.(method) ?? []
-  if (roles.length === 0) return undefined
-  // A key and a password have no claims: they are not enough for it.
-  const able = schemes.filter(([, scheme]) => hasClaims(scheme))
-  return able.length > 0 ? able.map(([name]) => ({[name]: [...roles]})) : undefined
+function securityOf(
+  {security, isOpen, rolesOf, signatureOf}: OpenApiOptions,
+  {schemes, signatures}: Proofs,
+  method: string,
+): Operation['security'] {
+  if (security && isOpen?.(method)) return []
+  const roles = rolesOf?.(method) ?? []
+  const header = signatureOf?.(method)
+  if (!security && header === undefined) return undefined
+  if (roles.length > 0) {
+    // A key, a password and a signature have no claims: they are not enough for it.
+    const able = schemes.filter(([, scheme]) => hasClaims(scheme))
+    return able.length > 0 ? able.map(([name]) => ({[name]: [...roles]})) : undefined
+  }
+  if (header === undefined) return undefined
+  const signed = signatures.filter(([, scheme]) => scheme.type === 'apiKey' && scheme.name === header)
+  return [...schemes, ...signed].map(([name]) => ({[name]: []}))
+}
+
+/** A signature is a header to OpenAPI, as a key is. */
+function signaturesOf({bindings, signatureOf}: OpenApiOptions): NamedScheme[] {
+  const headers = bindings.map((binding) => signatureOf?.(nameOf(binding))).filter((header) => header !== undefined)
+  const used = new Set<string>()
+  return [...new Set(headers)].map((name) => [numbered('signature', used), {type: 'apiKey', in: 'header', name}])
 }
 
 function hasClaims(scheme: SecurityScheme): boolean {
