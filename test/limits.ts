@@ -254,6 +254,7 @@ export const limits: Readonly<Record<string, Readonly<Record<string, Limit>>>> =
     outputOnlyNumber: [3, 'OUTPUT_ONLY'],
     requiredNumber: [2, 'REQUIRED'],
   },
+  'transcoding/rpc/wire-check.ts': {maxVarint: [10, 'bytes, as protobuf has it']},
   'transcoding/rules/rules.ts': {responseBodyNumber: [12, 'the number of response_body in google.api.HttpRule']},
   'transcoding/update-mask.ts': {maxLength: [256 * KiB, 'characters of a mask']},
   'transcoding/value-count.ts': {

@@ -3,7 +3,7 @@ import {parse} from 'shell-quote'
 import {putSamples} from '../local/samples.ts'
 import {withConfiguration} from '../scripts/docs.ts'
 import {type App, startApp} from './helpers/app.ts'
-import {requestsIn, succeeds, textOf} from './helpers/commands.ts'
+import {requestOf, requestsIn, succeeds, textOf} from './helpers/commands.ts'
 
 const readme = textOf('README.md')
 const requests = requestsIn('README.md')
@@ -25,6 +25,22 @@ test('README has a request for every function', (t) => {
 })
 
 for (const command of requests) test.serial(command, (t) => succeeds(t, app, command))
+
+const [, called = ''] = /^## What you can call it with\n([\s\S]*?)^## /m.exec(readme) ?? []
+const lines = [...called.matchAll(/\| `(curl .*?)` \|$/gm)].map(([, command = '']) => command)
+
+for (const command of lines.filter((line) => !requests.includes(line)))
+  test.serial(`in the table: ${command}`, (t) => succeeds(t, app, command))
+
+test('the line of gRPC-Web gets an answer and a status', async (t) => {
+  const {path, init} = requestOf(lines.find((line) => line.includes('grpc-web'))!)
+  const answer = Buffer.from((await app.ask(t, path, init)).text, 'base64').toString()
+  t.regex(answer, /hi.*grpc-status: 0\r\n$/s)
+})
+
+test('README has a line for each protocol', (t) => {
+  for (const words of ['REST', 'Connect', 'gRPC-Web']) t.regex(called, new RegExp(`^\\| .*${words}.*curl`, 'm'))
+})
 
 test("README's table of variables is the one that npm run docs writes", (t) => {
   t.is(readme, withConfiguration(readme))

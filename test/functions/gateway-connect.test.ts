@@ -7,7 +7,7 @@ import {detail} from '../../src/core/fault.ts'
 import {BadRequestSchema, DebugInfoSchema} from '../../src/gen/google/rpc/error_details_pb.js'
 import {connectTo} from '../http/connection.ts'
 import {type Any, type Served, silence, startServed} from './gateway-services.ts'
-import {ask, type RpcRequest, received, write} from './rpc-client.ts'
+import {ask, envelope, type RpcRequest, received, write} from './rpc-client.ts'
 
 // Connect's unary calls, byte by byte.
 
@@ -130,6 +130,9 @@ for (const [title, body] of [
   ['a group that does not end', Buffer.from([0x0b])],
   ['a group that has not begun', Buffer.from([0x0c])],
   ['nested groups without an end', Buffer.alloc(3000, 0x0b)],
+  ['a number of 11 bytes', Buffer.concat([Buffer.from([0x30]), Buffer.alloc(10, 0x80), Buffer.from([0])])],
+  ['another type than the schema has', Buffer.from([0x0d, 1, 2, 3, 4])],
+  ['packed numbers that are cut', Buffer.from([0xba, 0x01, 0x02, 0x01, 0x80])],
   ['text that is not UTF-8', Buffer.from([0x0a, 0x01, 0xff])],
 ] as const) {
   test.serial(`a message with ${title} is refused before the backend sees it`, async (t) => {
@@ -140,6 +143,19 @@ for (const [title, body] of [
     t.is(callsOf(), calls)
   })
 }
+
+test.serial('a message without a required field of proto2 is refused in either codec', async (t) => {
+  const calls = callsOf()
+  for (const [headers, body] of [
+    [json, '{}'],
+    [proto, ''],
+  ] as const) {
+    const {status, json} = await send({path: '/served.Older/Old', headers, body})
+    t.is(status, 400)
+    t.regex(json.message, /"id": the field is required/)
+  }
+  t.is(callsOf(), calls)
+})
 
 for (const [title, request, expected] of [
   ['another version of Connect', {headers: {...json, 'connect-protocol-version': '2'}}, [400, 'invalid_argument']],
@@ -364,4 +380,42 @@ test.serial('two calls on one connection are answered in their order', async (t)
   write(connection, {path: whole, headers: proto, body: every({name: 'b'})})
   t.is((await received(connection)).text, '{"name":"a"}')
   t.is(fieldsOf((await received(connection)).bytes).name, 'b')
+})
+
+/** What each of these requests for a method is answered with, by protocols that are served. */
+const asked = {
+  rest: {path: '/whole', headers: {'content-type': 'application/json'}, body: '{}'},
+  bare: {path: whole, headers: {'content-type': 'application/json'}, body: '{}'},
+  connect: {path: whole, headers: json, body: '{}'},
+  proto: {path: whole, headers: proto, body: ''},
+  grpcweb: {path: whole, headers: {'content-type': 'application/grpc-web'}, body: envelope()},
+  document: {method: 'GET', path: '/openapi.json'},
+} as const
+
+for (const [protocols, expected] of [
+  ['rest', {rest: 200, bare: 404, connect: 404, proto: 404, grpcweb: 404, document: 200}],
+  ['connect', {rest: 404, bare: 200, connect: 200, proto: 200, grpcweb: 415, document: 404}],
+  ['grpcweb', {rest: 404, bare: 404, connect: 404, proto: 415, grpcweb: 200, document: 404}],
+  ['rest;grpcweb', {rest: 200, bare: 404, connect: 404, proto: 415, grpcweb: 200, document: 200}],
+] as const) {
+  test.serial(`GATEWAY_PROTOCOLS=${protocols} serves nothing else`, async (t) => {
+    const other = await startServed({env: {GATEWAY_PROTOCOLS: protocols, GATEWAY_DEFAULT_BINDINGS: 'false'}})
+    t.teardown(() => other.close())
+    const statuses: Record<string, number> = {}
+    for (const [name, request] of Object.entries(asked)) statuses[name] = (await ask(other.url(''), request)).status
+    t.deepEqual(statuses, expected)
+    await other.quiet(t)
+  })
+}
+
+test.serial('the same methods are served as by REST: those with a rule, unless others are asked for', async (t) => {
+  const other = await startServed({env: {GATEWAY_DEFAULT_BINDINGS: 'false'}})
+  t.teardown(() => other.close())
+  t.is((await ask(other.url(''), {path: whole, headers: json, body: '{}'})).status, 200)
+  t.is((await ask(other.url(''), {path: '/served.Plain/One', headers: json, body: '{}'})).status, 404)
+  const {paths} = (await ask(other.url(''), {method: 'GET', path: '/openapi.json'})).json
+  t.deepEqual(
+    Object.keys(paths).filter((path) => path.startsWith('/served.')),
+    [],
+  )
 })

@@ -170,6 +170,102 @@ const body = fc.oneof(
     .map((value) => Buffer.from(value)),
 )
 
+const rpcTypes = [
+  ...['application/json', 'application/proto', 'application/connect+json', 'application/connect+proto'],
+  ...[
+    'application/grpc-web',
+    'application/grpc-web+json',
+    'application/grpc-web-text',
+    'application/grpc-web-text+proto',
+  ],
+  ...['application/connect+thrift', 'application/grpc', 'application/json; charset=latin1'],
+]
+
+/** Messages in envelopes, whose flags and lengths need not be right. */
+const enveloped = fc
+  .array(
+    fc.tuple(
+      fc.oneof({arbitrary: fc.constant(0), weight: 4}, fc.constantFrom(1, 2, 3, 128, 255)),
+      fc.oneof(
+        fc.uint8Array({maxLength: 20}).map((bytes) => Buffer.from(bytes)),
+        fc
+          .constantFrom('{}', '{"name":"a"}', '{"int32Value":2}', '\n\x01a', '0\x02', '')
+          .map((text) => Buffer.from(text)),
+      ),
+      fc.oneof({arbitrary: fc.constant(0), weight: 6}, fc.constantFrom(-1, 1, 2 ** 20, 2 ** 31)),
+    ),
+    {maxLength: 4},
+  )
+  .map((all) =>
+    Buffer.concat(
+      all.map(([flags, data, more]) => {
+        const prefix = Buffer.alloc(5, flags)
+        prefix.writeUInt32BE(Math.max(0, data.length + more), 1)
+        return Buffer.concat([prefix, data])
+      }),
+    ),
+  )
+
+/** Requests of Connect and gRPC-Web, with something wrong in many of them. */
+const rpc: fc.Arbitrary<Shot> = fc
+  .record({
+    path: fc.constantFrom(
+      ...[
+        '/served.Echo/Whole',
+        '/served.Plain/One',
+        '/served.Plain/Both',
+        '/served.Streams/Up',
+        '/served.Streams/Down',
+      ],
+      ...['/served.Streams/Both', '/served.Bytes/Up', '/served.Older/Old', '/served.Nope/Nope'],
+    ),
+    query: fc.oneof(
+      {arbitrary: fc.constant(''), weight: 4},
+      fc
+        .tuple(
+          fc.constantFrom('json', 'proto', '', 'connect%2Bjson'),
+          crumbled,
+          fc.constantFrom('', '&base64=1', '&compression=gzip'),
+        )
+        .map(
+          ([encoding, message, more]) =>
+            `?connect=v1&encoding=${encoding}&message=${message.replaceAll('#', '')}${more}`,
+        ),
+    ),
+    method: fc.oneof({arbitrary: fc.constant('POST'), weight: 6}, fc.constantFrom('GET', 'HEAD', 'PUT', 'OPTIONS')),
+    type: fc.constantFrom(...rpcTypes),
+    headers: fc.array(
+      fc.oneof(
+        header,
+        fc.constantFrom(
+          ...(['connect-protocol-version', 'x-grpc-web'] as const).map((name) => [name, '1'] as [string, string]),
+          ['connect-protocol-version', '2'] as [string, string],
+          ['connect-content-encoding', 'gzip'] as [string, string],
+          ['connect-accept-encoding', 'gzip'] as [string, string],
+          ['grpc-encoding', 'gzip'] as [string, string],
+          ['connect-timeout-ms', '9000'] as [string, string],
+          ['connect-timeout-ms', '-1'] as [string, string],
+          ['x-bin', '*'] as [string, string],
+        ),
+      ),
+      {maxLength: 4},
+    ),
+    body: fc.oneof(
+      enveloped,
+      enveloped.map((bytes) => Buffer.from(bytes.toString('base64'))),
+      body,
+    ),
+    cuts: fc.option(fc.array(fc.nat(60), {maxLength: 4})),
+  })
+  .map(({path, query, method, type, headers, body, cuts}) => {
+    const all = [['host', 'test'], ['connection', 'close'], ['content-type', type], ...headers]
+    const once = [...new Map(all.map(([name = '', value = '']) => [name, value] as const))]
+    const framing = cuts ? 'transfer-encoding: chunked' : `content-length: ${body.length}`
+    const lines = [...once.map(([name, value]) => `${name}: ${value}`), framing]
+    const head = Buffer.from(`${method} ${path}${query} HTTP/1.1\r\n${lines.join('\r\n')}\r\n\r\n`, 'latin1')
+    return {bytes: Buffer.concat([head, ...(cuts ? chunks(body, cuts) : [body])]), framed: true}
+  })
+
 /** A well-formed envelope around whatever: its length is right, or it comes in chunks, cut anywhere. */
 const framed: fc.Arbitrary<Shot> = fc
   .record({
@@ -211,7 +307,11 @@ const broken: fc.Arbitrary<Shot> = fc
     return {bytes: end % 3 === 0 ? changed.subarray(0, end) : changed, framed: false}
   })
 
-export const shots: fc.Arbitrary<Shot> = fc.oneof({arbitrary: framed, weight: 6}, {arbitrary: broken, weight: 1})
+export const shots: fc.Arbitrary<Shot> = fc.oneof(
+  {arbitrary: framed, weight: 6},
+  {arbitrary: rpc, weight: 4},
+  {arbitrary: broken, weight: 1},
+)
 
 /** How long an answer may take before it is called a hang, in ms: far more than any takes. */
 const patience = 20_000

@@ -8,7 +8,9 @@ import ava from 'ava'
 import {build} from 'esbuild'
 import type {Page} from 'playwright-core'
 import {StatusError} from '../../local/grpc/status-error.ts'
+import {startApp} from '../helpers/app.ts'
 import {type Browser, hasBrowser, startBrowser} from '../helpers/browser.ts'
+import {stepsIn} from '../helpers/commands.ts'
 import {type Served, silence, startServed} from './gateway-services.ts'
 import type {PageAnswer, PageCall} from './rpc-page.ts'
 
@@ -21,6 +23,8 @@ import "every/every.proto";
 service Pure {
   rpc Get(every.Every) returns (every.Every) { option idempotency_level = NO_SIDE_EFFECTS; }
 }`
+
+const root = join(import.meta.dirname, '../..')
 
 let app: Served
 let browser: Browser
@@ -72,6 +76,25 @@ async function pageOf(host: string): Promise<Page> {
 async function call(given: PageCall, from = page): Promise<PageAnswer> {
   return (await from.evaluate(`call(${JSON.stringify(given)})`)) as PageAnswer
 }
+
+test('the gRPC-Web client of docs/clients.md shows what it was sent', async (t) => {
+  const own = await startApp({env: {CORS_ORIGINS: 'http://friend.localhost:*'}})
+  t.teardown(() => own.close())
+  const file = stepsIn('docs/clients.md').find((step) => step.kind === 'file' && step.path === 'page.ts')
+  const contents = (file as {text: string}).text.replace('http://localhost:8080', own.url(''))
+  const {outputFiles} = await build({
+    stdin: {contents, loader: 'ts', resolveDir: root},
+    bundle: true,
+    write: false,
+    format: 'esm',
+    platform: 'browser',
+  })
+  const opened = await pageOf('friend.localhost')
+  await opened.addScriptTag({content: outputFiles[0]!.text, type: 'module'})
+  await opened.waitForFunction('document.title === "hi"')
+  await opened.close()
+  await own.quiet(t)
+})
 
 const clients = ['connect', 'connect-json', 'grpcweb', 'grpc-web', 'grpc-web-text']
 

@@ -1,8 +1,10 @@
+import {execFile} from 'node:child_process'
 import {createHash} from 'node:crypto'
-import {mkdtempSync, rmSync, writeFileSync} from 'node:fs'
+import {mkdtempSync, rmSync, symlinkSync, writeFileSync} from 'node:fs'
 import type {IncomingMessage} from 'node:http'
 import {tmpdir} from 'node:os'
 import {join} from 'node:path'
+import {promisify} from 'node:util'
 import {Code, ConnectError, createClient, type Transport} from '@connectrpc/connect'
 import {compressionGzip, createConnectTransport, createGrpcWebTransport} from '@connectrpc/connect-node'
 import {Metadata, status} from '@grpc/grpc-js'
@@ -10,9 +12,13 @@ import test, {type ExecutionContext} from 'ava'
 import {StatusError} from '../../local/grpc/status-error.ts'
 import {detail} from '../../src/core/fault.ts'
 import {BadRequestSchema} from '../../src/gen/google/rpc/error_details_pb.js'
+import {startApp} from '../helpers/app.ts'
+import {stepsIn} from '../helpers/commands.ts'
 import {type Any, type Served, silence, startServed} from './gateway-services.ts'
 
 // What Connect's own clients make of the gateway, by HTTP/1.1.
+
+const root = join(import.meta.dirname, '../..')
 
 let app: Served
 /** With AUTH=jwt, and a key. */
@@ -221,6 +227,19 @@ for (const [name, transport] of Object.entries(transports)) {
     t.is(limited.backend.log.length, calls)
   })
 }
+
+test.serial('the Connect client of docs/clients.md prints what it was sent', async (t) => {
+  const own = await startApp()
+  t.teardown(() => own.close())
+  const place = mkdtempSync(join(tmpdir(), 'client-'))
+  t.teardown(() => rmSync(place, {recursive: true}))
+  for (const name of ['node_modules', 'src']) symlinkSync(join(root, name), join(place, name))
+  const {path, text} = stepsIn('docs/clients.md').find((step) => step.kind === 'file')!
+  writeFileSync(join(place, 'package.json'), '{"type": "module"}')
+  writeFileSync(join(place, path), text.replace('http://localhost:8080', own.url('')))
+  const {stdout} = await promisify(execFile)(process.execPath, [path], {cwd: place})
+  t.is(stdout, 'hi\n')
+})
 
 test.serial('Connect: a client that uses GET where a method has no side effects', async (t) => {
   const methods: (string | undefined)[] = []

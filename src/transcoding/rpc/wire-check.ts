@@ -1,5 +1,6 @@
 import {type DescField, type DescMessage, ScalarType} from '@bufbuild/protobuf'
 import {BinaryReader, WireType} from '@bufbuild/protobuf/wire'
+import {FeatureSet_FieldPresence} from '@bufbuild/protobuf/wkt'
 import {Fault} from '../../core/fault.ts'
 import {recursionLimit} from '../json/message.ts'
 import type {ValueCount} from '../value-count.ts'
@@ -7,7 +8,7 @@ import type {ValueCount} from '../value-count.ts'
 /**
  * Checks that `bytes` are a message of `desc` on the wire, and counts its values as those of JSON are counted, without building
  * anything: what is sent on as it came must not do to the backend what would be refused as JSON. Unknown fields are taken.
- * @throws {Fault} 400 for what is malformed, nests too deep, or has too many values
+ * @throws {Fault} 400 for what is malformed, nests too deep, lacks a required field of proto2, or has too many values
  */
 export function checkWire(desc: DescMessage, bytes: Uint8Array, count: ValueCount): void {
   try {
@@ -30,20 +31,64 @@ interface Place {
 
 function check(desc: DescMessage | undefined, reader: BinaryReader, {count, level, group}: Place): void {
   if (level > recursionLimit) throw new Error(`it nests deeper than ${recursionLimit} levels`)
-  const fields = desc && fieldsByNumber(desc)
-  while (reader.pos < reader.len) {
+  const {fields, required} = desc ? known(desc) : unknown
+  const missing = required && new Set(required)
+  for (;;) {
+    if (reader.pos >= reader.len) {
+      if (group === undefined) break
+      throw new Error('a group does not end')
+    }
     const [number, type] = reader.tag()
     if (type === WireType.EndGroup) {
-      if (number === group) return
+      if (number === group) break
       throw new Error('a group ends that has not begun')
     }
     count.add(1)
-    const field = fields?.get(number)
+    missing?.delete(number)
+    const field = fields.get(number)
+    if (field) checkType(field, type)
     if (type === WireType.StartGroup) check(messageOf(field), reader, {count, level: level + 1, group: number})
     else if (type === WireType.LengthDelimited && field) checkValue(field, reader.bytes(), {count, level})
-    else reader.skip(type, number)
+    else skip(reader, type, number)
   }
-  if (group !== undefined) throw new Error('a group does not end')
+  for (const number of missing ?? []) refuseMissing(fields.get(number)!)
+}
+
+function refuseMissing({name}: DescField): never {
+  throw Fault.invalid(name, `Cannot do without "${name}": the field is required`)
+}
+
+/** The longest varint, in bytes. */
+const maxVarint = 10
+
+function skip(reader: BinaryReader, type: WireType, number: number): void {
+  const skipped = reader.skip(type, number)
+  if (type === WireType.Varint && skipped.length > maxVarint) throw new Error('a varint is too long')
+}
+
+/** A number that the schema has must have its type: to some backends it would be an unknown field, to others a failure. */
+function checkType(field: DescField, type: WireType): void {
+  const isPacked = type === WireType.LengthDelimited && field.fieldKind === 'list' && isPackable(field)
+  if (!isPacked && type !== typeOf(field)) throw new Error(`${field.name} has another type`)
+}
+
+function typeOf(field: DescField): WireType {
+  if (field.fieldKind === 'map') return WireType.LengthDelimited
+  if (field.message) {
+    const isGroup = 'delimitedEncoding' in field && field.delimitedEncoding
+    return isGroup ? WireType.StartGroup : WireType.LengthDelimited
+  }
+  return field.enum ? WireType.Varint : scalarTypeOf(field.scalar!)
+}
+
+function scalarTypeOf(scalar: ScalarType): WireType {
+  if (scalar === ScalarType.STRING || scalar === ScalarType.BYTES) return WireType.LengthDelimited
+  const width = fixedWidths.get(scalar)
+  return width === undefined ? WireType.Varint : width === 8 ? WireType.Bit64 : WireType.Bit32
+}
+
+function isPackable(field: DescField): boolean {
+  return !field.message && typeOf(field) !== WireType.LengthDelimited
 }
 
 function messageOf(field: DescField | undefined): DescMessage | undefined {
@@ -70,11 +115,12 @@ function checkEntry(field: DescField & {fieldKind: 'map'}, entry: Uint8Array, {c
   while (reader.pos < reader.len) {
     const [number, type] = reader.tag()
     count.add(1)
-    const isText = number === 1 ? field.mapKey === ScalarType.STRING : field.scalar === ScalarType.STRING
-    if (type !== WireType.LengthDelimited || number > 2) reader.skip(type, number)
-    else if (number === 2 && field.message) checkMessage(field.message, reader.bytes(), {count, level: level + 1})
-    else if (isText) checkText(field, reader.bytes())
-    else reader.skip(type, number)
+    const scalar = number === 1 ? field.mapKey : field.scalar
+    const expected = scalar ? scalarTypeOf(scalar) : field.message ? WireType.LengthDelimited : WireType.Varint
+    if (number <= 2 && type !== expected) throw new Error(`${field.name} has another type`)
+    if (number === 2 && field.message) checkMessage(field.message, reader.bytes(), {count, level: level + 1})
+    else if (number <= 2 && scalar === ScalarType.STRING) checkText(field, reader.bytes())
+    else skip(reader, type, number)
   }
 }
 
@@ -97,7 +143,11 @@ function isAscii(value: Uint8Array): boolean {
 /** How many values there are in a packed field; varints end with a byte whose highest bit is not set. */
 function packedCount(scalar: ScalarType | undefined, value: Uint8Array): number {
   const width = scalar === undefined ? undefined : fixedWidths.get(scalar)
-  if (width !== undefined) return value.length / width
+  if (width !== undefined) {
+    if (value.length % width === 0) return value.length / width
+    throw new Error('a packed field ends within a number')
+  }
+  if (value.length > 0 && value.at(-1)! >= 0x80) throw new Error('a packed field ends within a number')
   let count = 0
   for (const byte of value) if (byte < 0x80) count++
   return count
@@ -112,13 +162,27 @@ const fixedWidths: ReadonlyMap<ScalarType, number> = new Map([
   [ScalarType.SFIXED32, 4],
 ])
 
-const known = new WeakMap<DescMessage, ReadonlyMap<number, DescField>>()
+/** What is looked up of a message type. */
+interface Known {
+  readonly fields: ReadonlyMap<number, DescField>
+  /** The numbers of its required fields, of proto2; undefined for none. */
+  readonly required: readonly number[] | undefined
+}
 
-function fieldsByNumber(desc: DescMessage): ReadonlyMap<number, DescField> {
-  let fields = known.get(desc)
-  if (!fields) {
-    fields = new Map(desc.fields.map((field) => [field.number, field]))
-    known.set(desc, fields)
+const unknown: Known = {fields: new Map(), required: undefined}
+const knowns = new WeakMap<DescMessage, Known>()
+
+function known(desc: DescMessage): Known {
+  let found = knowns.get(desc)
+  if (!found) {
+    const required = desc.fields
+      .filter(({presence}) => presence === FeatureSet_FieldPresence.LEGACY_REQUIRED)
+      .map(({number}) => number)
+    found = {
+      fields: new Map(desc.fields.map((field) => [field.number, field])),
+      required: required.length > 0 ? required : undefined,
+    }
+    knowns.set(desc, found)
   }
-  return fields
+  return found
 }
