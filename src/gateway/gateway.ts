@@ -127,7 +127,7 @@ function choice(served: Gateway, scope: Scope): Handler {
   const page = settings.console && rest && !scope.webSocket && pagePart(served, scope)
   if (page) return Object.assign(page, {errorShape})
   try {
-    if (scope.webSocket && settings.webSocket) return webSocketChoice(served, scope, scope.webSocket)
+    if (scope.webSocket && settings.webSocket && rest) return webSocketChoice(served, scope, scope.webSocket)
     const chosen = rpc?.choose(scope)
     if (chosen) return chosen
     const match = rest ? routed(served, scope) : unknown

@@ -102,6 +102,8 @@ export interface FrameExchange {
   readonly metadata: readonly MetadataEntry[]
   /** The request message of a frame of JSON. @throws {Fault} 400 */
   json(text: string): Message
+  /** That of a frame with the bytes of a whole one. @throws {Fault} 400 */
+  binary(bytes: Uint8Array): Message
   /** @throws {Fault} 500 for what has no JSON */
   encode(message: Message): string
 }
@@ -146,14 +148,16 @@ interface Concerned {
 }
 
 /** Has the request follow `conventions`; whether it is to be carried out only where its etag is the resource's own. */
-function concern(
-  {routing, variables, ifMatch, etags}: Conventions,
-  {binding, captures, head, messages, metadata}: Concerned,
-): boolean {
-  const route = (value: string | undefined) => value !== undefined && metadata.push([routingKey, value])
-  if (routing === undefined) {
-    if (variables.length > 0) route(pathRouting(variables, captures))
-  } else messages.finish((message) => route(routingHeader(message, routing)))
+function concern(conventions: Conventions, {binding, captures, head, messages, metadata}: Concerned): boolean {
+  const {routing, ifMatch, etags} = conventions
+  addPathRouting(conventions, captures, metadata)
+  // A stream's metadata leaves before its first message is there.
+  if (routing && !isClientStream(binding)) {
+    messages.finish((message) => {
+      const value = routingHeader(message, routing)
+      if (value !== undefined) metadata.push([routingKey, value])
+    })
+  }
   const header = headerIn(head, 'if-match')
   if (header === undefined) return false
   const etag = etags.fieldFor(header)
@@ -164,6 +168,17 @@ function concern(
   }
   messages.finish((message, count) => putEtag(message, ifMatch, etag, count))
   return true
+}
+
+/** What the variables of the path say, unless the method's own option does. */
+function addPathRouting(
+  {routing, variables}: Conventions,
+  captures: readonly string[],
+  metadata: MetadataEntry[],
+): void {
+  if (routing || variables.length === 0) return
+  const value = pathRouting(variables, captures)
+  if (value !== undefined) metadata.push([routingKey, value])
 }
 
 function isRead({method}: RequestHead): boolean {
@@ -192,13 +207,16 @@ function headerIn({headers}: RequestHead, name: string): string | undefined {
 export function frameExchangeOf(
   {binding, captures}: Match<Binding>,
   {headers, query}: RequestHead,
-  {decoder, writing, metadata}: ExchangeOptions,
+  {decoder, writing, metadata: metadataOptions, conventions}: ExchangeOptions,
 ): FrameExchange {
   const messages = decoder.begin(captures, query, {repeats: true})
+  const metadata = requestMetadata({...headers, ...setByClients}, metadataOptions)
+  if (conventions) addPathRouting(conventions, captures, metadata)
   return {
     method: binding.method,
-    metadata: requestMetadata({...headers, ...setByClients}, metadata),
-    json: (text) => messages.json(text),
+    metadata,
+    json: messages.json,
+    binary: messages.binary,
     encode: (message) => responseJson(binding, message, writing),
   }
 }

@@ -2,6 +2,7 @@ import {
   create,
   type DescField,
   type DescMessage,
+  fromBinary,
   type JsonValue,
   type Message,
   mergeFromJson,
@@ -33,6 +34,7 @@ import {fitField, type JsonOptions} from './json/fit.ts'
 import {asRead, jsonValue, messageFromJson, recursionLimit} from './json/message.ts'
 import {decodeUtf8, isBlank} from './json/text.ts'
 import type {BodyReader} from './media.ts'
+import {checkWire} from './rpc/wire-check.ts'
 import type {Binding} from './rules/bindings.ts'
 import {parseForm, parseQuery} from './rules/percent.ts'
 import {WrittenPaths} from './update-mask.ts'
@@ -58,6 +60,8 @@ export interface MessageReader {
   bare(): Message
   /** With the JSON of one message of a client stream. @throws {Fault} 400 */
   json(text: string): Message
+  /** With the bytes of a whole message, as protobuf has it on the wire. @throws {Fault} 400 */
+  binary(bytes: Uint8Array): Message
   /** With a body of JSON. @throws {Fault} 400 */
   jsonText(body: Uint8Array | string): Message
   /** With a google.api.HttpBody, or the next piece of one: its type goes into the first message alone (httpbody.proto). */
@@ -156,6 +160,7 @@ export class RequestDecoder {
       bindsSomething: assignments.length > 0,
       bare: () => complete(empty),
       json: (text) => complete((draft) => this.#json(text, draft)),
+      binary: (bytes) => complete((draft) => this.#binary(bytes, draft)),
       jsonText: (body) => complete((draft) => this.#json(typeof body === 'string' ? body : decodeUtf8(body), draft)),
       raw: (data) => {
         const message = this.#raw(bytesOf(data), type)
@@ -266,6 +271,12 @@ export class RequestDecoder {
       const options = {registry, ignoreUnknownFields: ignoreUnknown, recursionLimit}
       return mergeFromJson(method.input, create(method.input), field, options)
     })
+  }
+
+  #binary(bytes: Uint8Array, {count}: Draft): Message {
+    const {input} = this.#binding.method
+    checkWire(input, bytes, count)
+    return fromBinary(input, bytes, {recursionLimit})
   }
 
   #raw(data: Uint8Array, contentType: string | undefined): Message {

@@ -265,6 +265,8 @@ test.serial('an If-Match that cannot be kept is 400, and the service is not aske
   for (const [line, value] of [
     [`DELETE ${book}`, '"a", "b"'],
     [`DELETE ${book}`, ''],
+    [`DELETE ${book}`, '""'],
+    [`DELETE ${book}`, 'W/""'],
     [`DELETE ${book}?etag=v1`, '"v2"'],
     ['POST /route/a/1', '"v1"'],
   ] as const) {

@@ -1,5 +1,6 @@
 import {once} from 'node:events'
 import {connect} from 'node:net'
+import {create, fromBinary, toBinary, toJson} from '@bufbuild/protobuf'
 import {status} from '@grpc/grpc-js'
 import test from 'ava'
 import {type Logger, pino} from 'pino'
@@ -126,6 +127,51 @@ test.serial('a service may speak first, and end first', async (t) => {
   await using client = await open('/both')
   t.deepEqual(await client.next(), {name: 'hello'})
   t.is((await client.closed).code, 1000)
+})
+
+test.serial('proto: frames are whole messages, into which path and query go', async (t) => {
+  const {registry} = app.schema
+  const child = registry.getMessage('every.Child')!
+  const every = registry.getMessage('every.Every')!
+  const seen = async (client: Client) => {
+    while (client.frames.length === 0) await once(client.socket, 'message')
+    return client.frames.shift() as Buffer
+  }
+  await using plain = await open('/served.Plain/Both', ['proto', 'json'])
+  t.is(plain.socket.protocol, 'proto')
+  for (const init of [{age: 1}, {}]) {
+    const bytes = toBinary(child, create(child, init))
+    plain.send(Buffer.from(bytes))
+    t.deepEqual([...(await seen(plain))], [...bytes])
+  }
+  plain.send('')
+  t.is((await plain.closed).code, 1000)
+  await using bound = await open('/both/n?flag=true', ['proto'])
+  bound.send(Buffer.from(toBinary(every, create(every, {int32Value: 7}))))
+  t.deepEqual(toJson(every, fromBinary(every, await seen(bound))), {name: 'n', flag: true, int32Value: 7})
+  bound.send('')
+  t.is((await bound.closed).code, 1000)
+})
+
+for (const [words, frame] of [
+  ['text', '{}'],
+  ['what is no message', Buffer.from([0xff, 0xff])],
+  ['too many values', Buffer.from(Array.from({length: 40_002}, (_, index) => (index % 2 ? 0 : 0x0a)))],
+] as const) {
+  test.serial(`proto: ${words} ends the call with INVALID_ARGUMENT`, async (t) => {
+    await using client = await open('/both', ['proto'])
+    client.send(frame)
+    t.is((await client.next()).error.details[0].fieldViolations[0].field, 'body')
+    t.is((await client.closed).code, 4003)
+  })
+}
+
+test.serial('what the path has is in the routing header', async (t) => {
+  const call = app.streams.next()
+  await using client = await open('/both/n')
+  t.deepEqual((await call).context.metadata.get('x-goog-request-params'), ['name=n'])
+  client.send('')
+  await client.closed
 })
 
 test.serial('methods without a rule are at their own path', async (t) => {

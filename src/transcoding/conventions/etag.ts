@@ -30,7 +30,9 @@ export class Etags {
   fieldFor(ifMatch: string): string | undefined {
     const etag = ifMatch.trim()
     if (etag === '*') return undefined
-    if (quoted.test(etag)) return this.#areQuoted ? etag : etag.replace(/^W\//, '').slice(1, -1)
+    // An empty one would be no condition at all.
+    const bare = quoted.test(etag) ? etag.replace(/^W\//, '').slice(1, -1) : ''
+    if (bare) return this.#areQuoted ? etag : bare
     if (/^[\x21\x23-\x2b\x2d-\x7e]+$/.test(etag)) return etag
     throw Fault.invalid('if-match', 'Header If-Match is malformed: expected one etag in quotes, or *')
   }
