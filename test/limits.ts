@@ -129,7 +129,7 @@ export const limits: Readonly<Record<string, Readonly<Record<string, Limit>>>> =
     most: [1000, 'places of a bundle that are remembered'],
     mostFrames: [100, 'lines of a stack that are looked at, from its end'],
   },
-  'events/serve-event.ts': {comeAgain: [10, 'seconds: Pub/Sub waits as long at the least']},
+  'events/serve-event.ts': {duplicateRetryAfter: [10, 'seconds: the least pause of Pub/Sub']},
   'framework/connections.ts': {linger: [2 * second, 'a caller has it to read the last answer']},
   'framework/raw-requests.ts': {
     longestTimeout: [60 * minute, 'server.requestTimeout: an upload may take as long as the platform lets it'],

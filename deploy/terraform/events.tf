@@ -1,9 +1,9 @@
 # Events of a bucket: Storage tells Pub/Sub, Eventarc pushes to `finalized`, and what nobody acknowledges is kept.
 
 locals {
-  events  = var.events == null ? {} : { finalized = var.events }
-  pubsub  = "serviceAccount:service-${data.google_project.this.number}@gcp-sa-pubsub.iam.gserviceaccount.com"
-  pushing = { for name, trigger in google_eventarc_trigger.finalized : name => trigger.transport[0].pubsub[0].subscription }
+  events        = var.events == null ? {} : { finalized = var.events }
+  pubsub        = "serviceAccount:service-${data.google_project.this.number}@gcp-sa-pubsub.iam.gserviceaccount.com"
+  subscriptions = { for name, trigger in google_eventarc_trigger.finalized : name => trigger.transport[0].pubsub[0].subscription }
 }
 
 data "google_project" "this" {
@@ -21,14 +21,14 @@ resource "google_service_account" "events" {
   display_name = "Events for gRPC functions"
 }
 
-resource "google_project_iam_member" "receives_events" {
+resource "google_project_iam_member" "event_receiver" {
   for_each = local.events
   project  = var.project
   role     = "roles/eventarc.eventReceiver"
   member   = google_service_account.events[each.key].member
 }
 
-resource "google_cloud_run_v2_service_iam_member" "sends_events" {
+resource "google_cloud_run_v2_service_iam_member" "events_invoker" {
   for_each = local.events
   project  = var.project
   location = var.region
@@ -37,7 +37,7 @@ resource "google_cloud_run_v2_service_iam_member" "sends_events" {
   member   = google_service_account.events[each.key].member
 }
 
-resource "google_project_iam_member" "storage_publishes" {
+resource "google_project_iam_member" "storage_publisher" {
   for_each = local.events
   project  = var.project
   role     = "roles/pubsub.publisher"
@@ -69,9 +69,9 @@ resource "google_eventarc_trigger" "finalized" {
   }
 
   depends_on = [
-    google_project_iam_member.receives_events,
-    google_project_iam_member.storage_publishes,
-    google_cloud_run_v2_service_iam_member.sends_events,
+    google_project_iam_member.event_receiver,
+    google_project_iam_member.storage_publisher,
+    google_cloud_run_v2_service_iam_member.events_invoker,
   ]
 }
 
@@ -94,7 +94,7 @@ resource "google_pubsub_subscription" "dead_letters" {
   }
 }
 
-resource "google_pubsub_topic_iam_member" "puts_aside" {
+resource "google_pubsub_topic_iam_member" "dead_letters_publisher" {
   for_each = local.events
   project  = var.project
   topic    = google_pubsub_topic.dead_letters[each.key].name
@@ -102,8 +102,8 @@ resource "google_pubsub_topic_iam_member" "puts_aside" {
   member   = local.pubsub
 }
 
-resource "google_pubsub_subscription_iam_member" "takes_away" {
-  for_each     = local.pushing
+resource "google_pubsub_subscription_iam_member" "subscription_reader" {
+  for_each     = local.subscriptions
   project      = var.project
   subscription = each.value
   role         = "roles/pubsub.subscriber"
@@ -113,7 +113,7 @@ resource "google_pubsub_subscription_iam_member" "takes_away" {
 output "dead_letters" {
   description = "The command that attaches the dead letters: Eventarc makes the subscription of a trigger, and Terraform cannot change it."
   value = [
-    for name, subscription in local.pushing :
+    for name, subscription in local.subscriptions :
     "gcloud pubsub subscriptions update ${subscription} --dead-letter-topic=${google_pubsub_topic.dead_letters[name].id} --max-delivery-attempts=10"
   ]
 }

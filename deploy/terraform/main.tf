@@ -32,7 +32,7 @@ resource "google_service_account" "functions" {
   display_name = "gRPC functions"
 }
 
-resource "google_cloud_run_v2_service_iam_member" "calls_backend" {
+resource "google_cloud_run_v2_service_iam_member" "backend_invoker" {
   project  = var.project
   location = var.region
   name     = var.backend.service
@@ -40,7 +40,7 @@ resource "google_cloud_run_v2_service_iam_member" "calls_backend" {
   member   = google_service_account.functions.member
 }
 
-resource "google_storage_bucket_iam_member" "reads_bucket" {
+resource "google_storage_bucket_iam_member" "bucket_reader" {
   for_each = toset(var.buckets)
   bucket   = each.value
   role     = "roles/storage.objectViewer"
@@ -113,7 +113,7 @@ resource "google_cloud_run_v2_service" "function" {
   }
 }
 
-resource "google_cloud_run_v2_service_iam_member" "anybody" {
+resource "google_cloud_run_v2_service_iam_member" "public_invoker" {
   for_each = { for name, function in var.functions : name => function if function.public }
   project  = var.project
   location = var.region

@@ -18,34 +18,34 @@ import {
   type RawEvent,
   structuredEvent,
 } from './cloud-event.ts'
-import {mayPass} from './may-pass.ts'
 import {type Payload, pushedEvent, unwrapped} from './pubsub.ts'
+import {isTransient} from './transient.ts'
 
 export type {CloudEvent, PubsubMessage} from './cloud-event.ts'
 
 /**
- * What is done for an event. When it returns, the event is acknowledged: with its reply, if it gives one, or else with 204.
- * When it throws a Fault that may pass, the event is sent again; with one that is for ever it is acknowledged, and the
- * log says that it was given up.
+ * Handles an event. When it returns, the event is acknowledged: with its reply, if it gives one, or else with 204. When it
+ * throws a transient failure, the event is sent again. When it throws a permanent one, a Fault such as INVALID_ARGUMENT, the
+ * event is acknowledged, and the log has the error.
  */
 export type EventHandler<T> = (
   event: CloudEvent<T>,
   scope: Scope,
 ) => Promise<Reply | undefined> | Promise<void> | Reply | undefined
 
-/** How events are taken. */
+/** Options of an event function. */
 export interface EventOptions<T> {
   /** Limit for the body of a request, in bytes: 1 MiB unless given. A push of Pub/Sub has up to 14 MB. */
   readonly maxBytes?: number
   /**
-   * What two events share that must not be worked on at the same time: `source` and `id` unless given. The second is told
-   * to come again. It holds in one instance: across instances the backend has to see to it.
+   * Key of an event: two events with one key are not handled at the same time, and the second gets 503. `source` and `id` unless
+   * given. It holds within an instance; across instances the backend has to see to it.
    */
   readonly key?: (event: CloudEvent<T>) => string
 }
 
-/** After how many seconds a duplicate may come again. */
-const comeAgain = 10
+/** Retry-After for an event whose duplicate is being handled, in seconds. */
+const duplicateRetryAfter = 10
 
 /**
  * A function for events: CloudEvents of Eventarc, binary or structured, and pushes of Pub/Sub. It is an HTTP function like
@@ -76,7 +76,7 @@ export function serveEvent(...args: unknown[]): Handler {
   const [handler, options = {}] = args as [EventHandler<unknown>, EventOptions<unknown>?]
   const {key = ({source, id}: CloudEvent) => `${source} ${id}`} = options
   const read = readerOf(schema)
-  const working = new Set<string>()
+  const inProgress = new Set<string>()
 
   return only(['POST'], async (scope) => {
     let raw: WithPayload = await rawEvent(scope, options.maxBytes)
@@ -84,13 +84,13 @@ export function serveEvent(...args: unknown[]): Handler {
       raw = unwrapped(raw)
       const event = {...raw, data: read(raw)}
       scope.hold(0)
-      return await alone(working, key(event), async () => (await handler(event, scope)) ?? {status: 204})
+      return await exclusively(inProgress, key(event), async () => (await handler(event, scope)) ?? {status: 204})
     } catch (error) {
       const fault = Fault.from(error)
-      if (scope.signal.aborted || mayPass(fault)) throw repeatable(fault)
+      if (scope.signal.aborted || isTransient(fault)) throw retryable(fault)
       return givenUp(scope, raw, fault)
     } finally {
-      scope.note({event: told(raw)})
+      scope.note({event: eventFields(raw)})
     }
   })
 }
@@ -128,39 +128,43 @@ function readerOf(schema: DescMessage | undefined) {
   }
 }
 
-/** @throws {Fault} UNAVAILABLE while another one with this key is worked on */
-async function alone<T>(working: Set<string>, key: string, work: () => Promise<T>): Promise<T> {
-  if (working.has(key)) {
-    throw new Fault('UNAVAILABLE', 'The same event is being worked on: come again later', {
-      reason: 'EVENT_AT_WORK',
-      retryAfter: comeAgain,
+/** Does `work`, unless other work with this key is in progress. @throws {Fault} UNAVAILABLE while it is */
+async function exclusively<T>(inProgress: Set<string>, key: string, work: () => Promise<T>): Promise<T> {
+  if (inProgress.has(key)) {
+    throw new Fault('UNAVAILABLE', 'The same event is being handled: try again', {
+      reason: 'EVENT_IN_PROGRESS',
+      retryAfter: duplicateRetryAfter,
     })
   }
-  working.add(key)
+  inProgress.add(key)
   try {
     return await work()
   } finally {
-    working.delete(key)
+    inProgress.delete(key)
   }
 }
 
-/** `fault` with a status for which every sender sends again: some take others than 429 and 5xx for final. */
-function repeatable(fault: Fault): Fault {
+/** `fault` with a status that every sender retries: some retry none but 429 and 5xx. */
+function retryable(fault: Fault): Fault {
   const status = httpStatusOf(fault)
   if (status >= 500 || status === 429) return fault
   const {code, details, hint, cause = fault, logMessage} = fault
   return new Fault(code, logMessage, {details: [...details], http: 503, cause, ...(hint && {hint})})
 }
 
-/** Acknowledges an event that can never be done: sent again, it would fail again. */
+/** Acknowledges an event that failed permanently: sent again, it would fail again. */
 function givenUp({log}: Scope, raw: RawEvent, fault: Fault): Reply {
   const {code, cause, hint, logMessage} = fault
-  const event = told(raw)
+  const event = eventFields(raw)
   log.error({err: cause, hint, event}, `Given up: event "${event.id}" of ${event.source}: ${code}: ${logMessage}`)
   return json(failureJson(fault, 'aip'))
 }
 
-/** What the log says of an event. */
-function told({id, source, type}: RawEvent): {readonly id: string; readonly source: string; readonly type: string} {
+/** The fields that identify an event in the log, shortened. */
+function eventFields({id, source, type}: RawEvent): {
+  readonly id: string
+  readonly source: string
+  readonly type: string
+} {
   return {id: shortened(id), source: shortened(source), type: shortened(type)}
 }

@@ -114,7 +114,7 @@ test.serial('a duplicate that comes while the first is at work is told to come a
   })
   t.is(again.status, 503)
   t.is(again.headers.get('retry-after'), '10')
-  t.regex(await again.text(), /EVENT_AT_WORK/)
+  t.regex(await again.text(), /EVENT_IN_PROGRESS/)
   call.readAll()
   await events.idle()
   t.is(events.deliveries[0]?.status, 200)

@@ -1,10 +1,10 @@
 import type {Code, Fault} from '../core/fault.ts'
 
 /**
- * Whether the same event may succeed later. Where it may, the event is not acknowledged: what is acknowledged is lost for ever, what is
+ * Whether a failure with this code may be transient: then the event is not acknowledged. An acknowledged event is lost for ever; one that is
  * sent again ends in the dead letters at last.
  */
-const passing = {
+const transient = {
   OK: false,
   CANCELLED: true,
   UNKNOWN: true,
@@ -25,7 +25,7 @@ const passing = {
   UNAUTHENTICATED: true,
 } as const satisfies Record<Code, boolean>
 
-/** Whether the event that failed with `fault` is to be sent again. A failure of ours toward a backend (502) may pass, whatever its code is. */
-export function mayPass(fault: Fault): boolean {
-  return passing[fault.code] || fault.retryAfter !== undefined || (fault.ownHttpStatus ?? 0) >= 500
+/** Whether an event that failed with `fault` is to be sent again. A failure of ours toward a backend (502) is transient, whatever its code is. */
+export function isTransient(fault: Fault): boolean {
+  return transient[fault.code] || fault.retryAfter !== undefined || (fault.ownHttpStatus ?? 0) >= 500
 }
