@@ -42,12 +42,19 @@ process.once('exit', (code) => {
   const inspected: Inspected = {
     functions,
     ...(schema && {schema: routesOf(schema)}),
-    ...(document !== undefined && {openApi: document}),
+    ...(openApi && document !== undefined && {openApi: document}),
     ...(code !== 0 && {failed: true}),
   }
   writeFileSync(3, JSON.stringify(inspected))
 })
 
 await import(pathToFileURL(main).href)
-if (openApi) document = await gateway?.document()
+try {
+  // A gateway that asks for its schema does so now.
+  if (openApi || (gateway && !schema)) document = await gateway?.document()
+} catch (error) {
+  const {message, hint} = error as Error & {hint?: string}
+  console.error(hint ? `${message}: ${hint}` : message)
+  process.exit(1)
+}
 process.exit(0)

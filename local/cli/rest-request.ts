@@ -1,8 +1,9 @@
 import {type DescMethod, type FileRegistry, type JsonObject, type JsonValue, toJson} from '@bufbuild/protobuf'
 import {ConfigError, readConfig} from '../../src/core/config.ts'
-import {loadTranscoder} from '../../src/gateway/schema.ts'
+import {readRules} from '../../src/gateway/rules-file.ts'
 import {messageFromJson} from '../../src/transcoding/json/message.ts'
 import type {Binding} from '../../src/transcoding/rules/bindings.ts'
+import {createTranscoder, type Transcoder} from '../../src/transcoding/transcoder.ts'
 import type {HttpRequest} from './call-http.ts'
 import {CommandError} from './output.ts'
 
@@ -42,10 +43,21 @@ export async function requestsFor(
   throw new CommandError(`No rule of ${name} takes this message:\n${problems.join('\n')}`, 2)
 }
 
-/** @throws {CommandError} for a schema that cannot be served */
-function transcoderOf(registry: FileRegistry) {
+/** The rules of `registry` as the gateway has them with this environment. @throws {CommandError} for what is wrong in it */
+function transcoderOf(registry: FileRegistry): Transcoder {
   try {
-    return loadTranscoder(readConfig({...process.env, GATEWAY_DESCRIPTORS: undefined}).gateway, registry).transcoder
+    const {gateway} = readConfig(process.env)
+    const {rules: file, ...config} = gateway
+    const rules = file === undefined ? undefined : readRules(file, registry)
+    return createTranscoder({
+      ...config,
+      ...{schema: registry, metadata: undefined, leaveOut: true},
+      ...(rules && {
+        rules: rules.http,
+        apis: rules.apis,
+        ...(rules.fullyDecode && config.pathDecoding !== 'first' && {pathDecoding: 'all' as const}),
+      }),
+    })
   } catch (error) {
     throw error instanceof ConfigError ? new CommandError(error.message) : error
   }

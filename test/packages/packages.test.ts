@@ -178,6 +178,8 @@ test.serial(
     }
     t.true(started.lines.includes(`  curl ${url}/v1/greetings/Ada`), 'a request to try')
     t.deepEqual(await answerAt('/v1/greetings/Ada'), [200, {message: 'Hello Ada'}] as never)
+    const page = await fetch(url, {headers: {accept: 'text/html', connection: 'close'}})
+    t.deepEqual([page.status, page.headers.get('content-type')], [200, 'text/html; charset=utf-8'])
     t.deepEqual(await answerAt('/greet?names=Ada,Alan'), [200, {greetings: ['Hello Ada', 'Hello Alan']}])
     const partOfPage = async (path: string) => {
       const answer = await fetch(url + path, {headers: {accept: 'text/html,*/*', connection: 'close'}})
@@ -253,6 +255,8 @@ message SayGoodbyeRequest {
     started.process.kill('SIGKILL')
     await started.exited
     t.regex(await grpcFunctions('build'), /compile caches for hello, greet, health, gateway, app$/m)
+    const deployed = {root: project, target: 'hello', path: '/', backend: 'http://localhost:1', onCloudRun: true}
+    t.deepEqual(await answerOf(t, deployed), {hello: 'world'})
     t.log(`${commands.length} commands, ${((performance.now() - began) / 1000).toFixed(1)} s: ${commands.join(', ')}`)
   },
 )
