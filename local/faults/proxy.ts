@@ -9,12 +9,14 @@ export type Direction = 'toServer' | 'toClient'
 /**
  * How a connection treats the bytes of one direction:
  * `forward` passes them on; `delay` passes them on `ms` later, in order; `drop` reads them and passes nothing on, as a
- * NAT or load balancer does that has forgotten the flow; `cut` passes on `bytes` more and then ends the connection.
+ * NAT or load balancer does that has forgotten the flow; `garble` inverts each bit, as a proxy does that does not know the protocol;
+ * `cut` passes on `bytes` more and then ends the connection.
  */
 export type Behaviour =
   | {readonly kind: 'forward'}
   | {readonly kind: 'delay'; readonly ms: number}
   | {readonly kind: 'drop'}
+  | {readonly kind: 'garble'}
   | {readonly kind: 'cut'; readonly bytes: number; readonly end: 'fin' | 'reset' | 'drop'}
 
 export interface ProxyOptions {
@@ -62,6 +64,7 @@ class Flow {
     const behaviour = this.behaviour
     if (behaviour.kind === 'delay') await pause(behaviour.ms)
     if (behaviour.kind === 'drop') return
+    if (behaviour.kind === 'garble') for (let at = 0; at < chunk.length; at++) chunk[at]! ^= 0xff
     if (behaviour.kind !== 'cut') return await this.#write(chunk)
     const head = chunk.subarray(0, behaviour.bytes)
     this.behaviour = {...behaviour, bytes: behaviour.bytes - head.length}
@@ -93,6 +96,12 @@ function firstOf(socket: Socket, ...events: readonly string[]): Promise<void> {
   })
 }
 
+/** Node cannot reset a socket whose end is on its way, and never closes it when it has tried (EINVAL). */
+function reset(socket: Socket): void {
+  if (socket.writableEnded && !socket.writableFinished) socket.destroy()
+  else if (!socket.destroyed) socket.resetAndDestroy()
+}
+
 /** One connection through the proxy. */
 export class ProxiedConnection {
   readonly toServer: Flow
@@ -119,8 +128,8 @@ export class ProxiedConnection {
 
   /** Ends both sides with an RST. */
   reset(): void {
-    this.#client.resetAndDestroy()
-    this.#server.resetAndDestroy()
+    reset(this.#client)
+    reset(this.#server)
   }
 }
 
@@ -210,6 +219,11 @@ export class FaultProxy {
     this.#set(Object.fromEntries(directions.map((direction) => [direction, {kind: 'drop'}])), later)
   }
 
+  /** Inverts each bit that passes. */
+  garble(directions: readonly Direction[] = ['toServer', 'toClient']): void {
+    this.#set(Object.fromEntries(directions.map((direction) => [direction, {kind: 'garble'}])))
+  }
+
   /** Passes on `bytes` more in `direction` on each open connection, then ends it. */
   cutAfter(bytes: number, end: 'fin' | 'reset' | 'drop', direction: Direction = 'toClient', later = false): void {
     this.#set({[direction]: {kind: 'cut', bytes, end}}, later)
@@ -259,7 +273,7 @@ export class FaultProxy {
     client.on('error', () => {})
     if (!this.#accepting) {
       this.#refused++
-      return void client.resetAndDestroy()
+      return void reset(client)
     }
     this.#accepted++
     const {target, targetHost = '127.0.0.1'} = this.#options
@@ -271,7 +285,7 @@ export class FaultProxy {
       socket.on('close', () => this.#sockets.delete(socket))
     }
     // A server that cannot be reached looks to the client as if it were at this port.
-    server.on('error', () => client.destroyed || client.resetAndDestroy())
+    server.on('error', () => reset(client))
     const connection = new ProxiedConnection(client, server, this.#behaviours)
     this.#open.add(connection)
     connection.closed.then(() => {

@@ -164,20 +164,23 @@ export class FaultServer {
    * run so far are still answered, and no other one is executed; `unknown`: 2^31-1, as a server sends that will tell later; an
    * id from 1 on: what the server says, whatever it has executed
    * @param options.code an HTTP/2 error code; NO_ERROR unless set: a server that shuts down in good order
+   * @param options.data what else is said: `max_age`, `too_many_pings`
    */
   goaway({
     lastStream = 'all',
     code = NGHTTP2_NO_ERROR,
+    data = '',
   }: {
     lastStream?: 'all' | 'executed' | 'unknown' | number
     code?: number
+    data?: string
   } = {}): void {
     for (const session of this.#sessions) {
       if (session.destroyed) continue
       // The first stream has the id 1, and 0 cannot be said.
       if (lastStream === 'executed') this.#lastOf.set(session, this.#executedOn.get(session) ?? 1)
       if (lastStream === 'all') this.#leaving.add(session)
-      session.goaway(code, this.#idFor(session, lastStream))
+      session.goaway(code, this.#idFor(session, lastStream), Buffer.from(data))
     }
   }
 

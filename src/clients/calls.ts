@@ -50,7 +50,7 @@ export async function* send(call: Call): AsyncGenerator<Message> {
       if (cause !== undefined) throw cause
       if (end?.code === status.OK) return pool.budget.succeeded()
       retries ??= new Retries(call, pool.budget, outgoing)
-      if (!(await retries.again(exchange))) throw await faultOf(end!, call)
+      if (!(await retries.again(exchange))) throw await faultOf(end!, call, connection.loss)
     }
   } finally {
     outgoing.close()

@@ -2,6 +2,7 @@ import type {ClientHttp2Session} from 'node:http2'
 import type {Socket} from 'node:net'
 import {type Channel, connectivityState} from '@grpc/grpc-js'
 import {sessionOf} from './grpc-internals.ts'
+import {type Goaway, type LossName, lossBy, lossOf} from './losses.ts'
 
 /** A connection that received a byte at most this long ago is alive, in ms. */
 const certain = 50
@@ -58,6 +59,9 @@ export class Connection {
   #pings = 0
   #roundTrip: number
   #gone = false
+  #isSilent = false
+  #goaway: Goaway | undefined
+  #error: Error | undefined
   #timer: NodeJS.Timeout | undefined
   readonly #session: ClientHttp2Session | undefined
   readonly #sockets: ReadonlySet<Socket>
@@ -76,8 +80,12 @@ export class Connection {
     this.#listener = listener
     this.#roundTrip = took / 2
     this.#session = sessionOf(channel)
-    this.#session?.on('goaway', (_code, lastStream) => {
+    this.#session?.on('goaway', (code, lastStream, data) => {
       this.lastStream = lastStream
+      this.#goaway ??= {code, data: String(data ?? '')}
+    })
+    this.#session?.on('error', (error) => {
+      this.#error ??= error
     })
     channel.watchConnectivityState(connectivityState.READY, Number.POSITIVE_INFINITY, () => this.close())
   }
@@ -118,6 +126,19 @@ export class Connection {
   /** Whether the connection is closed or closing. */
   get hasEnded(): boolean {
     return this.#gone || this.#session?.closed === true || this.#session?.destroyed === true
+  }
+
+  /** The error code of the peer's GOAWAY; undefined when there was none. */
+  get goawayCode(): number | undefined {
+    return this.#goaway?.code
+  }
+
+  /** Why it broke off, as far as its peer or the network let us know; undefined as long as it has not. */
+  get loss(): LossName | undefined {
+    if (this.#isSilent) return 'SILENT'
+    if (this.#goaway) return lossBy(this.#goaway)
+    if (this.#error) return lossOf(this.#error)
+    return this.hasEnded ? 'CLOSED' : undefined
   }
 
   begin(streaming: boolean): void {
@@ -234,8 +255,10 @@ export class Connection {
       await caughtUp()
       clearTimeout(this.#timer)
       this.#timer = undefined
-      if (examination && this.#examination === examination && this.heard <= examination.since) this.drop()
-      else if (this.streams > 0) this.#timer = setTimeout(() => this.#lookAfter(), silenceInCall)
+      if (examination && this.#examination === examination && this.heard <= examination.since) {
+        this.#isSilent = true
+        this.drop()
+      } else if (this.streams > 0) this.#timer = setTimeout(() => this.#lookAfter(), silenceInCall)
     }, lastPatience)
   }
 }

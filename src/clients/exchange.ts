@@ -107,7 +107,8 @@ export class Exchange {
 
   #finish(given: StatusObject): void {
     const call = this.#call
-    const end = this.#connection.hasEnded ? endOfBroken(given) : given
+    const connection = this.#connection
+    const end = connection.hasEnded ? endOfBroken(given, connection.goawayCode) : given
     this.end = end
     call.trailer = end.metadata
     if (end.code === status.OK) this.#connection.hear()

@@ -134,9 +134,13 @@ export function keepMessagesBeforeFailure(call: unknown): void {
   )
 }
 
-/** Corrects `end` of a call whose connection has ended: after a FIN grpc-js reports a reset by the server. */
-export function endOfBroken(end: StatusObject): StatusObject {
-  if (end.details !== 'Received RST_STREAM with code 0 (Call ended without gRPC status)') return end
+/**
+ * Corrects `end` of a call whose connection has ended: after a FIN grpc-js reports a reset by the server, and so after a GOAWAY
+ * with an error, whose code Node gives to each stream.
+ */
+export function endOfBroken(end: StatusObject, goaway = 0): StatusObject {
+  const [, code] = /^Received RST_STREAM with code (\d+)(?: \(.*\))?$/.exec(end.details ?? '') ?? []
+  if (code === undefined || (code !== '0' && Number(code) !== goaway)) return end
   return {...end, code: 14, details: 'Connection dropped'}
 }
 

@@ -7,6 +7,7 @@ import {adviceFor} from './causes.ts'
 import {mostReceived} from './connecting.ts'
 import {detailTypesOf} from './detail-types.ts'
 import {type Ending, endingOf} from './grpc-internals.ts'
+import {adviceOn, type LossName, lossIn} from './losses.ts'
 import {causeOf} from './probe.ts'
 
 /** A reset at most this long before the deadline counts as the deadline by the backend's clock, in ms. */
@@ -14,16 +15,17 @@ const clockSkew = 50
 
 /**
  * Makes a Fault of a call's status: the service's own status, or the reason why there is none.
+ * @param loss why its connection broke off
  * @throws {Fault} the reason of the request's signal, if it aborts while the cause of a failed connection is looked for
  */
-export async function faultOf(end: StatusObject, call: Call): Promise<Fault> {
+export async function faultOf(end: StatusObject, call: Call, loss?: LossName): Promise<Fault> {
   const http = frontEndStatusOf(end, call)
   if (http !== undefined) return notGrpc(http, end, call)
   const answered = hasAnswered(end, call)
   const ending = endingOf(end, mostReceived)
   if (metDeadline(end, call, ending)) return late(end, call)
   if (answered && !ending) return said(end, call)
-  return ending ? ended[ending](end, call) : await unanswered(end, call)
+  return ending ? ended[ending](end, call, loss) : await unanswered(end, call)
 }
 
 /** The HTTP status of a response by a proxy in front of the service; undefined when the service responded. */
@@ -78,12 +80,15 @@ const ended = {
       reason: 'BACKEND_RESET',
       cause: end.details,
     }),
-  broken: (end, call) =>
-    new Fault('UNAVAILABLE', `The backend of ${nameOf(call)} broke off`, {
+  broken(end, call, known) {
+    const loss = known === 'CLOSED' ? (lossIn(end.details) ?? known) : known
+    return new Fault('UNAVAILABLE', `The backend of ${nameOf(call)} broke off`, {
       reason: 'BACKEND_UNAVAILABLE',
       retryAfter: 1,
       cause: end.details,
-    }),
+      ...(loss && {hint: adviceOn(loss, call.backend)}),
+    })
+  },
   // Not a quota of the service, although grpc-js uses the same code.
   'too large': (end, call) =>
     new Fault('RESOURCE_EXHAUSTED', `${nameOf(call)} answered with a message of more than ${mostReceived} bytes`, {
@@ -97,7 +102,7 @@ const ended = {
       reason: 'ANSWER_UNREADABLE',
       cause: end.details ?? `grpc-encoding: ${call.header?.get('grpc-encoding').join() || 'unknown'}`,
     }),
-} satisfies Record<Ending, (end: StatusObject, call: Call) => Fault>
+} satisfies Record<Ending, (end: StatusObject, call: Call, loss?: LossName) => Fault>
 
 function late(end: StatusObject, call: Call): Fault {
   return new Fault('DEADLINE_EXCEEDED', `${nameOf(call)} did not answer in time`, {cause: end.details})

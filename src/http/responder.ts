@@ -1,4 +1,5 @@
 import type {IncomingMessage, ServerResponse} from 'node:http'
+import type {Socket} from 'node:net'
 import {Fault} from '../core/fault.ts'
 import {atMost, within} from '../core/waiting.ts'
 import {discard, isTooLongToDiscard} from './body.ts'
@@ -123,8 +124,9 @@ export class Responder {
     if (!socket) this.#response.once('socket', () => setImmediate(() => this.cut()))
     // In HTTP/1.0 a body lasts until the connection closes: only a reset tells that it was cut. And the kernel keeps what
     // the caller does not read, unless it is told to drop it.
-    else if (this.#request.httpVersion === '1.0' || socket.writableLength > 0) socket.resetAndDestroy()
-    else socket.destroy()
+    else if (canReset(socket) && (this.#request.httpVersion === '1.0' || socket.writableLength > 0)) {
+      socket.resetAndDestroy()
+    } else socket.destroy()
   }
 
   /** Resolves when this response is the one that is being sent, or is over. */
@@ -143,6 +145,11 @@ export class Responder {
     await promise
     this.#response.off('close', resolve)
   }
+}
+
+/** Node cannot reset a socket whose end is on its way, and never closes it when it has tried (EINVAL). */
+function canReset({writableEnded, writableFinished}: Socket): boolean {
+  return !writableEnded || writableFinished
 }
 
 function unread(): Fault {

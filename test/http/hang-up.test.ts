@@ -1,7 +1,10 @@
 import {once} from 'node:events'
+import {createServer} from 'node:http'
+import type {AddressInfo} from 'node:net'
 import test from 'ava'
 import type {Fault} from '../../src/core/fault.ts'
 import {json} from '../../src/http/reply.ts'
+import {Responder} from '../../src/http/responder.ts'
 import type {Scope} from '../../src/http/scope.ts'
 import {type App, startApp} from '../helpers/app.ts'
 import {isFault} from './answers.ts'
@@ -102,4 +105,22 @@ test.serial('a caller that hangs up with a finished answer waiting behind anothe
   connection.socket.destroy()
   t.is((await aborted(await scope)).code, 'CANCELLED')
   reply(json({}))
+})
+
+test.serial('an answer is cut, and its connection closed, also when our side of it has just ended', async (t) => {
+  for (const version of ['1.0', '1.1']) {
+    const server = createServer((request, response) => {
+      response.write('some')
+      request.socket.end()
+      new Responder(request, response).cut()
+    }).listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const {port} = server.address() as AddressInfo
+    await using connection = await connectTo(`http://127.0.0.1:${port}`)
+    connection.send(`GET / HTTP/${version}\nHost: localhost\n\n`)
+    await connection.closed
+    server.close()
+    await once(server, 'close')
+    t.pass()
+  }
 })

@@ -20,6 +20,8 @@ export class Judge {
   /** How often which status came. */
   readonly statuses = new Map<string, number>()
   readonly #asked = new Map<string, Asked>()
+  /** Requests of hostile callers that got no answer, and what they did. */
+  readonly #unanswered = new Map<string, string>()
   readonly #findings: Findings
   readonly #world: World
 
@@ -40,6 +42,11 @@ export class Judge {
     this.statuses.set(outcome, (this.statuses.get(outcome) ?? 0) + 1)
     const wrong = wrongWith(id, task, answer, calm)
     if (wrong) this.#findings.add(`${task.kind}: ${wrong}`, `${id}: ${summary(answer)}`, span)
+  }
+
+  /** A request of a hostile caller got no answer: the log must say that its caller hung up, or nothing of it. */
+  unanswered(id: string, act: string): void {
+    this.#unanswered.set(id, act)
   }
 
   /** Compares what callers saw with the log, the backends and the Repo, once all is over. */
@@ -74,7 +81,16 @@ export class Judge {
         )
       if (upload) this.#compareUpload(id, task, answer, kept.get(id) ?? [])
     }
-    for (const line of instance.suspicious) this.#findings.add(kindOf(line), line.slice(0, 2000))
+    for (const [id, act] of this.#unanswered) {
+      const [record] = instance.answered.get(id) ?? []
+      if (record && record.httpRequest?.status !== 499)
+        this.#findings.add(`${act}: no answer`, `${id}: ${record.message}`)
+    }
+    for (const line of instance.suspicious) {
+      const [, id = ''] = /"requestId":"([^"]+)"/.exec(line) ?? []
+      const {task, span} = this.#asked.get(id) ?? {}
+      this.#findings.add(kindOf(line), `${task?.kind ?? ''} ${line.slice(0, 2000)}`, span)
+    }
   }
 
   #compareUpload(id: string, {kind, upload}: Task, answer: Answer, kept: readonly Kept[]): void {

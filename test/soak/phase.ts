@@ -48,6 +48,7 @@ export interface PhaseOptions {
   readonly random: Random
   readonly name: string
   readonly tell: (line: string) => void
+  readonly verbose: boolean
 }
 
 /** One instance from its start to its SIGTERM, with faults in between. */
@@ -70,7 +71,6 @@ class Phase {
   #faults = 0
   #peak = 0
   #calm = true
-  #stopping = false
 
   constructor(world: World, options: PhaseOptions) {
     this.#world = world
@@ -171,6 +171,7 @@ class Phase {
   async #commit(fault: Planned): Promise<void> {
     this.#faults++
     this.#history.push({at: this.#elapsed, title: fault.title})
+    if (this.#options.verbose) this.#options.tell(`  ${this.#elapsed} ${fault.title}`)
     const stage = {
       burst: (count: number) => {
         for (let more = 0; more < count; more++) this.#track(this.#askAny(this.#random.fork()))
@@ -207,6 +208,12 @@ class Phase {
     const [began, calm] = [Date.now(), this.#calm]
     const answer = await exchange(this.#world.instance.url, task.ask, id, patience)
     this.#judge.judge(id, task, answer, {began, calm})
+    if (this.#options.verbose && answer.status !== 200) {
+      const {status, error = '', text} = answer
+      this.#options.tell(
+        `  ${began - this.#began} to ${this.#elapsed} ${task.kind} ${id}: ${status} ${error} ${text.slice(0, 200)}`,
+      )
+    }
     return answer.status
   }
 
@@ -216,8 +223,7 @@ class Phase {
       random: this.#random.fork(),
       findings: this.#findings,
       id: () => this.#id(),
-      isServing: () => !this.#stopping,
-      hungUp: (id: string) => this.#world.instance.answered.get(id)?.[0]?.httpRequest?.status === 499,
+      unanswered: (id, act) => this.#judge.unanswered(id, act),
     })
   }
 
@@ -265,7 +271,6 @@ class Phase {
     let isOver = false
     const load = this.#callUntil(() => isOver)
     await pause(this.#random.size(20, 1500))
-    this.#stopping = true
     const began = Date.now()
     instance.terminate()
     const code = await Promise.race([instance.exited, pause(mostShutdown + 5000, 'never' as const, {ref: false})])

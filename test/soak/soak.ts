@@ -10,6 +10,7 @@ const help = `npm run soak: the functions as a process, under load, with random 
                 its SIGTERM under load
   --requests N  so many requests at least in each phase (0)
   --log         what the log said, and how often
+  --verbose     each fault as it begins, and each answer that is no 200
   --help
 
 Each answer is checked, and at the end of a phase the log, the backends and the Repo are compared with what callers saw, and what
@@ -22,6 +23,7 @@ const {values} = parseArgs({
     phase: {type: 'string', default: '20'},
     requests: {type: 'string', default: '0'},
     log: {type: 'boolean', default: false},
+    verbose: {type: 'boolean', default: false},
     help: {type: 'boolean', default: false},
   },
 })
@@ -46,6 +48,7 @@ for (let phase = 1; phase <= phases; phase++) {
     random: random.fork(),
     name: `s${seed}-p${phase}`,
     tell: (line) => console.log(line),
+    verbose: values.verbose,
   })
   tellOf(report)
   found += report.findings.length
