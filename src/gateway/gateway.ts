@@ -9,7 +9,7 @@ import {gatewayChannel} from '../core/start-channels.ts'
 import {securityOf} from '../http/access.ts'
 import {hasBody} from '../http/body.ts'
 import {compressed} from '../http/compress.ts'
-import {failureReply, noMoreEvents, type Reply} from '../http/reply.ts'
+import {noMoreEvents, type Reply} from '../http/reply.ts'
 import type {Handler, Scope} from '../http/scope.ts'
 import type {Exchange, RequestHead} from '../transcoding/exchange.ts'
 import {isForm} from '../transcoding/media.ts'
@@ -134,7 +134,7 @@ function choice(served: Gateway, scope: Scope): Handler {
     if (!('binding' in match)) {
       return rpc?.unrouted(scope, match) ?? unbound(rest ? withDocument(scope, match) : match, scope, settings)
     }
-    const failure = rpc?.failureAt(scope, (fault) => failureReply(fault, errorShape))
+    const failure = rpc?.failureAt(scope)
     return Object.assign(() => answer(served, scope, match), {
       errorShape,
       ...(failure && {failure}),

@@ -1,3 +1,4 @@
+import {once} from 'node:events'
 import {gunzipSync, gzipSync} from 'node:zlib'
 import {create, fromBinary, toBinary} from '@bufbuild/protobuf'
 import {Metadata, status} from '@grpc/grpc-js'
@@ -318,3 +319,62 @@ test.serial('a failure takes no message from a stream that takes its time', asyn
   t.is(messages.length, 20)
   t.is(end.error.code, 'aborted')
 })
+
+/** What `measure` gives when it has stopped changing. */
+async function settled(measure: () => number): Promise<number> {
+  let before = -1
+  for (let still = 0; still < 20; still++) {
+    await new Promise((resolve) => setTimeout(resolve, 10))
+    if (measure() !== before) still = 0
+    before = measure()
+  }
+  return before
+}
+
+const MiB = 2 ** 20
+const filler = 'x'.repeat(64 * 1024)
+
+test.serial(
+  'a service that reads nothing stops the reading of the request, and a caller that reads nothing the service',
+  async (t) => {
+    const large = await startServed()
+    t.teardown(() => large.close())
+    const headers = {'content-type': 'application/connect+proto'}
+    const gate = Promise.withResolvers<void>()
+    let taken = 0
+    let made = 0
+    using _ = large.streams.handle({
+      async up(requests) {
+        await gate.promise
+        for await (const {name} of requests) taken += name.length
+        return {int32Value: taken}
+      },
+      async *down() {
+        for (; made < 64 * MiB; made += filler.length) yield {name: filler}
+      },
+    })
+    await using request = await open(large.url(''), {method: 'POST', path: up, headers})
+    const {socket} = request.connection
+    const message = envelope(every({name: filler}))
+    let sent = 0
+    const sending = (async () => {
+      for (; sent < 64 * MiB; sent += filler.length) if (!request.write(message)) await once(socket, 'drain')
+      request.end()
+    })()
+    const accepted = await settled(() => sent - socket.writableLength)
+    t.true(accepted < 24 * MiB, `${accepted} bytes were taken from the caller, none of which the service took`)
+    gate.resolve()
+    await sending
+    const {messages} = streamIn((await received(request.connection)).bytes)
+    t.is(fieldsOf(messages[0]!.data).int32Value, 64 * MiB)
+
+    await using slow = await connectTo(large.url(''))
+    slow.socket.pause()
+    write(slow, {path: down, headers, body: envelope()})
+    const before = await settled(() => made)
+    t.true(before > 0 && before < 24 * MiB, `${before} bytes were made, none of which the caller read`)
+    slow.socket.destroy()
+    await large.backend.idle()
+    await large.quiet(t)
+  },
+)

@@ -3,7 +3,7 @@ import {MethodOptions_IdempotencyLevel as Level} from '@bufbuild/protobuf/wkt'
 import {pathOf} from '../../clients/call.ts'
 import {Fault} from '../../core/fault.ts'
 import {shortened} from '../../core/shortened.ts'
-import type {Reply} from '../../http/reply.ts'
+import {failureReply} from '../../http/reply.ts'
 import type {Handler, Scope} from '../../http/scope.ts'
 import {isConnectQuery} from '../../transcoding/rpc/get-request.ts'
 import {acceptPost, fits, isOfRpc, type RpcForm, rpcForm} from '../../transcoding/rpc/media.ts'
@@ -51,11 +51,11 @@ export class RpcPaths {
   }
 
   /** What REST's handler at the path of a method says of content types that it does not take. */
-  failureAt({path}: Pick<Scope, 'path'>, reply: (fault: Fault) => Reply): Handler['failure'] {
+  failureAt({path}: Pick<Scope, 'path'>): Handler['failure'] {
     const method = this.#methods.get(path)
     if (!method) return undefined
     return (fault) => {
-      const shown = reply(fault)
+      const shown = failureReply(fault, this.#served.settings.errors)
       if (fault.ownHttpStatus !== 415) return shown
       const rest = fault.ownHeaders.accept
       const accept = acceptPost(method, this.#protocols)
