@@ -20,9 +20,9 @@ const binding = ['member', 'role']
 export const commands: Readonly<Record<string, Command>> = {
   'functions deploy': {
     names: 1,
-    values: [...function_, 'runtime', 'entry-point'],
-    switches: [...access, 'gen2', 'trigger-http'],
-    required: ['gen2', 'runtime', 'region', 'source', 'entry-point', 'trigger-http'],
+    values: [...function_, 'runtime', 'entry-point', 'trigger-bucket', 'trigger-location', 'trigger-service-account'],
+    switches: [...access, 'gen2', 'trigger-http', 'retry'],
+    required: ['gen2', 'runtime', 'region', 'source', 'entry-point'],
     source: 'functions/deploy',
   },
   'run deploy': {

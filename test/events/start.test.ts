@@ -1,4 +1,5 @@
 import test from 'ava'
+import {startFunctions} from '../../local/functions.ts'
 import {requestOf, stepsIn} from '../helpers/commands.ts'
 import {interrupt, npmRun} from '../helpers/start.ts'
 
@@ -19,4 +20,34 @@ test('with npm start an object that is put into Storage is uploaded, as docs/eve
   }
   interrupt(started)
   t.is(await started.exited, 0)
+})
+
+test('finalized runs as an event-driven function, as gcloud deploys it with a trigger', async (t) => {
+  const functions = await startFunctions({
+    target: 'finalized',
+    port: 0,
+    env: {
+      ...{
+        BACKEND_URL: 'http://localhost:1',
+        AUTH: 'iam',
+        UPLOAD_CONTEXT: 'creatorId=x; name={object}',
+        LOG_LEVEL: 'silent',
+      },
+      // What the platform sets for them.
+      ...{K_SERVICE: 'finalized', FUNCTION_SIGNATURE_TYPE: 'cloudevent', CLOUD_RUN_TIMEOUT_SECONDS: '540'},
+    },
+    output: 'pipe',
+  })
+  t.teardown(async () => {
+    functions.process.kill()
+    await functions.exited
+  })
+  const headers = {
+    ...{'ce-id': '1', 'ce-source': '//storage.googleapis.com/projects/_/buckets/b', 'ce-specversion': '1.0'},
+    ...{'ce-type': 'google.cloud.storage.object.v1.finalized', 'content-type': 'application/json'},
+  }
+  const body = JSON.stringify({bucket: 'not-ours', name: 'it', generation: '1'})
+  const response = await fetch(functions.url, {method: 'POST', headers, body})
+  t.is(response.status, 200)
+  t.regex(await response.text(), /BUCKET_NOT_ALLOWED/)
 })
