@@ -122,6 +122,7 @@ test('who follows the guides, one after the other, gets what they say', async (t
   for (const step of stepsIn('docs/tests.md')) await reader.does(step)
   reader.project.run('npm', 'run', 'check')
   for (const step of stepsIn('docs/rules.md')) await reader.does(step)
+  for (const step of stepsIn('docs/reflection.md')) await reader.does(step)
   for (const step of stepsIn('docs/migrating.md')) await reader.does(step)
   const failed = (await (await reader.fetch('/nowhere')).json()) as object
   t.deepEqual(Object.keys(failed).slice(0, 2), ['code', 'message'])

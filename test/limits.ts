@@ -80,6 +80,10 @@ export const limits: Readonly<Record<string, Readonly<Record<string, Limit>>>> =
     kept: [30 * second, 'a hint about a dead port holds so long'],
     patience: [500, 'a failure waits no longer for its hint'],
   },
+  'clients/reflection.ts': {
+    atOnce: [16, 'services that are asked for in one call'],
+    maxBytes: [64 * MiB, 'the files of one backend'],
+  },
   'clients/retries.ts': {
     firstPause: [25, 'each further one is twice as long'],
     mostAttempts: [6, 'a backend gets no more of one call'],
@@ -153,6 +157,10 @@ export const limits: Readonly<Record<string, Readonly<Record<string, Limit>>>> =
   'gateway/exposure.ts': {most: [200, 'names in one record']},
   'gateway/gateway.ts': {recursionLimit: [500, 'the levels of a message that are written and read']},
   'gateway/read-requests.ts': {largeBody: [8 * KiB, 'larger bodies wait for their turn to be decoded']},
+  'gateway/reflected.ts': {
+    patience: [5 * second, 'for each question to a backend that is to say what it has'],
+    pause: [10 * second, 'a schema that seems to be out of date is asked for no more often'],
+  },
   'gateway/rpc/requests.ts': {maxSlice: [16 * KiB, 'bytes that are taken apart before others get their turn']},
   'gateway/validation.ts': {
     maxReason: [63, 'characters of a reason, as error_details.proto has it'],

@@ -22,7 +22,7 @@ const rooms: Readonly<Record<string, Room>> = {
   },
   gateway: {
     rooms: ['console', 'http', 'transcoding', 'clients', 'core', 'gen'],
-    node: ['fs', 'http', 'module'],
+    node: ['crypto', 'fs', 'http', 'module'],
     packages: ['@bufbuild/protobuf', '@bufbuild/protovalidate', '@grpc/grpc-js', 'yaml'],
   },
   events: {

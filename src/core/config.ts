@@ -144,6 +144,10 @@ export type ErrorShape = 'aip' | 'status'
 export interface GatewayConfig extends Dialect {
   /** A file with a FileDescriptorSet; undefined: the one that is built from proto/. */
   readonly descriptors: string | undefined
+  /** Where the schema comes from: descriptors, or the backends' server reflection. */
+  readonly schemaSource: 'descriptors' | 'reflection'
+  /** How long a schema of server reflection is used without asking again, in ms. */
+  readonly schemaMaxAge: number
   /** A file with a google.api.Service in YAML or JSON, whose rules go before those of the protos. */
   readonly rules: string | undefined
   /** Full names of services; undefined: all of them. */
@@ -222,6 +226,8 @@ export function readConfig(given: Env, argv: readonly string[] = []): Config {
     logPretty: !onCloudRun && process.stdout.isTTY === true,
     gateway: {
       descriptors: read(env, 'GATEWAY_DESCRIPTORS'),
+      schemaSource: read(env, 'GATEWAY_SCHEMA'),
+      schemaMaxAge: read(env, 'GATEWAY_SCHEMA_MAX_AGE_SECONDS'),
       rules: read(env, 'GATEWAY_RULES'),
       services: read(env, 'GATEWAY_SERVICES'),
       defaultBindings: read(env, 'GATEWAY_DEFAULT_BINDINGS'),

@@ -477,6 +477,17 @@ export const settings = {
     meaning: 'a file with the FileDescriptorSet that the gateway serves',
     unset: 'the one built from `proto/`',
   },
+  GATEWAY_SCHEMA: {
+    parser: oneOf('descriptors', 'reflection'),
+    meaning:
+      '`reflection`: the backends say themselves what they have, by [server reflection](docs/reflection.md): the first request asks them, and needs no protos here',
+    default: 'descriptors',
+  },
+  GATEWAY_SCHEMA_MAX_AGE_SECONDS: {
+    parser: seconds(1, 3600),
+    meaning: 'after how many seconds a request asks the backends again, with `GATEWAY_SCHEMA=reflection`',
+    default: '300',
+  },
   GATEWAY_RULES: {
     parser: text,
     meaning:

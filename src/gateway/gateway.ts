@@ -3,7 +3,7 @@ import type {Call, Requests} from '../clients/call.ts'
 import type {Runtime} from '../clients/runtime.ts'
 import {type CallOptions, callOf} from '../clients/service-client.ts'
 import {type PageFile, pageFileAt, pagePaths, schemaPath} from '../console/paths.ts'
-import type {Backend, GatewayConfig} from '../core/config.ts'
+import {type Backend, ConfigError, type GatewayConfig} from '../core/config.ts'
 import {Fault} from '../core/fault.ts'
 import {gatewayChannel} from '../core/start-channels.ts'
 import {securityOf} from '../http/access.ts'
@@ -22,6 +22,7 @@ import {learnContract} from './contract.ts'
 import {exposure} from './exposure.ts'
 import {metadataOptions, proofHeaders} from './metadata.ts'
 import {readRequests} from './read-requests.ts'
+import {ReflectedSchema} from './reflected.ts'
 import {RpcPaths} from './rpc/paths.ts'
 import {
   documentPath,
@@ -65,6 +66,8 @@ interface Gateway {
   document: Promise<string> | undefined
   /** The functions beside it, by their paths. */
   readonly functions: Map<string, Handler>
+  /** Has the schema asked for again, as something is not as it says. */
+  readonly doubt?: (() => void) | undefined
   /** What the page of CONSOLE is made of; made when first asked for. */
   pageSchema: Promise<string> | undefined
 }
@@ -76,16 +79,50 @@ interface Gateway {
  * register(runtime, {gateway: (runtime) => gateway(runtime, {schema: 'src/gen/descriptors.binpb'})})
  */
 export function gateway(runtime: Runtime, options: GatewayOptions = {}): Handler {
-  const {schema, taken = [], functions = new Map(), ...given} = options
+  const settings = {...runtime.config.gateway, ...options}
+  const functions = new Map(options.functions)
+  const choose =
+    settings.schemaSource === 'reflection'
+      ? chooseByReflection(runtime, settings, {...options, functions})
+      : chooseBy(gatewayOf(runtime, settings, {...options, functions}))
+  return Object.assign((scope: Scope) => choose(scope)(scope), {
+    choose,
+    errorShape: settings.errors,
+    webSockets: settings.webSocket,
+    beside: (others: ReadonlyMap<string, Handler>) => {
+      // What is here by a path of its own stays.
+      for (const [path, handler] of others) if (!functions.has(path)) functions.set(path, handler)
+    },
+  })
+}
+
+function chooseBy(served: Gateway): (scope: Scope) => Handler {
+  return (scope) => choice(served, scope)
+}
+
+/** What a gateway is made of beside its settings. */
+interface Parts extends Pick<GatewayOptions, 'schema' | 'taken'> {
+  readonly functions: Map<string, Handler>
+  /** The schema of other functions, whose services variables may name; `schema` unless given. */
+  readonly own?: Schema | undefined
+  /** Has the schema asked for again, as something is not as it says. */
+  readonly doubt?: () => void
+}
+
+/** @throws {ConfigError} with a line for each rule that cannot be served, and for a service without a backend */
+function gatewayOf(
+  runtime: Runtime,
+  settings: GatewayConfig,
+  {schema, own = schema, taken = [], functions, doubt}: Parts,
+): Gateway {
   const {config, log} = runtime
-  const settings = {...config.gateway, ...given}
   const {transcoder, deadlines, checkOf, notes} = loadTranscoder(
     settings,
     schema,
     settings.console && settings.protocols.includes('rest') ? [...taken, ...pagePaths] : taken,
   )
-  refuseUnknownBackends(transcoder, config, schema)
-  refuseUnknownMethods(transcoder, config, schema)
+  refuseUnknownBackends(transcoder, config, own)
+  refuseUnknownMethods(transcoder, config, own)
   learnContract(transcoder, runtime)
   const names = new Set(transcoder.bindings.map(({method}) => method.parent.typeName))
   const served: Gateway = {
@@ -98,23 +135,47 @@ export function gateway(runtime: Runtime, options: GatewayOptions = {}): Handler
     accesses: new Map(transcoder.bindings.map((binding) => [binding, {name: nameOf(binding.method)}])),
     rest: settings.protocols.includes('rest'),
     document: undefined,
-    functions: new Map(functions),
+    functions,
     pageSchema: undefined,
+    doubt,
   }
   if (settings.protocols.some((protocol) => protocol !== 'rest')) served.rpc = rpcOf(served)
   for (const note of notes) log.warn(note)
   log.info(exposure(transcoder))
   gatewayChannel.publish({document: () => documentOf(served)})
-  const choose = (scope: Scope) => choice(served, scope)
-  return Object.assign((scope: Scope) => choose(scope)(scope), {
-    choose,
-    errorShape: settings.errors,
-    webSockets: settings.webSocket,
-    beside: (others: ReadonlyMap<string, Handler>) => {
-      // What is here by a path of its own stays.
-      for (const [path, handler] of others) if (!served.functions.has(path)) served.functions.set(path, handler)
-    },
-  })
+  return served
+}
+
+/** Until the schema is known, and while it cannot be had, nothing is open: a path may be that of any method. */
+function chooseByReflection(runtime: Runtime, settings: GatewayConfig, parts: Parts): (scope: Scope) => Handler {
+  if (settings.descriptors !== undefined) {
+    throw new ConfigError('GATEWAY_SCHEMA="reflection": expected no GATEWAY_DESCRIPTORS beside it')
+  }
+  if (runtime.config.backends.length === 0) {
+    throw new ConfigError('BACKEND_URL is not set: expected the URL of a backend to ask for its schema')
+  }
+  const errorShape = settings.errors
+  const schema: ReflectedSchema<Gateway> = new ReflectedSchema(runtime, settings.schemaMaxAge, (registry) =>
+    gatewayOf(runtime, settings, {...parts, own: parts.schema, schema: registry, doubt: () => schema.doubt()}),
+  )
+  const refusing = (error: unknown): Handler => {
+    const refuse = (): never => {
+      throw error
+    }
+    return Object.assign(refuse, {errorShape})
+  }
+  const prepare = async (scope: Scope) => {
+    try {
+      return choice(await schema.get(), scope)
+    } catch (error) {
+      return refusing(error)
+    }
+  }
+  const pending: Handler = Object.assign(() => noMoreEvents, {errorShape, prepare})
+  return (scope) => {
+    const current = schema.current
+    return current ? choice(current, scope) : pending
+  }
 }
 
 /** What `scope` is for: routed here, once, so that who may call is judged by what is called. */
@@ -132,6 +193,7 @@ function choice(served: Gateway, scope: Scope): Handler {
     if (chosen) return chosen
     const match = rest ? routed(served, scope) : unknown
     if (!('binding' in match)) {
+      if (match.allow.length === 0) served.doubt?.()
       return rpc?.unrouted(scope, match) ?? unbound(rest ? withDocument(scope, match) : match, scope, settings)
     }
     const failure = rpc?.failureAt(scope)
@@ -204,6 +266,8 @@ async function answer(served: Gateway, scope: Scope, match: Match<Binding>): Pro
     ping: settings.eventStreamPing,
     trailers: settings.trailers,
   })
+  const {doubt} = served
+  if (doubt) reply.catch((error) => void (error instanceof Fault && error.code === 'UNIMPLEMENTED' && doubt()))
   return await (exchange.isConditional ? reply.catch(refuseCondition) : reply)
 }
 

@@ -24,7 +24,13 @@ export function everyFunction<R extends Pick<Serving, 'log'>>(
   rest.beside?.(handlers)
   const choose = (scope: Scope) => {
     const chosen = chosenBy(rest, scope)
-    return (chosen.unrouted && handlers.get(scope.path)) || chosen
+    const {prepare} = chosen
+    const orOther = (handler: Handler) => (handler.unrouted && handlers.get(scope.path)) || handler
+    return prepare
+      ? Object.assign((scope: Scope) => chosen(scope), chosen, {
+          prepare: async (scope: Scope) => orOther(await prepare(scope)),
+        })
+      : orOther(chosen)
   }
   const webSockets = [rest, ...handlers.values()].some((handler) => handler.webSockets)
   return Object.assign((scope: Scope) => choose(scope)(scope), {choose, errorShape: rest.errorShape, webSockets})

@@ -77,6 +77,11 @@ export interface Handler {
   access?: Access | ((scope: Scope) => Access)
   /** A router gives the handler to call in its place. */
   choose?: (scope: Scope) => Handler
+  /**
+   * Gives the handler to call in its place, when what that takes has come: it is asked before it is judged who may call. Never rejects,
+   * but with a Fault for those who may.
+   */
+  prepare?: (scope: Scope) => Promise<Handler>
   /** Whether its only answer is that the path does not exist. */
   unrouted?: boolean
   /** Whether requests for a WebSocket may get one: its replies say which do. */

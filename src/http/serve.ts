@@ -229,7 +229,7 @@ class RequestScope implements Scope, Sending, Proofs {
     let entered = false
     try {
       this.#watch()
-      const handler = this.#chosen(given)
+      let handler = this.#chosen(given)
       this.#errorShape = handler.errorShape ?? 'aip'
       this.#failure = handler.failure
       allowCors(this, methodsOf(handler))
@@ -241,6 +241,7 @@ class RequestScope implements Scope, Sending, Proofs {
       }
       this.#startClock()
       refuseCrossSite(this)
+      if (handler.prepare && !this.#isOwnPreflight(handler)) handler = await this.#prepared(handler.prepare)
       await this.#enterDoor(handler)
       const instead = answerInstead(this, handler)
       await send(instead ?? sendable(await this.race(Promise.try(handler, this))), this)
@@ -261,6 +262,13 @@ class RequestScope implements Scope, Sending, Proofs {
   #chosen(given: Handler): Handler {
     let handler = ownHandler(this, this.#serving) ?? given
     while (handler.choose) handler = handler.choose(this)
+    return handler
+  }
+
+  async #prepared(prepare: NonNullable<Handler['prepare']>): Promise<Handler> {
+    const handler = await this.race(prepare(this))
+    this.#errorShape = handler.errorShape ?? 'aip'
+    this.#failure = handler.failure
     return handler
   }
 

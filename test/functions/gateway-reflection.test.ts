@@ -1,0 +1,274 @@
+import {createHash} from 'node:crypto'
+import {mkdtempSync, rmSync, writeFileSync} from 'node:fs'
+import {tmpdir} from 'node:os'
+import {join} from 'node:path'
+import {PassThrough} from 'node:stream'
+import {clone, type DescFile, toBinary} from '@bufbuild/protobuf'
+import {BinaryReader, BinaryWriter, WireType} from '@bufbuild/protobuf/wire'
+import {type FileDescriptorProto, FileDescriptorProtoSchema} from '@bufbuild/protobuf/wkt'
+import {Server, ServerCredentials, type ServerDuplexStream} from '@grpc/grpc-js'
+import test, {type ExecutionContext} from 'ava'
+import {pino} from 'pino'
+import {type Backend, startBackend} from '../../local/grpc/backend.ts'
+import {gateway} from '../../src/functions/gateway.ts'
+import {PingService} from '../../src/gen/ping/ping_pb.js'
+import {advance} from '../clients/clock.ts'
+import {runtimeOf} from '../clients/runtime.ts'
+import {type App, type AppOptions, startApp} from '../helpers/app.ts'
+import {buildSchema} from './gateway-schema.ts'
+
+const reflection = {GATEWAY_SCHEMA: 'reflection', BACKEND_AUDIENCE: ''}
+
+async function appFor(t: ExecutionContext, url: string, {env, ...options}: AppOptions = {}): Promise<App> {
+  const app = await startApp({target: 'gateway', env: {...reflection, BACKEND_URL: url, ...env}, ...options})
+  t.teardown(() => app.close())
+  return app
+}
+
+async function backendFor(t: ExecutionContext, port?: number): Promise<Backend> {
+  const backend = await startBackend({...(port && {port})})
+  t.teardown(() => backend.close())
+  return backend
+}
+
+const statusOf = async (app: App, path: string, init?: RequestInit) => (await fetch(app.url(path), init)).status
+
+/** How often `backend` was asked what it has. */
+const asked = ({log}: Backend) => log.filter(({method}) => String(method).includes('ServerReflection')).length
+
+test.serial('the first request asks the backend, all that wait share it, and later ones ask no more', async (t) => {
+  const backend = await backendFor(t)
+  const app = await appFor(t, backend.url)
+  t.is(asked(backend), 0)
+  const paths = ['/api/ping?message=hi', '/openapi.json', '/nope', '/api/ping?message=hi']
+  t.deepEqual(await Promise.all(paths.map((path) => statusOf(app, path))), [200, 200, 404, 200])
+  const once = asked(backend)
+  const document = await (await fetch(app.url('/openapi.json'))).json()
+  t.deepEqual(Object.keys((document as {paths: object}).paths), ['/api/ping', '/api/ping:upstream', '/api/repos'])
+  t.is(asked(backend), once)
+  await app.quiet(t)
+})
+
+/** A server with reflection of `version` alone, which gives each file without its imports. */
+async function reflecting(
+  t: ExecutionContext,
+  files: readonly FileDescriptorProto[],
+  {version = 'v1', services = files.flatMap((file) => file.service.map(({name}) => `${file.package}.${name}`))} = {},
+): Promise<string> {
+  const server = new Server()
+  const answer = (request: Buffer): Buffer => {
+    const reader = new BinaryReader(request)
+    const [no] = reader.tag()
+    const text = reader.string()
+    const writer = new BinaryWriter().tag(no === 7 ? 6 : 4, WireType.LengthDelimited).fork()
+    if (no === 7) {
+      for (const name of services)
+        writer.tag(1, WireType.LengthDelimited).fork().tag(1, WireType.LengthDelimited).string(name).join()
+      return Buffer.from(writer.join().finish())
+    }
+    const has = ({name, package: scope, service}: FileDescriptorProto) =>
+      no === 3 ? name === text : service.some((one) => `${scope}.${one.name}` === text)
+    const file = files.find(has)
+    if (file)
+      return Buffer.from(
+        writer.tag(1, WireType.LengthDelimited).bytes(toBinary(FileDescriptorProtoSchema, file)).join().finish(),
+      )
+    const failure = new BinaryWriter().tag(7, WireType.LengthDelimited).fork().tag(1, WireType.Varint).int32(5)
+    return Buffer.from(failure.tag(2, WireType.LengthDelimited).string('Not here').join().finish())
+  }
+  const path = `/grpc.reflection.${version}.ServerReflection/ServerReflectionInfo`
+  const codec = {requestDeserialize: (bytes: Buffer) => bytes, responseSerialize: (bytes: Buffer) => bytes}
+  server.addService(
+    {
+      info: {
+        path,
+        requestStream: true,
+        responseStream: true,
+        requestSerialize: codec.responseSerialize,
+        responseDeserialize: codec.requestDeserialize,
+        ...codec,
+      },
+    },
+    {
+      info(call: ServerDuplexStream<Buffer, Buffer>) {
+        call.on('data', (request: Buffer) => call.write(answer(request)))
+        call.on('end', () => call.end())
+      },
+    },
+  )
+  const port = await new Promise<number>((resolve, reject) => {
+    server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, port) =>
+      error ? reject(error) : resolve(port),
+    )
+  })
+  t.teardown(() => server.forceShutdown())
+  return `http://127.0.0.1:${port}`
+}
+
+function filesOf(file: DescFile): FileDescriptorProto[] {
+  return [file.proto, ...file.dependencies.flatMap(filesOf)]
+}
+
+test.serial('v1alpha is as good, and imports that do not come along are asked for', async (t) => {
+  const app = await appFor(t, await reflecting(t, filesOf(PingService.file), {version: 'v1alpha'}))
+  t.is(await statusOf(app, '/api/ping?message=hi'), 501, 'there is no service behind it')
+  t.is(await statusOf(app, '/openapi.json'), 200)
+})
+
+test.serial('a backend that is down is 503, and the next request asks again', async (t) => {
+  const first = await startBackend()
+  const {port} = new URL(first.url)
+  await first.close()
+  const app = await appFor(t, first.url)
+  for (const path of ['/api/ping', '/openapi.json', '/nope']) {
+    const refused = await fetch(app.url(path))
+    t.is(refused.status, 503, path)
+    t.true(Number(refused.headers.get('retry-after')) > 0)
+    t.is(
+      ((await refused.json()) as {error: {details: {reason: string}[]}}).error.details[0]?.reason,
+      'SCHEMA_UNAVAILABLE',
+    )
+  }
+  t.is(await statusOf(app, '/health/live'), 200)
+  await backendFor(t, Number(port))
+  t.is(await statusOf(app, '/api/ping?message=hi'), 200)
+})
+
+test.serial('a backend without server reflection is 503, and the log says so', async (t) => {
+  const written = new PassThrough()
+  const log = pino({messageKey: 'message'}, written)
+  const app = await appFor(t, await reflecting(t, filesOf(PingService.file), {version: 'v9'}), {log})
+  t.is(await statusOf(app, '/api/ping'), 503)
+  t.regex(String(written.read()), /has no server reflection/)
+})
+
+test.serial('a service that a backend lists and does not give is left out, and the log says so', async (t) => {
+  const written = new PassThrough()
+  const log = pino({messageKey: 'message'}, written)
+  const services = ['ping.Gone', 'ping.PingService']
+  const app = await appFor(t, await reflecting(t, filesOf(PingService.file), {services}), {log})
+  t.is(await statusOf(app, '/api/ping'), 501)
+  t.regex(String(written.read()), /does not give them: ping\.Gone"/)
+})
+
+test.serial('a backend that does not give an import is 503, and the log says so', async (t) => {
+  const written = new PassThrough()
+  const log = pino({messageKey: 'message'}, written)
+  const app = await appFor(t, await reflecting(t, [PingService.file.proto]), {log})
+  t.is(await statusOf(app, '/api/ping'), 503)
+  t.regex(String(written.read()), /does not give \\"google\/api\/annotations\.proto/)
+})
+
+test.serial('several backends are asked, each for the services that are called there', async (t) => {
+  const [main, own] = [await backendFor(t), await backendFor(t)]
+  const app = await appFor(t, main.url, {env: {BACKEND_URL_REPO: own.url}})
+  t.is(await statusOf(app, '/api/ping?message=hi'), 200)
+  const body = '{"context": {"creatorId": "me", "name": "a"}} {"data": "aGVsbG8="}'
+  t.is(
+    await statusOf(app, '/api/repos', {method: 'POST', body, headers: {'content-type': 'application/x-ndjson'}}),
+    200,
+  )
+  const called = ({log}: Backend) =>
+    log.map(({method}) => String(method)).filter((method) => !method.includes('Reflection'))
+  t.deepEqual([called(main), called(own)], [['/ping.PingService/Send'], ['/Repo/CreateRepo']])
+})
+
+test.serial('two backends with different files of one name are named, and nothing is served', async (t) => {
+  const other = clone(FileDescriptorProtoSchema, PingService.file.proto)
+  other.service[0]!.name = 'Other'
+  const [one, two] = [
+    await reflecting(t, filesOf(PingService.file)),
+    await reflecting(t, [other, ...filesOf(PingService.file).slice(1)]),
+  ]
+  const written = new PassThrough()
+  const log = pino({messageKey: 'message'}, written)
+  const app = await appFor(t, one, {env: {BACKEND_URL_OTHER: two}, log})
+  const refused = await fetch(app.url('/api/ping'))
+  t.is(refused.status, 503)
+  const text = await refused.text()
+  t.regex(text, /SCHEMA_UNSERVABLE/)
+  t.false(text.includes('127.0.0.1'), 'callers learn nothing of it')
+  t.true(String(written.read()).includes(`${one} and ${two} have two different files \\"${other.name}\\"`))
+})
+
+test.serial('nothing is open while the schema is not known, and then what AUTH_PUBLIC says', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'reflection-'))
+  t.teardown(() => rmSync(folder, {recursive: true}))
+  const keys = join(folder, 'keys')
+  writeFileSync(keys, `${createHash('sha256').update('secret').digest('hex')} tester ping.PingService/SendUpstream\n`)
+  const first = await startBackend()
+  const {port} = new URL(first.url)
+  await first.close()
+  const app = await appFor(t, first.url, {
+    env: {AUTH: 'jwt', AUTH_API_KEYS: keys, AUTH_PUBLIC: 'ping.PingService/Send'},
+  })
+  const key = {headers: {'x-api-key': 'secret'}}
+  t.is(await statusOf(app, '/api/ping?message=hi'), 401)
+  t.is(await statusOf(app, '/openapi.json'), 401)
+  t.is(await statusOf(app, '/nope'), 401)
+  await backendFor(t, Number(port))
+  t.is(await statusOf(app, '/api/ping?message=hi'), 200)
+  t.is(await statusOf(app, '/api/ping:upstream?message=hi'), 401)
+  t.is(await statusOf(app, '/api/ping:upstream?message=hi', key), 200)
+  t.is(await statusOf(app, '/api/repos', {...key, method: 'POST'}), 403, 'the key is not for it')
+  t.is(await statusOf(app, '/openapi.json'), 401)
+})
+
+test.serial(
+  'a schema is asked for again when it is old, or seems to be; the last one serves when that fails',
+  async (t) => {
+    const backend = await startBackend()
+    const {port} = new URL(backend.url)
+    const app = await appFor(t, backend.url, {env: {GATEWAY_SCHEMA_MAX_AGE_SECONDS: '60'}})
+    const ping = () => statusOf(app, '/api/ping?message=hi')
+    t.is(await ping(), 200)
+    const once = asked(backend)
+    advance(59_000)
+    t.is(await ping(), 200)
+    t.is(asked(backend), once)
+    advance(2000)
+    t.is(await ping(), 200)
+    t.is(asked(backend), 2 * once)
+    t.is(await statusOf(app, '/nope'), 404)
+    t.is(await ping(), 200)
+    t.is(asked(backend), 2 * once, 'not at once')
+    advance(11_000)
+    t.is(await ping(), 200)
+    t.is(asked(backend), 3 * once)
+    await backend.close()
+    advance(61_000)
+    t.is(await statusOf(app, '/openapi.json'), 200)
+    t.is(await statusOf(app, '/nope'), 404)
+    await backendFor(t, Number(port))
+  },
+)
+
+test.serial(
+  'a method that its backend has no more, and a new one, are seen by the next request after it',
+  async (t) => {
+    const proto = (more: string) => `syntax = "proto3";
+    package a;
+    import "google/api/annotations.proto";
+    message M {}
+    service S { rpc One(M) returns (M) { option (google.api.http) = {get: "/one"}; } ${more} }`
+    using old = buildSchema({'a.proto': proto('')})
+    using young = buildSchema({
+      'a.proto': proto('rpc Two(M) returns (M) { option (google.api.http) = {get: "/two"}; }'),
+    })
+    const files = filesOf(old.registry.getFile('a.proto')!)
+    const app = await appFor(t, await reflecting(t, files))
+    t.is(await statusOf(app, '/two'), 404)
+    files[0] = young.registry.getFile('a.proto')!.proto
+    advance(11_000)
+    t.is(await statusOf(app, '/two'), 501)
+  },
+)
+
+test('what cannot be is refused at start', (t) => {
+  const made = (env: Record<string, string>) => gateway(runtimeOf({GATEWAY_SCHEMA: 'reflection', ...env}))
+  t.throws(() => made({}), {message: /^BACKEND_URL is not set/})
+  t.throws(() => made({BACKEND_URL: 'http://localhost:1', GATEWAY_DESCRIPTORS: 'x'}), {
+    message: /^GATEWAY_SCHEMA="reflection"/,
+  })
+  t.notThrows(() => made({BACKEND_URL: 'http://localhost:1'}))
+})
