@@ -3,6 +3,7 @@ import {once} from 'node:events'
 import {existsSync} from 'node:fs'
 import {join} from 'node:path'
 import {dev, type Project} from './dev/dev.ts'
+import {localBucket} from './parts.ts'
 import {putSamples} from './samples.ts'
 
 /** `npm start`: the functions of this repository as they are being worked on. */
@@ -37,6 +38,7 @@ export const repository: Project = {
     const hasSamples = hasOwnServices && existsSync(join(root, 'samples/services.ts'))
     return {
       UPLOAD_CONTEXT: 'creatorId=storage; name={object}',
+      ...(!process.env.UPLOAD_BUCKETS && {UPLOAD_SESSIONS: `${localBucket}/incoming/`}),
       ...(hasSamples && {GATEWAY_DESCRIPTORS: join(root, 'samples/gen/descriptors.binpb')}),
     }
   },

@@ -19,7 +19,7 @@ const documents = ['README.md', 'CONTRIBUTING.md', 'samples/README.md', ...guide
 
 let app: App
 test.before(async () => {
-  app = await startApp()
+  app = await startApp({env: {UPLOAD_SESSIONS: 'samples/incoming/'}})
   await putSamples(app.storage)
 })
 test.after.always(() => app.close())

@@ -152,6 +152,7 @@ export const limits: Readonly<Record<string, Readonly<Record<string, Limit>>>> =
   'framework/unreadable.ts': {maxIgnored: [MiB, 'bytes behind what cannot be read']},
   'functions/finalized.ts': {maxBytes: [2 ** 31, 'as of upload']},
   'functions/health.ts': {patience: [4500, 'health is answered within five seconds']},
+  'functions/upload-session.ts': {maxBytes: [2 ** 31, 'as upload has it']},
   'functions/upload.ts': {maxBytes: [2 ** 31, 'one more than the int32 in the reply can say; one less is taken']},
   'gateway/answers.ts': {afterHeader: [10, 'the head leaves within 20 of the metadata']},
   'gateway/exposure.ts': {most: [200, 'names in one record']},
@@ -278,6 +279,7 @@ export const limits: Readonly<Record<string, Readonly<Record<string, Limit>>>> =
   },
   'upload/frame.ts': {headroom: [64, 'bytes for the frame before each chunk']},
   'upload/send.ts': {defaultChunkBytes: [256 * KiB, 'above the retry buffer, below the 4 MiB that most servers take']},
+  'upload/session.ts': {maxBody: [4096, 'bytes of what asks for a session: a size and a type']},
   'upload/upload.ts': {
     maxUnannounced: [MiB, 'bytes of a body without a length: 411 beyond'],
     progressEvery: [250, 'between two reports of progress'],

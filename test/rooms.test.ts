@@ -37,7 +37,7 @@ const rooms: Readonly<Record<string, Room>> = {
   },
   upload: {
     rooms: ['events', 'http', 'transcoding', 'clients', 'core', 'gen'],
-    node: ['stream'],
+    node: ['crypto', 'stream'],
     packages: ['@bufbuild/protobuf'],
   },
   framework: {

@@ -83,7 +83,7 @@ test("AUTH=jwt npm start takes the local metadata server's tokens, in README's r
   const schema = (await (await fetch(`${url}/console/schema.json`, {headers})).json()) as {functions: {path: string}[]}
   t.deepEqual(
     schema.functions.map(({path}) => path),
-    ['/ping', '/upload', '/health', '/finalized'],
+    ['/ping', '/upload', '/upload/session', '/health', '/finalized'],
   )
   t.is((await fetch(`${url}/ping?message=hi`, {headers: {...headers, 'x-request-id': 'another'}})).status, 200)
   const {lines} = (await (await local('/logs?id=another')).json()) as {lines: string[]}

@@ -32,6 +32,7 @@ async function operate(exchange: Exchange, operation: Operation | undefined, con
   if (fault) return over(exchange.closed)
   if (controls.error) throw controls.error
   if (controls.forbidden.has(exchange.route.bucket ?? '')) throw forbiddenError(exchange.log)
+  if (exchange.resumables.allow(exchange)) return preflight(exchange)
   if (!operation) throw new StorageError(404)
   return operation.run(exchange)
 }
@@ -46,6 +47,14 @@ function sendError(exchange: Exchange, error: unknown): void {
   const failure = error instanceof StorageError ? error : new StorageError(500, String(error))
   const {type, text} = errorBody(failure, exchange.route.form)
   send(exchange, failure.status, {...failure.headers, 'Content-Type': type}, text)
+}
+
+function preflight(exchange: Exchange): void {
+  send(exchange, 200, {
+    'access-control-allow-methods': 'DELETE, GET, POST, PUT',
+    'access-control-allow-headers': 'content-type, content-range',
+    'access-control-max-age': '3600',
+  })
 }
 
 function faultError({status, retryAfter, message}: Extract<AnswerFault, {status: number}>): StorageError {

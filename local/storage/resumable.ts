@@ -9,6 +9,8 @@ import {complete, hashesOf, headerMetadata, type Upload, uploadOf} from './uploa
 
 /** An upload that may come in many requests, one after the other. */
 interface Session {
+  /** The origin of the page that may send the bytes. */
+  readonly page: string | undefined
   readonly upload: Upload
   readonly draft: Draft
   state: 'open' | 'complete' | 'cancelled'
@@ -74,6 +76,20 @@ export class Resumables {
     throw new StorageError(499)
   }
 
+  /**
+   * Lets the page send the bytes that the session was begun for: a session has the `Origin` of the request that began it.
+   * @returns whether it was a browser's question, which is answered
+   */
+  allow({request, response, route}: Pick<Exchange, 'request' | 'response' | 'route'>): boolean {
+    const {origin} = request.headers
+    const session = this.#sessions.get(route.query.get('upload_id') ?? '')
+    if (!origin || session?.page !== origin) return false
+    response.setHeader('access-control-allow-origin', origin)
+    response.setHeader('vary', 'origin')
+    response.setHeader('access-control-expose-headers', 'Content-Length, Content-Type, Range, X-GUploader-UploadID')
+    return request.method === 'OPTIONS'
+  }
+
   /** Ends what is unfinished. */
   async close(): Promise<void> {
     const open = [...this.#sessions.values()].filter(({state}) => state === 'open')
@@ -84,7 +100,7 @@ export class Resumables {
   async #open({store, origin, request, route}: Exchange, upload: Upload): Promise<Record<string, string>> {
     whenMet(upload.conditions)(store.peek(upload.name))
     const id = randomUUID()
-    this.#sessions.set(id, {upload, draft: await store.draft(), state: 'open'})
+    this.#sessions.set(id, {page: request.headers.origin, upload, draft: await store.draft(), state: 'open'})
     const path = request.url!.split('?')[0]
     const type = route.form === 'xml' ? '' : `uploadType=resumable&name=${encodeURIComponent(upload.name.object)}&`
     return {Location: `${origin}${path}?${type}upload_id=${id}`, 'X-GUploader-UploadID': id}

@@ -13,26 +13,30 @@ const types: Readonly<Record<string, string>> = {
 }
 
 /**
- * Nothing but our own files runs or is shown, and nobody frames the page. `blob:` is for images among answers. Texts of
+ * Nothing but our own files runs or is shown, and nobody frames the page. Files that are too large for a request go to `storage`. `blob:` is for images among answers. Texts of
  * protos and backends are shown as text alone: the page makes no HTML of strings, and a browser that knows Trusted Types would refuse it.
  */
-const policy = [
-  "default-src 'none'",
-  "script-src 'self'",
-  "style-src 'self'",
-  "connect-src 'self'",
-  "img-src 'self' blob:",
-  "base-uri 'none'",
-  "form-action 'none'",
-  "frame-ancestors 'none'",
-  "require-trusted-types-for 'script'",
-  "trusted-types 'none'",
-].join('; ')
+const policyWith = (storage: string | undefined) =>
+  [
+    "default-src 'none'",
+    "script-src 'self'",
+    "style-src 'self'",
+    `connect-src 'self'${storage ? ` ${storage}` : ''}`,
+    "img-src 'self' blob:",
+    "base-uri 'none'",
+    "form-action 'none'",
+    "frame-ancestors 'none'",
+    "require-trusted-types-for 'script'",
+    "trusted-types 'none'",
+  ].join('; ')
 
 const contents = new Map<PageFile, Buffer>()
 
-/** One file of the page: read when first asked for. */
-export function pageFile(file: PageFile): Reply {
+/**
+ * One file of the page: read when first asked for.
+ * @param storage the origin of Storage, where the page may send files to it
+ */
+export function pageFile(file: PageFile, storage?: string): Reply {
   let body = contents.get(file)
   if (!body) {
     body = readFileSync(join(folder, file))
@@ -42,7 +46,7 @@ export function pageFile(file: PageFile): Reply {
     'content-type': types[extname(file)]!,
     'cache-control': 'no-cache',
     'referrer-policy': 'no-referrer',
-    ...(file.endsWith('.html') && {'content-security-policy': policy, vary: 'accept'}),
+    ...(file.endsWith('.html') && {'content-security-policy': policyWith(storage), vary: 'accept'}),
   }
   return {headers, body}
 }

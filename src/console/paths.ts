@@ -15,6 +15,7 @@ const files = {
   '/console/method.js': 'method.js',
   '/console/request.js': 'request.js',
   '/console/scalars.js': 'scalars.js',
+  '/console/session.js': 'session.js',
   '/console/token.js': 'token.js',
   '/console/types.js': 'types.js',
   '/console/upload.js': 'upload.js',

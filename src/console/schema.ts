@@ -34,6 +34,8 @@ export interface PageFunction {
   readonly path: string
   /** What it makes of an upload: undefined for a function that is none. */
   readonly upload?: PageUpload | undefined
+  /** Whether it gives URLs of Storage that take large files, for the upload whose path it begins with. */
+  readonly uploadSession?: true | undefined
 }
 
 export interface PageUpload {
@@ -113,7 +115,11 @@ export interface PageSchemaOptions {
   readonly version: string
   readonly security?: readonly SecurityScheme[] | undefined
   readonly webSocket: boolean
-  readonly functions: readonly {readonly path: string; readonly upload?: UploadForm | undefined}[]
+  readonly functions: readonly {
+    readonly path: string
+    readonly upload?: UploadForm | undefined
+    readonly uploadSession?: true | undefined
+  }[]
 }
 
 /** What the page shows of `bindings`, which are what requests are routed by. */
@@ -125,8 +131,9 @@ export function pageSchema(bindings: readonly Binding[], options: PageSchemaOpti
     version,
     security,
     webSocket,
-    functions: functions.map(({path, upload}) => ({
+    functions: functions.map(({path, upload, uploadSession}) => ({
       path,
+      uploadSession,
       upload: upload && {...upload, context: types.message(upload.context)},
     })),
     services: servicesOf(bindings).map((service) => ({

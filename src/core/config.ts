@@ -68,6 +68,8 @@ export interface Config {
   readonly connectTimeout: number
   /** The buckets that upload may read from, each as a whole or with what its objects begin with: `bucket/prefix`. */
   readonly uploadBuckets: ReadonlySet<string>
+  /** Where callers may put new objects; undefined: nowhere. */
+  readonly uploadSessions: {readonly bucket: string; readonly folder: string} | undefined
   /** The claim of the verified caller that is the creator of an upload; undefined: the request says who is. */
   readonly uploadCreator: string | undefined
   /** What the context of an upload is made of when Storage has finalized an object. */
@@ -214,6 +216,7 @@ export function readConfig(given: Env, argv: readonly string[] = []): Config {
     ownBackends: [...backends.keys()].filter((service) => service !== ''),
     connectTimeout: read(env, 'BACKEND_CONNECT_TIMEOUT_SECONDS'),
     uploadBuckets: new Set(read(env, 'UPLOAD_BUCKETS')),
+    uploadSessions: read(env, 'UPLOAD_SESSIONS'),
     uploadCreator: read(env, 'UPLOAD_CREATOR'),
     uploadContext: read(env, 'UPLOAD_CONTEXT'),
     requestTimeout: read(env, 'CLOUD_RUN_TIMEOUT_SECONDS'),

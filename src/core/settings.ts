@@ -159,6 +159,15 @@ function securityScheme(text: string): SecurityScheme | undefined {
     : undefined
 }
 
+/** A bucket, or a folder in it. */
+const storagePlace: Parser<{readonly bucket: string; readonly folder: string}> = {
+  expected: 'a bucket, or a folder in one: "BUCKET" or "BUCKET/incoming/"',
+  parse: (text) => {
+    const [, bucket, folder = ''] = /^([a-z\d][a-z\d._-]{1,221})(?:\/((?:[^\s/]+\/)*))?$/.exec(text) ?? []
+    return bucket === undefined ? undefined : {bucket, folder}
+  },
+}
+
 const metadataKeys: Parser<readonly string[]> = {
   expected: 'metadata keys such as "x-tenant", separated by commas, semicolons, bars or spaces',
   parse: (text) => {
@@ -459,6 +468,12 @@ export const settings = {
     meaning:
       'a [list](#lists) of the buckets that `upload` may read from, or of what their objects begin with: `BUCKET`, `BUCKET/incoming/`',
     unset: 'none',
+  },
+  UPLOAD_SESSIONS: {
+    parser: storagePlace,
+    meaning:
+      'where callers of `upload` may put files that are too large for one request: `BUCKET`, `BUCKET/incoming/`, which `UPLOAD_BUCKETS` has to have. `POST /upload/session` then gives a [resumable upload](docs/upload.md#large-files) for one new object; it needs `roles/storage.objectCreator` there',
+    unset: 'nowhere',
   },
   UPLOAD_CREATOR: {
     parser: claimName,

@@ -10,12 +10,14 @@ import {upload} from './upload.ts'
 const require = createRequire(import.meta.url)
 
 /**
- * All functions behind one entry point, `finalized` where UPLOAD_CONTEXT says what it makes of an object: the gateway has every
- * path that no other one has.
+ * All functions behind one entry point, `finalized` where UPLOAD_CONTEXT says what it makes of an object, and upload's sessions where
+ * UPLOAD_SESSIONS says where files go: the gateway has every path that no other one has.
  * @throws {ConfigError} for a rule at the path of another function
  */
 export function app(runtime: Runtime): Handler {
   const finalized = (runtime: Runtime): Handler => require('./finalized.ts').finalized(runtime)
   const events = runtime.config.uploadContext && {'/finalized': finalized}
-  return byPath(runtime, {'/ping': ping, '/upload': upload, '/health': health, ...events}, gateway)
+  const session = (runtime: Runtime): Handler => require('./upload-session.ts').uploadSession(runtime)
+  const sessions = runtime.config.uploadSessions && {'/upload/session': session}
+  return byPath(runtime, {'/ping': ping, '/upload': upload, ...sessions, '/health': health, ...events}, gateway)
 }

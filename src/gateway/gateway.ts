@@ -302,12 +302,13 @@ function pagePart(served: Gateway, {method, path, headers}: Scope): Handler | un
     return Object.assign((scope: Scope) => pageSchema(served, scope), {access: {name: documentPath}})
   }
   const file = pageFileAt(path, headers.accept)
-  return file && Object.assign(() => pageFile(file), {access: {isOpen: true as const}})
+  return file && Object.assign(() => pageFile(file, served), {access: {isOpen: true as const}})
 }
 
-async function pageFile(file: PageFile): Promise<Reply> {
+async function pageFile(file: PageFile, {runtime: {config}}: Gateway): Promise<Reply> {
   const {pageFile} = await import('../console/console.ts')
-  return pageFile(file)
+  const {uploadSessions, storageEmulator} = config
+  return pageFile(file, uploadSessions && new URL(storageEmulator ?? 'https://storage.googleapis.com').origin)
 }
 
 async function pageSchema(served: Gateway, scope: Scope): Promise<Reply> {

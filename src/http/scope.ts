@@ -87,7 +87,7 @@ export interface Handler {
   /** Whether requests for a WebSocket may get one: its replies say which do. */
   webSockets?: boolean | undefined
   /** What the page of CONSOLE has to know of it to make a form for it. */
-  form?: {readonly upload?: UploadForm}
+  form?: {readonly upload?: UploadForm; readonly uploadSession?: true}
   /** Is told of functions that stand beside it, by their paths, for the page. */
   beside?: ((functions: ReadonlyMap<string, Handler>) => void) | undefined
   /** Whether it is called although the instance is at its limit of concurrent requests: a health check. */

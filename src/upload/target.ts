@@ -43,15 +43,19 @@ export function accessOf({plan: {method}}: Target): {readonly methods: readonly 
  * @throws {Fault} OUT_OF_RANGE beyond the most bytes
  */
 export function contentOf(
-  {runtime: {storage}, plan, options: {maxBytes}}: Target,
+  target: Target,
   version: ObjectVersion,
 ): Content & {readonly size: number; readonly generation: string} {
   const {object, size, crc32c, generation} = version
-  if (maxBytes !== undefined && size > maxBytes) {
-    const why = `Object "${shortened(object)}" has ${size} bytes: ${plan.name} takes ${maxBytes} at most`
-    throw new Fault('OUT_OF_RANGE', why, {reason: 'TOO_LARGE'})
-  }
-  return {size, crc32c, generation, pieces: (signal) => storage.read(signal, version)}
+  refuseTooLarge(target, size, `Object "${shortened(object)}"`)
+  return {size, crc32c, generation, pieces: (signal) => target.runtime.storage.read(signal, version)}
+}
+
+/** @throws {Fault} OUT_OF_RANGE beyond the most bytes, in a sentence about `what` */
+export function refuseTooLarge({plan, options: {maxBytes}}: Target, size: number, what: string): void {
+  if (maxBytes === undefined || size <= maxBytes) return
+  const why = `${what} has ${size} bytes: ${plan.name} takes ${maxBytes} at most`
+  throw new Fault('OUT_OF_RANGE', why, {reason: 'TOO_LARGE'})
 }
 
 /** @throws {Fault} PERMISSION_DENIED for a bucket, or a folder of it, that is not one of ours */

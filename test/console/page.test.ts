@@ -444,6 +444,39 @@ test('an upload is stopped, and a file that no request may have is not sent', as
   t.is(app.backend.log.length, calls)
 })
 
+test('a file that is too large for a request goes to Storage first, resumes there, and is uploaded then', async (t) => {
+  const large = await startApp({
+    env: {CONSOLE: 'true', UPLOAD_BUCKETS: 'samples', UPLOAD_SESSIONS: 'samples/incoming/'},
+  })
+  try {
+    large.storage.createBucket('samples')
+    await page.goto(large.url('/#/upload'))
+    await page.getByText('More than 32 MiB go to Storage first').waitFor()
+    t.is(await page.getByRole('link', {name: '/upload/session'}).count(), 0)
+    const size = 40 * MiB
+    await field('creatorId').fill('me')
+    await field('File').setInputFiles({name: 'film.mp4', mimeType: 'video/mp4', buffer: Buffer.alloc(size, 'film')})
+    // The first attempt gets nowhere.
+    let puts = 0
+    await page.route('**/upload/storage/**', (route) =>
+      route.request().method() === 'PUT' && puts++ === 0 ? route.abort('connectionreset') : route.continue(),
+    )
+    await press('Upload')
+    await answer().getByText('200 OK').waitFor()
+    t.is(((await answered()) as {size: number}).size, size)
+    t.regex(await page.locator('.progress').innerText(), /^Backend has 100 % · 41.9 MB of 41.9 MB/)
+    t.is(puts, 3)
+    t.is(large.backend.repo.repos.at(-1)?.name, 'film.mp4')
+
+    using _ = large.storage.forbid('samples')
+    await press('Upload')
+    await answer().getByText('No permission to write into bucket "samples"').waitFor()
+  } finally {
+    await page.goto('about:blank')
+    await large.close()
+  }
+})
+
 test('any request goes to another function, and health is shown at a glance', async (t) => {
   await open('/ping')
   await field('Query').fill('message=hi')

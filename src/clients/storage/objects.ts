@@ -6,6 +6,7 @@ import type {CredentialsSource} from '../credentials.ts'
 import {KeptConnections} from './connections.ts'
 import {Crc32c} from './crc32c.ts'
 import {getObject, needsNoToken, type ObjectName, piecesOf, quoted, type Source, textOf} from './request.ts'
+import {type NewObject, newSession} from './sessions.ts'
 
 /** One generation of an object: its metadata and its bytes belong together. */
 export interface ObjectVersion extends ObjectName {
@@ -99,6 +100,21 @@ export class StorageReader {
   async describedVersionOf(signal: AbortSignal, name: ObjectName): Promise<DescribedVersion> {
     const {version, said} = await this.#version(signal, name, `${versionFields},contentType,metadata`)
     return {...version, contentType: said.contentType ?? '', metadata: said.metadata ?? {}}
+  }
+
+  /**
+   * Begins a resumable upload, and gives the URL that takes its bytes.
+   * @throws {Fault} PERMISSION_DENIED, NOT_FOUND, UNAVAILABLE
+   */
+  async newSession(signal: AbortSignal, given: NewObject): Promise<string> {
+    const backoff = new Backoff('Asking Storage failed')
+    for (;;) {
+      try {
+        return await newSession(signal, await within(signal, this.#source()), given, backoff.again)
+      } catch (error) {
+        await backoff.failed(error, signal)
+      }
+    }
   }
 
   async #version(signal: AbortSignal, name: ObjectName, fields: string): Promise<{version: ObjectVersion; said: Said}> {

@@ -26,6 +26,18 @@ export interface Source {
   readonly stall: number
 }
 
+/** One HTTP request to Storage. */
+export interface StorageRequest {
+  readonly method: 'GET' | 'POST'
+  /** What follows the base URL's path. */
+  readonly path: string
+  /** What precedes it: `/upload`; nothing unless given. */
+  readonly before?: string
+  readonly headers: Readonly<Record<string, string>>
+  /** Whether to use a new connection, because the last one may be dead unnoticed. */
+  readonly fresh: boolean
+}
+
 /** A GET of an object or of its metadata. */
 export interface ObjectRequest {
   readonly name: ObjectName
@@ -44,7 +56,6 @@ const mostName = 1024
  * @throws {Error} for a failure that a later attempt may not meet
  */
 export async function getObject(signal: AbortSignal, source: Source, request: ObjectRequest): Promise<IncomingMessage> {
-  const {storage, emulator, connections, stall} = source
   const {name, query, fresh} = request
   if (!name.bucket.isWellFormed() || !name.object.isWellFormed()) {
     throw new Fault('INVALID_ARGUMENT', `${quoted(name)} is not named in Unicode`)
@@ -52,27 +63,38 @@ export async function getObject(signal: AbortSignal, source: Source, request: Ob
   if (Buffer.byteLength(name.object) > mostName) {
     throw Fault.invalid('object', `${quoted(name)} cannot be: a name has at most ${mostName} bytes of UTF-8`)
   }
+  // Concatenated as text: URL would resolve an object named "..".
+  const path = `/b/${encodeURIComponent(name.bucket)}/o/${encodeURIComponent(name.object)}?${query}`
+  // An object stored as gzip is sent as stored.
+  const headers = {'accept-encoding': 'gzip', ...request.headers}
+  const response = await sent(signal, source, {method: 'GET', path, headers, fresh})
+  return await accepted(response, name, source.stall)
+}
+
+/** Sends a request, and returns the response whatever its status. @throws {Error} when there is none in time */
+export async function sent(signal: AbortSignal, source: Source, request: StorageRequest): Promise<IncomingMessage> {
+  const {storage, emulator, connections, stall} = source
+  const {method, before = '', path, headers, fresh} = request
   // The library uses an emulator's variable as the base URL unchanged, which only its own emulator serves.
   const base = new URL(emulator ?? storage.baseUrl)
   const authorization = await within(signal, authorizationFor(signal, storage))
   const secure = base.protocol === 'https:'
   const {promise, resolve, reject} = Promise.withResolvers<IncomingMessage>()
-  const sent = (secure ? httpsRequest : httpRequest)({
+  const outgoing = (secure ? httpsRequest : httpRequest)({
+    method,
     host: base.hostname.replace(/^\[|\]$/g, ''),
     port: base.port || (secure ? 443 : 80),
-    // Concatenated as text: URL would resolve an object named "..".
-    path: `${base.pathname.replace(/\/$/, '')}/b/${encodeURIComponent(name.bucket)}/o/${encodeURIComponent(name.object)}?${query}`,
-    // An object stored as gzip is sent as stored.
-    headers: {'accept-encoding': 'gzip', ...authorization, ...request.headers},
+    path: `${before}${base.pathname.replace(/\/$/, '')}${path}`,
+    headers: {...authorization, ...headers},
     agent: fresh ? false : connections.agentFor(secure),
     signal,
   })
-  const timer = setTimeout(() => sent.destroy(new TransientError(`No answer for ${stall} ms`)), stall)
-  sent.on('response', resolve)
-  sent.on('error', reject)
-  sent.end()
+  const timer = setTimeout(() => outgoing.destroy(new TransientError(`No answer for ${stall} ms`)), stall)
+  outgoing.on('response', resolve)
+  outgoing.on('error', reject)
+  outgoing.end()
   try {
-    return await accepted(await promise, name, stall)
+    return await promise
   } finally {
     clearTimeout(timer)
   }
@@ -81,11 +103,18 @@ export async function getObject(signal: AbortSignal, source: Source, request: Ob
 async function accepted(response: IncomingMessage, name: ObjectName, stall: number): Promise<IncomingMessage> {
   const status = response.statusCode ?? 0
   if (status === 200 || status === 206) return response
+  const cause = await whyNot(response, stall)
+  throw refusal(status, cause, name)
+}
+
+/** What Storage says of a failure that is final, for the log. @throws {TransientError} for one that may pass */
+export async function whyNot(response: IncomingMessage, stall: number): Promise<string> {
+  const status = response.statusCode ?? 0
   const text = await textOf(response, stall)
   if (status === 408 || status === 429 || status >= 500) {
     throw new TransientError(`Storage answered ${status}`, Number(response.headers['retry-after'] ?? 0) * 1000 || 0)
   }
-  throw refusal(status, saidIn(text), name)
+  return saidIn(text)
 }
 
 /** Limit for an error text of Storage in the log, in characters. */

@@ -77,15 +77,21 @@ function pagesOf(schema) {
     service.methods.map((method) => [`${service.name}/${method.name}`, () => methodPage(schema, service, method)]),
   )
   /** @type {[string, () => Shown][]} */
-  const functions = schema.functions.map((given) => [
+  const functions = shownFunctions(schema).map((given) => [
     given.path,
     () => (given.upload ? uploadPage(schema, given.path, given.upload) : functionPage(given)),
   ])
   return new Map([...methods, ...functions])
 }
 
+/** Those that are not a part of another's page. @param {PageSchema} schema */
+function shownFunctions({functions}) {
+  return functions.filter(({uploadSession}) => !uploadSession)
+}
+
 /** @param {PageSchema} schema */
-function navigation({services, functions}) {
+function navigation(schema) {
+  const {services} = schema
   const id = newId()
   const filter = el('input', {id, type: 'search', placeholder: 'Filter', autocomplete: 'off', spellcheck: 'false'})
   const groups = services.map(({name, methods}) =>
@@ -99,7 +105,7 @@ function navigation({services, functions}) {
       })),
     ),
   )
-  const others = functions.map(({path}) => ({place: path, text: path, badge: undefined, words: path}))
+  const others = shownFunctions(schema).map(({path}) => ({place: path, text: path, badge: undefined, words: path}))
   if (others.length > 0) groups.push(group('Functions', others))
   filter.addEventListener('input', () => {
     const words = filter.value.toLowerCase().split(/\s+/)

@@ -5,6 +5,7 @@ import {messageEditor, namesOf} from './fields.js'
 import {functionHead, labelled} from './functions.js'
 import {local} from './local.js'
 import {curlOf} from './request.js'
+import {askForSession, putFile} from './session.js'
 import {credentialHeaders, masked} from './token.js'
 
 /** @import {PageSchema, PageUpload} from '../schema.ts' */
@@ -18,7 +19,9 @@ const mostDirect = 32 * 1024 * 1024
  * @param {string} path
  * @param {PageUpload} upload
  */
-export function uploadPage({types}, path, {method, context, required}) {
+export function uploadPage({types, functions}, path, {method, context, required}) {
+  /** Where files go that are too large for a request; undefined: nowhere. */
+  const sessions = functions.find((other) => other.uploadSession && other.path.startsWith(`${path}/`))?.path
   /** @type {(() => void) | undefined} */
   let stop
   const form = messageEditor({types, changed: () => show()}, context)
@@ -45,6 +48,11 @@ export function uploadPage({types}, path, {method, context, required}) {
   const bar = el('progress', {max: 1, 'aria-label': 'Progress of the upload'})
   const told = el('p', {class: 'stats'})
   const progress = el('div', {class: 'progress', hidden: true}, bar, told)
+  const note = el(
+    'p',
+    {class: 'quiet'},
+    sessions ? 'More than 32 MiB go to Storage first, and are uploaded from there.' : '',
+  )
   const failure = el('p', {class: 'failure', hidden: true})
   const answer = answerPanel({onViolations: report, onEnd: ended})
   let began = 0
@@ -66,15 +74,7 @@ export function uploadPage({types}, path, {method, context, required}) {
 
   function request() {
     const value = /** @type {Record<string, unknown>} */ (form.get())
-    if (fromStorage.checked) {
-      return {
-        method: 'POST',
-        path,
-        headers: {'content-type': 'application/json', accept: 'text/event-stream'},
-        body: JSON.stringify({bucket: bucket.value, object: object.value, context: value}),
-        problems: [],
-      }
-    }
+    if (fromStorage.checked) return jobOf({bucket: bucket.value, object: object.value})
     const [one] = file.files ?? []
     const query = new URLSearchParams()
     addParameters(query, '', value)
@@ -85,6 +85,17 @@ export function uploadPage({types}, path, {method, context, required}) {
       path: query.size > 0 ? `${path}?${query}` : path,
       headers: {'content-type': type, accept: 'text/event-stream'},
       body: undefined,
+      problems: [],
+    }
+  }
+
+  /** @param {{bucket: string, object: string}} place */
+  function jobOf({bucket, object}) {
+    return {
+      method: 'POST',
+      path,
+      headers: {'content-type': 'application/json', accept: 'text/event-stream'},
+      body: JSON.stringify({bucket, object, context: form.get()}),
       problems: [],
     }
   }
@@ -100,7 +111,7 @@ export function uploadPage({types}, path, {method, context, required}) {
   }
 
   function show() {
-    filePart.hidden = !fromFile.checked
+    filePart.hidden = note.hidden = !fromFile.checked
     storagePart.hidden = !fromStorage.checked
     url.textContent = request().path
     curl.textContent = curlText(masked)
@@ -137,7 +148,7 @@ export function uploadPage({types}, path, {method, context, required}) {
     if (stop) return
     const [one] = file.files ?? []
     failure.hidden = true
-    if (fromFile.checked && (!one || one.size > mostDirect)) {
+    if (fromFile.checked && (!one || (one.size > mostDirect && !sessions))) {
       failure.hidden = false
       failure.textContent = one
         ? `${bytesText(one.size)} are too much for one request: Cloud Run takes 32 MiB. Put it into Storage, and upload the object.`
@@ -156,7 +167,23 @@ export function uploadPage({types}, path, {method, context, required}) {
       const controller = new AbortController()
       stop = () => controller.abort()
       await send(made, {...answer, stream() {}, add: taken}, controller.signal)
-    } else if (one) sendFile(made, one)
+    } else if (one && one.size > mostDirect) await sendBySession(one)
+    else if (one) sendFile(made, one)
+  }
+
+  /** Sends a file to Storage, and then has it uploaded from there. @param {File} one */
+  async function sendBySession(one) {
+    const controller = new AbortController()
+    stop = () => controller.abort()
+    try {
+      const place = await askForSession(sessions ?? '', one, answer, controller.signal)
+      if (!place) return
+      await putFile(place.uri, one, (sent) => tell(sent, one.size, 'Storage has'), controller.signal)
+      began = performance.now()
+      await send(jobOf(place), {...answer, stream() {}, add: taken}, controller.signal)
+    } catch (error) {
+      answer.end(controller.signal.aborted ? 'Stopped' : `${error instanceof Error ? error.message : error}`)
+    }
   }
 
   /**
@@ -231,6 +258,7 @@ export function uploadPage({types}, path, {method, context, required}) {
           el('label', {for: fromStorage.id}, 'An object of Storage'),
         ),
         filePart,
+        note,
         storagePart,
         failure,
         el(
