@@ -48,6 +48,9 @@ const all = 'all'
 /** The function that Storage tells of new objects, where there is one of this name. */
 const finalized = 'finalized'
 
+/** What becomes of a process that has ended by itself. */
+const restarting = 'they start again at the next change'
+
 /** How long functions have until they listen, in ms: those that never do must not keep the next change from being served. */
 const patience = 60_000
 
@@ -90,6 +93,8 @@ class DevServer {
   #ownEnvironment: Readonly<Record<string, string>> = {}
   /** Functions that are running, whether they are served or not. */
   readonly #running = new Set<FunctionsProcess>()
+  /** What has changed and is not served yet, because of an error. */
+  readonly #unserved = new Set<string>()
   stopping = false
 
   constructor(project: Project, {target = process.env.FUNCTION_TARGET || all, json = false}: DevOptions) {
@@ -171,7 +176,13 @@ class DevServer {
   async #startServices(iam = this.#parts?.metadata): Promise<Services> {
     const {root, services: module} = this.#project
     const issuer = iam && {name: iam.issuer, keys: iam.jwksUrl}
-    return await startServices(root, {module, issuer, audience: this.#servicesRelay!.url})
+    const services = await startServices(root, {module, issuer, audience: this.#servicesRelay!.url})
+    void services.exited.then((code) => {
+      if (this.stopping || this.#services !== services) return
+      this.#unserved.add(`${this.#project.folders.services[0]}/`)
+      this.#say('stopped', {code}, `stopped    the services ended with exit code ${code}: ${restarting}`)
+    })
+    return services
   }
 
   async #startFunctions(): Promise<FunctionsProcess> {
@@ -200,19 +211,17 @@ class DevServer {
       this.#running.delete(functions)
       if (this.stopping || this.#functions !== functions) return
       this.#relay?.passTo(undefined)
-      this.#say(
-        'stopped',
-        {code},
-        `stopped    the functions ended with exit code ${code}: they start again at the next change`,
-      )
+      this.#say('stopped', {code}, `stopped    the functions ended with exit code ${code}: ${restarting}`)
     })
     return functions
   }
 
-  async #restart(paths: readonly string[]): Promise<void> {
+  async #restart(changed: readonly string[]): Promise<void> {
     const began = performance.now()
+    const paths = [...new Set([...this.#unserved, ...changed])]
+    this.#unserved.clear()
     const old = this.#functions!
-    const what = paths.length > 2 ? `${paths.slice(0, 2).join(', ')} and ${paths.length - 2} more` : paths.join(', ')
+    const what = shortList(changed)
     // What is asked for from now on is for the functions as they are now.
     this.#relay!.hold()
     try {
@@ -225,6 +234,7 @@ class DevServer {
       const more = newRoutes(old.said.schema, this.#functions?.said.schema)
       this.#say('restarted', {paths, seconds}, `restarted  in ${seconds} s, as ${what} changed${more}`)
     } catch (error) {
+      for (const path of paths) this.#unserved.add(path)
       const why = error instanceof Error ? error.message : String(error)
       const alive = this.#running.has(this.#functions!)
       if (!this.stopping) {
@@ -321,6 +331,11 @@ class DevServer {
     }
     return false
   }
+}
+
+function shortList(paths: readonly string[]): string {
+  const more = paths.length - 2
+  return more > 0 ? `${paths.slice(0, 2).join(', ')} and ${more} more` : paths.join(', ')
 }
 
 /** What `/health` answers. */

@@ -17,6 +17,8 @@ export interface ServicesOptions {
 /** gRPC services in a process of their own. */
 export interface Services {
   readonly port: number
+  /** Settles when the process has ended, with its exit code; null when a signal ended it. */
+  readonly exited: Promise<number | null>
   close(): Promise<void>
 }
 
@@ -31,7 +33,7 @@ export async function startServices(root: string, options: ServicesOptions): Pro
     cwd: root,
     stdio: ['pipe', 'inherit', 'inherit', 'pipe'],
   })
-  const exited = once(child, 'exit')
+  const exited = once(child, 'exit').then(([code]) => code as number | null)
   const port = await text(child.stdio[3] as Readable)
   if (!port) {
     await exited
@@ -39,6 +41,7 @@ export async function startServices(root: string, options: ServicesOptions): Pro
   }
   return {
     port: Number(port),
+    exited,
     async close() {
       child.kill('SIGTERM')
       await exited

@@ -67,6 +67,12 @@ test('npm start serves what is worked on, keeps its port and the last good funct
   )
   t.is((await work.fetch('/ping?message=hi')).status, 200)
 
+  // What changes in the meantime is served when the error is mended.
+  const proto = 'proto/ping/ping.proto'
+  const rule = 'get: "/api/ping"'
+  t.regex(await work.change(proto, (text) => text.replace(rule, 'get: "/api/pong"')), /^failed .*ping\.proto changed/)
+  t.is((await work.fetch('/api/pong?message=hi')).status, 404)
+
   // Requests of all the time of a restart are answered.
   let answers = 0
   let restarting = true
@@ -76,15 +82,12 @@ test('npm start serves what is worked on, keeps its port and the last good funct
       answers++
     }
   })()
-  t.regex(await work.change(greet.path, (text) => text.replace('json({{', 'json({')), /^restarted/)
+  const mended = await work.change(greet.path, (text) => text.replace('json({{', 'json({'))
+  t.regex(mended, /^restarted .*src\/functions\/greet\.ts changed; new: GET \/api\/pong$/)
   restarting = false
   await asking
   t.true(answers > 0)
 
-  const proto = 'proto/ping/ping.proto'
-  const rule = 'get: "/api/ping"'
-  const route = await work.change(proto, (text) => text.replace(rule, 'get: "/api/pong"'))
-  t.regex(route, /^restarted .*proto\/ping\/ping\.proto changed; new: GET \/api\/pong$/)
   t.is((await work.fetch('/api/pong?message=hi')).status, 200)
   t.is((await work.fetch('/api/ping:upstream?message=hi')).status, 200, 'its services ask each other')
 
@@ -93,6 +96,8 @@ test('npm start serves what is worked on, keeps its port and the last good funct
     /^failed .*ping\.proto changed: npm run generate failed; /,
   )
   t.is((await work.fetch('/api/pong?message=hi')).status, 200)
+
+  t.regex(await work.change(proto, (text) => text.replace('\nmessage {', '')), /^restarted /)
 
   // Functions that end by themselves are missed until the next change.
   const from = work.started.lines.length
@@ -104,6 +109,12 @@ test('npm start serves what is worked on, keeps its port and the last good funct
   t.regex(((await down.json()) as {error: {message: string}}).error.message, /start again at the next change/)
   await work.change(greet.path, (text) => text.replace('process.exit(3)\n    ', ''))
   t.is((await work.fetch('/greet?name=Ada')).status, 200)
+
+  // And so are services.
+  work.write('local/services.ts', 'setTimeout(() => process.exit(4), 100)\nexport const services = []\n')
+  await work.started.line(/^stopped .*the services ended with exit code 4/)
+  await work.change('local/services.ts', () => 'export const services = []\n')
+  t.is((await work.fetch('/api/pong?message=hi')).status, 200)
 
   interrupt(work.started)
   t.is(await work.started.exited, 0)
