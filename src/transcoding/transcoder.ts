@@ -2,7 +2,7 @@ import {createRegistry, type DescMethod, type FileRegistry, type Registry} from 
 import {type Dialect, ignoresUnknownFields, ownDialect} from '../core/dialect.ts'
 import {Fault} from '../core/fault.ts'
 import type {MessageCheck} from './checks/check.ts'
-import {conventionsOf} from './conventions/conventions.ts'
+import {type Conventions, conventionsOf} from './conventions/conventions.ts'
 import {type Cursors, cursorsOf, type EventIdRule} from './event-id.ts'
 import {type Exchange, exchangeOf, type FrameExchange, frameExchangeOf, type RequestHead} from './exchange.ts'
 import {fieldProblems} from './fields/fields.ts'
@@ -40,6 +40,8 @@ export interface Transcoder {
   readonly problems: readonly string[]
   /** How event streams are resumed. */
   readonly cursors: Cursors
+  /** Which of Google's conventions each binding follows. */
+  readonly conventions: ReadonlyMap<Binding, Conventions>
   /** What the schema has beside `bindings`. */
   readonly unserved: readonly Unserved[]
   /** The binding for a request, by its raw path without the query. @throws {Fault} 400 for a path that is no UTF-8. */
@@ -107,6 +109,7 @@ export function createTranscoder({
     bindings,
     problems,
     cursors,
+    conventions,
     unserved,
     route: (httpMethod, path) => router.route(httpMethod, path),
     routeStream: (path) => streamAt(bindings, router, path),

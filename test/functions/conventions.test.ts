@@ -1,4 +1,5 @@
 import {Metadata, status} from '@grpc/grpc-js'
+import {Validator} from '@seriousme/openapi-schema-validator'
 import test from 'ava'
 import {type Logger, pino} from 'pino'
 import type {CallContext} from '../../local/grpc/implement.ts'
@@ -567,4 +568,23 @@ test.serial('an empty google.api.routing, and a caller, have no say', async (t) 
     'x-goog-request-params': 'name=other',
   })
   t.deepEqual((await call).context.metadata.get('x-goog-request-params'), ['name=shelves%2F1%2Fbooks%2Femma'])
+})
+
+// OpenAPI
+
+test.serial('/openapi.json has the headers', async (t) => {
+  const document = (await send('GET /openapi.json')).json
+  t.deepEqual(await new Validator().validate(document), {valid: true})
+  const {get, patch} = document.paths['/v1/shelves/{shelvesId}/books/{booksId}']
+  const headersIn = ({parameters}: Any) =>
+    parameters.filter((one: Any) => one.in === 'header').map(({name}: Any) => name)
+  t.deepEqual(headersIn(get), ['If-None-Match'])
+  t.deepEqual(Object.keys(get.responses), ['200', '304', 'default'])
+  t.deepEqual(Object.keys(get.responses[200].headers), ['ETag'])
+  t.deepEqual(headersIn(patch), ['If-Match'])
+  t.deepEqual(Object.keys(patch.responses), ['200', '412', 'default'])
+  const {get: list, post: create} = document.paths['/v1/shelves/{shelvesId}/books']
+  t.deepEqual(Object.keys(list.responses[200].headers), ['Link'])
+  t.deepEqual(Object.keys(create.responses), ['200', '201', 'default'])
+  t.deepEqual(Object.keys(create.responses[201].headers).sort(), ['ETag', 'Location'])
 })

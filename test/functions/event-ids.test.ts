@@ -335,6 +335,14 @@ test.serial('other formats have no ids, and take none', async (t) => {
   t.is((await response.text()).split('\n').length, 4)
 })
 
+test.serial('/openapi.json has Last-Event-ID where events can be resumed', async (t) => {
+  const document = (await (await fetch(app.url('/openapi.json'))).json()) as Any
+  const idOf = (path: string) => document.paths[path].get.parameters.find(({name}: Any) => name === 'Last-Event-ID')
+  t.is(idOf('/v1/topics/{topicsId}:watch').schema.pattern, undefined)
+  t.is(idOf('/text').schema.pattern, '^[!-$&-~]*$')
+  t.is(idOf('/unary'), undefined)
+})
+
 test.serial('a failure that may pass keeps the last id, one that may not says the end', async (t) => {
   for (const [code, id] of [
     [status.UNAVAILABLE, 'x'],

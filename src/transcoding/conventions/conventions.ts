@@ -49,7 +49,8 @@ export function conventionsOf(
         {
           etags,
           etagOf,
-          ifMatch: isUnary ? etagOfRequest(binding) : undefined,
+          // What is yet to be made has no etag.
+          ifMatch: isUnary && !method.name.startsWith('Create') ? etagOfRequest(binding) : undefined,
           locationOf: whereMade,
           nextPage,
           routing: routingOf(method),

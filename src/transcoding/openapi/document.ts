@@ -85,6 +85,7 @@ export interface RequestBody {
 
 export interface Response {
   description: string
+  headers?: Record<string, {description: string; schema: Schema}>
   content?: Content
 }
 

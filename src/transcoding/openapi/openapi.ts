@@ -1,9 +1,12 @@
 import type {DescService, FileRegistry} from '@bufbuild/protobuf'
 import type {ErrorShape} from '../../core/config.ts'
 import {type Dialect, ignoresUnknownFields, ownDialect} from '../../core/dialect.ts'
+import type {Conventions} from '../conventions/conventions.ts'
+import type {Cursors} from '../event-id.ts'
 import type {Binding} from '../rules/bindings.ts'
 import {requestBodyOf, responseOf} from './bodies.ts'
 import {commentOf, summaryOf} from './comments.ts'
+import {withConventions} from './conventions.ts'
 import {
   type OpenApiDocument,
   type Operation,
@@ -46,6 +49,10 @@ export interface OpenApiOptions {
   errors?: ErrorShape | undefined
   /** How requests are read and answers are written. */
   dialect?: Dialect | undefined
+  /** Which of Google's conventions each binding follows: none unless given. */
+  conventions?: ReadonlyMap<Binding, Conventions> | undefined
+  /** How event streams are resumed: they are not unless given. */
+  cursors?: Pick<Cursors, 'byMethod'> | undefined
 }
 
 /**
@@ -60,7 +67,13 @@ export function openApi(options: OpenApiOptions): OpenApiDocument {
   const schemas = schemasOf(bindings, registry, dialect)
   const schemes = named(options.security ?? [])
   const signatures = signaturesOf(options)
-  const paths = pathsOf(bindings, schemas, (method) => securityOf(options, {schemes, signatures}, method))
+  const paths = pathsOf(bindings, schemas, (operation, placement) => {
+    const {binding} = placement
+    const conventions = options.conventions?.get(binding)
+    const cursor = options.cursors?.byMethod.get(binding.method)
+    const conventional = withConventions(operation, placement, {conventions, cursor}, schemas.requests)
+    return withSecurity(conventional, securityOf(options, {schemes, signatures}, nameOf(binding)))
+  })
   return {
     openapi: '3.1.1',
     info: {
@@ -150,13 +163,14 @@ function conventionsOf({fieldNames, enums, zeroValues}: Dialect): string {
     `JSON is the JSON mapping of Protocol Buffers. Requests may also name fields ${fieldNames === 'json' ? 'as the proto does' : 'in lowerCamelCase'}, give 64-bit integers as`,
     `numbers, enums by ${enums === 'name' ? 'number' : 'name'}, bytes in base64url, and null for a field that is not set. An answer`,
     `${zeroValues === 'omit' ? 'leaves out' : 'has'} fields that have their zero value, and has the number of an enum value that its schema does not list.`,
+    'Any query may have `$fields` (the fields of the answer that are wanted, as a FieldMask), `$prettyPrint` and `$alt`.',
   ].join(' ')
 }
 
 function pathsOf(
   bindings: readonly Binding[],
   schemas: Both,
-  securityOf: (method: string) => Operation['security'],
+  complete: (operation: Operation, placement: Placement) => Operation,
 ): Record<string, PathItem> {
   const names = operationNames(bindings)
   const paths = new Map<string, Placement[]>()
@@ -166,7 +180,7 @@ function pathsOf(
   }
   const operationOf = (placement: Placement): [string, Operation] => [
     placement.method,
-    withSecurity(operation(placement, names(placement), schemas), securityOf(nameOf(placement.binding))),
+    complete(operation(placement, names(placement), schemas), placement),
   ]
   return sorted([...paths].map(([path, placements]) => [path, pathItem(placements.map(operationOf))] as const))
 }
