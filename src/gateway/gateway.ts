@@ -194,7 +194,9 @@ function choice(served: Gateway, scope: Scope): Handler {
     const match = rest ? routed(served, scope) : unknown
     if (!('binding' in match)) {
       if (match.allow.length === 0) served.doubt?.()
-      return rpc?.unrouted(scope, match) ?? unbound(rest ? withDocument(scope, match) : match, scope, settings)
+      const refused = rpc?.unrouted(scope, match) ?? match
+      if (typeof refused === 'function') return refused
+      return unbound(rest ? withDocument(scope, refused) : refused, scope, settings)
     }
     const failure = rpc?.failureAt(scope)
     return Object.assign(() => answer(served, scope, match), {

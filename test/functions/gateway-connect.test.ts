@@ -210,6 +210,10 @@ test.serial('what is no path of a method, or another verb, is refused as Connect
   const verb = await send({method: 'PUT', path: whole, headers: proto, body: ''})
   t.is(verb.status, 405)
   t.is(verb.headers.get('allow'), 'OPTIONS, POST')
+  t.is(verb.json.code, 'unknown')
+  const rest = await send({method: 'PUT', path: '/served.Plain/One', headers: {'content-type': 'text/plain'}, body: ''})
+  t.is(rest.status, 405)
+  t.is(rest.json.error.status, 'UNIMPLEMENTED')
 })
 
 test.serial('GET calls what has no side effects, in either codec, and nothing else', async (t) => {

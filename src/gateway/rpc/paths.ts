@@ -32,20 +32,23 @@ export class RpcPaths {
     return mayBeGot(method) ? this.#handler(scope, method) : this.#refusal(scope, notAllowed(scope, allowOf(method)))
   }
 
-  /** The handler for what REST does not take; undefined where it is nothing of RPC either. */
-  unrouted(scope: Scope, unrouted: Unrouted): Handler | undefined {
+  /** The handler for what REST does not take and RPC refuses; or what REST is to say of it, with what RPC takes at its path. */
+  unrouted(scope: Scope, unrouted: Unrouted): Handler | Unrouted {
     const {method: verb, path, contentType} = scope
     const method = this.#methods.get(path)
     if (!method) {
-      if (unrouted.status !== 404 || verb !== 'POST' || !this.#isRpc(scope)) return undefined
+      if (unrouted.status !== 404 || verb !== 'POST' || !this.#isRpc(scope)) return unrouted
       return this.#refusal(scope, unroutedFault(unrouted, verb, path))
     }
     const allow = [...new Set([...unrouted.allow, ...allowOf(method), 'OPTIONS'])].sort()
-    if (verb === 'OPTIONS') return Object.assign(restRefusal(method, notAllowed(scope, allow)), {methods: allow})
-    if (verb !== 'POST') return this.#refusal(scope, notAllowed(scope, allow))
+    if (verb === 'OPTIONS') return {status: 204, allow}
+    if (verb !== 'POST') {
+      return isOfRpc(contentType) ? this.#refusal(scope, notAllowed(scope, allow)) : {status: 405, allow}
+    }
     // To REST a body without a type is JSON.
     if (!contentType || rpcForm(contentType)?.type === 'application/json') {
-      return this.#protocols.has('connect') ? restRefusal(method, withoutVersion(path)) : undefined
+      const isHinted = unrouted.status === 404 && this.#protocols.has('connect')
+      return isHinted ? this.#refusal(scope, withoutVersion(path), false) : unrouted
     }
     return this.#refusal(scope, this.#unsupported(method, contentType))
   }
@@ -86,16 +89,18 @@ export class RpcPaths {
     })
   }
 
-  #refusal({path, contentType, headers}: Scope, fault: Fault): Handler {
+  /** @param ofRpc whether it is shown as RPC has it */
+  #refusal({path, contentType, headers}: Scope, fault: Fault, ofRpc = true): Handler {
     const method = this.#methods.get(path)
     const form = fault.ownHttpStatus === undefined ? rpcForm(contentType) : undefined
     const request: RpcRequest = {served: this.#served, method, form, accept: headers.accept}
     // gRPC-Web has no form for what HTTP's status says.
-    const isShown = form !== undefined || !/^\s*application\/grpc/i.test(contentType ?? '')
+    const isShown = ofRpc && (form !== undefined || !/^\s*application\/grpc/i.test(contentType ?? ''))
     const refuse = (): never => {
       throw fault
     }
     return Object.assign(refuse, {
+      errorShape: this.#served.settings.errors,
       ...(method ? {access: accessOf(method)} : {unrouted: true}),
       ...(isShown && {
         failure: async (fault: Fault) => (await import('./failure.ts')).rpcFailure(request, fault),
@@ -128,14 +133,6 @@ function allowOf(method: DescMethod): readonly string[] {
 
 function notAllowed({method, path}: Scope, allow: readonly string[]): Fault {
   return unroutedFault({status: 405, allow}, method, path)
-}
-
-/** As REST shows it. */
-function restRefusal(method: DescMethod, fault: Fault): Handler {
-  const refuse = (): never => {
-    throw fault
-  }
-  return Object.assign(refuse, {access: accessOf(method)})
 }
 
 function withoutVersion(path: string): Fault {
