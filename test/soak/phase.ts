@@ -45,6 +45,8 @@ export interface PhaseOptions {
   readonly ms: number
   /** So many requests at least, however long that takes. */
   readonly requests: number
+  /** How often the instance is frozen first, with nothing broken. */
+  readonly freezes: number
   readonly random: Random
   readonly name: string
   readonly tell: (line: string) => void
@@ -97,6 +99,7 @@ class Phase {
     await this.#eachKind(6)
     const before = await this.#atRest()
     tell(`  warm: ${inMiB(before.heap)} of heap, ${before.objects.Socket} sockets`)
+    await this.#freeze()
     await this.#breakThings()
     await this.#recover()
     await this.#eachKind(4)
@@ -127,6 +130,24 @@ class Phase {
       }
     }
     await Promise.all(Array.from({length: 4}, ask))
+  }
+
+  /** Freezes with nothing broken: no call fails, and the connection stays in use. */
+  async #freeze(): Promise<void> {
+    const {instance, network} = this.#world
+    const before = network.sharp.accepted
+    const {freezes, tell} = this.#options
+    for (let freeze = 0; freeze < freezes; freeze++) {
+      await instance.freeze()
+      await pause(this.#random.size(10, 1500))
+      await instance.thaw()
+      const id = this.#id()
+      await this.#ask(id, kinds[0]![1](id, this.#random, this.#world))
+    }
+    const needless = network.sharp.accepted - before
+    tell(`  ${freezes} freezes with nothing broken: ${needless} new connections`)
+    // Where the machine is so busy that no PING comes back in time, there is a reason for one.
+    if (needless > freezes / 10) this.#findings.add('freezes with nothing broken: needless connections', `${needless}`)
   }
 
   /** Under load, with the faults of the schedule. */

@@ -9,6 +9,7 @@ const help = `npm run soak: the functions as a process, under load, with random 
   --phase N     how long the faults of one phase last at the most, in seconds (20): a phase is an instance from its start to
                 its SIGTERM under load
   --requests N  so many requests at least in each phase (0)
+  --freezes N   so many freezes with nothing broken at the beginning of each phase (10)
   --log         what the log said, and how often
   --verbose     each fault as it begins, and each answer that is no 200
   --help
@@ -22,6 +23,7 @@ const {values} = parseArgs({
     seed: {type: 'string'},
     phase: {type: 'string', default: '20'},
     requests: {type: 'string', default: '0'},
+    freezes: {type: 'string', default: '10'},
     log: {type: 'boolean', default: false},
     verbose: {type: 'boolean', default: false},
     help: {type: 'boolean', default: false},
@@ -45,6 +47,7 @@ for (let phase = 1; phase <= phases; phase++) {
   const report = await runPhase({
     ms: (seconds * 1000) / phases,
     requests: numberOf('requests'),
+    freezes: numberOf('freezes'),
     random: random.fork(),
     name: `s${seed}-p${phase}`,
     tell: (line) => console.log(line),
@@ -56,7 +59,7 @@ for (let phase = 1; phase <= phases; phase++) {
 console.log(found === 0 ? 'nothing found' : `${found} findings; again: ${again}`)
 process.exit(found === 0 ? 0 : 1)
 
-function numberOf(name: 'seconds' | 'seed' | 'phase' | 'requests'): number {
+function numberOf(name: 'seconds' | 'seed' | 'phase' | 'requests' | 'freezes'): number {
   const value = Number(values[name])
   if (Number.isFinite(value) && value >= 0) return value
   console.error(`--${name}="${values[name]}": expected a number`)
@@ -72,7 +75,7 @@ function tellOf({requests, faults, statuses, findings, before, after, peak, shut
     `  heap ${inMiB(before.heap)} -> ${inMiB(after.heap)}, sockets ${before.objects.Socket} -> ${after.objects.Socket}, ` +
       `resident at most ${inMiB(peak)}, ended ${shutdown} ms after SIGTERM`,
   )
-  console.log(`  before ${JSON.stringify(before)}\n  after  ${JSON.stringify(after)}`)
+  if (values.log) console.log(`  before ${JSON.stringify(before)}\n  after  ${JSON.stringify(after)}`)
   if (values.log) {
     for (const [what, count] of [...said].sort(([, one], [, other]) => other - one)) console.log(`  ${count} x ${what}`)
   }
