@@ -19,6 +19,8 @@ const [leastApart, mostApart] = [1, 60]
 const mostUnderWay = 80
 /** How long an answer may take, in ms: the request's own limit, and what freezes and a busy machine add. */
 const patience = (requestSeconds + 25) * 1000
+/** The machine is too busy for any judgement of time when a timer is so late, in ms. */
+const starvation = 200
 /** For how long a fault may be what something comes of, in ms. */
 const aftermath = 2500
 /** How long after a fault the functions may go on to say that a backend is down, in ms. */
@@ -67,6 +69,8 @@ class Phase {
   readonly #random: Random
   readonly #plan: readonly Planned[]
   readonly #history: {readonly at: number; readonly title: string}[] = []
+  /** When a timer of ours was late, in ms since the epoch. */
+  readonly #starved: number[] = []
   readonly #work = new Set<Promise<unknown>>()
   #began = 0
   #count = 0
@@ -106,7 +110,7 @@ class Phase {
     const after = await this.#atRest(before)
     this.#compareFigures(before, after)
     const shutdown = await this.#shutDown()
-    this.#judge.compare()
+    this.#judge.compare(([from, to]) => this.#starved.some((at) => at >= from && at <= to + 1000))
     return {
       requests: this.#judge.asked,
       faults: this.#faults,
@@ -157,7 +161,11 @@ class Phase {
     this.#calm = false
     const isOver = () => this.#elapsed >= ms && this.#count >= requests
     const load = this.#callUntil(isOver)
+    let last = Date.now()
     const watch = setInterval(() => {
+      const now = Date.now()
+      if (now - last > 100 + starvation) this.#starved.push(now)
+      last = now
       this.#peak = Math.max(this.#peak, this.#world.instance.rss)
     }, 100)
     const progress = setInterval(() => tell(`  ${Math.round(this.#elapsed / 1000)} s: ${this.#progress()}`), 10_000)
