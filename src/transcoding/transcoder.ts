@@ -4,7 +4,14 @@ import {Fault} from '../core/fault.ts'
 import type {MessageCheck} from './checks/check.ts'
 import {type Conventions, conventionsOf} from './conventions/conventions.ts'
 import {type Cursors, cursorsOf, type EventIdRule} from './event-id.ts'
-import {type Exchange, exchangeOf, type FrameExchange, frameExchangeOf, type RequestHead} from './exchange.ts'
+import {
+  type Exchange,
+  type ExchangeOptions,
+  exchangeOf,
+  type FrameExchange,
+  frameExchangeOf,
+  type RequestHead,
+} from './exchange.ts'
 import {fieldProblems} from './fields/fields.ts'
 import type {MetadataOptions} from './metadata.ts'
 import {RequestDecoder} from './requests.ts'
@@ -93,16 +100,19 @@ export function createTranscoder({
   const writing = jsonWriting(types, dialect)
   const cursors = cursorsOf(bindings, eventIds)
   const conventions = conventionsOf(bindings, {created})
-  const exchanges = new Map(
-    bindings.map((binding) => {
+  const exchanges = new Map<Binding, ExchangeOptions>()
+  // Made when first asked for: an instance gets requests for few of the methods that it serves.
+  const exchangeFor = (binding: Binding) => {
+    let exchange = exchanges.get(binding)
+    if (!exchange) {
       const decoder = new RequestDecoder(binding, {...reading, check: checkOf?.(binding.method)})
       const cursor = cursors.byMethod.get(binding.method)
-      return [
-        binding,
-        {decoder, dialect, writing, metadata, maxMessageBytes, cursor, conventions: conventions.get(binding)},
-      ]
-    }),
-  )
+      const shared = {dialect, writing, metadata, maxMessageBytes}
+      exchange = {decoder, cursor, conventions: conventions.get(binding), ...shared}
+      exchanges.set(binding, exchange)
+    }
+    return exchange
+  }
   return {
     registry,
     dialect,
@@ -113,8 +123,8 @@ export function createTranscoder({
     unserved,
     route: (httpMethod, path) => router.route(httpMethod, path),
     routeStream: (path) => streamAt(bindings, router, path),
-    frames: (match, head) => frameExchangeOf(match, head, exchanges.get(match.binding)!),
-    exchange: (match, head) => exchangeOf(match, head, exchanges.get(match.binding)!),
+    frames: (match, head) => frameExchangeOf(match, head, exchangeFor(match.binding)),
+    exchange: (match, head) => exchangeOf(match, head, exchangeFor(match.binding)),
   }
 }
 

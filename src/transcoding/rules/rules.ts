@@ -1,7 +1,7 @@
-import {type DescMethod, getOption, hasOption} from '@bufbuild/protobuf'
+import {type DescMethod, fromBinary, getOption} from '@bufbuild/protobuf'
 import {BinaryReader} from '@bufbuild/protobuf/wire'
 import {http} from '../../gen/google/api/annotations_pb.js'
-import type {HttpRule} from '../../gen/google/api/http_pb.js'
+import {type HttpRule, HttpRuleSchema} from '../../gen/google/api/http_pb.js'
 
 /** One HTTP rule of a method, as it is written: nothing of it is checked yet. */
 export interface Rule {
@@ -29,8 +29,17 @@ export type GivenRules = ReadonlyMap<string, {readonly rule: HttpRule; readonly 
 export function rulesOf(method: DescMethod, byDefault: boolean, given?: GivenRules): Rule[] {
   const own = given?.get(`${method.parent.typeName}/${method.name}`)
   if (own) return rulesIn(own.rule).map((rule) => ({...rule, place: own.place}))
-  if (!hasOption(method, http)) return byDefault ? [defaultRule(method)] : []
-  return rulesIn(getOption(method, http))
+  const option = optionOf(method)
+  if (!option) return byDefault ? [defaultRule(method)] : []
+  return rulesIn(option)
+}
+
+/** The google.api.http option. By its bytes: of thousands of methods that is a quarter of what their start takes. */
+function optionOf(method: DescMethod): HttpRule | undefined {
+  const found = method.proto.options?.$unknown?.filter(({no}) => no === http.number) ?? []
+  if (found.length > 1) return getOption(method, http)
+  const [field] = found
+  return field && fromBinary(HttpRuleSchema, new BinaryReader(field.data).bytes())
 }
 
 function rulesIn(rule: HttpRule): Rule[] {
