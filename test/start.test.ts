@@ -41,6 +41,13 @@ test('npm start brings all up, says what to try, and Ctrl-C leaves nothing behin
   t.is(started.lines.filter((line) => line.trim().startsWith('curl ')).length, 3)
   const answer = await fetch(`${url}/ping?message=hi`)
   t.is(answer.status, 200)
+  const readme = readFileSync(join(import.meta.dirname, '../README.md'), 'utf8')
+  const [, path = ''] = /`new WebSocket\('ws:\/\/localhost:8080([^']*)'\)`/.exec(readme) ?? []
+  const repos = new WebSocket(`${url.replace('http', 'ws')}${path}`)
+  await once(repos, 'open')
+  for (const text of ['{"context": {"creatorId": "me", "name": "frames"}}', '{"data": "aGVsbG8="}', ''])
+    repos.send(text)
+  t.is(JSON.parse((await once(repos, 'message'))[0].data).size, 5)
   const chat = new WebSocket(`${url.replace('http', 'ws')}/api/chat`)
   await once(chat, 'open')
   chat.send('{"content": "hi"}')

@@ -12,6 +12,8 @@ let subscribed = false
  * a status as any other, or else the connection goes on as a WebSocket. Without this, and on other servers, such a request is
  * an ordinary one, as HTTP allows.
  *
+ * Node has asked which upgrades are taken since 24.9; before it hands over all of them, and of others than WebSockets the body is lost.
+ *
  * It rests on how Node's server hands over the connection of an upgrade: with its parser taken off, and no response.
  */
 export function takeUpgrades(): void {
