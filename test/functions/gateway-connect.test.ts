@@ -1,3 +1,6 @@
+import {mkdtempSync, rmSync, writeFileSync} from 'node:fs'
+import {tmpdir} from 'node:os'
+import {join} from 'node:path'
 import {gunzipSync, gzipSync} from 'node:zlib'
 import {create, fromBinary, toBinary} from '@bufbuild/protobuf'
 import {Metadata, status} from '@grpc/grpc-js'
@@ -336,6 +339,37 @@ test.serial('the timeout of a caller ends the call, and is told to the backend',
   t.is(http, 504)
   t.is(error.code, 'deadline_exceeded')
   await cancelled
+})
+
+test.serial('a deadline that is ours is kept here, and not told to the backend', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'rules-'))
+  t.teardown(() => rmSync(folder, {recursive: true}))
+  const rules = join(folder, 'rules.yaml')
+  writeFileSync(rules, 'backend: {rules: [{selector: served.Echo.Whole, deadline: 0.2}]}\n')
+  const other = await startServed({env: {GATEWAY_RULES: rules}})
+  t.teardown(() => other.close())
+  using _ = other.echo.handle({whole: (_, context) => silence(context)})
+  const next = other.echo.next()
+  const response = ask(other.url(''), {path: whole, headers: json, body: '{}'})
+  const {context, cancelled} = await next
+  t.is(context.deadline, undefined)
+  t.is((await response).json.code, 'deadline_exceeded')
+  await cancelled
+  await other.quiet(t)
+})
+
+test.serial('GATEWAY_METADATA names the headers that go to the backend', async (t) => {
+  const other = await startServed({env: {GATEWAY_METADATA: 'x-tenant'}})
+  t.teardown(() => other.close())
+  let sent: Metadata | undefined
+  using _ = other.echo.handle({
+    whole(request, {metadata}) {
+      sent = metadata
+      return request
+    },
+  })
+  await ask(other.url(''), {path: whole, headers: {...json, 'x-tenant': 'a', 'x-other': 'b'}, body: '{}'})
+  t.deepEqual([sent!.get('x-tenant'), sent!.get('x-other')], [['a'], []])
 })
 
 test.serial('a caller who hangs up cancels the call', async (t) => {
