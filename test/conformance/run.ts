@@ -5,6 +5,8 @@ import {join} from 'node:path'
 /** `npm run conformance [-- SUBJECT…]`: public conformance suites, each in a process of its own. */
 const subjects = {
   connect: 'Connect and gRPC-Web: the suite of connectrpc, with a gRPC server behind the gateway; needs Go',
+  'grpc-gateway':
+    'GATEWAY_PRESET=grpc-gateway: the integration tests of grpc-gateway, before their own server; needs Go and ports 8088, 8089 and 9090',
 } as const satisfies Record<string, string>
 
 const asked = process.argv.slice(2)
