@@ -26,11 +26,7 @@ export async function answerOf(
   response: ResponseWriting,
   {ping, trailers}: AnswerOptions,
 ): Promise<Reply> {
-  if (response.body === 'whole') {
-    return trailers === 'headers'
-      ? await wholeAnswer(scope, call, response)
-      : await answerWithTrailers(scope, call, response)
-  }
+  if (response.body === 'whole') return await wholeAnswer(scope, call, response, trailers)
   const answers = invoke(call)[Symbol.asyncIterator]() as AsyncIterator<Message>
   endWith(scope, answers)
   if (response.body === 'raw stream') return await rawStream(scope, call, response, answers)
@@ -38,26 +34,30 @@ export async function answerOf(
   return await jsonStream(scope, call, response, answers)
 }
 
-async function wholeAnswer(scope: Scope, call: Call, {encode}: Writing<'whole'>): Promise<Reply> {
+async function wholeAnswer(
+  scope: Scope,
+  call: Call,
+  {encode}: Writing<'whole'>,
+  trailers: AnswerOptions['trailers'],
+): Promise<Reply> {
   const answer = await scope.track(withMetadataOfFailure(scope, call, onlyAnswer(call)))
-  const {contentType, body, status = statusIn(call), headers} = encode(answer)
-  const all = {...allHeadersOf(call), ...headers}
+  const {contentType, body, headers, status: own = 200} = encode(answer)
+  // What the caller has already is not sent, whatever the backend calls it.
+  const status = own === 304 ? own : (statusIn(call) ?? own)
+  const all = {...(trailers === 'headers' ? allHeadersOf(call) : headersOf(call)), ...headers}
   if (status === 204 || status === 304) return {status, headers: all}
-  return await compressed(scope, {status, headers: {...all, 'content-type': contentType}, body})
+  const reply = await compressed(scope, {status, headers: {...all, 'content-type': contentType}, body})
+  return trailers === 'headers' ? reply : withTrailers(scope, call, reply)
 }
 
 /** The HTTP status that the backend has for an answer, as grpc-gateway's do: one of success, and of a whole answer. */
-function statusIn({header}: Call): number {
+function statusIn({header}: Call): number | undefined {
   const [given] = header?.get('x-http-code') ?? []
-  return given !== undefined && /^2(?!0[56])\d\d$/.test(String(given)) ? Number(given) : 200
+  return given !== undefined && /^2(?!0[56])\d\d$/.test(String(given)) ? Number(given) : undefined
 }
 
 /** The backend's trailers go to those alone who ask for them. */
-async function answerWithTrailers(scope: Scope, call: Call, {encode}: Writing<'whole'>): Promise<Reply> {
-  const answer = await scope.track(withMetadataOfFailure(scope, call, onlyAnswer(call)))
-  const {contentType, body} = encode(answer)
-  const headers = {...headersOf(call), 'content-type': contentType}
-  const reply = await compressed(scope, {headers, body})
+function withTrailers(scope: Scope, call: Call, reply: Reply): Reply {
   const trailers = trailersOf(call)
   const names = Object.keys(trailers)
   if (names.length === 0 || !/(?:^|,)\s*trailers\s*(?:,|;|$)/i.test(String(scope.headers.te ?? ''))) return reply

@@ -4,6 +4,7 @@ import test from 'ava'
 import {type Logger, pino} from 'pino'
 import type {CallContext} from '../../local/grpc/implement.ts'
 import {StatusError} from '../../local/grpc/status-error.ts'
+import {gateway} from '../../src/gateway/gateway.ts'
 import {type App, startApp} from '../helpers/app.ts'
 import {requestOf, requestsIn, textOf} from '../helpers/commands.ts'
 import {eventsIn} from '../http/events.ts'
@@ -507,6 +508,31 @@ for (const [code, status] of [
     t.deepEqual([response.status, response.whole, response.text], [status, true, status === 204 ? '' : '{"title":"E"}'])
   })
 }
+
+test.serial('a status of the service wins over 201, and does not over 304', async (t) => {
+  const answer = (_request: Any, context: CallContext) => {
+    const header = new Metadata()
+    header.set('x-http-code', '202')
+    context.sendHeader(header)
+    return emma
+  }
+  using _ = library.handle({getBook: answer, createBook: answer})
+  const made = await send('POST /v1/shelves/1/books', {}, '{}')
+  t.deepEqual([made.status, made.headers.get('location')], [202, book])
+  t.is((await send(`GET ${book}`)).status, 202)
+  t.is((await send(`GET ${book}`, {'if-none-match': '"v1"'})).status, 304)
+})
+
+test.serial('conventions hold as well where trailers are trailers', async (t) => {
+  const other = gateway(app.runtime, {descriptors: schema.path, trailers: 'trailers', created: true})
+  const served = await app.serve(other)
+  const ask = (path: string, init: RequestInit = {}) => fetch(`${served.url}${path}`, init)
+  t.is((await ask(book, {headers: {'if-none-match': '"v1"'}})).status, 304)
+  const headers = {'content-type': 'application/json'}
+  const made = await ask('/v1/shelves/1/books', {method: 'POST', headers, body: '{"title": "E"}'})
+  t.deepEqual([made.status, made.headers.get('etag')], [201, null])
+  t.truthy(made.headers.get('location'))
+})
 
 // Pages
 
