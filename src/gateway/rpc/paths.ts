@@ -3,7 +3,7 @@ import {MethodOptions_IdempotencyLevel as Level} from '@bufbuild/protobuf/wkt'
 import {pathOf} from '../../clients/call.ts'
 import {Fault} from '../../core/fault.ts'
 import {shortened} from '../../core/shortened.ts'
-import {failureReply} from '../../http/reply.ts'
+import {failureReply, type Reply} from '../../http/reply.ts'
 import type {Handler, Scope} from '../../http/scope.ts'
 import {isConnectQuery} from '../../transcoding/rpc/get-request.ts'
 import {acceptPost, fits, isOfRpc, type RpcForm, rpcForm} from '../../transcoding/rpc/media.ts'
@@ -83,7 +83,7 @@ export class RpcPaths {
 
   #handler(scope: Scope, method: DescMethod, form?: RpcForm): Handler {
     const request: RpcRequest = {served: this.#served, method, form, accept: scope.headers.accept}
-    return Object.assign(async (scope: Scope) => (await import('./answer.ts')).answerRpc(request, scope), {
+    return Object.assign((scope: Scope) => answer(request, scope), {
       access: accessOf(method),
       failure: async (fault: Fault) => (await import('./failure.ts')).rpcFailure(request, fault),
     })
@@ -116,6 +116,14 @@ export class RpcPaths {
       headers: {'accept-post': accept},
     })
   }
+}
+
+/** Kept, because to import a module costs something each time. */
+let answers: typeof import('./answer.ts') | undefined
+
+async function answer(request: RpcRequest, scope: Scope): Promise<Reply> {
+  answers ??= await import('./answer.ts')
+  return await answers.answerRpc(request, scope)
 }
 
 function accessOf({parent, name}: DescMethod): {readonly name: string} {
