@@ -154,7 +154,7 @@ export const limits: Readonly<Record<string, Readonly<Record<string, Limit>>>> =
   'functions/health.ts': {patience: [4500, 'health is answered within five seconds']},
   'functions/upload-session.ts': {maxBytes: [2 ** 31, 'as upload has it']},
   'functions/upload.ts': {maxBytes: [2 ** 31, 'one more than the int32 in the reply can say; one less is taken']},
-  'gateway/answers.ts': {afterHeader: [10, 'the head leaves within 20 of the metadata']},
+  'gateway/answers.ts': {afterHeader: [5, 'the head leaves within 20 of the metadata']},
   'gateway/exposure.ts': {most: [200, 'names in one record']},
   'gateway/gateway.ts': {recursionLimit: [500, 'the levels of a message that are written and read']},
   'gateway/read-requests.ts': {largeBody: [8 * KiB, 'larger bodies wait for their turn to be decoded']},

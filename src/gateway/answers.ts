@@ -103,7 +103,7 @@ async function jsonStream(
 }
 
 /** Time for a first answer, or a failure, to follow the backend's metadata before the head leaves without it, in ms. */
-const afterHeader = 10
+const afterHeader = 5
 
 /** Whether `first` has come, when it has, or else when the backend's metadata has and nothing follows it. */
 export async function comesFirst(call: Call, first: Promise<unknown>): Promise<boolean> {
