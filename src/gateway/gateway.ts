@@ -174,7 +174,8 @@ function chooseByReflection(runtime: Runtime, settings: GatewayConfig, parts: Pa
   const pending: Handler = Object.assign(() => noMoreEvents, {errorShape, prepare})
   return (scope) => {
     const current = schema.current
-    return current ? choice(current, scope) : pending
+    // The page says why there is nothing to show.
+    return current ? choice(current, scope) : (pageFilePart(runtime, settings, scope) ?? pending)
   }
 }
 
@@ -185,8 +186,8 @@ function choice(served: Gateway, scope: Scope): Handler {
   if (scope.path === documentPath && ['GET', 'HEAD'].includes(scope.method) && rest) {
     return Object.assign(() => description(served, scope), {errorShape, access: {name: documentPath}})
   }
-  const page = settings.console && rest && !scope.webSocket && pagePart(served, scope)
-  if (page) return Object.assign(page, {errorShape})
+  const page = settings.console ? pagePart(served, scope) : undefined
+  if (page) return page
   try {
     if (scope.webSocket && settings.webSocket && rest) return webSocketChoice(served, scope, scope.webSocket)
     const chosen = rpc?.choose(scope)
@@ -294,20 +295,32 @@ function documentOf(served: Gateway): Promise<string> {
   return served.document
 }
 
-/**
- * What a browser asks for to show the page. Its files are the same for everybody and say nothing of the API, and a browser
- * sends no token with them, so they are open. What it shows is as open as the description of the API.
- */
-function pagePart(served: Gateway, {method, path, headers}: Scope): Handler | undefined {
-  if (method !== 'GET' && method !== 'HEAD') return undefined
-  if (path === schemaPath) {
-    return Object.assign((scope: Scope) => pageSchema(served, scope), {access: {name: documentPath}})
-  }
-  const file = pageFileAt(path, headers.accept)
-  return file && Object.assign(() => pageFile(file, served), {access: {isOpen: true as const}})
+/** What a browser asks for to show the page. What it shows is as open as the description of the API. */
+function pagePart(served: Gateway, scope: Scope): Handler | undefined {
+  const {runtime, settings} = served
+  if (scope.path !== schemaPath || !isForPage(settings, scope)) return pageFilePart(runtime, settings, scope)
+  const {errors: errorShape} = settings
+  return Object.assign(() => pageSchema(served, scope), {errorShape, access: {name: documentPath}})
 }
 
-async function pageFile(file: PageFile, {runtime: {config}}: Gateway): Promise<Reply> {
+/**
+ * The files of the page are the same for everybody and say nothing of the API, and a browser sends no token with them: they
+ * are open.
+ */
+function pageFilePart(runtime: Runtime, settings: GatewayConfig, scope: Scope): Handler | undefined {
+  const file = isForPage(settings, scope) ? pageFileAt(scope.path, scope.headers.accept) : undefined
+  const open = {errorShape: settings.errors, access: {isOpen: true as const}}
+  return file && Object.assign(() => pageFile(file, runtime), open)
+}
+
+/** The page calls methods by their rules. */
+function isForPage(settings: GatewayConfig, {method, webSocket}: Scope): boolean {
+  return (
+    settings.console && settings.protocols.includes('rest') && !webSocket && (method === 'GET' || method === 'HEAD')
+  )
+}
+
+async function pageFile(file: PageFile, {config}: Runtime): Promise<Reply> {
   const {pageFile} = await import('../console/console.ts')
   const {uploadSessions, storageEmulator} = config
   return pageFile(file, uploadSessions && new URL(storageEmulator ?? 'https://storage.googleapis.com').origin)

@@ -102,6 +102,20 @@ test('without CONSOLE there is no page', async (t) => {
   }
 })
 
+test('the page is there before the backend has told its schema, and what it shows is not', async (t) => {
+  const down = await startApp({target: 'gateway', env: {CONSOLE: 'true', GATEWAY_SCHEMA: 'reflection'}})
+  try {
+    await down.backend.close()
+    t.is((await fetch(down.url('/'), {headers: html})).status, 200)
+    t.is((await fetch(down.url('/console/page.js'))).status, 200)
+    const schema = await fetch(down.url('/console/schema.json'))
+    t.is(schema.status, 503)
+    await schema.text()
+  } finally {
+    await down.close()
+  }
+})
+
 test('a rule that matches / keeps all callers but browsers, and one at a path of the page stops the start', async (t) => {
   const proto = (path: string) => `syntax = "proto3";
     package at;

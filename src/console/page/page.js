@@ -36,7 +36,7 @@ start()
 async function start() {
   local().then((stack) => stack?.tokens && token.offerLocal())
   const response = await fetch(new URL('console/schema.json', document.baseURI), {headers: credentialHeaders()})
-  if (!response.ok) return showClosed(response.status)
+  if (!response.ok) return showClosed(response.status, await response.json().catch(() => undefined))
   /** @type {PageSchema} */
   const schema = await response.json()
   document.title = schema.title
@@ -48,8 +48,8 @@ async function start() {
   show(false)
 }
 
-/** @param {number} status */
-function showClosed(status) {
+/** @param {number} status @param {{error?: {message?: string}, message?: string} | undefined} body */
+function showClosed(status, body) {
   const why = {
     401: 'The API tells its methods only to callers that it knows.',
     403: 'This caller may not see the methods of the API.',
@@ -58,8 +58,13 @@ function showClosed(status) {
     el(
       'section',
       {class: 'panel closed'},
-      el('h1', {tabindex: -1}, status === 401 ? 'Who calls?' : 'Not here'),
-      el('p', {}, why[/** @type {401} */ (status)] ?? `The API answers with status ${status}.`),
+      el('h1', {tabindex: -1}, status === 401 ? 'Who calls?' : 'Nothing to show yet'),
+      el(
+        'p',
+        {},
+        why[/** @type {401} */ (status)] ??
+          `The API answers with ${status}: ${body?.error?.message ?? body?.message ?? ''}`,
+      ),
       el(
         'div',
         {class: 'row'},
