@@ -41,9 +41,9 @@ async function wholeAnswer(
   trailers: AnswerOptions['trailers'],
 ): Promise<Reply> {
   const answer = await scope.track(withMetadataOfFailure(scope, call, onlyAnswer(call)))
-  const {contentType, body, headers, status: own = 200} = encode(answer)
+  const {contentType, body, headers, status: own} = encode(answer)
   // What the caller has already is not sent, whatever the backend calls it.
-  const status = own === 304 ? own : (statusIn(call) ?? own)
+  const status = own === 304 ? own : (statusIn(call) ?? own ?? 200)
   const all = {...(trailers === 'headers' ? allHeadersOf(call) : headersOf(call)), ...headers}
   if (status === 204 || status === 304) return {status, headers: all}
   const reply = await compressed(scope, {status, headers: {...all, 'content-type': contentType}, body})
