@@ -166,10 +166,9 @@ for (const [name, transport] of Object.entries(transports)) {
       },
     })
     const streams = clientOf(app, 'served.Streams', transport)
-    const late = app.streams.next()
     const all = Array.fromAsync(streams.down({}, {timeoutMs: 300}))
     t.is((await failure(t, all)).code, Code.DeadlineExceeded)
-    await (await late).cancelled
+    await app.backend.idle()
     const left = app.streams.next()
     const caller = new AbortController()
     const reading = (async () => {
