@@ -239,6 +239,25 @@ test('a message that holds its own kind is opened as deep as one likes, and a on
   t.deepEqual(await written(), {})
 })
 
+test('a field that takes any JSON says what is wrong with it, and nothing is sent without it', async (t) => {
+  await open('served.Echo/Whole')
+  await field('struct').fill('{"half": ')
+  t.is(await field('struct').getAttribute('aria-invalid'), 'true')
+  const failure = page
+    .locator('.field', {has: field('struct')})
+    .locator('.failure')
+    .first()
+  t.regex(await failure.innerText(), /JSON/)
+  const calls = app.backend.log.length
+  await press('Send')
+  await answer().getByText('Not sent').waitFor()
+  t.is(app.backend.log.length, calls)
+  await field('struct').fill('{"half": 0.5}')
+  t.is(await field('struct').getAttribute('aria-invalid'), null)
+  await press('Send')
+  t.deepEqual(await answered(), {struct: {half: 0.5}})
+})
+
 test('bytes are given as text, in base64 or as a file', async (t) => {
   await open('served.Echo/Whole')
   const row = page.locator('.field', {has: field('data')}).first()

@@ -167,6 +167,14 @@ function fieldEditor(context, field, {isChosen} = {}) {
   }
   if (!isChosen && !(hasSwitch && isNested)) made()
   toggle()
+  /** @param {string} message */
+  const report = (message) => {
+    failure.textContent = message
+    failure.hidden = message === ''
+    const control = editor?.control
+    if (message) control?.setAttribute('aria-invalid', 'true')
+    else control?.removeAttribute('aria-invalid')
+  }
   const isGroup = isNested || field.many
   const element = el(
     'div',
@@ -188,8 +196,10 @@ function fieldEditor(context, field, {isChosen} = {}) {
     element,
     get: () => {
       if (isChosen ? !isChosen() : hasSwitch && !box.checked) return undefined
-      const value = made().get()
-      return value === undefined && (hasSwitch || isChosen) ? made().zero : value
+      const {control, zero, get} = made()
+      const value = get()
+      if (control instanceof HTMLTextAreaElement && control.validationMessage) report(control.validationMessage)
+      return value === undefined && (hasSwitch || isChosen) ? zero : value
     },
     /** @param {unknown} value @param {boolean} isSet */
     set: (value, isSet) => {
@@ -198,14 +208,7 @@ function fieldEditor(context, field, {isChosen} = {}) {
       toggle()
     },
     choose: () => void made(),
-    /** @param {string} message */
-    report: (message) => {
-      failure.textContent = message
-      failure.hidden = message === ''
-      const control = editor?.control
-      if (message) control?.setAttribute('aria-invalid', 'true')
-      else control?.removeAttribute('aria-invalid')
-    },
+    report,
     /** @param {readonly string[]} path @returns {Reporting | undefined} */
     find: (path) => (path.length > 0 ? editor?.find?.(path) : undefined),
   }

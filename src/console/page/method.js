@@ -132,7 +132,11 @@ export function methodPage({types, webSocket}, service, method) {
   async function begin() {
     if (call || isComplete) return
     clearReports()
-    if (!message()) return answer.refuse('The JSON of the message cannot be read.')
+    const unreadable = /** @type {HTMLElement | null} */ (form.element.querySelector(':invalid'))
+    if (!message() || unreadable) {
+      unreadable?.focus()
+      return answer.refuse('The JSON cannot be read.')
+    }
     const made = request()
     if (made.problems.length > 0) {
       report(made.problems.map(({field, message}) => ({field, description: message})))

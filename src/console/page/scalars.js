@@ -199,11 +199,10 @@ function jsonEditor(changed, example) {
     control: area,
     zero: {},
     get: () => {
+      area.setCustomValidity('')
       if (area.value.trim() === '') return undefined
       try {
-        const value = parseJson(area.value)
-        area.setCustomValidity('')
-        return value
+        return parseJson(area.value)
       } catch (error) {
         area.setCustomValidity(error instanceof Error ? error.message : 'This is not JSON')
         return undefined
@@ -211,6 +210,7 @@ function jsonEditor(changed, example) {
     },
     set: (value) => {
       area.value = value === undefined ? '' : prettyJson(value)
+      area.setCustomValidity('')
     },
   }
 }
