@@ -134,7 +134,10 @@ export const limits: Readonly<Record<string, Readonly<Record<string, Limit>>>> =
     mostFrames: [100, 'lines of a stack that are looked at, from its end'],
   },
   'events/serve-event.ts': {duplicateRetryAfter: [10, 'seconds: the least pause of Pub/Sub']},
-  'framework/connections.ts': {linger: [2 * second, 'a caller has it to read the last answer']},
+  'framework/connections.ts': {
+    linger: [2 * second, 'a caller has it to read the last answer'],
+    longestIdle: [620 * second, "idle connections of callers outlive those of Google's load balancers, 600 s"],
+  },
   'framework/raw-requests.ts': {
     longestTimeout: [60 * minute, 'server.requestTimeout: an upload may take as long as the platform lets it'],
   },

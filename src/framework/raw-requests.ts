@@ -2,7 +2,7 @@ import {subscribe} from 'node:diagnostics_channel'
 import type {IncomingMessage, Server, ServerResponse} from 'node:http'
 import {hasBody} from '../http/body.ts'
 import {keepOriginal} from '../http/original.ts'
-import {endsGently} from './connections.ts'
+import {endsGently, keepIdle} from './connections.ts'
 import {gatherSmallPieces} from './small-pieces.ts'
 import {answerUnreadable, isLatest, type Unseen} from './unreadable.ts'
 
@@ -25,7 +25,9 @@ export function serveRawRequests(unseen: Unseen): void {
   subscribed = true
   subscribe('tracing:net.server.listen:asyncEnd', (message) => {
     const {server} = message as {server: Server}
-    if (isExpress(server)) answerUnreadable(server, unseen)
+    if (!isExpress(server)) return
+    answerUnreadable(server, unseen)
+    keepIdle(server)
   })
   subscribe('http.server.request.start', (message) => {
     const {request, response, server} = message as {request: IncomingMessage; response: ServerResponse; server: Server}

@@ -1,5 +1,6 @@
 import '../helpers/timers.ts'
 import test from 'ava'
+import {healthOf} from '../../src/clients/health.ts'
 import {Fault} from '../../src/core/fault.ts'
 import {faultOf, reasonOf} from './life.ts'
 import {survivalRig, until} from './survival-rig.ts'
@@ -171,19 +172,20 @@ test.serial('calls that were given up while they waited are not executed', async
   quiet()
 })
 
-test.serial('streams that stand still leave room for unary calls and for health', async (t) => {
-  const {ask, server, kinds, newLife, pool, quiet} = await survivalRig(t, {maxStreams: 10})
-  const lives = Array.from({length: 100}, newLife)
+test.serial('a thousand streams that stand still leave room for unary calls and for health', async (t) => {
+  const {ask, server, kinds, newLife, pool, quiet, runtime, backend} = await survivalRig(t, {maxStreams: 100})
+  const lives = Array.from({length: 1000}, newLife)
   const ended = lives.map(async (life) => {
     const silent = () => ({[Symbol.asyncIterator]: () => ({next: () => new Promise<never>(() => {})})})
     for await (const _ of kinds.both(life, silent)) t.fail()
   })
   for (const work of ended) work.catch(() => {})
-  await until(() => server.calls.open === 100)
+  await until(() => server.calls.open === 1000)
   const {accepted} = server.connections
   t.is(accepted, 12)
   const answers = await Promise.all(Array.from({length: 10}, (_, call) => ask(`call ${call}`)))
   t.is(answers.length, 10)
+  t.regex((await healthOf(runtime, newLife(), backend, 20_000)).note ?? '', /^it answers/)
   t.is(server.connections.accepted, accepted)
   for (const life of lives) life.hangUp()
   await Promise.allSettled(ended)

@@ -124,3 +124,19 @@ test.serial('an answer is cut, and its connection closed, also when our side of 
     t.pass()
   }
 })
+
+test.serial('an idle connection that times out is closed, unless a request has come on it', async (t) => {
+  const {url} = await app.serve(() => json({all: 'well'}))
+  await using connection = await connectTo(url)
+  const server = serverSocket()
+  connection.get('/')
+  t.is((await connection.response()).headers.get('keep-alive'), 'timeout=620')
+  const socket = await server
+  // As after a freeze: the timer runs before the socket is read.
+  connection.get('/')
+  await new Promise((resolve) => connection.socket.write('', resolve))
+  socket.emit('timeout')
+  t.is((await connection.response()).status, 200)
+  socket.emit('timeout')
+  await connection.closed
+})
