@@ -2,7 +2,7 @@ import {readFileSync} from 'node:fs'
 import {request} from 'node:http'
 import {join} from 'node:path'
 import {inspect} from 'node:util'
-import {status} from '@grpc/grpc-js'
+import {Metadata, status} from '@grpc/grpc-js'
 import {Validator} from '@seriousme/openapi-schema-validator'
 import test from 'ava'
 import {StatusError} from '../../local/grpc/status-error.ts'
@@ -165,6 +165,20 @@ test.serial('grpc-gateway: metadata that cannot be is dropped', async (t) => {
   t.is((await go.send('GET /one/a', {headers})).status, 200)
   const {metadata} = (await call).context
   t.deepEqual([metadata.get('ok'), metadata.get('city'), metadata.get('x-bin')], [['yes'], [], []])
+})
+
+test.serial('grpc-gateway: what an answer says of its response holds: its status, its headers', async (t) => {
+  using _ = go.echo.handle({
+    paths(input, context) {
+      const header = new Metadata()
+      header.set('x-http-code', '202')
+      context.sendHeader(header)
+      context.trailer.set('foo', 'bar')
+      return input
+    },
+  })
+  t.is((await go.send('GET /one/a')).status, 202)
+  t.is((await go.send('GET /one/a', {headers: {te: 'trailers'}})).status, 202)
 })
 
 test.serial('grpc-gateway: trailers are trailers, for those who ask', async (t) => {
