@@ -45,6 +45,8 @@ test.serial('the first request asks the backend, all that wait share it, and lat
   const once = asked(backend)
   const document = await (await fetch(app.url('/openapi.json'))).json()
   t.deepEqual(Object.keys((document as {paths: object}).paths), ['/api/ping', '/api/ping:upstream', '/api/repos'])
+  const headers = {'content-type': 'application/json', 'connect-protocol-version': '1'}
+  t.is(await statusOf(app, '/ping.PingService/Send', {method: 'POST', headers, body: '{}'}), 200, 'by Connect, too')
   t.is(asked(backend), once)
   await app.quiet(t)
 })
