@@ -238,6 +238,7 @@ function rpcOf(served: Gateway): RpcPaths {
     registry: transcoder.registry,
     methods: [...new Set(transcoder.bindings.map(({method}) => method))],
     checkOf: served.checkOf,
+    doubt: served.doubt,
     metadata: {...metadataOptions(settings), proofs: proofHeaders(runtime.config.auth)},
     callOf: (scope, method, sent) => newCall(served, scope, method, sent),
   })

@@ -263,6 +263,11 @@ test.serial(
     files[0] = young.registry.getFile('a.proto')!.proto
     advance(11_000)
     t.is(await statusOf(app, '/two'), 501)
+    files[0] = old.registry.getFile('a.proto')!.proto
+    const headers = {'content-type': 'application/json', 'connect-protocol-version': '1'}
+    t.is(await statusOf(app, '/a.S/Two', {method: 'POST', headers, body: '{}'}), 501, 'by Connect')
+    advance(11_000)
+    t.is(await statusOf(app, '/two'), 404)
   },
 )
 

@@ -123,7 +123,10 @@ let answers: typeof import('./answer.ts') | undefined
 
 async function answer(request: RpcRequest, scope: Scope): Promise<Reply> {
   answers ??= await import('./answer.ts')
-  return await answers.answerRpc(request, scope)
+  const reply = answers.answerRpc(request, scope)
+  const {doubt} = request.served
+  if (doubt) reply.catch((error) => void (error instanceof Fault && error.code === 'UNIMPLEMENTED' && doubt()))
+  return await reply
 }
 
 function accessOf({parent, name}: DescMethod): {readonly name: string} {

@@ -15,6 +15,8 @@ export interface RpcServed {
   readonly metadata: MetadataOptions
   /** What checks the request messages of a method. */
   checkOf(method: DescMethod): MessageCheck | undefined
+  /** Told that a backend does not have a method that the schema has. */
+  readonly doubt?: (() => void) | undefined
   /** A call that has yet to be made. */
   callOf(scope: Scope, method: DescMethod, sent: RpcSent): Call
 }
