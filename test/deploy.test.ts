@@ -204,6 +204,20 @@ for (const [target, path, init] of [
   })
 }
 
+test('the page, and sessions of uploads, are in the build, and nobody answers there what only npm start knows', async (t) => {
+  const {url} = await started(t, shared, 'app', {CONSOLE: 'true', UPLOAD_SESSIONS: 'samples/incoming/'})
+  const statusOf = async (path: string, init?: RequestInit) => {
+    const response = await fetch(url + path, init)
+    return [response.status, (await response.text()).length > 0]
+  }
+  const headers = {accept: 'text/html'}
+  for (const path of ['/', '/console/page.js', '/console/page.css', '/console/icon.svg', '/console/schema.json']) {
+    t.deepEqual(await statusOf(path, {headers}), [200, true], path)
+  }
+  t.deepEqual(await statusOf('/console/local'), [404, true])
+  t.deepEqual(await statusOf('/upload/session', {method: 'POST', body: '{"size": 5}'}), [200, true])
+})
+
 test('what is deployed runs from its source where there is no build', async (t) => {
   const {url} = await started(t, own(t, deployed()), 'ping')
   t.is((await fetch(`${url}/?message=hi`)).status, 200)
