@@ -20,9 +20,9 @@ export class ReflectedSchema<Made> {
   readonly #make: (registry: FileRegistry) => Made
   #made: Made | undefined
   #bytes = new Uint8Array()
-  /** When the schema was asked for, in ms since the epoch. */
+  /** When the schema was asked for, and when it is to be asked for again, in ms since the epoch. */
   #askedAt = 0
-  #isDoubtful = false
+  #askAgainAt = 0
   #pending: Promise<Made> | undefined
 
   /**
@@ -37,14 +37,12 @@ export class ReflectedSchema<Made> {
 
   /** What is made of the schema; undefined when it has yet to be asked for, or again. */
   get current(): Made | undefined {
-    const age = Date.now() - this.#askedAt
-    const isOld = age > this.#maxAge || (this.#isDoubtful && age > pause)
-    return isOld ? undefined : this.#made
+    return Date.now() < this.#askAgainAt ? this.#made : undefined
   }
 
   /** Has the schema asked for again soon: something in it seems to be no longer as it is. */
   doubt(): void {
-    this.#isDoubtful = true
+    this.#askAgainAt = Math.min(this.#askAgainAt, this.#askedAt + pause)
   }
 
   /**
@@ -67,13 +65,14 @@ export class ReflectedSchema<Made> {
         this.#bytes = bytes
       }
       this.#askedAt = Date.now()
-      this.#isDoubtful = false
+      this.#askAgainAt = this.#askedAt + this.#maxAge
       return this.#made
     } catch (error) {
       const fault = faultOf(error)
       if (this.#made === undefined) throw fault
       log.warn({err: fault.cause}, `The schema is that of before: ${fault.hint ?? fault.message}`)
-      this.#askedAt = Date.now() - this.#maxAge + pause
+      this.#askedAt = Date.now()
+      this.#askAgainAt = this.#askedAt + pause
       return this.#made
     }
   }

@@ -221,7 +221,9 @@ test.serial(
   async (t) => {
     const backend = await startBackend()
     const {port} = new URL(backend.url)
-    const app = await appFor(t, backend.url, {env: {GATEWAY_SCHEMA_MAX_AGE_SECONDS: '60'}})
+    const written = new PassThrough()
+    const log = pino({messageKey: 'message', level: 'warn'}, written)
+    const app = await appFor(t, backend.url, {env: {GATEWAY_SCHEMA_MAX_AGE_SECONDS: '60'}, log})
     const ping = () => statusOf(app, '/api/ping?message=hi')
     t.is(await ping(), 200)
     const once = asked(backend)
@@ -239,8 +241,15 @@ test.serial(
     t.is(asked(backend), 3 * once)
     await backend.close()
     advance(61_000)
+    const failures = () => String(written.read() ?? '').match(/The schema is that of before/g)?.length ?? 0
+    failures()
+    t.is(await statusOf(app, '/nope'), 404)
     t.is(await statusOf(app, '/openapi.json'), 200)
     t.is(await statusOf(app, '/nope'), 404)
+    t.is(failures(), 1, 'they are not asked with each request')
+    advance(11_000)
+    t.is(await statusOf(app, '/openapi.json'), 200)
+    t.is(failures(), 1)
     await backendFor(t, Number(port))
   },
 )
