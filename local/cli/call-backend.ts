@@ -1,20 +1,22 @@
-import {type DescMethod, type FileRegistry, type Message, toJson} from '@bufbuild/protobuf'
+import {create, type DescMethod, type FileRegistry, type Message, toBinary, toJson} from '@bufbuild/protobuf'
+import {FileDescriptorSetSchema} from '@bufbuild/protobuf/wkt'
 import type {Metadata} from '@grpc/grpc-js'
-import type {Call, CallRuntime} from '../../src/clients/call.ts'
+import type {CallRuntime} from '../../src/clients/call.ts'
 import {Channels} from '../../src/clients/channels.ts'
 import {credentialsOf} from '../../src/clients/credentials.ts'
 import {IdTokens} from '../../src/clients/id-tokens.ts'
 import {invoke} from '../../src/clients/interceptors.ts'
+import {reflected} from '../../src/clients/reflection.ts'
 import {callOf} from '../../src/clients/service-client.ts'
 import {type Backend, type Config, ConfigError, readConfig} from '../../src/core/config.ts'
 import {Fault} from '../../src/core/fault.ts'
 import type {Life} from '../../src/core/life.ts'
 import {messageFromJson} from '../../src/transcoding/json/message.ts'
+import {readSchema} from '../../src/transcoding/schema/schema.ts'
 import {type CallOptions, headersOf, type Shown, timeoutOf} from './call.ts'
 import {commandLife} from './life.ts'
 import {messagesOf} from './messages.ts'
 import {CommandError} from './output.ts'
-import {reflectedSchema} from './reflection.ts'
 import {schemaOf} from './schema.ts'
 
 /** How long a call with a stream may take unless it is said, in ms. */
@@ -42,10 +44,10 @@ export async function callBackend(
     return commandLife(end.signal, Date.now() + timeout, (text) => shown.note(text))
   }
   try {
-    const registry = await schemaOf(options.schema, () => {
-      return reflectedSchema(service, (method, request) => {
-        return firstAnswer(runtime, lifeOf(timeoutOf(options, false)), backend, method, request)
-      })
+    const registry = await schemaOf(options.schema, async () => {
+      const seconds = timeoutOf(options, false)!
+      const {files} = await reflected(runtime, lifeOf(seconds), backend, seconds * 1000)
+      return readSchema(toBinary(FileDescriptorSetSchema, create(FileDescriptorSetSchema, {file: [...files]})))
     })
     const method = methodIn(registry, service, name)
     const life = lifeOf(timeoutOf(options, method.methodKind !== 'unary'))
@@ -134,18 +136,6 @@ export async function onlyOf(method: DescMethod, {data}: CallOptions): Promise<s
 
 async function* mapped<T, U>(items: AsyncIterable<T>, map: (item: T) => U): AsyncGenerator<U> {
   for await (const item of items) yield map(item)
-}
-
-async function firstAnswer(
-  runtime: CallRuntime,
-  life: Life,
-  backend: Backend,
-  method: DescMethod,
-  request: Message,
-): Promise<Message> {
-  const call: Call = callOf(runtime, {life, backend, method, requests: () => [request]})
-  for await (const message of invoke(call)) return message as Message
-  throw new Fault('UNIMPLEMENTED', 'The server has no answer by reflection')
 }
 
 function entriesOf(metadata: Metadata | undefined): Record<string, string> {

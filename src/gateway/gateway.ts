@@ -158,6 +158,7 @@ function chooseByReflection(runtime: Runtime, settings: GatewayConfig, parts: Pa
   const schema: ReflectedSchema<Gateway> = new ReflectedSchema(runtime, settings.schemaMaxAge, (registry) =>
     gatewayOf(runtime, settings, {...parts, own: parts.schema, schema: registry, doubt: () => schema.doubt()}),
   )
+  gatewayChannel.publish({document: async () => await documentOf(await schema.get())})
   const refusing = (error: unknown): Handler => {
     const refuse = (): never => {
       throw error

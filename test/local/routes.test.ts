@@ -1,6 +1,7 @@
 import {execFile} from 'node:child_process'
 import {join} from 'node:path'
 import test from 'ava'
+import {startBackend} from '../../local/grpc/backend.ts'
 import {buildSchema, type Schema} from '../functions/gateway-schema.ts'
 
 const root = join(import.meta.dirname, '../..')
@@ -73,4 +74,16 @@ test('a command says what is wrong with the environment, and with the command li
   const help = await grpcFunctions(['call', '--help'])
   t.is(help.code, 0)
   t.regex(help.out, /Exit code: 64 and the gRPC code/)
+})
+
+test('routes asks the backends for their schema where GATEWAY_SCHEMA says so, and says why there is none', async (t) => {
+  const backend = await startBackend()
+  t.teardown(() => backend.close())
+  const env = {GATEWAY_SCHEMA: 'reflection', BACKEND_AUDIENCE: 'none'}
+  const {code, out, err} = await grpcFunctions(['routes'], {...env, BACKEND_URL: backend.url})
+  t.is(code, 0, err)
+  t.regex(out, /^GET +\/api\/ping +ping\.PingService\/Send$/m)
+  const nobody = await grpcFunctions(['routes'], {...env, BACKEND_URL: 'http://localhost:1'})
+  t.is(nobody.code, 1)
+  t.regex(nobody.err, /nothing listens at its host and port/)
 })
