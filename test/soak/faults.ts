@@ -1,5 +1,5 @@
 import {setTimeout as pause} from 'node:timers/promises'
-import type {Behaviour, Direction} from '../../local/faults/proxy.ts'
+import type {Behaviour, Direction, FaultProxy} from '../../local/faults/proxy.ts'
 import type {Treatment} from '../../local/faults/server.ts'
 import type {Fault as StorageFault} from '../../local/storage/server.ts'
 import {acts} from './hostile.ts'
@@ -63,12 +63,22 @@ export function schedule(random: Random, ms: number): Planned[] {
 
 /** Ends all faults, so that nothing is broken from now on. What is dead stays dead: nobody is told. */
 export async function mendAll({sharp, metadata, network, instance}: World): Promise<void> {
-  for (const proxy of Object.values(network)) proxy.forward({open: false})
+  for (const proxy of Object.values(network)) {
+    proxy.forward({open: false})
+    mend(proxy, 'cut', 'delay')
+  }
   sharp.clear()
   sharp.maxStreams = 100
   metadata.recover()
   metadata.lifetimeSeconds = 3600
   if (instance.isFrozen) await instance.thaw()
+}
+
+/** Has the connections that are open and do one of `kinds` forward again. */
+function mend({connections}: FaultProxy, ...kinds: readonly Behaviour['kind'][]): void {
+  for (const {toServer, toClient} of connections) {
+    for (const flow of [toServer, toClient]) if (kinds.includes(flow.behaviour.kind)) flow.behaviour = {kind: 'forward'}
+  }
 }
 
 function silentDrop(random: Random) {
@@ -100,17 +110,13 @@ function cut(random: Random) {
 
 function delayed(random: Random) {
   const [name, ms, lasts] = [random.pick(networks), random.size(5, 300), random.size(100, 2000)]
-  const isDelayed = ({kind}: Behaviour) => kind === 'delay'
   return {
     title: `${name}: ${ms} ms late for ${lasts} ms`,
     lasts,
     begin: ({network}: World) => network[name].delay(ms),
     end({network}: World) {
-      const proxy = network[name]
-      for (const {toServer, toClient} of proxy.connections) {
-        for (const flow of [toServer, toClient]) if (isDelayed(flow.behaviour)) flow.behaviour = {kind: 'forward'}
-      }
-      proxy.forward({open: false})
+      mend(network[name], 'delay')
+      network[name].forward({open: false})
     },
   }
 }
