@@ -86,8 +86,8 @@ export class Judge {
     }
     for (const [id, act] of this.#unanswered) {
       const [record] = instance.answered.get(id) ?? []
-      if (record && record.httpRequest?.status !== 499)
-        this.#findings.add(`${act}: no answer`, `${id}: ${record.message}`)
+      const hungUp = record?.httpRequest?.status === 499 || /hung up$/.test(record?.message ?? '')
+      if (record && !hungUp) this.#findings.add(`${act}: no answer`, `${id}: ${record.message}`)
     }
     for (const line of instance.suspicious) {
       const [, id = ''] = /"requestId":"([^"]+)"/.exec(line) ?? []

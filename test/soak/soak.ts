@@ -38,7 +38,7 @@ const seconds = numberOf('seconds')
 const seed = values.seed === undefined ? Math.floor(Math.random() * 2 ** 32) : numberOf('seed')
 const phases = Math.max(1, Math.ceil(seconds / numberOf('phase')))
 const random = new Random(seed)
-const again = `npm run soak -- --seconds ${seconds} --seed ${seed} --phase ${values.phase} --requests ${values.requests}`
+const again = `npm run soak -- --seconds ${seconds} --seed ${seed} --phase ${values.phase} --requests ${values.requests} --freezes ${values.freezes}`
 console.log(`seed ${seed}, ${phases} phases; again: ${again}`)
 
 let found = 0
