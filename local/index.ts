@@ -13,7 +13,7 @@ export type {CallRecord} from './grpc/interceptors.ts'
 export {type GrpcServer, type ServerOptions, startServer} from './grpc/server.ts'
 export {type Service, service} from './grpc/service.ts'
 export {StatusError} from './grpc/status-error.ts'
-export {type MetadataOptions, MetadataServer, startMetadataServer} from './identity/metadata.ts'
+export {type MetadataOptions, type MetadataServer, startMetadataServer} from './identity/metadata.ts'
 export {type Local, type LocalOptions, startLocal} from './project.ts'
 export {
   type Delivery,

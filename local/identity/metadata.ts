@@ -203,7 +203,13 @@ export class MetadataServer implements Authority {
   }
 }
 
-/** Starts a metadata server on a free port of 127.0.0.1. */
+/**
+ * Starts a metadata server on a free port of 127.0.0.1.
+ * @example
+ * const metadata = await startMetadataServer()
+ * const local = await startLocal({env: {...metadata.env, BACKEND_URL: 'http://localhost:9090'}})
+ * metadata.hang() // from here on no token is to be had
+ */
 export async function startMetadataServer(options: MetadataOptions = {}): Promise<MetadataServer> {
   const projectId = options.projectId ?? 'local-project'
   const email = options.email ?? `functions@${projectId}.iam.gserviceaccount.com`

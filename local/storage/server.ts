@@ -66,7 +66,13 @@ export interface StorageServer extends AsyncDisposable {
   close(): Promise<void>
 }
 
-/** Starts a Storage server. It listens when this resolves. */
+/**
+ * Starts a Storage server. It listens when this resolves.
+ * @example
+ * const storage = await startStorage()
+ * await storage.put('samples', 'hello.txt', 'Hello')
+ * storage.fault({cutAt: 3}) // the next read breaks off behind the third byte
+ */
 export async function startStorage({
   port = 0,
   host = '127.0.0.1',
