@@ -19,6 +19,10 @@ const mediaType = /^[\w!#$&^.+-]{1,127}\/[\w!#$&^.+-]{1,127}(?:\s*;[\x20-\x7e]{1
  * `{"uri", "bucket", "object"}`: the file's bytes go to `uri`, which is Storage's, without a token; then `upload`, made with the same
  * options, takes the object. Where objects go UPLOAD_SESSIONS says, each under a name of its own.
  * @throws {ConfigError} for a place that is not one of `buckets`: nothing could be uploaded from there
+ * @example
+ * register(runtime, {
+ *   session: (runtime) => uploadSession(runtime, {method: Repo.method.createRepo, context: 'context', data: 'data'}),
+ * })
  */
 export function uploadSession<M extends UploadMethod>(runtime: Runtime, options: UploadOptions<M>): Handler {
   const target = targetOf(runtime, options)
