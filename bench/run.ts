@@ -10,6 +10,7 @@ const subjects = {
   messages: 'streams of small messages',
   routing: 'look-ups among 10 and 5,000 bindings',
   auth: 'what the verification of a token adds to a call',
+  mcp: 'a call of a tool beside the same call by REST',
   limits: 'what an instance of 256 MiB outlives',
 } as const satisfies Record<string, string>
 

@@ -12,6 +12,7 @@ const functions: Readonly<Record<string, (runtime: Runtime) => Handler>> = {
   finalized: (runtime) => require('./functions/finalized.ts').finalized(runtime),
   gateway: (runtime) => require('./functions/gateway.ts').gateway(runtime),
   health: (runtime) => require('./functions/health.ts').health(runtime),
+  mcp: (runtime) => require('./functions/mcp.ts').mcp(runtime),
   ping: (runtime) => require('./functions/ping.ts').ping(runtime),
   upload: (runtime) => require('./functions/upload.ts').upload(runtime),
 }

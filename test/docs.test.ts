@@ -19,13 +19,13 @@ const documents = ['README.md', 'CONTRIBUTING.md', 'samples/README.md', ...guide
 
 let app: App
 test.before(async () => {
-  app = await startApp({env: {UPLOAD_SESSIONS: 'samples/incoming/'}})
+  app = await startApp({env: {UPLOAD_SESSIONS: 'samples/incoming/', MCP: 'true'}})
   await putSamples(app.storage)
 })
 test.after.always(() => app.close())
 
-for (const command of requestsIn('docs/upload.md')) {
-  test.serial(`docs/upload.md: ${command}`, (t) => succeeds(t, app, command))
+for (const guide of ['docs/upload.md', 'docs/agents.md']) {
+  for (const command of requestsIn(guide)) test.serial(`${guide}: ${command}`, (t) => succeeds(t, app, command))
 }
 
 test('the function in docs/upload.md is the one of this project', (t) => {

@@ -160,6 +160,11 @@ export const limits: Readonly<Record<string, Readonly<Record<string, Limit>>>> =
   'gateway/answers.ts': {afterHeader: [5, 'the head leaves within 20 of the metadata']},
   'gateway/exposure.ts': {most: [200, 'names in one record']},
   'gateway/gateway.ts': {recursionLimit: [500, 'the levels of a message that are written and read']},
+  'gateway/mcp/selection.ts': {
+    31: [31, 'a prime: long names are hashed with it'],
+    maxName: [64, 'characters: clients refuse longer names of tools'],
+  },
+  'gateway/mcp/server.ts': {maxResult: [MiB, 'characters of JSON of a stream in one result: a model reads no more']},
   'gateway/read-requests.ts': {largeBody: [8 * KiB, 'larger bodies wait for their turn to be decoded']},
   'gateway/reflected.ts': {
     patience: [5 * second, 'for each question to a backend that is to say what it has'],

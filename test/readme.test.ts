@@ -10,7 +10,7 @@ const requests = requestsIn('README.md')
 
 let app: App
 test.before(async () => {
-  app = await startApp({env: {UPLOAD_CONTEXT: 'creatorId=storage; name={object}'}})
+  app = await startApp({env: {UPLOAD_CONTEXT: 'creatorId=storage; name={object}', MCP: 'true'}})
   await putSamples(app.storage)
 })
 test.afterEach.always((t) => app.quiet(t))

@@ -23,7 +23,13 @@ const rooms: Readonly<Record<string, Room>> = {
   gateway: {
     rooms: ['console', 'http', 'transcoding', 'clients', 'core', 'gen'],
     node: ['crypto', 'fs', 'http', 'module'],
-    packages: ['@bufbuild/protobuf', '@bufbuild/protovalidate', '@grpc/grpc-js', 'yaml'],
+    packages: [
+      '@bufbuild/protobuf',
+      '@bufbuild/protovalidate',
+      '@grpc/grpc-js',
+      '@modelcontextprotocol/server',
+      'yaml',
+    ],
   },
   events: {
     rooms: ['http', 'transcoding', 'core', 'gen'],

@@ -189,6 +189,7 @@ class DevServer {
     const parts = this.#parts!
     const env = {
       CONSOLE: 'true',
+      MCP: 'true',
       CORS_ORIGINS: ownOrigins,
       GATEWAY_WEBSOCKET: 'true',
       ...this.#ownEnvironment,

@@ -41,6 +41,8 @@ export interface Door {
    * @throws {Fault} 401, 403
    */
   checkCall(caller: Caller | undefined, name: string): void
+  /** Whether `caller` may call the method `name`. */
+  may(caller: Caller | undefined, name: string): boolean
 }
 
 /**
@@ -71,6 +73,10 @@ class OpenDoor implements Door {
   checkCall(_caller: Caller | undefined, name: string): void {
     const why = uncheckable(this.#config, this.#contract, name)
     if (why) throw denied(why)
+  }
+
+  may(_caller: Caller | undefined, name: string): boolean {
+    return !uncheckable(this.#config, this.#contract, name)
   }
 }
 
@@ -132,6 +138,15 @@ class CheckedDoor implements Door {
 
   checkCall(caller: Caller | undefined, name: string): void {
     this.#rules.checkCall(caller, name)
+  }
+
+  may(caller: Caller | undefined, name: string): boolean {
+    try {
+      this.#rules.check(caller, {name})
+      return true
+    } catch {
+      return false
+    }
   }
 
   #check(caller: Caller | undefined, access: Access, proofs: Proofs): void {

@@ -18,6 +18,7 @@ import {
   readAll,
   refuseUnknown,
   type SecurityScheme,
+  type ToolRule,
   type Validation,
   type WebhookConfig,
   wrong,
@@ -176,6 +177,10 @@ export interface GatewayConfig extends Dialect {
   readonly metadata: readonly string[] | undefined
   /** How long a server stream may take for each message, in ms; undefined: as long as the request. */
   readonly messageTimeout: number | undefined
+  /** Whether methods are served as tools of the Model Context Protocol. */
+  readonly mcp: boolean
+  /** Which methods are tools, and their names; empty: all. */
+  readonly tools: readonly ToolRule[]
   /** Whether methods that take a stream can be called over a WebSocket. */
   readonly webSocket: boolean
   /** Whether what a method `Create…` has made is answered with 201. */
@@ -259,6 +264,8 @@ export function readConfig(given: Env, argv: readonly string[] = []): Config {
       authorization: read(env, 'GATEWAY_FORWARD_AUTHORIZATION'),
       metadata: read(env, 'GATEWAY_METADATA'),
       messageTimeout: read(env, 'GATEWAY_MESSAGE_TIMEOUT_SECONDS'),
+      mcp: read(env, 'MCP'),
+      tools: read(env, 'MCP_TOOLS') ?? [],
       webSocket: read(env, 'GATEWAY_WEBSOCKET'),
       created: read(env, 'GATEWAY_CREATED'),
       eventIds: read(env, 'GATEWAY_EVENT_ID') ?? [],

@@ -114,6 +114,26 @@ const protocols: Parser<readonly Protocol[]> = {
 const allValidations = ['protovalidate', 'field_behavior'] as const
 export type Validation = (typeof allValidations)[number]
 
+/** Which methods are tools of the Model Context Protocol, and by which name. */
+export interface ToolRule {
+  /** `pkg.Service` or `pkg.Service/Method`. */
+  readonly target: string
+  readonly name?: string
+}
+
+const tools: Parser<readonly ToolRule[]> = {
+  expected:
+    '"pkg.Service", "pkg.Service/Method" or "pkg.Service/Method=tool_name", separated by commas, with names of up to 64 letters, digits, _ and -',
+  parse: (text) => {
+    const rules = names.parse(text)?.map((item): ToolRule | undefined => {
+      const [, target, method, name] = /^([\w.]+(\/\w+)?)(?:=([A-Za-z0-9_-]{1,64}))?$/.exec(item) ?? []
+      if (target === undefined || (name !== undefined && method === undefined)) return undefined
+      return name === undefined ? {target} : {target, name}
+    })
+    return rules?.every((rule) => rule !== undefined) ? rules : undefined
+  },
+}
+
 const validations: Parser<readonly Validation[]> = {
   expected: `some of ${allValidations.join(', ')}, separated by commas, semicolons, bars or spaces`,
   parse: (text) => {
@@ -669,6 +689,18 @@ export const settings = {
     parser: flag,
     meaning: '`true`: methods that take a stream can be called [over a WebSocket](docs/streams.md#websocket) too',
     default: 'false',
+  },
+  MCP: {
+    parser: flag,
+    meaning: '`true`: agents get the methods as [tools of the Model Context Protocol](docs/agents.md) at `/mcp`',
+    default: 'false',
+    unset: '`false`; `npm start`: `true`',
+  },
+  MCP_TOOLS: {
+    parser: tools,
+    meaning:
+      'a [list](#lists) of the services and methods that are [tools](docs/agents.md#tools), and their names: `books.Library, ping.PingService/Send=send_ping`',
+    unset: 'all methods that do not take a stream',
   },
   GATEWAY_MAX_BODY_BYTES: {
     parser: integer(1, gibibyte),

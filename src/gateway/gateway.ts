@@ -20,6 +20,8 @@ import type {Transcoder} from '../transcoding/transcoder.ts'
 import {answerOf} from './answers.ts'
 import {learnContract} from './contract.ts'
 import {exposure} from './exposure.ts'
+import {toolMethods, unableMethods} from './mcp/selection.ts'
+import type {McpServed} from './mcp/served.ts'
 import {metadataOptions, proofHeaders} from './metadata.ts'
 import {readRequests} from './read-requests.ts'
 import {ReflectedSchema} from './reflected.ts'
@@ -42,6 +44,8 @@ export interface GatewayOptions extends Partial<GatewayConfig> {
   readonly schema?: Schema
   /** Paths that never get here, because another function of the instance takes them. */
   readonly taken?: readonly string[]
+  /** Where the Model Context Protocol is served, with MCP: at `/mcp` unless given. */
+  readonly mcpPaths?: readonly string[]
   /** The functions at those paths: the page of CONSOLE has them too. */
   readonly functions?: ReadonlyMap<string, Handler>
 }
@@ -62,6 +66,8 @@ interface Gateway {
   readonly rest: boolean
   /** The paths of Connect and gRPC-Web; undefined where neither is served. */
   rpc?: RpcPaths
+  /** The handler of the Model Context Protocol, by its paths; empty where it is not served. */
+  mcp: ReadonlyMap<string, Handler>
   /** OpenAPI 3.1, from the table that requests are routed by; made when first asked for. */
   document: Promise<string> | undefined
   /** The functions beside it, by their paths. */
@@ -101,7 +107,7 @@ function chooseBy(served: Gateway): (scope: Scope) => Handler {
 }
 
 /** What a gateway is made of beside its settings. */
-interface Parts extends Pick<GatewayOptions, 'schema' | 'taken'> {
+interface Parts extends Pick<GatewayOptions, 'schema' | 'taken' | 'mcpPaths'> {
   readonly functions: Map<string, Handler>
   /** The schema of other functions, whose services variables may name; `schema` unless given. */
   readonly own?: Schema | undefined
@@ -113,14 +119,14 @@ interface Parts extends Pick<GatewayOptions, 'schema' | 'taken'> {
 function gatewayOf(
   runtime: Runtime,
   settings: GatewayConfig,
-  {schema, own = schema, taken = [], functions, doubt}: Parts,
+  {schema, own = schema, taken = [], mcpPaths = ['/mcp'], functions, doubt}: Parts,
 ): Gateway {
   const {config, log} = runtime
-  const {transcoder, deadlines, checkOf, notes} = loadTranscoder(
-    settings,
-    schema,
-    settings.console && settings.protocols.includes('rest') ? [...taken, ...pagePaths] : taken,
-  )
+  const {transcoder, deadlines, checkOf, notes} = loadTranscoder(settings, schema, [
+    ...taken,
+    ...(settings.console && settings.protocols.includes('rest') ? pagePaths : []),
+    ...(settings.mcp ? mcpPaths : []),
+  ])
   refuseUnknownBackends(transcoder, config, own)
   refuseUnknownMethods(transcoder, config, own)
   learnContract(transcoder, runtime)
@@ -134,12 +140,17 @@ function gatewayOf(
     backends: new Map([...names].map((name) => [name, config.backendOf(name)])),
     accesses: new Map(transcoder.bindings.map((binding) => [binding, {name: nameOf(binding.method)}])),
     rest: settings.protocols.includes('rest'),
+    mcp: new Map(),
     document: undefined,
     functions,
     pageSchema: undefined,
     doubt,
   }
   if (settings.protocols.some((protocol) => protocol !== 'rest')) served.rpc = rpcOf(served)
+  if (settings.mcp) {
+    const handler = mcpOf(served)
+    served.mcp = new Map(mcpPaths.map((path) => [path, handler]))
+  }
   for (const note of notes) log.warn(note)
   log.info(exposure(transcoder))
   gatewayChannel.publish({document: () => documentOf(served)})
@@ -184,6 +195,8 @@ function chooseByReflection(runtime: Runtime, settings: GatewayConfig, parts: Pa
 function choice(served: Gateway, scope: Scope): Handler {
   const {settings, accesses, rest, rpc} = served
   const errorShape = settings.errors
+  const mcp = served.mcp.get(scope.path)
+  if (mcp) return mcp
   if (scope.path === documentPath && ['GET', 'HEAD'].includes(scope.method) && rest) {
     return Object.assign(() => description(served, scope), {errorShape, access: {name: documentPath}})
   }
@@ -230,6 +243,27 @@ function webSocketChoice(served: Gateway, scope: Scope, offered: readonly string
 
 /** Without rules no path has a method. */
 const unknown: Unrouted = {status: 404, allow: []}
+
+/** The same methods as by REST, but for those that take a stream. What carries requests out is loaded when the first one comes. */
+function mcpOf(served: Gateway): Handler {
+  const {runtime, settings, transcoder} = served
+  const {title, version} = runtime.config.openApi
+  const all = [...new Set(transcoder.bindings.map(({method}) => method))]
+  const methods = toolMethods(all, settings.tools)
+  const unable = unableMethods(all)
+  if (unable.length > 0) runtime.log.info(`No tools, as they take a stream: ${unable.join(', ')}`)
+  const mcp: McpServed = {
+    ...{settings, title, version, transcoder, methods},
+    checkOf: served.checkOf,
+    metadata: {...metadataOptions(settings), proofs: proofHeaders(runtime.config.auth)},
+    callOf: (scope, method, sent) => newCall(served, scope, method, sent),
+  }
+  // Who may call is judged when its body says what is called.
+  return Object.assign(async (scope: Scope) => (await import('./mcp/answer.ts')).answerMcp(mcp, scope), {
+    methods: ['POST'],
+    access: {isOpen: true as const},
+  })
+}
 
 /** The same methods as by REST. */
 function rpcOf(served: Gateway): RpcPaths {

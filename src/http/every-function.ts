@@ -15,7 +15,8 @@ export function everyFunction<R extends Pick<Serving, 'log'>>(
   runtime: R,
   functions: Readonly<Record<string, (runtime: R) => Handler>>,
 ): Handler {
-  const {app, gateway, ...others} = functions
+  // `app` and `gateway` have the tools at a path of their own.
+  const {app, gateway, mcp: _, ...others} = functions
   const rest: Handler =
     (app ?? gateway)?.(runtime) ?? Object.assign(() => nothingHere(Object.keys(others)), {unrouted: true})
   const handlers = new Map(

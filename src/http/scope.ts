@@ -48,6 +48,13 @@ export interface Scope extends Life {
   readonly corsOrigins: ReadonlySet<string>
   /** The caller that `AUTH=jwt` has verified; undefined under another AUTH, and for a request without proof to an open method. */
   readonly caller: Caller | undefined
+  /**
+   * Judges the caller by what its body turned out to be for, where the handler is open.
+   * @throws {Fault} 401, 403
+   */
+  admit(access: Access): Promise<void>
+  /** Whether the caller, as far as it is known, may call the method `name` (`pkg.Service/Method`). */
+  may(name: string): boolean
   /** Headers of the response, also of a failure. */
   readonly responseHeaders: Record<string, string>
 }

@@ -4,6 +4,7 @@ import {Readable} from 'node:stream'
 import type {DescMethod} from '@bufbuild/protobuf'
 import {type Door, doorOf, type Proofs} from '../auth/door.ts'
 import {checkNames} from '../auth/names.ts'
+import type {Access} from '../auth/rules.ts'
 import {type Caller, callerFields} from '../core/caller.ts'
 import type {ErrorShape} from '../core/config.ts'
 import {contractOf} from '../core/contract.ts'
@@ -149,6 +150,15 @@ class RequestScope implements Scope, Sending, Proofs {
     // A client may be another runtime's: what its protos say holds for this request all the same.
     contractOf(this.#serving).learn([parent])
     this.#door.checkCall(this.#caller, `${parent.typeName}/${name}`)
+  }
+
+  async admit(access: Access): Promise<void> {
+    const admitted = this.#door.admit(this, access)
+    if (admitted) await within(this.signal, admitted)
+  }
+
+  may(name: string): boolean {
+    return this.#door.may(this.#caller, name)
   }
 
   get upgrade(): Upgrade | undefined {

@@ -19,7 +19,14 @@ const installed = {
 } as const satisfies Record<string, string>
 
 /** Packages that get a bundle each, because most instances never need them. */
-const apart = ['google-auth-library', '@google-cloud/storage', '@bufbuild/protovalidate', 'ws', 'yaml'] as const
+const apart = [
+  'google-auth-library',
+  '@google-cloud/storage',
+  '@bufbuild/protovalidate',
+  '@modelcontextprotocol/server',
+  'ws',
+  'yaml',
+] as const
 
 /** Timeout for the requests that warm up one function, in ms. */
 const patience = 60_000

@@ -121,6 +121,7 @@ export interface Schema {
   anyOf?: readonly Schema[]
   oneOf?: readonly Schema[]
   not?: Schema
+  $defs?: Record<string, Schema>
   /** In forms alone, whose fields are named by paths as parameters are. */
   'x-oneof'?: OneofChoice
 }

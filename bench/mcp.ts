@@ -1,0 +1,89 @@
+import {Agent, request} from 'node:http'
+import {setTimeout as pause} from 'node:timers/promises'
+import {ask, end, functionProcess, median, stackProcess, type Usage} from './lib/processes.ts'
+
+/** What a call of a tool costs beside the same call by REST: CPU of one function's process a request, both measured in turns in one run. */
+const rounds = 7
+const requests = 2000
+const concurrency = 16
+/** What a tool may cost, as a multiple of REST. */
+const aim = 2
+
+const agent = new Agent({keepAlive: true, maxSockets: concurrency})
+const stack = await stackProcess({size: 0})
+const env = {...stack.env, AUTH: 'none', K_SERVICE: 'bench', MCP: 'true'}
+const {child, url} = await functionProcess('src/main.js', 'gateway', env)
+
+const params = {name: 'PingService_Send', arguments: {message: 'hello'}}
+const modern = {
+  'io.modelcontextprotocol/protocolVersion': '2026-07-28',
+  'io.modelcontextprotocol/clientInfo': {name: 'bench', version: '1'},
+  'io.modelcontextprotocol/clientCapabilities': {},
+}
+const json = {'content-type': 'application/json', accept: 'application/json, text/event-stream'}
+const call = (params: object) => JSON.stringify({jsonrpc: '2.0', id: 1, method: 'tools/call', params})
+const modernHeaders = {
+  ...json,
+  'mcp-protocol-version': '2026-07-28',
+  'mcp-method': 'tools/call',
+  'mcp-name': params.name,
+}
+const kinds = {
+  REST: {path: '/api/ping', headers: json, body: '{"message": "hello"}'},
+  'MCP 2026-07-28': {path: '/mcp', headers: modernHeaders, body: call({...params, _meta: modern})},
+  'MCP 2025-11-25': {path: '/mcp', headers: {...json, 'mcp-protocol-version': '2025-11-25'}, body: call(params)},
+} as const
+type Kind = keyof typeof kinds
+
+const names = Object.keys(kinds) as Kind[]
+const cost = Object.fromEntries(names.map((name) => [name, [] as number[]])) as Record<Kind, number[]>
+for (let round = 0; round <= rounds; round++) {
+  for (const name of names) {
+    const measured = await measure(name)
+    if (round > 0) cost[name].push(measured)
+  }
+}
+const rest = median(cost.REST)
+console.log(`${requests} calls, ${concurrency} at a time, medians of ${rounds}`)
+console.table(
+  Object.fromEntries(
+    names.map((name) => {
+      const one = median(cost[name])
+      return [name, {'CPU µs a call': Math.round(one), ratio: Number((one / rest).toFixed(2))}]
+    }),
+  ),
+)
+console.log(`aim: under ${aim} times REST`)
+agent.destroy()
+await end(child, 'SIGTERM')
+await end(stack.child, 'stop')
+
+/** CPU of the function's process a request, in µs. */
+async function measure(name: Kind): Promise<number> {
+  await pause(50)
+  await ask<Usage>(child, 'usage')
+  let left = requests
+  await Promise.all(
+    Array.from({length: concurrency}, async () => {
+      while (left-- > 0) await send(name)
+    }),
+  )
+  const {cpuSeconds} = await ask<Usage>(child, 'usage')
+  return (cpuSeconds / requests) * 1e6
+}
+
+function send(name: Kind): Promise<void> {
+  const {path, headers, body} = kinds[name]
+  return new Promise((resolve, reject) => {
+    const sent = request(url + path, {agent, method: 'POST', headers}, (response) => {
+      const pieces: Buffer[] = []
+      response.on('data', (piece: Buffer) => pieces.push(piece))
+      response.on('end', () => {
+        const text = Buffer.concat(pieces).toString()
+        if (response.statusCode === 200 && text.includes('hello')) resolve()
+        else reject(new Error(`${name} answered ${response.statusCode}: ${text}`))
+      })
+    })
+    sent.on('error', reject).end(body)
+  })
+}

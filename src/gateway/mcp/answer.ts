@@ -1,0 +1,68 @@
+import {createMcpHandler, type McpHttpHandler} from '@modelcontextprotocol/server'
+import type {Reply} from '../../http/reply.ts'
+import type {Scope} from '../../http/scope.ts'
+import {jsonValue} from '../../transcoding/json/message.ts'
+import {decodeUtf8} from '../../transcoding/json/text.ts'
+import {ValueCount} from '../../transcoding/value-count.ts'
+import {McpCatalog} from './catalog.ts'
+import type {McpServed} from './served.ts'
+import {serverOf} from './server.ts'
+
+/** What is made of one gateway's methods when the first request comes. */
+interface Made {
+  readonly catalog: McpCatalog
+  readonly handler: McpHttpHandler
+}
+
+const made = new WeakMap<McpServed, Made>()
+/** The life of each request that the SDK is at. */
+const scopes = new WeakMap<Request, Scope>()
+
+/**
+ * Carries out one request of the Model Context Protocol: of any version that the SDK knows, without a session.
+ * @throws {Fault} 400, 401, 403, 413, 429
+ */
+export async function answerMcp(served: McpServed, scope: Scope): Promise<Reply> {
+  const {catalog, handler} = madeOf(served)
+  const bytes = await scope.bytes(served.settings.maxBodyBytes)
+  const body = jsonValue(decodeUtf8(bytes), new ValueCount(served.settings.maxBodyValues))
+  for (const message of Array.isArray(body) ? body : [body]) await scope.admit(catalog.accessFor(message, scope))
+  scope.hold(0)
+  const request = new Request('http://localhost/mcp', {method: 'POST', headers: headersOf(scope)})
+  scopes.set(request, scope)
+  return replyOf(await handler.fetch(request, {parsedBody: body}))
+}
+
+function madeOf(served: McpServed): Made {
+  let one = made.get(served)
+  if (!one) {
+    const catalog = new McpCatalog(served)
+    const handler = createMcpHandler(({requestInfo}) => serverOf(served, catalog, scopes.get(requestInfo!)!), {
+      // Nothing that is listed changes.
+      maxSubscriptions: 0,
+      keepAliveMs: served.settings.eventStreamPing,
+    })
+    one = {catalog, handler}
+    made.set(served, one)
+  }
+  return one
+}
+
+/** What the protocol has to do with: no proof gets into the SDK. */
+function headersOf({headers, contentType}: Scope): Record<string, string> {
+  const taken = Object.entries(headers).filter(([name]) => name === 'accept' || name.startsWith('mcp-'))
+  return {...Object.fromEntries(taken.map(([name, value]) => [name, String(value)])), 'content-type': contentType ?? ''}
+}
+
+async function replyOf(response: Response): Promise<Reply> {
+  const {status, body} = response
+  const headers = Object.fromEntries(response.headers)
+  if (!body) return {status, headers}
+  if (headers['content-type'] !== 'text/event-stream') return {status, headers, body: await response.text()}
+  return {
+    status,
+    headers: {...headers, 'cache-control': 'no-store'},
+    body: body as unknown as AsyncIterable<Uint8Array>,
+    failureChunk: () => '',
+  }
+}

@@ -1,0 +1,70 @@
+import type {DescMethod} from '@bufbuild/protobuf'
+import {ignoresUnknownFields} from '../../core/dialect.ts'
+import type {Scope} from '../../http/scope.ts'
+import {type ResourceTemplate, resourcePath, resourceTemplatesOf} from '../../transcoding/mcp/resources.ts'
+import {type Tool, toolsOf} from '../../transcoding/mcp/tools.ts'
+import {type RpcMessages, rpcMessages} from '../../transcoding/rpc/messages.ts'
+import type {Binding} from '../../transcoding/rules/bindings.ts'
+import type {Match} from '../../transcoding/rules/router.ts'
+import type {McpServed} from './served.ts'
+
+/** Where a gateway serves the Model Context Protocol: its name in AUTH_PUBLIC too. */
+export const mcpPath = '/mcp'
+
+/** A tool, and how its requests are read. */
+export interface ServedTool extends Tool {
+  readonly access: {readonly name: string}
+  readonly messages: RpcMessages
+}
+
+/** The tools and resources of one gateway. */
+export class McpCatalog {
+  readonly tools: ReadonlyMap<string, ServedTool>
+  readonly templates: readonly (ResourceTemplate & {readonly name: string})[]
+  readonly #served: McpServed
+  readonly #resources: ReadonlySet<Binding>
+
+  constructor(served: McpServed) {
+    const {transcoder, methods, settings} = served
+    const {registry, bindings} = transcoder
+    const ignoreUnknown = ignoresUnknownFields(settings)
+    const tools = toolsOf(methods, registry, {refusesUnknown: !ignoreUnknown})
+    this.#served = served
+    this.tools = new Map(
+      tools.map((tool) => {
+        const {method} = tool
+        const options = {registry, ignoreUnknown, maxValues: settings.maxBodyValues, check: served.checkOf(method)}
+        return [tool.name, {...tool, access: {name: nameOf(method)}, messages: rpcMessages(method, 'json', options)}]
+      }),
+    )
+    const names = new Map(methods.map(({method, name}) => [method, name]))
+    this.templates = resourceTemplatesOf(bindings.filter(({method}) => names.has(method))).map((template) => ({
+      ...template,
+      name: names.get(template.binding.method)!,
+    }))
+    this.#resources = new Set(this.templates.map(({binding}) => binding))
+  }
+
+  /** The GET that reads a resource; undefined for a URI that is of none. @throws {Fault} 400 */
+  resourceAt(uri: unknown): Match<Binding> | undefined {
+    const path = typeof uri === 'string' ? resourcePath(uri) : undefined
+    if (path === undefined) return undefined
+    const match = this.#served.transcoder.route('GET', path)
+    return 'binding' in match && this.#resources.has(match.binding) ? match : undefined
+  }
+
+  /** What a message is for: a call is judged as the method that it names, all else is for whoever may call one of them. */
+  accessFor(message: unknown, scope: Scope): Parameters<Scope['admit']>[0] {
+    const {method, params} = (message ?? {}) as {method?: unknown; params?: {name?: unknown; uri?: unknown}}
+    const tool = method === 'tools/call' ? this.tools.get(String(params?.name)) : undefined
+    if (tool) return tool.access
+    const match = method === 'resources/read' ? this.resourceAt(params?.uri) : undefined
+    if (match) return {name: nameOf(match.binding.method)}
+    const mayCall = [...this.tools.values()].some(({access}) => scope.may(access.name))
+    return mayCall ? {isOpen: true} : {name: mcpPath}
+  }
+}
+
+export function nameOf({name, parent}: DescMethod): string {
+  return `${parent.typeName}/${name}`
+}

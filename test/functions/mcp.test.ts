@@ -1,0 +1,225 @@
+import {status} from '@grpc/grpc-js'
+import {Client, StreamableHTTPClientTransport} from '@modelcontextprotocol/client'
+import test from 'ava'
+import {StatusError} from '../../local/grpc/status-error.ts'
+import {readConfig} from '../../src/core/config.ts'
+import {toolMethods} from '../../src/gateway/mcp/selection.ts'
+import {startIssuer, type TestIssuer} from '../auth/issuer.ts'
+import {servedSchema} from './gateway-schema.ts'
+import {type Any, type Served, silence, startServed} from './gateway-services.ts'
+
+// The SDK's own client, in front of a gateway with real services.
+
+const hinted = `syntax = "proto3";
+package hinted;
+import "every/every.proto";
+service Hints {
+  // Reads it. It changes nothing.
+  rpc Read(every.Every) returns (every.Every) { option idempotency_level = NO_SIDE_EFFECTS; }
+  rpc Put(every.Every) returns (every.Every) { option idempotency_level = IDEMPOTENT; }
+}`
+const protos = {'hinted.proto': hinted}
+const echoes = ['hinted.Hints']
+const env = {
+  MCP: 'true',
+  MCP_TOOLS: 'served.Echo, served.Streams/Down=count, hinted.Hints, served.Plain/One',
+  CORS_ORIGINS: 'https://app.example',
+  GATEWAY_SERVICES: 'hinted.Hints,served.Echo,served.Streams,served.Plain',
+}
+
+const start = {BACKEND_URL: 'http://localhost:1', AUTH: 'none'}
+
+let app: Served
+let issuer: TestIssuer
+let closed: Served
+test.before(async () => {
+  app = await startServed({protos, echoes, env})
+  issuer = await startIssuer()
+  closed = await startServed({
+    protos,
+    echoes,
+    env: {
+      ...env,
+      AUTH: 'jwt',
+      AUTH_ISSUERS: `${issuer.url} audience=api`,
+      AUTH_ALLOW: 'served.Echo email=nobody@example.com',
+    },
+  })
+})
+test.afterEach.always((t) => Promise.all([app.quiet(t), closed.quiet(t)]))
+test.after.always(() => Promise.all([app.close(), closed.close(), issuer.close()]))
+
+const eras = ['2025-11-25', '2026-07-28'] as const
+
+async function connect(
+  served: Served,
+  era: (typeof eras)[number] = '2026-07-28',
+  headers: Record<string, string> = {},
+) {
+  const client = new Client(
+    {name: 'test', version: '1'},
+    era === '2025-11-25' ? {} : {versionNegotiation: {mode: {pin: era}}},
+  )
+  const requestInit = {headers: {...headers, connection: 'close'}}
+  await client.connect(new StreamableHTTPClientTransport(new URL(served.url('/mcp')), {requestInit}))
+  return Object.assign(client, {[Symbol.asyncDispose]: () => client.close()})
+}
+
+for (const era of eras) {
+  test.serial(`${era}: tools are listed with the schemas of their messages`, async (t) => {
+    await using client = await connect(app, era)
+    const {tools} = await client.listTools()
+    const tool = (name: string) => tools.find((one) => one.name === name)!
+    t.deepEqual(tool('Hints_Read').annotations, {readOnlyHint: true, idempotentHint: true})
+    t.deepEqual(tool('Hints_Put').annotations, {idempotentHint: true})
+    t.regex(tool('Hints_Read').description!, /^Reads it/)
+    t.truthy(tool('count'))
+    t.false(tools.some(({name}) => name === 'Streams_Up'))
+    const {inputSchema} = tool('Echo_Whole')
+    t.is(inputSchema.type, 'object')
+    t.false(['oneOf', 'anyOf', 'allOf'].some((keyword) => keyword in inputSchema))
+    const text = JSON.stringify(tools)
+    t.notRegex(text, /components\/schemas/)
+    // A message that holds itself refers to itself.
+    t.like(inputSchema.properties, {child: {$ref: '#/$defs/every.Child-Input'}})
+    t.like((inputSchema.$defs as Any)['every.Child-Input'].properties, {child: {$ref: '#/$defs/every.Child-Input'}})
+  })
+
+  test.serial(`${era}: a tool is called, and its answer is text and structure`, async (t) => {
+    await using client = await connect(app, era)
+    const {structuredContent, content, isError} = await client.callTool({
+      name: 'Echo_Whole',
+      arguments: {name: 'a', int64Value: '9007199254740993', child: {name: 'b'}},
+    })
+    t.falsy(isError)
+    t.deepEqual(structuredContent, {name: 'a', int64Value: '9007199254740993', child: {name: 'b'}})
+    t.deepEqual(JSON.parse((content as Any)[0].text), structuredContent)
+  })
+
+  test.serial(`${era}: failures are errors of the tool, with AIP-193's body`, async (t) => {
+    using _ = app.echo.handle({
+      whole: () => {
+        throw new StatusError(status.NOT_FOUND, 'No such thing')
+      },
+    })
+    await using client = await connect(app, era)
+    const result = await client.callTool({name: 'Echo_Whole', arguments: {}})
+    t.true(result.isError)
+    t.like(JSON.parse((result.content as Any)[0].text), {
+      error: {code: 404, status: 'NOT_FOUND', message: 'No such thing'},
+    })
+    const wrong = await client.callTool({name: 'Echo_Whole', arguments: {nope: 1}})
+    t.like(JSON.parse((wrong.content as Any)[0].text), {error: {code: 400, status: 'INVALID_ARGUMENT'}})
+    await t.throwsAsync(client.callTool({name: 'nowhere', arguments: {}}), {message: /no tool "nowhere"/})
+  })
+
+  test.serial(`${era}: messages of a stream are progress, and the result has all of them`, async (t) => {
+    await using client = await connect(app, era)
+    const seen: unknown[] = []
+    const {structuredContent} = await client.callTool(
+      {name: 'count', arguments: {int32Value: 3}},
+      {onprogress: ({progress, message}) => seen.push([progress, JSON.parse(message!)])},
+    )
+    t.deepEqual(structuredContent, {messages: [{int32Value: 1}, {int32Value: 2}, {int32Value: 3}]})
+    t.deepEqual(seen, [
+      [1, {int32Value: 1}],
+      [2, {int32Value: 2}],
+      [3, {int32Value: 3}],
+    ])
+  })
+
+  test.serial(`${era}: what a GET has by name is a resource`, async (t) => {
+    await using client = await connect(app, era)
+    const {resourceTemplates} = await client.listResourceTemplates()
+    t.true(resourceTemplates.some(({uriTemplate}) => uriTemplate === 'api:///one/{name}'))
+    const {contents} = await client.readResource({uri: 'api:///one/x%20y'})
+    t.deepEqual(JSON.parse((contents[0] as Any).text), {name: 'x y'})
+    await t.throwsAsync(client.readResource({uri: 'api:///nowhere/x'}))
+  })
+}
+
+test.serial('a stream without an end is cut at the limit of a result', async (t) => {
+  const call = app.streams.next()
+  using _ = app.streams.handle({
+    async *down() {
+      for (;;) yield {name: 'x'.repeat(100_000)}
+    },
+  })
+  await using client = await connect(app)
+  const {structuredContent} = await client.callTool({name: 'count', arguments: {}})
+  t.like(structuredContent, {truncated: true})
+  await (await call).cancelled
+  t.pass()
+})
+
+test.serial('a call that its client cancels is cancelled at the backend', async (t) => {
+  using _ = app.echo.handle({whole: (_: Any, context) => silence(context)})
+  await using client = await connect(app)
+  const call = app.echo.next()
+  const caller = new AbortController()
+  const result = client.callTool({name: 'Echo_Whole', arguments: {}}, {signal: caller.signal})
+  const {cancelled} = await call
+  caller.abort()
+  await t.throwsAsync(result)
+  await cancelled
+})
+
+test.serial('who does not say who it is gets 401, and is told where to log in', async (t) => {
+  const response = await post(closed, {jsonrpc: '2.0', id: 1, method: 'tools/list', params: {}})
+  t.is(response.status, 401)
+  t.regex(
+    response.headers.get('www-authenticate')!,
+    /resource_metadata="http:.*\/\.well-known\/oauth-protected-resource"/,
+  )
+})
+
+test.serial('a caller sees the tools that it may call, and calls no others', async (t) => {
+  await using client = await connect(closed, '2026-07-28', {authorization: `Bearer ${await issuer.token()}`})
+  const names = (await client.listTools()).tools.map(({name}) => name)
+  t.true(names.includes('Hints_Read'))
+  t.false(names.includes('Echo_Whole'))
+  t.like(await client.callTool({name: 'Hints_Read', arguments: {name: 'a'}}), {structuredContent: {name: 'a'}})
+  await t.throwsAsync(client.callTool({name: 'Echo_Whole', arguments: {}}))
+})
+
+test.serial('limits, origins and methods hold as everywhere', async (t) => {
+  t.is((await fetch(app.url('/mcp'), {headers: {connection: 'close'}})).status, 405)
+  const list = {jsonrpc: '2.0', id: 1, method: 'tools/list', params: {}}
+  t.is((await post(app, list, {origin: 'https://evil.example'})).status, 403)
+  t.is((await post(app, list, {origin: 'https://app.example'})).status, 200)
+  t.is(
+    (
+      await post(
+        app,
+        Array.from({length: 30_000}, () => 0),
+      )
+    ).status,
+    400,
+  )
+  t.is((await post(app, 'x'.repeat(2_000_000))).status, 413)
+})
+
+function post(served: Served, body: unknown, headers: Record<string, string> = {}): Promise<Response> {
+  return fetch(served.url('/mcp'), {
+    method: 'POST',
+    headers: {
+      'content-type': 'application/json',
+      accept: 'application/json, text/event-stream',
+      connection: 'close',
+      ...headers,
+    },
+    body: JSON.stringify(body),
+  })
+}
+
+test('MCP_TOOLS with a method that is not served, or takes a stream, is refused', (t) => {
+  using schema = servedSchema(protos)
+  const methods = [...schema.registry.files].flatMap(({services}) => services.flatMap(({methods}) => methods))
+  const select = (text: string) => toolMethods(methods, readConfig({...start, MCP_TOOLS: text}).gateway.tools)
+  t.throws(() => select('served.Ecko'), {message: /MCP_TOOLS: no service or method "served.Ecko".*served.Echo/})
+  t.throws(() => select('served.Streams/Up'), {message: /takes a stream/})
+  t.throws(() => select('served.Echo/Whole=a,served.Echo/Paths=a'), {message: /two methods have the name "a"/})
+  t.throws(() => select('served.Echo/Whole=a b'))
+  t.throws(() => select('served.Echo=all'), {message: /MCP_TOOLS="served.Echo=all": expected/})
+  for (const {name} of toolMethods(methods, [])) t.regex(name, /^[\w-]{1,64}$/)
+})
