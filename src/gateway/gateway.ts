@@ -5,6 +5,7 @@ import {type CallOptions, callOf} from '../clients/service-client.ts'
 import {type PageFile, pageFileAt, pagePaths, schemaPath} from '../console/paths.ts'
 import {type Backend, ConfigError, type GatewayConfig} from '../core/config.ts'
 import {Fault} from '../core/fault.ts'
+import {shortened} from '../core/shortened.ts'
 import {gatewayChannel} from '../core/start-channels.ts'
 import {securityOf} from '../http/access.ts'
 import {hasBody} from '../http/body.ts'
@@ -70,6 +71,8 @@ interface Gateway {
   mcp: ReadonlyMap<string, Handler>
   /** OpenAPI 3.1, from the table that requests are routed by; made when first asked for. */
   document: Promise<string> | undefined
+  /** The same in OpenAPI 3.2. */
+  document32: Promise<string> | undefined
   /** The functions beside it, by their paths. */
   readonly functions: Map<string, Handler>
   /** Has the schema asked for again, as something is not as it says. */
@@ -142,6 +145,7 @@ function gatewayOf(
     rest: settings.protocols.includes('rest'),
     mcp: new Map(),
     document: undefined,
+    document32: undefined,
     functions,
     pageSchema: undefined,
     doubt,
@@ -323,7 +327,23 @@ function headOf({method, path, headers, rawQuery, contentType}: Scope): RequestH
 
 /** The description of all that is served. */
 async function description(served: Gateway, scope: Scope): Promise<Reply> {
-  return await compressed(scope, {headers: {'content-type': 'application/json'}, body: await documentOf(served)})
+  const body = await (versionIn(scope) === '3.2' ? document32Of(served) : documentOf(served))
+  return await compressed(scope, {headers: {'content-type': 'application/json'}, body})
+}
+
+/** The version of OpenAPI that is asked for: 3.1 unless one is, as generators lag. @throws {Fault} 400 */
+function versionIn({query}: Scope): '3.1' | '3.2' {
+  const version = query.get('version') ?? '3.1'
+  if (version === '3.1' || version === '3.2') return version
+  throw Fault.invalid('version', `Cannot describe it in OpenAPI "${shortened(version)}": expected 3.1 or 3.2`)
+}
+
+function document32Of(served: Gateway): Promise<string> {
+  served.document32 ??= documentOf(served).then(async (document) => {
+    const {inVersion32} = await import('../transcoding/openapi/version.ts')
+    return JSON.stringify(inVersion32(JSON.parse(document)))
+  })
+  return served.document32
 }
 
 function documentOf(served: Gateway): Promise<string> {

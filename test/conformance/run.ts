@@ -7,6 +7,7 @@ const subjects = {
   connect: 'Connect and gRPC-Web: the suite of connectrpc, with a gRPC server behind the gateway; needs Go',
   'grpc-gateway':
     'GATEWAY_PRESET=grpc-gateway: the integration tests of grpc-gateway, before their own server; needs Go and ports 8088, 8089 and 9090',
+  mcp: 'the Model Context Protocol: its own suite for servers, which npm brings',
 } as const satisfies Record<string, string>
 
 const asked = process.argv.slice(2)

@@ -55,3 +55,15 @@ test.serial('a request made from it for each operation gets no 4xx', async (t) =
     )
   }
 })
+
+test.serial('?version=3.2 is OpenAPI 3.2, with the items of streams; other versions are refused', async (t) => {
+  const {status, json} = await app.ask(t, '/openapi.json?version=3.2')
+  t.is(status, 200)
+  t.is(json.openapi, '3.2.0')
+  t.like(await new Validator().validate(structuredClone(json)), {valid: true})
+  const {content} = json.paths['/api/repos'].post.requestBody
+  t.deepEqual(content['application/x-ndjson'].itemSchema, content['application/json'].schema.items)
+  t.is(content['application/x-ndjson'].schema, undefined)
+  t.is((await app.ask(t, '/openapi.json?version=3.1')).json.openapi, '3.1.1')
+  t.is((await app.ask(t, '/openapi.json?version=2')).status, 400)
+})
