@@ -161,6 +161,7 @@ export const limits: Readonly<Record<string, Readonly<Record<string, Limit>>>> =
   'gateway/exposure.ts': {most: [200, 'names in one record']},
   'gateway/gateway.ts': {recursionLimit: [500, 'the levels of a message that are written and read']},
   'gateway/mcp/selection.ts': {
+    optionNumber: [73952, 'the extension number of (grpc_functions.tool)'],
     31: [31, 'a prime: long names are hashed with it'],
     maxName: [64, 'characters: clients refuse longer names of tools'],
   },

@@ -98,6 +98,7 @@ export function gateway(runtime: Runtime, options: GatewayOptions = {}): Handler
     choose,
     errorShape: settings.errors,
     webSockets: settings.webSocket,
+    paths: settings.mcp ? (options.mcpPaths ?? ['/mcp']) : undefined,
     beside: (others: ReadonlyMap<string, Handler>) => {
       // What is here by a path of its own stays.
       for (const [path, handler] of others) if (!functions.has(path)) functions.set(path, handler)

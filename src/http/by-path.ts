@@ -33,5 +33,6 @@ export function byPath<Runtime>(
     errorShape: others.errorShape,
     webSockets: others.webSockets,
     beside: others.beside,
+    paths: others.paths,
   })
 }

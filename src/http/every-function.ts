@@ -15,12 +15,13 @@ export function everyFunction<R extends Pick<Serving, 'log'>>(
   runtime: R,
   functions: Readonly<Record<string, (runtime: R) => Handler>>,
 ): Handler {
-  // `app` and `gateway` have the tools at a path of their own.
-  const {app, gateway, mcp: _, ...others} = functions
+  const {app, gateway, ...others} = functions
   const rest: Handler =
     (app ?? gateway)?.(runtime) ?? Object.assign(() => nothingHere(Object.keys(others)), {unrouted: true})
   const handlers = new Map(
-    Object.entries(others).map(([name, make]) => [`/${name}`, named(`/${name}`, made(name, make, runtime))]),
+    Object.entries(others)
+      .filter(([name]) => !rest.paths?.includes(`/${name}`))
+      .map(([name, make]) => [`/${name}`, named(`/${name}`, made(name, make, runtime))]),
   )
   rest.beside?.(handlers)
   const choose = (scope: Scope) => {

@@ -95,6 +95,8 @@ export interface Handler {
   webSockets?: boolean | undefined
   /** What the page of CONSOLE has to know of it to make a form for it. */
   form?: {readonly upload?: UploadForm; readonly uploadSession?: true}
+  /** Paths that it has by itself: no function beside it is made for one of these. */
+  paths?: readonly string[] | undefined
   /** Is told of functions that stand beside it, by their paths, for the page. */
   beside?: ((functions: ReadonlyMap<string, Handler>) => void) | undefined
   /** Whether it is called although the instance is at its limit of concurrent requests: a health check. */

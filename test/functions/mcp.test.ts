@@ -13,10 +13,13 @@ import {type Any, type Served, silence, startServed} from './gateway-services.ts
 const hinted = `syntax = "proto3";
 package hinted;
 import "every/every.proto";
+import "grpc_functions/options.proto";
 service Hints {
   // Reads it. It changes nothing.
   rpc Read(every.Every) returns (every.Every) { option idempotency_level = NO_SIDE_EFFECTS; }
   rpc Put(every.Every) returns (every.Every) { option idempotency_level = IDEMPOTENT; }
+  rpc Named(every.Every) returns (every.Every) { option (grpc_functions.tool) = {name: "by_option"}; }
+  rpc Hidden(every.Every) returns (every.Every) { option (grpc_functions.tool) = {hidden: true}; }
 }`
 const protos = {'hinted.proto': hinted}
 const echoes = ['hinted.Hints']
@@ -74,6 +77,8 @@ for (const era of eras) {
     t.deepEqual(tool('Hints_Put').annotations, {idempotentHint: true})
     t.regex(tool('Hints_Read').description!, /^Reads it/)
     t.truthy(tool('count'))
+    t.truthy(tool('by_option'))
+    t.false(tools.some(({name}) => /Hidden|Named/.test(name)))
     t.false(tools.some(({name}) => name === 'Streams_Up'))
     const {inputSchema} = tool('Echo_Whole')
     t.is(inputSchema.type, 'object')
@@ -187,15 +192,9 @@ test.serial('limits, origins and methods hold as everywhere', async (t) => {
   const list = {jsonrpc: '2.0', id: 1, method: 'tools/list', params: {}}
   t.is((await post(app, list, {origin: 'https://evil.example'})).status, 403)
   t.is((await post(app, list, {origin: 'https://app.example'})).status, 200)
-  t.is(
-    (
-      await post(
-        app,
-        Array.from({length: 30_000}, () => 0),
-      )
-    ).status,
-    400,
-  )
+  t.is((await post(app, [list, list])).status, 400)
+  const many = Array.from({length: 30_000}, () => 0)
+  t.is((await post(app, {...list, params: {many}})).status, 400)
   t.is((await post(app, 'x'.repeat(2_000_000))).status, 413)
 })
 
@@ -221,5 +220,9 @@ test('MCP_TOOLS with a method that is not served, or takes a stream, is refused'
   t.throws(() => select('served.Echo/Whole=a,served.Echo/Paths=a'), {message: /two methods have the name "a"/})
   t.throws(() => select('served.Echo/Whole=a b'))
   t.throws(() => select('served.Echo=all'), {message: /MCP_TOOLS="served.Echo=all": expected/})
+  t.deepEqual(
+    select('hinted.Hints/Hidden, hinted.Hints/Named=other').map(({name}) => name),
+    ['other', 'Hints_Hidden'],
+  )
   for (const {name} of toolMethods(methods, [])) t.regex(name, /^[\w-]{1,64}$/)
 })

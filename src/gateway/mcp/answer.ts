@@ -1,4 +1,5 @@
 import {createMcpHandler, type McpHttpHandler} from '@modelcontextprotocol/server'
+import {Fault} from '../../core/fault.ts'
 import type {Reply} from '../../http/reply.ts'
 import type {Scope} from '../../http/scope.ts'
 import {jsonValue} from '../../transcoding/json/message.ts'
@@ -26,7 +27,9 @@ export async function answerMcp(served: McpServed, scope: Scope): Promise<Reply>
   const {catalog, handler} = madeOf(served)
   const bytes = await scope.bytes(served.settings.maxBodyBytes)
   const body = jsonValue(decodeUtf8(bytes), new ValueCount(served.settings.maxBodyValues))
-  for (const message of Array.isArray(body) ? body : [body]) await scope.admit(catalog.accessFor(message, scope))
+  // Each would be a call that no limit of requests counts; the protocol has none since 2025-06-18.
+  if (Array.isArray(body)) throw Fault.invalid('body', 'Cannot read a batch: expected one message a request')
+  await scope.admit(catalog.accessFor(body, scope))
   scope.hold(0)
   const request = new Request('http://localhost/mcp', {method: 'POST', headers: headersOf(scope)})
   scopes.set(request, scope)

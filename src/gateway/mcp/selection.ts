@@ -1,6 +1,9 @@
-import type {DescMethod} from '@bufbuild/protobuf'
+import {createRequire} from 'node:module'
+import {type DescMethod, getOption} from '@bufbuild/protobuf'
 import {ConfigError, nearest, type ToolRule} from '../../core/settings.ts'
 import type {NamedMethod} from '../../transcoding/mcp/tools.ts'
+
+const require = createRequire(import.meta.url)
 
 /** Limit for the name of a tool, in characters: clients refuse longer ones. */
 const maxName = 64
@@ -12,13 +15,18 @@ const maxName = 64
  */
 export function toolMethods(methods: readonly DescMethod[], rules: readonly ToolRule[]): readonly NamedMethod[] {
   const able = methods.filter(isAble)
+  const options = new Map(able.map((method) => [method, optionOf(method)]))
   const known = [...new Set(able.flatMap((method) => [method.parent.typeName, nameOf(method)]))]
   const unknown = rules.filter(({target}) => !known.includes(target))
   if (unknown.length > 0) throw new ConfigError(unknown.map(({target}) => problemOf(target, methods, known)).join('\n'))
   const ruleOf = (method: DescMethod) =>
     rules.find(({target}) => target === nameOf(method)) ?? rules.find(({target}) => target === method.parent.typeName)
-  const selected = rules.length === 0 ? able : able.filter(ruleOf)
-  const given = new Map(selected.map((method) => [method, ruleOf(method)?.name]))
+  const isSelected = (method: DescMethod) => {
+    const rule = ruleOf(method)
+    return options.get(method)?.hidden ? rule?.target === nameOf(method) : rules.length === 0 || rule !== undefined
+  }
+  const selected = able.filter(isSelected)
+  const given = new Map(selected.map((method) => [method, ruleOf(method)?.name ?? options.get(method)?.name]))
   const used = new Set<string>()
   for (const name of given.values()) {
     if (name === undefined) continue
@@ -31,6 +39,23 @@ export function toolMethods(methods: readonly DescMethod[], rules: readonly Tool
 /** The methods of `methods` that no tool can be made of. */
 export function unableMethods(methods: readonly DescMethod[]): readonly string[] {
   return methods.filter((method) => !isAble(method)).map(nameOf)
+}
+
+/** The extension number of the option (grpc_functions.tool). It is read only where there is one. */
+const optionNumber = 73952
+
+/** @throws {ConfigError} for a name that clients would refuse */
+function optionOf(method: DescMethod): {readonly name?: string; readonly hidden: boolean} | undefined {
+  if (!method.proto.options?.$unknown?.some(({no}) => no === optionNumber)) return undefined
+  const {tool} =
+    require('../../gen/grpc_functions/options_pb.js') as typeof import('../../gen/grpc_functions/options_pb.js')
+  const {name, hidden} = getOption(method, tool)
+  if (name !== '' && !/^[\w-]{1,64}$/.test(name)) {
+    throw new ConfigError(
+      `${nameOf(method)}: (grpc_functions.tool) has the name ${JSON.stringify(name)}: expected up to ${maxName} letters, digits, _ and -`,
+    )
+  }
+  return name === '' ? {hidden} : {name, hidden}
 }
 
 function isAble({methodKind}: DescMethod): boolean {

@@ -39,10 +39,45 @@ export declare type Auth = Message<"grpc_functions.Auth"> & {
 export declare const AuthSchema: GenMessage<Auth>;
 
 /**
+ * How agents see a method, where MCP=true makes methods tools of the Model Context Protocol.
+ *
+ * @generated from message grpc_functions.Tool
+ */
+export declare type Tool = Message<"grpc_functions.Tool"> & {
+  /**
+   * The name of the tool: up to 64 letters, digits, "_" and "-". MCP_TOOLS wins.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * It is none, unless MCP_TOOLS has the method itself.
+   *
+   * @generated from field: bool hidden = 2;
+   */
+  hidden: boolean;
+};
+
+/**
+ * Describes the message grpc_functions.Tool.
+ * Use `create(ToolSchema)` to create a new message.
+ */
+export declare const ToolSchema: GenMessage<Tool>;
+
+/**
  * option (grpc_functions.auth) = {public: true};
  * option (grpc_functions.auth) = {allow: ["hd=example.com", "scope=books.write"]};
  *
  * @generated from extension: grpc_functions.Auth auth = 73951;
  */
 export declare const auth: GenExtension<MethodOptions, Auth>;
+
+/**
+ * option (grpc_functions.tool) = {name: "find_book"};
+ * option (grpc_functions.tool) = {hidden: true};
+ *
+ * @generated from extension: grpc_functions.Tool tool = 73952;
+ */
+export declare const tool: GenExtension<MethodOptions, Tool>;
 

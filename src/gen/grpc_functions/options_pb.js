@@ -9,7 +9,7 @@ import { file_google_protobuf_descriptor } from "@bufbuild/protobuf/wkt";
  * Describes the file grpc_functions/options.proto.
  */
 export const file_grpc_functions_options = /*@__PURE__*/
-  fileDesc("ChxncnBjX2Z1bmN0aW9ucy9vcHRpb25zLnByb3RvEg5ncnBjX2Z1bmN0aW9ucyIlCgRBdXRoEg4KBnB1YmxpYxgBIAEoCBINCgVhbGxvdxgCIAMoCTpKCgRhdXRoEh4uZ29vZ2xlLnByb3RvYnVmLk1ldGhvZE9wdGlvbnMY38EEIAEoCzIULmdycGNfZnVuY3Rpb25zLkF1dGhSBGF1dGhiBnByb3RvMw", [file_google_protobuf_descriptor]);
+  fileDesc("ChxncnBjX2Z1bmN0aW9ucy9vcHRpb25zLnByb3RvEg5ncnBjX2Z1bmN0aW9ucyIlCgRBdXRoEg4KBnB1YmxpYxgBIAEoCBINCgVhbGxvdxgCIAMoCSIkCgRUb29sEgwKBG5hbWUYASABKAkSDgoGaGlkZGVuGAIgASgIOkoKBGF1dGgSHi5nb29nbGUucHJvdG9idWYuTWV0aG9kT3B0aW9ucxjfwQQgASgLMhQuZ3JwY19mdW5jdGlvbnMuQXV0aFIEYXV0aDpKCgR0b29sEh4uZ29vZ2xlLnByb3RvYnVmLk1ldGhvZE9wdGlvbnMY4MEEIAEoCzIULmdycGNfZnVuY3Rpb25zLlRvb2xSBHRvb2xiBnByb3RvMw", [file_google_protobuf_descriptor]);
 
 /**
  * Describes the message grpc_functions.Auth.
@@ -19,6 +19,13 @@ export const AuthSchema = /*@__PURE__*/
   messageDesc(file_grpc_functions_options, 0);
 
 /**
+ * Describes the message grpc_functions.Tool.
+ * Use `create(ToolSchema)` to create a new message.
+ */
+export const ToolSchema = /*@__PURE__*/
+  messageDesc(file_grpc_functions_options, 1);
+
+/**
  * option (grpc_functions.auth) = {public: true};
  * option (grpc_functions.auth) = {allow: ["hd=example.com", "scope=books.write"]};
  *
@@ -26,4 +33,13 @@ export const AuthSchema = /*@__PURE__*/
  */
 export const auth = /*@__PURE__*/
   extDesc(file_grpc_functions_options, 0);
+
+/**
+ * option (grpc_functions.tool) = {name: "find_book"};
+ * option (grpc_functions.tool) = {hidden: true};
+ *
+ * @generated from extension: grpc_functions.Tool tool = 73952;
+ */
+export const tool = /*@__PURE__*/
+  extDesc(file_grpc_functions_options, 1);
 
