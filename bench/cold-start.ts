@@ -1,10 +1,8 @@
-import {mkdtempSync, rmSync} from 'node:fs'
-import {tmpdir} from 'node:os'
-import {join} from 'node:path'
-import {bundle} from '../tools/bundle/bundle.ts'
-import {linkPackages, root, send} from '../tools/deployment.ts'
+import {root} from '../tools/deployment.ts'
 import {type ColdFigures, type ColdStart, coldStart, firstRequests} from './lib/cold-process.ts'
+import {deployed} from './lib/deployed.ts'
 import {end, median, stackProcess} from './lib/processes.ts'
+import {keep, spreadOf} from './lib/results.ts'
 
 /**
  * What a new instance takes until it has answered its first request, as ratios to a hello world on the same framework:
@@ -15,11 +13,7 @@ const rounds = 9
 /** What the build may cost, as multiples of hello. */
 const aims = {cpu: 2, rss: 1.3}
 
-const deployed = mkdtempSync(join(tmpdir(), 'cold-start-'))
-send(deployed, root)
-linkPackages(deployed, root)
-const {problems} = await bundle({root: deployed, node: process.execPath})
-if (problems.length > 0) throw new Error(problems.join('\n'))
+using build = await deployed()
 
 const upload = JSON.stringify({bucket: 'samples', object: 'object', context: {creatorId: 'me', name: 'object'}})
 const uploads = {path: '/', body: {type: 'application/json', text: upload}}
@@ -30,10 +24,10 @@ const subjects = {
   'ping, source': {project: root, source, target: 'ping', ...firstRequests.ping},
   'gateway, source': {project: root, source, target: 'gateway', ...firstRequests.gateway},
   'upload, source': {project: root, source, target: 'upload', ...firstRequests.upload},
-  ping: {project: deployed, target: 'ping', ...firstRequests.ping},
-  gateway: {project: deployed, target: 'gateway', ...firstRequests.gateway},
-  upload: {project: deployed, target: 'upload', ...firstRequests.upload},
-  'upload, Storage': {project: deployed, target: 'upload', ...uploads},
+  ping: {project: build.folder, target: 'ping', ...firstRequests.ping},
+  gateway: {project: build.folder, target: 'gateway', ...firstRequests.gateway},
+  upload: {project: build.folder, target: 'upload', ...firstRequests.upload},
+  'upload, Storage': {project: build.folder, target: 'upload', ...uploads},
 } as const satisfies Record<string, ColdStart>
 type Subject = keyof typeof subjects
 const names = Object.keys(subjects) as Subject[]
@@ -47,32 +41,38 @@ try {
   }
 } finally {
   await end(stack.child, 'stop')
-  rmSync(deployed, {recursive: true})
 }
 
-console.log(`Cold start to the first answer, medians of ${rounds}`)
-console.table(
-  Object.fromEntries(
-    names.map((name) => [
-      name,
-      {
-        ms: Math.round(of(name, 'ms')),
-        '× hello': ratio(name, 'ms'),
-        'CPU ms': Math.round(of(name, 'cpu')),
-        'CPU × hello': ratio(name, 'cpu'),
-        'idle MiB': Math.round(of(name, 'rss')),
-        'MiB × hello': ratio(name, 'rss'),
-      },
-    ]),
-  ),
-)
 const missed = (['ping', 'gateway', 'upload'] as const).flatMap((name) =>
   (Object.keys(aims) as (keyof typeof aims)[])
     .filter((key) => ratio(name, key) > aims[key])
     .map((key) => `${name}: ${key} is ${ratio(name, key)} of hello`),
 )
-console.log(`aim: CPU at most ${aims.cpu} of hello, memory ${aims.rss}. ${missed.join('; ') || 'Met'}`)
+keep('cold-start', [
+  {
+    title: `From the start of the process to the end of its first answer, ${rounds} times each`,
+    rows: Object.fromEntries(
+      names.map((name) => [
+        name,
+        {
+          ms: spread(name, 'ms'),
+          '× hello': ratio(name, 'ms'),
+          'CPU ms': spread(name, 'cpu'),
+          'CPU × hello': ratio(name, 'cpu'),
+          'idle MiB': spread(name, 'rss'),
+          'MiB × hello': ratio(name, 'rss'),
+        },
+      ]),
+    ),
+    chart: 'ms',
+    verdict: `Aim: CPU at most ${aims.cpu} of hello, memory ${aims.rss}. ${missed.join('; ') || 'Met'}.`,
+  },
+])
 if (missed.length > 0) process.exitCode = 1
+
+function spread(name: Subject, key: keyof ColdFigures) {
+  return spreadOf(figures[name].map((figure) => figure[key] ?? Number.NaN))
+}
 
 function of(name: Subject, key: keyof ColdFigures): number {
   return median(figures[name].map((figure) => figure[key] ?? Number.NaN))

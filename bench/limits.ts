@@ -2,6 +2,7 @@ import {once} from 'node:events'
 import {request} from 'node:http'
 import {buildSchema} from '../test/functions/gateway-schema.ts'
 import {ask, end, functionProcess, stackProcess, type Usage} from './lib/processes.ts'
+import {type Cell, keep} from './lib/results.ts'
 
 /**
  * What one request, and many at a time, can do to an instance of 256 MiB: the answers to bodies of 1 MiB and less that are
@@ -101,7 +102,7 @@ let died: string | undefined
 instance.child.once('exit', (code, signal) => {
   died = signal ?? `exit code ${code}`
 })
-const rows: Record<string, object> = {}
+const rows: Record<string, Record<string, Cell>> = {}
 let failed = false
 try {
   for (const concurrency of [1, 40]) {
@@ -127,9 +128,16 @@ try {
 } catch (error) {
   if (!died) throw error
 }
-console.log(`${heap}; "hold" is the CPU between two turns of the event loop`)
-console.table(rows)
-if (died) console.log(`The instance ended: ${died}`)
+keep('limits', [
+  {
+    title: `Bodies that are made to be expensive, with \`${heap}\`; a hold is the CPU between two turns of the event loop`,
+    rows,
+    verdict: died
+      ? `The instance ended: ${died}.`
+      : `One body: at most ${mostMemory} MiB and ${mostHold} ms of hold: ${failed ? 'missed where there is a !' : 'met'}.`,
+  },
+])
+if (died) console.error(`The instance ended: ${died}`)
 else await end(instance.child, 'SIGTERM')
 await end(stack.child, 'stop')
 schema[Symbol.dispose]()

@@ -1,6 +1,7 @@
 import {Agent, request} from 'node:http'
 import {setTimeout as pause} from 'node:timers/promises'
 import {ask, end, functionProcess, median, stackProcess, type Usage} from './lib/processes.ts'
+import {keep, spreadOf} from './lib/results.ts'
 
 /** What a call of a tool costs beside the same call by REST: CPU of one function's process a request, both measured in turns in one run. */
 const rounds = 7
@@ -44,16 +45,18 @@ for (let round = 0; round <= rounds; round++) {
   }
 }
 const rest = median(cost.REST)
-console.log(`${requests} calls, ${concurrency} at a time, medians of ${rounds}`)
-console.table(
-  Object.fromEntries(
-    names.map((name) => {
-      const one = median(cost[name])
-      return [name, {'CPU µs a call': Math.round(one), ratio: Number((one / rest).toFixed(2))}]
-    }),
-  ),
-)
-console.log(`aim: under ${aim} times REST`)
+keep('mcp', [
+  {
+    title: `${requests} calls, ${concurrency} at a time, medians of ${rounds}`,
+    rows: Object.fromEntries(
+      names.map((name) => [
+        name,
+        {'CPU µs a call': spreadOf(cost[name]), '× REST': Number((median(cost[name]) / rest).toFixed(2))},
+      ]),
+    ),
+    verdict: `Aim: under ${aim} times REST.`,
+  },
+])
 agent.destroy()
 await end(child, 'SIGTERM')
 await end(stack.child, 'stop')

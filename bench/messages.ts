@@ -7,6 +7,7 @@ import {toBinary} from '@bufbuild/protobuf'
 import {FileDescriptorSetSchema} from '@bufbuild/protobuf/wkt'
 import {kindsFiles} from '../test/local/kinds.ts'
 import {ask, end, functionProcess, median, stackProcess, type Usage} from './lib/processes.ts'
+import {keep, spreadOf} from './lib/results.ts'
 
 /**
  * CPU of a client stream a message, of the smallest messages that there are: `{}`, 200,000 to a body. The peer only writes
@@ -49,13 +50,16 @@ for (let round = 0; round <= rounds; round++) {
 }
 const [byHand = Number.NaN, ...ours] = Object.values(costs).map(median)
 const ratio = Math.max(...ours) / byHand
-console.log(`${count} messages of two bytes, medians of ${rounds}`)
-console.table(
-  Object.fromEntries(
-    Object.entries(costs).map(([name, all]) => [name, {'CPU µs a message': Number(median(all).toFixed(2))}]),
-  ),
-)
-console.log(`ratio ${ratio.toFixed(3)} (aim: under ${aim})`)
+keep('messages', [
+  {
+    title: `${count} messages of two bytes in one client stream, medians of ${rounds}`,
+    rows: Object.fromEntries(
+      Object.entries(costs).map(([name, all]) => [name, {'CPU µs a message': spreadOf(all, 2)}]),
+    ),
+    chart: 'CPU µs a message',
+    verdict: `Ratio ${ratio.toFixed(3)} at the most (aim: under ${aim}).`,
+  },
+])
 await Promise.all([end(peer.child, 'SIGTERM'), end(gateway.child, 'SIGTERM')])
 await end(stack.child, 'stop')
 rmSync(folder, {recursive: true})

@@ -13,6 +13,7 @@ import {http} from '../src/gen/google/api/annotations_pb.js'
 import {HttpRuleSchema} from '../src/gen/google/api/http_pb.js'
 import {createTranscoder} from '../src/transcoding/transcoder.ts'
 import {median} from './lib/processes.ts'
+import {keep, spreadOf} from './lib/results.ts'
 
 /** A look-up among 10 bindings and among 5,000: its cost must not grow with their number. */
 const rounds = 15
@@ -35,11 +36,16 @@ for (let round = 0; round <= rounds; round++) {
   }
 }
 const ratio = median(cost.many) / median(cost.few)
-console.table({
-  '10 bindings': {'ns a look-up': Math.round(median(cost.few))},
-  '5,000 bindings': {'ns a look-up': Math.round(median(cost.many))},
-})
-console.log(`ratio ${ratio.toFixed(2)} (aim: under ${aim})`)
+keep('routing', [
+  {
+    title: `${lookups} look-ups, medians of ${rounds}`,
+    rows: {
+      '10 bindings': {'ns a look-up': spreadOf(cost.few)},
+      '5,000 bindings': {'ns a look-up': spreadOf(cost.many)},
+    },
+    verdict: `Ratio ${ratio.toFixed(2)} (aim: under ${aim}).`,
+  },
+])
 if (ratio >= aim) process.exitCode = 1
 
 /** Gives a function that measures look-ups among `count` bindings, in ns each: the same ten paths whatever their number. */

@@ -1,4 +1,5 @@
 import {ask, end, functionProcess, median, stackProcess, type Usage} from './lib/processes.ts'
+import {keep, spreadOf, type Table} from './lib/results.ts'
 
 /**
  * `upload` against the pipe that one writes first, side by side: MiB/s, CPU and memory of the function's process, for a
@@ -18,6 +19,7 @@ interface Figures {
   readonly growth: number
 }
 
+const tables: Table[] = []
 for (const window of [65_535, 4 * MiB]) {
   const stack = await stackProcess({window, size})
   const env = {...stack.env, AUTH: 'none', K_SERVICE: 'bench'}
@@ -33,10 +35,12 @@ for (const window of [65_535, 4 * MiB]) {
   }
   const kept = await ask<{size: number; whole: boolean}[]>(stack.child, 'repos')
   const whole = kept.length === 2 * (rounds + 1) && kept.every((repo) => repo.whole)
-  report(window, figures, whole)
+  tables.push(tableOf(window, figures, whole))
   await Promise.all([end(ours.child, 'SIGTERM'), end(obvious.child, 'SIGKILL')])
   await end(stack.child, 'stop')
 }
+
+keep('upload', tables)
 
 async function upload({child, url}: Awaited<ReturnType<typeof functionProcess>>): Promise<Figures> {
   const before = await ask<Usage>(child, 'usage')
@@ -53,25 +57,24 @@ async function upload({child, url}: Awaited<ReturnType<typeof functionProcess>>)
   }
 }
 
-function report(window: number, {ours, obvious}: {ours: Figures[]; obvious: Figures[]}, whole: boolean): void {
-  const of = (figures: Figures[], key: keyof Figures) => median(figures.map((figure) => figure[key]))
-  const ratio = of(ours, 'mibPerSecond') / of(obvious, 'mibPerSecond')
-  const most = Math.max(...ours.map(({growth}) => growth))
-  console.log(`${size / MiB} MiB, backend window ${window} bytes, medians of ${rounds}`)
-  console.table(
-    Object.fromEntries(
-      Object.entries({ours, obvious}).map(([name, figures]) => [
+function tableOf(window: number, {ours, obvious}: {ours: Figures[]; obvious: Figures[]}, whole: boolean): Table {
+  const all = (figures: Figures[], key: keyof Figures) => figures.map((figure) => figure[key])
+  const ratio = median(all(ours, 'mibPerSecond')) / median(all(obvious, 'mibPerSecond'))
+  const isFlat = Math.max(...all(ours, 'growth')) < flat
+  if (!whole || !isFlat) process.exitCode = 1
+  return {
+    title: `${size / MiB} MiB to a backend whose HTTP/2 window is ${window} bytes, medians of ${rounds}`,
+    rows: Object.fromEntries(
+      Object.entries({ours, 'the obvious pipe': obvious}).map(([name, figures]) => [
         name,
         {
-          'MiB/s': Math.round(of(figures, 'mibPerSecond')),
-          'CPU s/GiB': Number(of(figures, 'cpuPerGib').toFixed(2)),
-          'memory grew by MiB at most': Math.round(Math.max(...figures.map(({growth}) => growth))),
+          'MiB/s': spreadOf(all(figures, 'mibPerSecond')),
+          'CPU s a GiB': spreadOf(all(figures, 'cpuPerGib'), 2),
+          'memory grew by MiB': spreadOf(all(figures, 'growth')),
         },
       ]),
     ),
-  )
-  console.log(
-    `ratio ${ratio.toFixed(2)} (aim: 3), byte-identical: ${whole}, memory flat (< ${flat} MiB): ${most < flat}\n`,
-  )
-  if (!whole || most >= flat) process.exitCode = 1
+    chart: 'MiB/s',
+    verdict: `Ratio ${ratio.toFixed(2)} (aim: 3); byte-identical: ${whole}; memory grew by less than ${flat} MiB: ${isFlat}.`,
+  }
 }

@@ -1,5 +1,8 @@
 import {type ChildProcess, fork} from 'node:child_process'
+import {randomUUID} from 'node:crypto'
 import {once} from 'node:events'
+import {closeSync, openSync, rmSync} from 'node:fs'
+import {tmpdir} from 'node:os'
 import {join} from 'node:path'
 import {frameworkMain, freePort, listening} from '../../local/functions.ts'
 
@@ -29,17 +32,46 @@ export async function stackProcess(options: {window?: number; size: number}) {
   return {child, env}
 }
 
-/** A function in a process of its own, served by the functions-framework from `source`. */
-export async function functionProcess(source: string, target: string, env: Record<string, string>) {
+/**
+ * A function in a process of its own, served by the functions-framework from `source`, a file of the project in `folder`.
+ * What it prints is written to a file, as costly as it is.
+ */
+export function functionProcess(source: string, target: string, env: Record<string, string>, folder = root) {
+  const args = (port: number) => [`--target=${target}`, `--source=${join(folder, source)}`, `--port=${port}`]
+  return measuredProcess(frameworkMain(), args, {...env, FUNCTION_TARGET: target}, folder)
+}
+
+/** A server of its own in a process of its own: the script `path`, which listens on PORT. */
+export function serverProcess(path: string, env: Record<string, string>) {
+  return measuredProcess(join(root, path), () => [], env, root)
+}
+
+async function measuredProcess(
+  script: string,
+  args: (port: number) => string[],
+  env: Record<string, string>,
+  folder: string,
+) {
   const port = await freePort(0)
-  const child = fork(frameworkMain(), [`--target=${target}`, `--source=${join(root, source)}`, `--port=${port}`], {
-    cwd: root,
-    env: {...process.env, NODE_ENV: 'production', LOG_LEVEL: 'warn', ...env, FUNCTION_TARGET: target},
+  const output = outputFile()
+  const child = fork(script, args(port), {
+    cwd: folder,
+    env: {...process.env, NODE_ENV: 'production', LOG_LEVEL: 'warn', PORT: String(port), ...env},
     execArgv: ['--import', join(import.meta.dirname, 'usage.ts')],
+    stdio: ['ignore', output, 'inherit', 'ipc'],
   })
+  closeSync(output)
   const url = `http://localhost:${port}`
   await listening(port)
   return {child, url}
+}
+
+/** A file without a name: it is gone when the process that has it has ended. */
+function outputFile(): number {
+  const path = join(tmpdir(), `bench-${randomUUID()}`)
+  const file = openSync(path, 'a')
+  rmSync(path)
+  return file
 }
 
 /** Ends a process that was started here. */

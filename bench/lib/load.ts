@@ -1,0 +1,71 @@
+import type {ChildProcess} from 'node:child_process'
+import {Agent, request} from 'node:http'
+import {setTimeout as pause} from 'node:timers/promises'
+import {ask, type Usage} from './processes.ts'
+
+/** A request to a function in a process of its own. */
+export interface Target {
+  readonly child: ChildProcess
+  readonly url: string
+  readonly path: string
+  readonly headers?: Readonly<Record<string, string>>
+  /** What is sent by POST; a GET without one. */
+  readonly body?: string | Buffer
+}
+
+export interface Load {
+  readonly requests: number
+  readonly concurrency: number
+}
+
+/** Sends the requests, on as many connections as are at once. @throws when one is not answered with 200 */
+export async function send(target: Target, {requests, concurrency}: Load): Promise<void> {
+  const agent = new Agent({keepAlive: true, maxSockets: concurrency})
+  let left = requests
+  try {
+    await Promise.all(
+      Array.from({length: concurrency}, async () => {
+        while (left-- > 0) await one(target, agent)
+      }),
+    )
+  } finally {
+    agent.destroy()
+  }
+}
+
+/** CPU of the function's process a request, in µs. */
+export async function cost(target: Target, load: Load): Promise<number> {
+  await pause(50)
+  await ask<Usage>(target.child, 'usage')
+  await send(target, load)
+  const {cpuSeconds} = await ask<Usage>(target.child, 'usage')
+  return (cpuSeconds / load.requests) * 1e6
+}
+
+/** The costs of each target, in turns; the first turn of each is warming up and not among them. */
+export async function costs<T extends string>(
+  targets: Readonly<Record<T, Target>>,
+  load: Load,
+  rounds: number,
+): Promise<Record<T, number[]>> {
+  const names = Object.keys(targets) as T[]
+  const all = Object.fromEntries(names.map((name) => [name, [] as number[]])) as Record<T, number[]>
+  for (let round = 0; round <= rounds; round++) {
+    for (const name of names) {
+      const measured = await cost(targets[name], load)
+      if (round > 0) all[name].push(measured)
+    }
+  }
+  return all
+}
+
+function one({url, path, headers = {}, body}: Target, agent: Agent): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const options = {agent, method: body === undefined ? 'GET' : 'POST', headers}
+    const sent = request(url + path, options, (response) => {
+      if (response.statusCode !== 200) reject(new Error(`${path} answered ${response.statusCode}`))
+      response.resume().on('end', resolve)
+    })
+    sent.on('error', reject).end(body)
+  })
+}

@@ -1,0 +1,60 @@
+import {deployed} from './lib/deployed.ts'
+import {costs, type Target} from './lib/load.ts'
+import {end, functionProcess, median, serverProcess, stackProcess} from './lib/processes.ts'
+import {keep, spreadOf, type Table} from './lib/results.ts'
+
+/**
+ * A unary call as deployed (the build, with token, request id, deadline and log line) against the same by hand: CPU of the
+ * function's process a request.
+ */
+const rounds = 9
+const loads = [
+  {requests: 2000, concurrency: 32},
+  {requests: 600, concurrency: 1},
+] as const
+/** What ours may cost, as multiples of by hand, in the order of `loads`. */
+const aims = [0.68, 0.8] as const
+
+using build = await deployed()
+const stack = await stackProcess({size: 0})
+const env = {...stack.env, AUTH: 'none', K_SERVICE: 'bench', LOG_LEVEL: 'info'}
+const get = '/?message=hello'
+const connect = {
+  path: '/ping.PingService/Send',
+  headers: {'content-type': 'application/json', 'connect-protocol-version': '1'},
+  body: '{"message":"hello"}',
+}
+const targets = {
+  hello: {...(await functionProcess('bench/peers/hello.js', 'hello', env)), path: get},
+  ping: {...(await functionProcess('src/main.js', 'ping', env, build.folder)), path: get},
+  gateway: {...(await functionProcess('src/main.js', 'gateway', env, build.folder)), path: `/api/ping${get.slice(1)}`},
+  'by hand': {...(await functionProcess('bench/peers/by-hand.js', 'byHand', env)), path: get},
+  'by hand, a channel a request': {
+    ...(await functionProcess('bench/peers/per-request.js', 'perRequest', env)),
+    path: get,
+  },
+  'connect-es without the framework': {...(await serverProcess('bench/peers/connect.js', env)), ...connect},
+} as const satisfies Record<string, Target>
+
+const tables: Table[] = []
+for (const [index, load] of loads.entries()) {
+  const cost = await costs(targets, load, rounds)
+  const byHand = median(cost['by hand'])
+  const ratio = median(cost.ping) / byHand
+  const aim = aims[index]!
+  tables.push({
+    title: `${load.requests} unary calls, ${load.concurrency} at a time, medians of ${rounds}`,
+    rows: Object.fromEntries(
+      Object.entries(cost).map(([name, all]) => [
+        name,
+        {'CPU µs a request': spreadOf(all), '× by hand': Number((median(all) / byHand).toFixed(2))},
+      ]),
+    ),
+    chart: 'CPU µs a request',
+    verdict: `Aim for ping: at most ${aim} of by hand; ${ratio <= aim ? 'met' : 'missed'}.`,
+  })
+  if (ratio > aim) process.exitCode = 1
+}
+keep('unary', tables)
+await Promise.all(Object.values(targets).map(({child}) => end(child, 'SIGKILL')))
+await end(stack.child, 'stop')
