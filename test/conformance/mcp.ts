@@ -60,13 +60,13 @@ const app = await startServed({
   },
 })
 const folder = mkdtempSync(join(tmpdir(), 'mcp-'))
-using failing = app.echo.handle({
+using _failing = app.echo.handle({
   whole: () => ({name: 'This is a simple text response for testing.'}),
   paths: () => {
     throw new StatusError(status.INTERNAL, 'This tool intentionally returns an error for testing')
   },
 })
-using progressing = app.streams.handle({
+using _progressing = app.streams.handle({
   async *down() {
     for (const int32Value of [0, 50, 100]) yield {int32Value}
   },
@@ -90,5 +90,3 @@ try {
   rmSync(folder, {recursive: true})
   await app.close()
 }
-void failing
-void progressing

@@ -8,12 +8,14 @@ const subjects = {
   'grpc-gateway':
     'GATEWAY_PRESET=grpc-gateway: the integration tests of grpc-gateway, before their own server; needs Go and ports 8088, 8089 and 9090',
   mcp: 'the Model Context Protocol: its own suite for servers, which npm brings',
+  'openapi-client':
+    'openapi-typescript and openapi-fetch: what is generated of /openapi.json compiles, and calls each operation',
 } as const satisfies Record<string, string>
 
 const asked = process.argv.slice(2)
 const unknown = asked.filter((name) => !Object.hasOwn(subjects, name))
 if (asked.includes('--help') || unknown.length > 0) {
-  const rows = Object.entries(subjects).map(([name, meaning]) => `  ${name.padEnd(12)}${meaning}`)
+  const rows = Object.entries(subjects).map(([name, meaning]) => `  ${name.padEnd(16)}${meaning}`)
   const [wrong] = unknown.filter((name) => name !== '--help')
   if (wrong) console.error(`conformance: there is no subject "${wrong}"`)
   console.log(['npm run conformance [-- SUBJECT…]: all subjects unless given', ...rows].join('\n'))
