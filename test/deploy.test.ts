@@ -164,7 +164,7 @@ test.before(async (t) => {
   change('src/deployed.ts', '  gateway: (runtime)', `${row}  gateway: (runtime)`)
   const {cached, problems} = await bundle({root: shared, node: process.execPath})
   t.deepEqual(problems, [])
-  t.deepEqual([...cached].sort(), ['app', 'broken', 'finalized', 'gateway', 'greet', 'health', 'ping', 'upload'])
+  t.deepEqual([...cached].sort(), ['app', 'broken', 'finalized', 'gateway', 'greet', 'health', 'mcp', 'ping', 'upload'])
 })
 test.after.always(() => rmSync(shared, {recursive: true}))
 
