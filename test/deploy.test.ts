@@ -186,6 +186,9 @@ const event = {
   },
 }
 
+const tools = JSON.stringify({jsonrpc: '2.0', id: 1, method: 'tools/list'})
+const mcpHeaders = {'content-type': 'application/json', accept: 'application/json, text/event-stream'}
+
 for (const [target, path, init] of [
   ['ping', '/?message=hi', {}],
   ['health', '/', {}],
@@ -194,6 +197,7 @@ for (const [target, path, init] of [
   ['app', '/ping?message=hi', {}],
   ['upload', '/?creatorId=me&name=x', {method: 'POST', body: 'data', headers: {'content-type': 'text/plain'}}],
   ['upload', '/', {method: 'POST', body: job, headers: {'content-type': 'application/json'}}],
+  ['mcp', '/', {method: 'POST', body: tools, headers: mcpHeaders}],
   ['finalized', '/', event],
   ['app', '/finalized', event],
 ] as const) {
