@@ -9,6 +9,7 @@ import {intercepted, openCalls} from '../../src/clients/calls.ts'
 import {invoke} from '../../src/clients/interceptors.ts'
 import {callMetrics} from '../../src/clients/metrics.ts'
 import {callOf, createClient, onlyAnswer} from '../../src/clients/service-client.ts'
+import {Fault} from '../../src/core/fault.ts'
 import {Health} from '../../src/gen/health/v1/health_pb.js'
 import {httpStatusOf} from '../../src/http/failure.ts'
 import {runningTimers} from '../helpers/timers.ts'
@@ -613,6 +614,24 @@ test.serial('the record of the request says whom it called, how that ended and h
   for await (const _ of client.down(life, {})) break
   t.like(noted(), {method: 'test.Kinds/Down', code: 'CANCELLED'})
 })
+
+test.serial(
+  'a call that its caller may not make is counted, and no record says that a backend was called',
+  async (t) => {
+    const before = counts()
+    const refused = new Fault('PERMISSION_DENIED', 'No')
+    const checked = Object.assign(life, {
+      checkCall() {
+        throw refused
+      },
+    })
+    t.is(await faultOf(t, client.one(checked, {})), refused)
+    t.is(life.notes.grpc, undefined)
+    const key = 'test.Kinds/One PERMISSION_DENIED'
+    t.is(counts()[key], (before[key] ?? 0) + 1)
+    t.is(callMetrics().get('test.Kinds/One')?.inFlight, 0)
+  },
+)
 
 test.serial('a stream whose next message does not come in its time is DEADLINE_EXCEEDED, on both ends', async (t) => {
   kinds.handle({
