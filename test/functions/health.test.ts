@@ -29,7 +29,7 @@ test.serial('503 when the ID token is not to be had', async (t) => {
   app.metadata.fail(404, 1)
   const answer = await app.ask(t, '/')
   t.is(answer.status, 503)
-  t.regex(answer.json.error.message, /is UNAVAILABLE: No ID token/)
+  t.regex(answer.json.error.message, /is UNAVAILABLE: Cannot get an ID token/)
 })
 
 test.serial('503 within 5 s from a backend that never answers', async (t) => {
