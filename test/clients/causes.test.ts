@@ -1,18 +1,18 @@
 import {httpStatusOf} from '../../src/http/failure.ts'
 import '../helpers/node-roots.ts'
-import {once} from 'node:events'
 import {createServer as createHttp1} from 'node:http'
 import {createServer as createHttp2, createSecureServer} from 'node:http2'
 import {createServer as createHttps} from 'node:https'
-import {type AddressInfo, createServer, type Server, type Socket} from 'node:net'
+import {createServer, type Server, type Socket} from 'node:net'
 import {createServer as createTls, getCACertificates, setDefaultCACertificates, type TLSSocket} from 'node:tls'
-import test, {type ExecutionContext} from 'ava'
+import test from 'ava'
 import {openCalls} from '../../src/clients/calls.ts'
 import {adviceFor} from '../../src/clients/causes.ts'
 import {servingStatus} from '../../src/clients/health.ts'
 import {causeAt} from '../../src/clients/probe.ts'
 import {readConfig} from '../../src/core/config.ts'
 import {certificateFor, certificateOf} from '../helpers/certificate.ts'
+import {listening} from '../helpers/listening.ts'
 import {runningTimers} from '../helpers/timers.ts'
 import {startChild} from '../http/child.ts'
 import {faultOf, reasonOf, TestLife} from './life.ts'
@@ -38,23 +38,6 @@ test.afterEach.always(async (t) => {
   runtime.channels.close()
   t.deepEqual({calls: openCalls(), timers: runningTimers()}, {calls: 0, timers: []})
 })
-
-/** The port of `server`, which is closed with the test. */
-async function listening(t: ExecutionContext, server: Server): Promise<number> {
-  const sockets = new Set<Socket>()
-  const watch = (socket: Socket) => sockets.add(socket.on('error', () => {}))
-  server
-    .on('connection', watch)
-    .on('secureConnection', watch)
-    .on('tlsClientError', () => {})
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  t.teardown(async () => {
-    for (const socket of sockets) socket.destroy()
-    await new Promise((resolve) => server.close(resolve))
-  })
-  return (server.address() as AddressInfo).port
-}
 
 function backendAt(url: string) {
   return readConfig({BACKEND_URL: url, BACKEND_AUDIENCE: 'none'}).backendOf('any')

@@ -6,6 +6,7 @@ import test from 'ava'
 import {StatusError} from '../../local/grpc/status-error.ts'
 import {detail} from '../../src/core/fault.ts'
 import {BadRequestSchema} from '../../src/gen/google/rpc/error_details_pb.js'
+import {settled} from '../helpers/settled.ts'
 import {connectTo} from '../http/connection.ts'
 import {open} from './gateway-client.ts'
 import {type Any, type Served, silence, startServed} from './gateway-services.ts'
@@ -313,17 +314,6 @@ test.serial('a failure takes no message from a stream that takes its time', asyn
   t.is(messages.length, 20)
   t.is(end.error.code, 'aborted')
 })
-
-/** What `measure` gives when it has stopped changing. */
-async function settled(measure: () => number): Promise<number> {
-  let before = -1
-  for (let still = 0; still < 20; still++) {
-    await new Promise((resolve) => setTimeout(resolve, 10))
-    if (measure() !== before) still = 0
-    before = measure()
-  }
-  return before
-}
 
 const MiB = 2 ** 20
 const filler = 'x'.repeat(64 * 1024)

@@ -6,6 +6,7 @@ import {StatusError} from '../../local/grpc/status-error.ts'
 import {detail} from '../../src/core/fault.ts'
 import {RetryInfoSchema} from '../../src/gen/google/rpc/error_details_pb.js'
 import {streamTypes} from '../../src/transcoding/media.ts'
+import {settled} from '../helpers/settled.ts'
 import {connectTo, type Response} from '../http/connection.ts'
 import {eventsIn} from '../http/events.ts'
 import {refused} from './gateway-client.ts'
@@ -674,17 +675,6 @@ test.serial('a stream without a rule is at POST /<package.Service>/<Method>', as
 })
 
 // Back-pressure
-
-/** What `measure` gives when it has stopped changing. */
-async function settled(measure: () => number): Promise<number> {
-  let before = -1
-  for (let still = 0; still < 20; still++) {
-    await new Promise((resolve) => setTimeout(resolve, 10))
-    if (measure() !== before) still = 0
-    before = measure()
-  }
-  return before
-}
 
 const MiB = 2 ** 20
 const filler = 'x'.repeat(64 * 1024)

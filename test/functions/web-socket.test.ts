@@ -9,6 +9,7 @@ import type {CallContext} from '../../local/grpc/implement.ts'
 import {StatusError} from '../../local/grpc/status-error.ts'
 import {codes} from '../../src/core/fault.ts'
 import {hasBrowser, startBrowser} from '../helpers/browser.ts'
+import {settled} from '../helpers/settled.ts'
 import {connectTo} from '../http/connection.ts'
 import {type Any, type Served, silence, startServed} from './gateway-services.ts'
 
@@ -262,17 +263,6 @@ test.serial('pings keep the connection in use', async (t) => {
 })
 
 const filler = 'x'.repeat(64 * 1024)
-
-/** What `measure` gives when it has stopped changing. */
-async function settled(measure: () => number): Promise<number> {
-  let before = -1
-  for (let still = 0; still < 20; still++) {
-    await new Promise((resolve) => setTimeout(resolve, 10))
-    if (measure() !== before) still = 0
-    before = measure()
-  }
-  return before
-}
 
 const MiB = 2 ** 20
 

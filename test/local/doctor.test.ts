@@ -1,6 +1,5 @@
 import '../helpers/node-roots.ts'
 import {execFile} from 'node:child_process'
-import {once} from 'node:events'
 import {createServer as createHttp1, request} from 'node:http'
 import {
   createServer as createHttp2,
@@ -9,7 +8,7 @@ import {
   type Http2ServerResponse,
 } from 'node:http2'
 import {createServer as createHttps} from 'node:https'
-import {type AddressInfo, createServer, type Server, type Socket} from 'node:net'
+import {createServer, type Server} from 'node:net'
 import {join} from 'node:path'
 import {getCACertificates, setDefaultCACertificates} from 'node:tls'
 import {Server as GrpcServer, ServerCredentials} from '@grpc/grpc-js'
@@ -21,6 +20,7 @@ import {startMetadataServer} from '../../local/identity/metadata.ts'
 import {causes} from '../../src/clients/causes.ts'
 import {readConfig} from '../../src/core/config.ts'
 import {certificateFor, certificateOf} from '../helpers/certificate.ts'
+import {listening} from '../helpers/listening.ts'
 
 const ours = certificateFor('localhost')
 const other = certificateFor('other.example')
@@ -50,23 +50,6 @@ async function wrongAt(t: ExecutionContext, url: string, asked: Asked = {}): Pro
   t.truthy(wrong[0]?.change)
   t.truthy(wrong[0]?.line)
   return wrong[0]!
-}
-
-/** The port of `server`, which is closed with the test. */
-async function listening(t: ExecutionContext, server: Server): Promise<number> {
-  const sockets = new Set<Socket>()
-  const watch = (socket: Socket) => sockets.add(socket.on('error', () => {}))
-  server
-    .on('connection', watch)
-    .on('secureConnection', watch)
-    .on('tlsClientError', () => {})
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  t.teardown(async () => {
-    for (const socket of sockets) socket.destroy()
-    await new Promise((resolve) => server.close(resolve))
-  })
-  return (server.address() as AddressInfo).port
 }
 
 async function backendOf(t: ExecutionContext, options: BackendOptions = {}): Promise<Backend> {

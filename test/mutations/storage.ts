@@ -60,12 +60,12 @@ export const storage: Room = {
       changes: [
         ['encodeURIComponent(name.object)', 'name.object', 'names with a slash or a question mark are not found'],
         [
-          "headers: {'accept-encoding': 'gzip', ",
-          'headers: {',
+          "const headers = {'accept-encoding': 'gzip', ",
+          'const headers = {',
           'an object that is stored compressed has another checksum',
         ],
         ['agent: fresh ? false : ', 'agent: ', 'a resumed read goes into the dead connection'],
-        ['sent.destroy(new TransientError(`No answer for ${stall} ms`))', '{}', 'a Storage that stalls is waited for'],
+        ['outgoing.destroy(new TransientError(`No answer for ${stall} ms`))', '{}', 'a Storage that stalls is waited for'],
         [
           'clearTimeout(timer)\n  }\n}\n\nasync function accepted',
           '}\n}\n\nasync function accepted',

@@ -114,7 +114,7 @@ export const upload: Room = {
           'name.startsWith(allowed)',
           'a bucket whose name only begins like an allowed one is read',
         ],
-        ['if (maxBytes !== undefined && size > maxBytes) {', 'if (false) {', 'what is too large is begun'],
+        ['if (maxBytes === undefined || size <= maxBytes) return', 'return', 'what is too large is begun'],
       ],
     },
     {
