@@ -66,11 +66,7 @@ export const http: Room = {
           'a source is not ended when its stream fails',
         ],
         ['if (!next.done) chunk(next.value)', '', 'a chunk that is no text ends the process'],
-        [
-          'await life.close(over)\n    await responder.end(life.deadline)\n',
-          'await responder.end(life.deadline)\n',
-          'work goes on after the last byte',
-        ],
+        ['await life.close(over)\n    if (reply.trailers)', 'if (reply.trailers)', 'work goes on after the last byte'],
         ['if (endsCleanly?.(fault)) await', 'if (false) await', 'a browser repeats a call that cannot succeed'],
         [
           'const vary = [life.responseHeaders.vary, headers.vary]',

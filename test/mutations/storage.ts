@@ -65,7 +65,11 @@ export const storage: Room = {
           'an object that is stored compressed has another checksum',
         ],
         ['agent: fresh ? false : ', 'agent: ', 'a resumed read goes into the dead connection'],
-        ['outgoing.destroy(new TransientError(`No answer for ${stall} ms`))', '{}', 'a Storage that stalls is waited for'],
+        [
+          'outgoing.destroy(new TransientError(`No answer for ${stall} ms`))',
+          '{}',
+          'a Storage that stalls is waited for',
+        ],
         [
           'clearTimeout(timer)\n  }\n}\n\nasync function accepted',
           '}\n}\n\nasync function accepted',

@@ -237,16 +237,16 @@ export const transcoding: Room = {
           '',
           'a required field of proto2 that is missing is an error of ours',
         ],
-        ['once(assigned, found.plan, name)', '', 'of two parameters the last one wins'],
+        ['once(assigned, plan, name, mapKey)', '', 'of two parameters the last one wins'],
+        ['if (isBodys || this.#bound.has(found.name)) {', 'if (isBodys) {', 'the query overwrites what the path says'],
         [
-          "if (this.#bound.has(found.name)) return {problem: 'the path sets it'}",
-          '',
-          'the query overwrites what the path says',
+          'if (isBodys || this.#bound.has(found.name)) {',
+          'if (this.#bound.has(found.name)) {',
+          'the query changes what the body says',
         ],
-        ["return {problem: 'the body sets it'}", 'return textual(found)', 'the query changes what the body says'],
         [
-          'this.#options.ignoreUnknown && found.unknown ? {skip: true} : found',
-          'found.unknown ? {skip: true} : found',
+          'return ignoresUnknown && found.unknown ? {skip: true} : found',
+          'return found.unknown ? {skip: true} : found',
           'a misspelt parameter is dropped silently',
         ],
         [
