@@ -90,13 +90,24 @@ export function copyButton(text, what) {
  * @param {Node} command
  * @param {() => string} text what is copied
  */
-export function commandLine(command, text) {
+function commandLine(command, text) {
   return el(
     'div',
     {class: 'command'},
     el('pre', {tabindex: 0, role: 'region', 'aria-label': 'As a curl command'}, command),
     copyButton(text, 'the curl command'),
   )
+}
+
+/**
+ * The panel at the head of a call: its request line with the buttons, and the same as a curl command.
+ * @param {(Node | string)[]} bar
+ * @param {Node} curl
+ * @param {(shown: (headers: Record<string, string>) => Record<string, string>) => string} curlText
+ */
+export function callPanel(bar, curl, curlText) {
+  const command = commandLine(curl, () => curlText((headers) => headers))
+  return el('div', {class: 'panel'}, el('div', {class: 'bar'}, ...bar), command)
 }
 
 /** Puts text on the clipboard, which only secure pages may, and says what came of it. @param {string} text */

@@ -1,6 +1,6 @@
 import {answerPanel} from './answer.js'
 import {send, urlOf} from './call.js'
-import {button, byId, commandLine, el, newId, setBusy} from './dom.js'
+import {button, byId, callPanel, el, newId, setBusy} from './dom.js'
 import {curlOf} from './request.js'
 import {credentialHeaders, masked} from './token.js'
 
@@ -82,12 +82,7 @@ export function functionPage({path}) {
       },
     },
     functionHead(path, 'A function of its own: any request can be sent to it.'),
-    el(
-      'div',
-      {class: 'panel'},
-      el('div', {class: 'bar'}, verb, url, sendButton, stopButton),
-      commandLine(curl, () => curlText((headers) => headers)),
-    ),
+    callPanel([verb, url, sendButton, stopButton], curl, curlText),
     el(
       'div',
       {class: 'columns'},

@@ -1,6 +1,6 @@
 import {answerPanel} from './answer.js'
 import {send, urlOf} from './call.js'
-import {button, commandLine, el, newId, paragraphs, setBusy} from './dom.js'
+import {button, callPanel, el, newId, paragraphs, setBusy} from './dom.js'
 import {messageEditor, namesOf} from './fields.js'
 import {parseJson, prettyJson} from './json.js'
 import {openLive} from './live.js'
@@ -244,12 +244,7 @@ export function methodPage({types, webSocket}, service, method) {
       },
     },
     head(service, method, types),
-    el(
-      'div',
-      {class: 'panel'},
-      el('div', {class: 'bar'}, binding.element, url, sendButton, endButton, stopButton),
-      commandLine(curl, () => curlText((headers) => headers)),
-    ),
+    callPanel([binding.element, url, sendButton, endButton, stopButton], curl, curlText),
     el(
       'div',
       {class: 'columns'},

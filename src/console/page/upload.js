@@ -1,6 +1,6 @@
 import {answerPanel} from './answer.js'
 import {eventReader, newRequestId, send, urlOf} from './call.js'
-import {button, bytesText, commandLine, el, newId, setBusy} from './dom.js'
+import {button, bytesText, callPanel, el, newId, setBusy} from './dom.js'
 import {messageEditor, namesOf} from './fields.js'
 import {functionHead, labelled} from './functions.js'
 import {local} from './local.js'
@@ -236,12 +236,7 @@ export function uploadPage({types, functions}, path, {method, context, required}
       },
     },
     functionHead(path, `Streams a file, or an object of Storage, into ${method}.`),
-    el(
-      'div',
-      {class: 'panel'},
-      el('div', {class: 'bar'}, el('code', {class: 'verb'}, 'POST'), url, sendButton, stopButton),
-      commandLine(curl, () => curlText((headers) => headers)),
-    ),
+    callPanel([el('code', {class: 'verb'}, 'POST'), url, sendButton, stopButton], curl, curlText),
     el(
       'div',
       {class: 'columns'},
