@@ -14,7 +14,6 @@ import {noMoreEvents, type Reply} from '../http/reply.ts'
 import type {Handler, Scope} from '../http/scope.ts'
 import type {Exchange, RequestHead} from '../transcoding/exchange.ts'
 import {isForm} from '../transcoding/media.ts'
-import type {MetadataEntry} from '../transcoding/metadata.ts'
 import type {Binding} from '../transcoding/rules/bindings.ts'
 import {type Match, type Unrouted, unroutedFault} from '../transcoding/rules/router.ts'
 import type {Transcoder} from '../transcoding/transcoder.ts'
@@ -35,6 +34,7 @@ import {
   refuseUnknownMethods,
   type Schema,
 } from './schema.ts'
+import type {CallsServed, Sent} from './served.ts'
 
 /** How a gateway differs from what its runtime's configuration says. */
 export interface GatewayOptions extends Partial<GatewayConfig> {
@@ -253,16 +253,11 @@ const unknown: Unrouted = {status: 404, allow: []}
 function mcpOf(served: Gateway): Handler {
   const {runtime, settings, transcoder} = served
   const {title, version} = runtime.config.openApi
-  const all = [...new Set(transcoder.bindings.map(({method}) => method))]
+  const all = servedMethods(transcoder)
   const methods = toolMethods(all, settings.tools)
   const unable = unableMethods(all)
   if (unable.length > 0) runtime.log.info(`No tools, as they take a stream: ${unable.join(', ')}`)
-  const mcp: McpServed = {
-    ...{settings, title, version, transcoder, methods},
-    checkOf: served.checkOf,
-    metadata: {...metadataOptions(settings), proofs: proofHeaders(runtime.config.auth)},
-    callOf: (scope, method, sent) => newCall(served, scope, method, sent),
-  }
+  const mcp: McpServed = {...callsOf(served), title, version, transcoder, methods}
   // Who may call is judged when its body says what is called.
   return Object.assign(async (scope: Scope) => (await import('./mcp/answer.ts')).answerMcp(mcp, scope), {
     methods: ['POST'],
@@ -272,16 +267,28 @@ function mcpOf(served: Gateway): Handler {
 
 /** The same methods as by REST. */
 function rpcOf(served: Gateway): RpcPaths {
-  const {runtime, settings, transcoder} = served
+  const {transcoder, doubt} = served
   return new RpcPaths({
-    settings,
+    ...callsOf(served),
     registry: transcoder.registry,
-    methods: [...new Set(transcoder.bindings.map(({method}) => method))],
-    checkOf: served.checkOf,
-    doubt: served.doubt,
+    methods: servedMethods(transcoder),
+    doubt,
+  })
+}
+
+/** The methods that are served by REST. */
+function servedMethods({bindings}: Transcoder): DescMethod[] {
+  return [...new Set(bindings.map(({method}) => method))]
+}
+
+function callsOf(served: Gateway): CallsServed {
+  const {runtime, settings, checkOf} = served
+  return {
+    settings,
+    checkOf,
     metadata: {...metadataOptions(settings), proofs: proofHeaders(runtime.config.auth)},
     callOf: (scope, method, sent) => newCall(served, scope, method, sent),
-  })
+  }
 }
 
 /** As it is routed; where a form is read as a query, a POST of one as what it stands for. */
@@ -433,11 +440,6 @@ const recursionLimit = 500
 async function callFor(served: Gateway, scope: Scope, method: DescMethod, exchange: Exchange): Promise<Call> {
   const requests = await readRequests(scope, exchange, served.settings)
   return newCall(served, scope, method, {requests, metadata: exchange.metadata})
-}
-
-interface Sent {
-  readonly requests: Requests
-  readonly metadata: readonly MetadataEntry[]
 }
 
 function newCall(served: Gateway, scope: Scope, method: DescMethod, {requests, metadata}: Sent): Call {

@@ -1,0 +1,23 @@
+import type {DescMethod} from '@bufbuild/protobuf'
+import type {Call, Requests} from '../clients/call.ts'
+import type {GatewayConfig} from '../core/config.ts'
+import type {Scope} from '../http/scope.ts'
+import type {MessageCheck} from '../transcoding/checks/check.ts'
+import type {MetadataEntry, MetadataOptions} from '../transcoding/metadata.ts'
+
+/** What goes to the backend. */
+export interface Sent {
+  readonly requests: Requests
+  readonly metadata: readonly MetadataEntry[]
+}
+
+/** What every protocol beside REST makes its calls with: made once for each. */
+export interface CallsServed {
+  readonly settings: GatewayConfig
+  /** Which request headers go to the backend. */
+  readonly metadata: MetadataOptions
+  /** What checks the request messages of a method. */
+  checkOf(method: DescMethod): MessageCheck | undefined
+  /** A call that has yet to be made. */
+  callOf(scope: Scope, method: DescMethod, sent: Sent): Call
+}
