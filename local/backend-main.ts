@@ -23,10 +23,10 @@ const grace = 9000
 
 const log = await logger()
 const backend = await startBackend({...(await addedServices()), ...optionsFrom(process.env)})
-log.info(`ready ${backend.url}`)
-
 for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => end(signal))
 endWithNpm(() => end('SIGTERM'))
+// Last: who reads it may end the process at once.
+log.info(`ready ${backend.url}`)
 
 async function end(signal: NodeJS.Signals): Promise<void> {
   log.info(`${signal}: ending, with ${backend.openCalls()} calls in flight`)
