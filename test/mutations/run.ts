@@ -1,36 +1,33 @@
 /**
  * `npm run mutate`: puts one fault after the other into a copy of the project, and runs the tests: first those that
- * should notice, then the room's, then all. Prints the faults that no test noticed, and ends with 1 if there are any.
+ * should notice each, then, for those that survived, the room's, then all. Prints a table and the faults that no test
+ * noticed, and ends with 1 if there are any.
  */
-import {type ChildProcess, execFileSync, spawn} from 'node:child_process'
-import {once} from 'node:events'
-import {cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync} from 'node:fs'
-import {tmpdir} from 'node:os'
-import {dirname, join} from 'node:path'
+import {readFileSync} from 'node:fs'
+import {join} from 'node:path'
 import {parseArgs} from 'node:util'
-import {type Mutation, mutations, placeOf, rooms, withFault} from './mutations.ts'
+import {ProjectCopy} from './copy.ts'
+import {type Mutation, mutations, placeOf, rooms} from './mutations.ts'
+import {Results} from './results.ts'
 
 const help = `Usage: npm run mutate -- [options]
 
 Puts single faults into a copy of the project, one at a time, and tells which of them no test notices.
 
 Options:
-  --room NAME    only the faults of this room, may be repeated: ${Object.keys(rooms).join(', ')}
-  --match TEXT   only faults whose file or description has this text
-  --quick        only the tests that should notice each fault: neither the room's nor the whole suite
-  --list         print the faults, and run nothing
-  --help         print this
+  --room NAME      only the faults of this room, may be repeated: ${Object.keys(rooms).join(', ')}
+  --match TEXT     only faults whose file or description has this text
+  --quick          only the tests that should notice each fault: neither the room's nor the whole suite
+  --results FILE   add the result of each fault to this file, and take over what it has: so an interrupted run
+                   goes on, and a run without --quick goes on with the survivors of one with it
+  --again          with --results: run those again that no test noticed
+  --list           print the faults, and run nothing
+  --help           print this
 
 Exit code: 0 when every fault is noticed, 1 when some are not, 2 for wrong options or tests that fail without a fault.`
 
-/** The limit for one run of tests, in ms: a fault may hang them. */
-const limit = 10 * 60_000
-/** Without output for so long, ava ends a run: such a fault is noticed, as a hang. */
-const silence = '60s'
-
+const levels = ['the tests that should notice', 'the tests of the room', 'the whole suite']
 const root = join(import.meta.dirname, '../..')
-let child: ChildProcess | undefined
-let copy: string | undefined
 
 function optionsOf(args: string[]) {
   try {
@@ -40,77 +37,20 @@ function optionsOf(args: string[]) {
         room: {type: 'string', multiple: true, default: Object.keys(rooms)},
         match: {type: 'string', default: ''},
         quick: {type: 'boolean', default: false},
+        results: {type: 'string'},
+        again: {type: 'boolean', default: false},
         list: {type: 'boolean', default: false},
         help: {type: 'boolean', default: false},
       },
     })
     const unknown = values.room.find((name) => !(name in rooms))
     if (unknown !== undefined) throw new Error(`There is no room "${unknown}": expected one of ${Object.keys(rooms)}`)
+    if (values.again && values.results === undefined) throw new Error('--again needs --results')
     return values
   } catch (error) {
     console.error(`${(error as Error).message}\n\n${help}`)
     return process.exit(2)
   }
-}
-
-/** Copies what git knows or would add, uncommitted changes included. */
-function copyOf(from: string): string {
-  const to = mkdtempSync(join(tmpdir(), 'mutate-'))
-  const listed = execFileSync('git', ['ls-files', '-z', '--cached', '--others', '--exclude-standard'], {cwd: from})
-  for (const file of new Set(listed.toString().split('\0').filter(Boolean))) {
-    mkdirSync(dirname(join(to, file)), {recursive: true})
-    cpSync(join(from, file), join(to, file), {force: true, verbatimSymlinks: true})
-  }
-  symlinkSync(join(from, 'node_modules'), join(to, 'node_modules'))
-  return to
-}
-
-/** Whether the tests pass. They are a process group, which is ended as a whole. */
-async function pass(cwd: string, tests: readonly string[], output: 'ignore' | 'inherit' = 'ignore'): Promise<boolean> {
-  const ava = join(cwd, 'node_modules/.bin/ava')
-  const started = spawn(process.execPath, [ava, '--fail-fast', `--timeout=${silence}`, ...tests], {
-    cwd,
-    stdio: ['ignore', output, output],
-    detached: true,
-  })
-  child = started
-  const timer = setTimeout(() => endGroup(started), limit)
-  const [code] = await once(started, 'exit')
-  clearTimeout(timer)
-  endGroup(started)
-  child = undefined
-  return code === 0
-}
-
-/** What a fault kept from ending is ended with the group. */
-function endGroup({pid}: ChildProcess): void {
-  try {
-    process.kill(-pid!, 'SIGKILL')
-  } catch {
-    // All of it has ended.
-  }
-}
-
-function cleanUp(): void {
-  if (child) endGroup(child)
-  if (copy) rmSync(copy, {recursive: true, force: true})
-}
-
-/** Whether a test notices the fault in the copy. */
-async function isNoticed(cwd: string, mutation: Mutation, levels: Mutation['tests']): Promise<boolean> {
-  const path = join(cwd, mutation.file)
-  const source = readFileSync(path, 'utf8')
-  writeFileSync(path, withFault(mutation, source))
-  try {
-    for (const tests of levels) if (!(await pass(cwd, tests))) return true
-    return false
-  } finally {
-    writeFileSync(path, source)
-  }
-}
-
-function minutes(ms: number): string {
-  return ms < 90_000 ? `${Math.round(ms / 1000)} s` : `${Math.round(ms / 60_000)} min`
 }
 
 const options = optionsOf(process.argv.slice(2))
@@ -121,12 +61,9 @@ if (options.help) {
 const chosen = mutations.filter(
   ({room, file, seen}) => options.room.includes(room) && `${file} ${seen}`.includes(options.match),
 )
-const placed = chosen.map((mutation) => ({
-  mutation,
-  place: placeOf(mutation, readFileSync(join(root, mutation.file), 'utf8')),
-}))
+const places = new Map(chosen.map((fault) => [fault, placeOf(fault, readFileSync(join(root, fault.file), 'utf8'))]))
 if (options.list) {
-  for (const {mutation, place} of placed) console.log(`${place}: ${mutation.seen}`)
+  for (const [fault, place] of places) console.log(`${place}: ${fault.seen}`)
   process.exit(0)
 }
 if (chosen.length === 0) {
@@ -134,7 +71,10 @@ if (chosen.length === 0) {
   process.exit(2)
 }
 
-process.once('exit', cleanUp)
+const results = new Results(options.results)
+if (options.again) for (const fault of chosen) results.forgetSurvival(fault)
+const copy = new ProjectCopy(root)
+process.once('exit', () => copy.remove())
 for (const [signal, code] of [
   ['SIGINT', 130],
   ['SIGTERM', 143],
@@ -142,46 +82,64 @@ for (const [signal, code] of [
   process.once(signal, () => process.exit(code))
 }
 
-copy = copyOf(root)
-const baseline = [
-  ...new Set(chosen.flatMap(({tests: [first, room]}) => (options.quick ? first! : [...first!, ...room!]))),
-]
-console.error(`${chosen.length} faults. First the tests without a fault: ${baseline.join(' ')}`)
-if (!(await pass(copy, baseline, 'inherit'))) {
-  console.error('The tests fail without a fault: mend that first')
-  process.exit(2)
+for (const level of options.quick ? [0] : [0, 1, 2]) await runAll(level)
+console.log(tableOf(options.room.filter((room) => chosen.some((fault) => fault.room === room))))
+const survivors = chosen.filter(isAlive)
+for (const fault of survivors) {
+  const {find, replace, seen, mayLive} = fault
+  console.log(
+    `${mayLive ? `lives (${mayLive})` : 'SURVIVED'} ${places.get(fault)}: ${find} -> ${replace || '(nothing)'}: ${seen}`,
+  )
 }
+process.exitCode = survivors.some(({mayLive}) => !mayLive) ? 1 : 0
 
-const began = Date.now()
-const survivors: typeof placed = []
-for (const [index, one] of placed.entries()) {
-  const {mutation, place} = one
-  const levels = options.quick ? mutation.tests.slice(0, 1) : mutation.tests
-  const noticed = await isNoticed(copy, mutation, levels)
-  if (!noticed) survivors.push(one)
-  const word = noticed ? 'noticed ' : mutation.mayLive ? 'lives   ' : 'SURVIVED'
-  const left = ((Date.now() - began) / (index + 1)) * (placed.length - index - 1)
-  console.error(`${index + 1} of ${placed.length} ${word} ${place}: ${mutation.seen} (${minutes(left)} left)`)
-}
-
-const unexplained = () => survivors.filter(({mutation}) => !mutation.mayLive)
-if (!options.quick && unexplained().length > 0) {
-  console.error(`The whole suite, for each of ${unexplained().length} that no test of its room notices`)
-  for (const one of unexplained()) {
-    const noticed = await isNoticed(copy, one.mutation, [[]])
-    if (noticed) survivors.splice(survivors.indexOf(one), 1)
-    console.error(`${noticed ? 'noticed ' : 'SURVIVED'} ${one.place}: ${one.mutation.seen}`)
+/** Runs the tests of one level for each fault that no test has noticed so far. */
+async function runAll(level: number): Promise<void> {
+  const due = chosen.filter((fault) => isDue(fault, level))
+  if (due.length === 0) return
+  const tests = [...new Set(due.flatMap((fault) => testsOf(fault, level)))]
+  console.error(`${due.length} faults, ${levels[level]}. First without a fault: ${tests.join(' ')}`)
+  const failure = await copy.failureOf(tests)
+  if (failure !== undefined) {
+    console.error(`A test fails without a fault, mend that first: ${failure}`)
+    process.exit(2)
+  }
+  const began = Date.now()
+  for (const [index, fault] of due.entries()) {
+    const by = await copy.failureWith(fault, testsOf(fault, level))
+    results.add(fault, {level: level + 1, ...(by !== undefined && {by})})
+    const left = ((Date.now() - began) / (index + 1)) * (due.length - index - 1)
+    const word = by !== undefined ? 'noticed ' : fault.mayLive ? 'lives   ' : 'SURVIVED'
+    console.error(
+      `${index + 1} of ${due.length} ${word} ${places.get(fault)}: ${fault.seen}${by === undefined ? '' : ` [${by}]`} (${minutes(left)} left)`,
+    )
   }
 }
 
-for (const room of options.room) {
-  const faults = chosen.filter((mutation) => mutation.room === room).length
-  if (faults === 0) continue
-  const alive = survivors.filter(({mutation}) => mutation.room === room).length
-  console.log(`${room}: ${faults} faults, ${faults - alive} noticed, ${alive} not`)
+/** Whether `fault` has survived all levels before this one. The whole suite is not run for what may live. */
+function isDue(fault: Mutation, level: number): boolean {
+  const {level: passed, by} = results.of(fault) ?? {level: 0, by: undefined}
+  return by === undefined && passed === level && !(level === 2 && fault.mayLive)
 }
-for (const {mutation, place} of survivors)
-  console.log(
-    `${mutation.mayLive ? `lives (${mutation.mayLive})` : 'SURVIVED'} ${place}: ${mutation.find} -> ${mutation.replace || '(nothing)'}: ${mutation.seen}`,
-  )
-process.exitCode = unexplained().length > 0 ? 1 : 0
+
+function testsOf(fault: Mutation, level: number): readonly string[] {
+  return fault.tests[level]!
+}
+
+function isAlive(fault: Mutation): boolean {
+  return results.of(fault)?.by === undefined
+}
+
+function tableOf(names: readonly string[]): string {
+  const rows = names.map((name) => {
+    const faults = chosen.filter(({room}) => room === name)
+    const alive = faults.filter(isAlive)
+    const mayLive = alive.filter((fault) => fault.mayLive).length
+    return `| ${name} | ${faults.length} | ${faults.length - alive.length} | ${mayLive} | ${alive.length - mayLive} |`
+  })
+  return ['| room | faults | noticed | may live | survived |', '| --- | --- | --- | --- | --- |', ...rows].join('\n')
+}
+
+function minutes(ms: number): string {
+  return ms < 90_000 ? `${Math.round(ms / 1000)} s` : `${Math.round(ms / 60_000)} min`
+}
