@@ -166,7 +166,10 @@ export const limits: Readonly<Record<string, Readonly<Record<string, Limit>>>> =
     maxName: [64, 'characters: clients refuse longer names of tools'],
   },
   'gateway/mcp/server.ts': {maxResult: [MiB, 'characters of JSON of a stream in one result: a model reads no more']},
-  'gateway/read-requests.ts': {largeBody: [8 * KiB, 'larger bodies wait for their turn to be decoded']},
+  'gateway/read-requests.ts': {
+    largeBody: [8 * KiB, 'larger bodies wait for their turn to be decoded'],
+    maxKept: [16 * KiB, 'messages of a stream that came together are kept for a repeat of the call up to this size'],
+  },
   'gateway/reflected.ts': {
     patience: [5 * second, 'for each question to a backend that is to say what it has'],
     pause: [10 * second, 'a schema that seems to be out of date is asked for no more often'],

@@ -9,12 +9,27 @@ import type {RetryBudget} from './retry-budget.ts'
 /** A message, or its bytes. */
 export type Sendable = Message | Uint8Array
 
+/** Messages that can be sent again, as long as they are kept. */
+export interface Kept {
+  readonly isKept: boolean
+}
+
+/** The only request message of a call. */
+export interface OnlyRequest extends Kept {
+  /** The message, for an attempt that sends it now. @throws {Fault} when it cannot be sent (again) */
+  begin(): Sendable
+  /** The attempt has sent it. */
+  sent(): void
+}
+
 /**
  * Starts the request stream. `signal` aborts when the call ends, for any reason. One message is prefetched: reuse a buffer
  * only once the message after the next one is requested. An element that is an iterable holds messages that are ready at
  * the same time: they are written together.
  */
-export type Requests<T = Sendable> = (signal: AbortSignal) => Iterable<T> | AsyncIterable<T | Iterable<T>>
+export type Requests<T = Sendable> = (
+  signal: AbortSignal,
+) => OnlyRequest | Iterable<T> | AsyncIterable<T | Iterable<T> | (Iterable<T> & Kept)>
 
 /** The connections to one backend, as a call uses them. `streaming` is true for all methods that are not unary. */
 export interface CallPool {

@@ -3,7 +3,7 @@ import {Fault} from '../core/fault.ts'
 import {over} from '../core/life.ts'
 import {turn, within} from '../core/waiting.ts'
 import {Batch} from './batch.ts'
-import {type Call, pathOf, type Sendable} from './call.ts'
+import {type Call, type OnlyRequest, pathOf, type Sendable} from './call.ts'
 import type {Connection} from './connection.ts'
 import {
   asBuffer,
@@ -180,14 +180,20 @@ export class Exchange {
     }
   }
 
-  async #pumpList(messages: Iterable<Sendable>): Promise<void> {
-    const [only] = Array.isArray(messages) && messages.length === 1 ? (messages as Sendable[]) : []
-    if (only) {
-      // END_STREAM goes with the message, not in a frame of its own.
-      const written = this.#write(only)
-      this.#wire.halfClose()
-      return await written
+  /** END_STREAM goes with the message, not in a frame of its own. */
+  #writeLast(message: Sendable): Promise<void> {
+    const written = this.#write(message)
+    this.#wire.halfClose()
+    return written
+  }
+
+  async #pumpList(messages: OnlyRequest | Iterable<Sendable>): Promise<void> {
+    if ('isKept' in messages) {
+      await this.#writeLast(messages.begin())
+      return messages.sent()
     }
+    const [only] = Array.isArray(messages) && messages.length === 1 ? (messages as Sendable[]) : []
+    if (only) return await this.#writeLast(only)
     for (const message of messages) {
       if (this.end) return
       await this.#write(message)

@@ -1,5 +1,5 @@
 import {over} from '../core/life.ts'
-import type {Call, Requests, Sendable} from './call.ts'
+import type {Call, OnlyRequest, Requests, Sendable} from './call.ts'
 
 type Given = Sendable | Iterable<Sendable>
 
@@ -23,11 +23,11 @@ export class Outgoing {
    * Begins an attempt. Returns the messages if all are ready; undefined for a stream.
    * @throws any error of the caller's function
    */
-  begin(): Iterable<Sendable> | undefined {
+  begin(): OnlyRequest | Iterable<Sendable> | undefined {
     if (this.#messages) return undefined
     const requests = this.#call.requests(this.#end.signal)
     this.#asked = requests
-    if (Symbol.iterator in requests) return requests as Iterable<Sendable>
+    if ('isKept' in requests || Symbol.iterator in requests) return requests
     this.#messages = requests[Symbol.asyncIterator]()
     return undefined
   }
@@ -37,7 +37,7 @@ export class Outgoing {
    * reuse a buffer once the message after the next is requested.
    */
   get canBegin(): boolean {
-    if (!this.#messages) return !this.#asked || Array.isArray(this.#asked)
+    if (!this.#messages) return !this.#asked || isKept(this.#asked)
     return this.#taken < 2
   }
 
@@ -58,7 +58,7 @@ export class Outgoing {
       this.#isWhole = true
       return
     }
-    this.#first = this.#taken++ === 0 && isKept(value) ? value : undefined
+    this.#first = this.#taken++ === 0 && (isOne(value) || isKept(value)) ? value : undefined
     if (this.#first === undefined) this.#taken = 2
     this.#ask()
   }
@@ -78,6 +78,10 @@ export class Outgoing {
   }
 }
 
-function isKept(value: Given): boolean {
-  return !(Symbol.iterator in value) || value instanceof Uint8Array || Array.isArray(value)
+function isOne(value: Given): value is Sendable {
+  return !(Symbol.iterator in value) || value instanceof Uint8Array
+}
+
+function isKept(messages: object): boolean {
+  return Array.isArray(messages) || ('isKept' in messages && messages.isKept === true)
 }

@@ -1,5 +1,6 @@
 import {type DescMessage, type Message, toBinary} from '@bufbuild/protobuf'
-import type {Requests} from '../clients/call.ts'
+import type {Kept, OnlyRequest, Requests} from '../clients/call.ts'
+import {Fault} from '../core/fault.ts'
 import {turn, within} from '../core/waiting.ts'
 import {hasBody} from '../http/body.ts'
 import {partsOf} from '../http/multipart.ts'
@@ -32,11 +33,15 @@ export async function readRequests(scope: Scope, exchange: Exchange, limits: Req
       // First: a problem with path or query does not wait for the end of a body.
       const message = bytesOf(input, request.message())
       if (isSent && request.check) await refuseBody(scope, request.check)
-      return onlyRequest(scope, message)
+      return () => [message]
     }
     case 'whole': {
-      const body = isSent ? await scope.bytes(limits.maxBodyBytes) : undefined
-      if (body && body.length > largeBody) await turn()
+      if (!isSent) {
+        const message = bytesOf(input, request.message())
+        return () => [message]
+      }
+      const body = await scope.bytes(limits.maxBodyBytes)
+      if (body.length > largeBody) await turn()
       return onlyRequest(scope, bytesOf(input, request.message(body)))
     }
     case 'parts': {
@@ -61,13 +66,82 @@ function bytesOf(desc: DescMessage, message: Message): Uint8Array {
   return toBinary(desc, message as never)
 }
 
-/** One message. It counts as held, as part of the body, until it has been sent. */
+/**
+ * One message, made of a body. It counts as held until it has been sent, and is then kept for a repeat of the call, until others need
+ * its room.
+ * @throws {Fault} 429
+ */
 export function onlyRequest(scope: Scope, message: Uint8Array): Requests {
-  let held: Uint8Array | undefined = message
-  return function* () {
-    if (held) yield held
-    held = undefined
-    scope.hold(0)
+  const request = new BodyRequest(scope, message)
+  return () => request
+}
+
+class BodyRequest implements OnlyRequest {
+  readonly #scope: Scope
+  #message: Uint8Array | undefined
+
+  constructor(scope: Scope, message: Uint8Array) {
+    this.#scope = scope
+    this.#message = message
+    scope.hold(message.length)
+  }
+
+  get isKept(): boolean {
+    return this.#message !== undefined
+  }
+
+  begin(): Uint8Array {
+    const message = this.#message
+    if (!message) throw dropped()
+    this.#scope.hold(message.length)
+    return message
+  }
+
+  sent(): void {
+    this.#scope.keep(this.#message?.length ?? 0, () => {
+      this.#message = undefined
+    })
+  }
+}
+
+/** It was dropped in the pause before the next attempt. */
+function dropped(): Fault {
+  return new Fault('UNAVAILABLE', 'The backend did not take the request, which is no longer kept: send it again', {
+    reason: 'BACKEND_UNAVAILABLE',
+    retryAfter: 1,
+    hint: 'GATEWAY_MAX_DECODING_BYTES is the limit for all requests that are kept',
+  })
+}
+
+/** Limit for the size of messages of a stream that are kept, as they came, in bytes. */
+const maxKept = 16 * 1024
+
+/**
+ * The bytes of `messages` that came together, each made when it is asked for. A small batch is kept, so that it can be sent again.
+ * @param size of what they are made of, in bytes
+ * @param onEnd called at the end of each attempt to send them
+ */
+export function batchOf<T>(
+  messages: Iterable<T>,
+  {size, encode, onEnd}: {size: number; encode: (message: T) => Uint8Array; onEnd: () => void},
+): Iterable<Uint8Array> & Kept {
+  const isKept = size <= maxKept
+  const made: Uint8Array[] = []
+  const source = messages[Symbol.iterator]()
+  return {
+    isKept,
+    *[Symbol.iterator]() {
+      try {
+        yield* made
+        for (let next = source.next(); !next.done; next = source.next()) {
+          const bytes = encode(next.value)
+          if (isKept) made.push(bytes)
+          yield bytes
+        }
+      } finally {
+        onEnd()
+      }
+    },
   }
 }
 
@@ -79,14 +153,13 @@ async function* batchesOf(
   scope: Scope,
   input: DescMessage,
   stream: MessageStream,
-): AsyncGenerator<Iterable<Uint8Array>> {
-  function* encoded({messages}: MessageBatch, sent: () => void) {
-    try {
-      for (const message of messages) yield bytesOf(input, message)
-    } finally {
+): AsyncGenerator<Iterable<Uint8Array> & Kept> {
+  function encoded({messages, size}: MessageBatch, sent: () => void) {
+    const onEnd = () => {
       scope.holdPart(stream.held)
       sent()
     }
+    return batchOf(messages, {size, encode: (message) => bytesOf(input, message), onEnd})
   }
   for await (const bytes of slices(scope.body, stream.maxSlice)) {
     const batch = stream.push(bytes)
@@ -98,7 +171,9 @@ async function* batchesOf(
     yield encoded(batch, resolve)
     await within(scope.signal, promise)
   }
-  yield encoded(stream.end(), () => {})
+  const rest = stream.end()
+  if (rest.count > 0) yield encoded(rest, () => {})
+  else scope.holdPart(stream.held)
 }
 
 export async function* slices(body: AsyncIterable<Uint8Array>, size: number): AsyncGenerator<Uint8Array> {

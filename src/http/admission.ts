@@ -9,6 +9,9 @@ export class Admission {
   #requests = 0
   #bytes = 0
   readonly #arriving = new Set<BodyAccount>()
+  /** Those that only keep bytes, the oldest first. */
+  readonly #keeping = new Set<BodyAccount>()
+  #kept = 0
   readonly #rateLimit: RateLimit | undefined
   readonly #rates: RateLimitStore
 
@@ -23,9 +26,14 @@ export class Admission {
     return this.#requests
   }
 
-  /** Bytes of request bodies in memory. */
+  /** Bytes of request bodies in memory, without those that are only kept. */
   get bytes(): number {
     return this.#bytes
+  }
+
+  /** Bytes that are kept until others need their room. */
+  get kept(): number {
+    return this.#kept
   }
 
   /**
@@ -86,6 +94,26 @@ export class Admission {
     this.#bytes += bytes
     if (isArriving) this.#arriving.add(account)
     else this.#arriving.delete(account)
+    if (bytes > 0) this.#makeRoom()
+  }
+
+  /** Counts the bytes that an account keeps. */
+  keep(account: BodyAccount): void {
+    this.#keeping.add(account)
+    this.#kept += account.kept
+    this.#makeRoom()
+  }
+
+  /** Call it before the account forgets what it keeps. */
+  unkeep(account: BodyAccount): void {
+    if (this.#keeping.delete(account)) this.#kept -= account.kept
+  }
+
+  #makeRoom(): void {
+    for (const account of this.#keeping) {
+      if (this.#bytes + this.#kept <= this.#limits.decodingBytes) return
+      account.drop()
+    }
   }
 }
 
@@ -117,6 +145,8 @@ export class BodyAccount {
   readonly #admission: Admission
   readonly #fail: (fault: Fault) => void
   #held = 0
+  #kept = 0
+  #onDrop: (() => void) | undefined
   /** When the wait for the rest of the body began, in ms since the epoch. */
   #since: number | undefined
   #closed = false
@@ -138,6 +168,27 @@ export class BodyAccount {
   /** Like hold(), for a part whose rest has not arrived. @throws {Fault} 429 */
   holdPart(bytes: number): void {
     this.#book(bytes, bytes > 0 ? (this.#since ?? Date.now()) : undefined)
+  }
+
+  /** Bytes that are kept. */
+  get kept(): number {
+    return this.#kept
+  }
+
+  /** Keeps `bytes` in place of those in memory. `onDrop` is called when others need their room, and has to free them. */
+  keep(bytes: number, onDrop: () => void): void {
+    this.hold(0)
+    if (this.#closed) return
+    this.#kept = bytes
+    this.#onDrop = onDrop
+    this.#admission.keep(this)
+  }
+
+  /** Frees what is kept. */
+  drop(): void {
+    const onDrop = this.#onDrop
+    this.#unkeep()
+    onDrop?.()
   }
 
   /**
@@ -162,8 +213,16 @@ export class BodyAccount {
     this.#closed = true
   }
 
+  #unkeep(): void {
+    if (!this.#onDrop) return
+    this.#admission.unkeep(this)
+    this.#kept = 0
+    this.#onDrop = undefined
+  }
+
   #book(bytes: number, since: number | undefined): void {
     if (this.#closed) return
+    this.#unkeep()
     const more = bytes - this.#held
     if (more > 0) this.#admission.refuseBeyond(more, this.#held)
     // Making room may have ended this request.

@@ -42,6 +42,11 @@ export interface Scope extends Life {
   hold(bytes: number): void
   /** Like hold(), for a part whose rest has not arrived: if it arrives slowly, the request may be ended for others. @throws {Fault} 429 */
   holdPart(bytes: number): void
+  /**
+   * Keeps `bytes` of the body in place of those that are held, for as long as the instance has room for them: then `onDrop` is
+   * called, and has to free them.
+   */
+  keep(bytes: number, onDrop: () => void): void
   /** @throws {Fault} 415 when the body is compressed: inflating is not limited by what arrives */
   refuseCompressed(): void
   /** The origins whose pages may call; `*` for all. */

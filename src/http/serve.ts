@@ -211,6 +211,10 @@ class RequestScope implements Scope, Sending, Proofs {
     this.#account.holdPart(bytes)
   }
 
+  keep(bytes: number, onDrop: () => void): void {
+    this.#account.keep(bytes, onDrop)
+  }
+
   refuseCompressed(): void {
     refuseCompressed(this.headers)
   }

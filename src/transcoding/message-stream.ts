@@ -5,6 +5,7 @@ import type {MessageReader} from './requests.ts'
 /** Messages that came together. Each is decoded when it is asked for. */
 export interface MessageBatch {
   readonly messages: Iterable<Message>
+  readonly count: number
   /** What is held of them until they are decoded, in characters or bytes. */
   readonly size: number
 }
@@ -60,11 +61,11 @@ class JsonMessages implements MessageStream {
     if (!this.#isEmpty || texts.length > 0) return this.#batch(texts)
     // An empty body still says what path and query bind; an empty array says that there is no message.
     const saysSomething = this.#reader.bindsSomething && !this.#splitter.isArray
-    return {messages: saysSomething ? this.#bare() : [], size: 0}
+    return saysSomething ? {messages: this.#bare(), count: 1, size: 0} : {messages: [], count: 0, size: 0}
   }
 
   #batch(texts: readonly string[]): MessageBatch {
-    return {messages: this.#decoded(texts), size: texts.reduce((sum, {length}) => sum + length, 0)}
+    return {messages: this.#decoded(texts), count: texts.length, size: texts.reduce((sum, {length}) => sum + length, 0)}
   }
 
   *#decoded(texts: readonly string[]): Iterable<Message> {
@@ -88,12 +89,12 @@ class RawMessages implements MessageStream {
 
   push(bytes: Uint8Array): MessageBatch {
     this.#isEmpty = false
-    return {messages: this.#one(bytes), size: bytes.length}
+    return {messages: this.#one(bytes), count: 1, size: bytes.length}
   }
 
   /** An empty body is one empty HttpBody. */
   end(): MessageBatch {
-    return {messages: this.#isEmpty ? this.#one() : [], size: 0}
+    return this.#isEmpty ? {messages: this.#one(), count: 1, size: 0} : {messages: [], count: 0, size: 0}
   }
 
   *#one(data?: Uint8Array): Iterable<Message> {

@@ -189,6 +189,11 @@ export const clients: Room = {
       by: [...calls, ...survival],
       changes: [
         ['return this.#taken < 2', 'return true', 'a stream is sent again without its beginning'],
+        [
+          "Array.isArray(messages) || ('isKept' in messages && messages.isKept === true)",
+          'false',
+          'a refused call is a failure',
+        ],
         ['this.#end.abort(over)', '', 'the source of a stream does not hear that the call is over'],
         [
           'this.#call.life.track(Promise.try(() => messages.return?.()).catch(() => {}))',

@@ -16,7 +16,6 @@ import {failureJson} from '../../http/failure.ts'
 import type {Scope} from '../../http/scope.ts'
 import {rpcMetadata} from '../../transcoding/metadata.ts'
 import {endWith} from '../answers.ts'
-import {onlyRequest} from '../read-requests.ts'
 import {type McpCatalog, nameOf, type ServedTool} from './catalog.ts'
 import type {McpServed} from './served.ts'
 
@@ -107,7 +106,7 @@ async function resultOf(
   const {arguments: given = {}} = params
   const bytes = messages.read(utf8.encode(JSON.stringify(wrapsInput ? (given.value ?? {}) : given)))
   const metadata = rpcMetadata(scope.headers, served.metadata)
-  const call = served.callOf(scope, method, {requests: onlyRequest(scope, bytes), metadata})
+  const call = served.callOf(scope, method, {requests: () => [bytes], metadata})
   if (method.methodKind === 'unary') {
     const value = jsonOf(served, tool, await scope.track(onlyAnswer(call)))
     return resultWith(tool.wrapsOutput ? {value} : (value as Record<string, unknown>))
@@ -162,8 +161,8 @@ async function readResource(
     const exchange = served.transcoder.exchange(match, {method: 'GET', headers, hasBody: false})!
     const {request, response, input, metadata} = exchange
     if (request.body !== 'none' || response.body !== 'whole') throw new Fault('UNIMPLEMENTED', 'It has no GET')
-    const requests = onlyRequest(scope, toBinary(input, request.message()))
-    const call = served.callOf(scope, match.binding.method, {requests, metadata})
+    const message = toBinary(input, request.message())
+    const call = served.callOf(scope, match.binding.method, {requests: () => [message], metadata})
     const {contentType: mimeType, body} = response.encode(await scope.track(onlyAnswer(call)))
     if (typeof body === 'string') return {contents: [{uri, mimeType, text: body}]}
     return {contents: [{uri, mimeType, blob: Buffer.from(body).toString('base64')}]}

@@ -1,4 +1,4 @@
-import type {Requests} from '../../clients/call.ts'
+import type {Kept, Requests} from '../../clients/call.ts'
 import {Fault} from '../../core/fault.ts'
 import {turn, within} from '../../core/waiting.ts'
 import {inflated, mostDeflated} from '../../http/inflate.ts'
@@ -7,7 +7,7 @@ import {Base64Reader} from '../../transcoding/rpc/base64-body.ts'
 import {compressedFlag, type Frame, FrameSplitter} from '../../transcoding/rpc/frames.ts'
 import type {RpcForm} from '../../transcoding/rpc/media.ts'
 import type {RpcMessages} from '../../transcoding/rpc/messages.ts'
-import {largeBody, onlyRequest, slices} from '../read-requests.ts'
+import {batchOf, largeBody, onlyRequest, slices} from '../read-requests.ts'
 
 /** How the messages of one request are read. */
 export interface RpcReading {
@@ -28,7 +28,9 @@ export async function wholeMessage(scope: Scope, reading: RpcReading): Promise<R
 
 /** The message that a GET has in its query. @throws {Fault} 400, 413 */
 export async function gotMessage(scope: Scope, reading: RpcReading, message: Uint8Array): Promise<Requests> {
-  return await only(scope, reading, reading.isCompressed ? await inflate(scope, reading, message) : message)
+  if (reading.isCompressed) return await only(scope, reading, await inflate(scope, reading, message))
+  const bytes = reading.messages.read(message)
+  return () => [bytes]
 }
 
 /**
@@ -65,7 +67,10 @@ async function only(scope: Scope, {messages}: RpcReading, bytes: Uint8Array): Pr
  * The messages of a stream: those that came together, each decoded when it is asked for. No more is read before they have been
  * sent on, or their call has ended.
  */
-export async function* streamedMessages(scope: Scope, reading: RpcReading): AsyncGenerator<Iterable<Uint8Array>> {
+export async function* streamedMessages(
+  scope: Scope,
+  reading: RpcReading,
+): AsyncGenerator<Iterable<Uint8Array> & Kept> {
   const splitter = splitterOf(reading)
   for await (const piece of piecesOf(scope, reading)) {
     const frames = splitter.push(piece)
@@ -79,22 +84,19 @@ export async function* streamedMessages(scope: Scope, reading: RpcReading): Asyn
       const texts = isCompressed ? [await inflate(scope, reading, first.data)] : run.map(({data}) => data)
       if (sizeOf(run) > largeBody || isCompressed) await turn()
       const {promise, resolve} = Promise.withResolvers<void>()
-      yield decoded(texts, reading, () => {
+      const onEnd = () => {
         scope.holdPart(left + splitter.held)
         resolve()
-      })
+      }
+      yield batchOf(texts, {size: lengthOf(texts), encode: (text) => reading.messages.read(text), onEnd})
       await within(scope.signal, promise)
     }
   }
   splitter.end()
 }
 
-function* decoded(texts: readonly Uint8Array[], {messages}: RpcReading, sent: () => void): Generator<Uint8Array> {
-  try {
-    for (const text of texts) yield messages.read(text)
-  } finally {
-    sent()
-  }
+function lengthOf(texts: readonly Uint8Array[]): number {
+  return texts.reduce((sum, {length}) => sum + length, 0)
 }
 
 /** `frames` in their order: those that stand in gzip alone, all others together. */
@@ -115,7 +117,7 @@ function isDeflated({flags, data}: Frame): boolean {
 }
 
 function sizeOf(frames: readonly Frame[]): number {
-  return frames.reduce((sum, {data}) => sum + data.length, 0)
+  return lengthOf(frames.map(({data}) => data))
 }
 
 /** The bytes of the envelopes, in pieces that hold no more of the smallest messages than can be held at once. */
