@@ -59,7 +59,7 @@ export const transcoding: Room = {
     },
     {
       file: 'src/transcoding/json/fit.ts',
-      by: [...values, ...properties],
+      by: [...values, ...properties, 'test/functions/gateway-limits.test.ts'],
       changes: [
         ['const maxAnys = 5', 'const maxAnys = 500', 'an Any in an Any costs the square of its depth'],
         ['if (text.items) options.count.add(text.items(value))', '', 'a FieldMask of a million paths is read'],
@@ -218,7 +218,7 @@ export const transcoding: Room = {
     },
     {
       file: 'src/transcoding/requests.ts',
-      by: [...requests, 'test/transcoding/update-mask.test.ts', 'test/transcoding/fields.test.ts'],
+      by: [...requests, ...values, 'test/transcoding/update-mask.test.ts', 'test/transcoding/fields.test.ts'],
       changes: [
         ['if (repeats) refuseLong(captures, query)', '', 'a long query is read again for each message of a stream'],
         [

@@ -2,6 +2,7 @@ import {type JsonValue, type Message, toJson} from '@bufbuild/protobuf'
 import test from 'ava'
 import {httpStatusOf} from '../../src/http/failure.ts'
 import type {Part} from '../../src/transcoding/requests.ts'
+import {held} from '../helpers/held.ts'
 import {
   caught,
   decode,
@@ -163,6 +164,22 @@ test('HttpBody as a field of a request: the body goes into it, the path beside i
   })
 })
 
+test('a body of white space where the rule takes none is read up to 1024 bytes', (t) => {
+  const bare = transcode([{get: '/n/{name}'}])
+  t.deepEqual(decodeJson(bare, 'GET', '/n/a', ' '.repeat(1024)), {name: 'a'})
+  t.is(refusal(bare, 'GET', '/n/a', ' '.repeat(1025))[0], 'body')
+})
+
+test('names of parameters that are no fields are not kept', (t) => {
+  const bare = transcode([{get: '/n/{name}'}])
+  const before = held()
+  for (let index = 0; index < 50; index++) {
+    const name = `${index}${'x'.repeat(1_000_000)}`
+    t.true(refusal(bare, 'GET', `/n/a?${name}=1`)[0].startsWith(`${index}x`))
+  }
+  t.true(held() - before < 20_000_000)
+})
+
 test('415 for a body of a type that is not read, with what is', (t) => {
   const fault = caught(() => decode(transcoder, 'POST', '/child', '{}', 'text/plain'))
   t.is(httpStatusOf(fault), 415)
@@ -200,8 +217,10 @@ test('client streams: path and query bindings go into every message', (t) => {
 test('client streams: what path or query have wrong is refused before the first message, a message by itself', (t) => {
   t.is(fieldOf(caught(() => reader('POST', '/c/a?flag=1'))), 'flag')
   t.is(fieldOf(caught(() => reader('POST', '/c/a?nope=1'))), 'nope')
+  t.is(fieldOf(caught(() => reader('GET', '/n/a?choiceText=a&choiceLong=1'))), 'choiceLong')
   t.is(fieldOf(caught(() => reader('POST', '/s/a').json('{"name":"b"}'))), 'name')
   t.is(fieldOf(caught(() => reader('POST', '/s/a').json('null'))), 'body')
+  t.is(fieldOf(caught(() => reader('GET', '/n/a').json('{}'))), 'body')
 })
 
 test('HttpBody in a client stream: the content type is of the first message, the path of each', (t) => {

@@ -1,6 +1,7 @@
 import test from 'ava'
 import {httpStatusOf} from '../../src/http/failure.ts'
 import {JsonSplitter} from '../../src/transcoding/json/splitter.ts'
+import {held} from '../helpers/held.ts'
 import {caught, fieldOf} from './schema.ts'
 
 const utf8 = new TextEncoder()
@@ -89,10 +90,36 @@ test('splitter: a value of too many bytes is 413, however it comes', (t) => {
 
 test('splitter: 100 levels of a value are taken, 101 are 400; the array around it is none of them', (t) => {
   const nest = (depth: number) => `${'['.repeat(depth)}${']'.repeat(depth)}`
-  t.is(pieces(`[${nest(100)}]`, 7).length, 1)
-  t.is(fieldOf(caught(() => pieces(`[${nest(101)}]`, 7))), 'body')
-  t.is(pieces(`{}${nest(100)}`, 7).length, 2)
-  t.is(fieldOf(caught(() => pieces(`{}${nest(101)}`, 7))), 'body')
+  for (const [before, after, values] of [
+    ['[', ']', 1],
+    ['{}', '', 2],
+  ] as const) {
+    t.is(pieces(`${before}${nest(100)}${after}`, 7).length, values)
+    const fault = caught(() => pieces(`${before}${nest(101)}${after}`, 7))
+    t.is(fieldOf(fault), 'body')
+    t.regex(fault.message, /a value nests deeper than 100 levels$/)
+  }
+})
+
+test('splitter: a long value that comes in many pieces is whole', (t) => {
+  const text = JSON.stringify(Array.from({length: 5000}, (_, index) => `${index}`))
+  for (const size of [700, 1500, 4000]) t.deepEqual(pieces(`{}${text}`, size), ['{}', text])
+})
+
+test('splitter: the room that a long value took is not kept', (t) => {
+  const long = utf8.encode(`"${'a'.repeat(1_000_000)}"`)
+  const before = held()
+  const splitters = Array.from({length: 30}, () => {
+    const splitter = new JsonSplitter()
+    splitter.push(long.subarray(0, 500_000))
+    t.is(splitter.push(long.subarray(500_000)).length, 1)
+    return splitter
+  })
+  t.true(held() - before < 10_000_000)
+  t.deepEqual(
+    splitters.flatMap((splitter) => splitter.end()),
+    [],
+  )
 })
 
 test('splitter: bytes that are not UTF-8 are 400', (t) => {

@@ -30,6 +30,10 @@ const forms: Record<string, (values: number) => [path: string, body?: string | P
     '/every',
     `{"longs":[9007199254740993,${times(values - 3, '-1e1')}]}`,
   ],
+  'numbers with a sign in their exponent': (values) => [
+    '/every',
+    `{"values":[${times(values - 4, '1e-5')},1E+5,2.5e-10]}`,
+  ],
   'true, false and null': (values) => ['/every', `{"flag":true,"values":[false,${times(values - 4, 'null')}]}`],
   'entries of a map': (values) => [
     '/every',
