@@ -2,7 +2,7 @@ import './node-version.js'
 import {existsSync} from 'node:fs'
 import {createRequire} from 'node:module'
 import {dirname, join} from 'node:path'
-import type {Runtime} from './clients/runtime.ts'
+import type {Runtime, RuntimeOptions} from './clients/runtime.ts'
 import type {Handler} from './http/scope.ts'
 
 const require = createRequire(import.meta.url)
@@ -19,6 +19,7 @@ const isBuilt = typeof __dirname === 'string'
  * @param environment `process.env`
  * @param functions maps each function's name to a factory. Only the deployed function's factory is called: let it require
  * the function's code
+ * @param options of the runtime
  * @example
  * import {createRequire} from 'node:module'
  * import {start} from 'grpc-functions/start'
@@ -33,10 +34,11 @@ export function start(
   folder: string,
   environment: Readonly<Record<string, string | undefined>>,
   functions: Readonly<Record<string, (runtime: Runtime) => Handler>>,
+  options: RuntimeOptions = {},
 ): void {
   const build = isBuilt || !environment.K_SERVICE ? undefined : buildOf(folder)
   if (build) require(build)
-  else (require('./run.ts') as typeof import('./run.ts')).run(environment, functions)
+  else (require('./run.ts') as typeof import('./run.ts')).run(environment, functions, options)
 }
 
 /** dist/deployed.js of the project that `folder` is in; undefined when there is none. */

@@ -117,6 +117,10 @@ export const limits: Readonly<Record<string, Readonly<Record<string, Limit>>>> =
     4096: [4096, 'characters of each string of a record that is too long'],
     maxLine: [32 * KiB, 'Cloud Logging takes 256 KiB; a third of that at three bytes a character, and escapes'],
   },
+  'core/open-telemetry.ts': {
+    443: [443, 'the port of https'],
+    80: [80, 'the port of http'],
+  },
   'core/settings.ts': {
     '1e6': [1e6, 'counts beyond it are a mistake'],
     '1e9': [1e9, 'bytes beyond it are a mistake'],
@@ -216,6 +220,8 @@ export const limits: Readonly<Record<string, Readonly<Record<string, Limit>>>> =
   'http/responder.ts': {minReadTime: [500, 'a caller has it to read what is written after its deadline']},
   'http/serve.ts': {
     abortGrace: [500, 'half of timeToAnswer: the 504 still leaves in time'],
+    flushPatience: [second, 'telemetry that does not get through keeps a caller no longer'],
+    maxNotedCalls: [50, 'a line of the log stays below its limit'],
     storePatience: [500, 'a store that hangs costs a request no more, and refuses nobody'],
     timeToAnswer: [second, 'we, not Cloud Run, send the 504'],
   },

@@ -74,7 +74,7 @@ const rooms: Readonly<Record<string, Room>> = {
   core: {
     rooms: ['gen'],
     node: ['async_hooks', 'crypto', 'diagnostics_channel', 'fs', 'module', 'net', 'path', 'timers'],
-    packages: ['@bufbuild/protobuf', 'leven', 'pino', 'pino-pretty'],
+    packages: ['@bufbuild/protobuf', '@opentelemetry/api', 'leven', 'pino', 'pino-pretty'],
   },
 }
 

@@ -13,6 +13,9 @@ export async function authorize(call: Call): Promise<void> {
     const taken = call.metadata.get('authorization').length > 0
     call.idTokenHeader = taken ? 'x-serverless-authorization' : tokenHeader
   }
-  call.idToken = await call.runtime.idTokens.for(audience).token({signal, log, deadline: call.deadline})
+  const source = call.runtime.idTokens.for(audience)
+  const part = source.isFresh ? undefined : call.span?.part('id token')
+  call.idToken = await source.token({signal, log, deadline: call.deadline})
+  part?.end()
   call.metadata.set(call.idTokenHeader, `Bearer ${call.idToken}`)
 }

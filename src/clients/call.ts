@@ -2,6 +2,7 @@ import type {DescMethod, Message, Registry} from '@bufbuild/protobuf'
 import type {Metadata} from '@grpc/grpc-js'
 import type {Backend} from '../core/config.ts'
 import type {Life} from '../core/life.ts'
+import type {CallSpan} from '../core/spans.ts'
 import type {Connection} from './connection.ts'
 import type {IdTokens} from './id-tokens.ts'
 import type {RetryBudget} from './retry-budget.ts'
@@ -60,6 +61,8 @@ export interface Call {
   /** The request messages. They are read only as fast as the backend takes them. */
   requests: Requests
   readonly metadata: Metadata
+  /** The call's span, where the process has an SDK of OpenTelemetry. */
+  span?: CallSpan
   /** The ID token that the call carries. */
   idToken?: string
   /** The metadata key of that token. */

@@ -1,7 +1,9 @@
 import {type DescMethod, fromBinary, type Message, toBinary} from '@bufbuild/protobuf'
 import {status} from '@grpc/grpc-js'
 import {Fault} from '../core/fault.ts'
-import {type Call, type Interceptor, type Invoke, pathOf} from './call.ts'
+import {telemetry} from '../core/telemetry.ts'
+import {type Call, type CallPool, type Interceptor, type Invoke, pathOf} from './call.ts'
+import type {Connection} from './connection.ts'
 import {Exchange} from './exchange.ts'
 import {Outgoing} from './outgoing.ts'
 import {Retries} from './retries.ts'
@@ -38,7 +40,7 @@ export async function* send(call: Call): AsyncGenerator<Message> {
   open++
   try {
     for (;;) {
-      const connection = pool.take(streaming) ?? (await pool.wait(call, streaming))
+      const connection = pool.take(streaming) ?? (await waitFor(pool, call, streaming))
       const exchange = new Exchange(call, connection, outgoing)
       try {
         for (let bytes = await exchange.next(); bytes; bytes = await exchange.next()) yield decoded(call, bytes)
@@ -50,11 +52,23 @@ export async function* send(call: Call): AsyncGenerator<Message> {
       if (cause !== undefined) throw cause
       if (end?.code === status.OK) return pool.budget.succeeded()
       retries ??= new Retries(call, pool.budget, outgoing)
+      const retry = call.span?.part('retry')
       if (!(await retries.again(exchange))) throw await faultOf(end!, call, connection.loss)
+      retry?.end()
+      telemetry()?.count('retry')
     }
   } finally {
     outgoing.close()
     open--
+  }
+}
+
+async function waitFor(pool: CallPool, call: Call, streaming: boolean): Promise<Connection> {
+  const part = call.span?.part('connection')
+  try {
+    return await pool.wait(call, streaming)
+  } finally {
+    part?.end()
   }
 }
 

@@ -1,5 +1,6 @@
 import {Fault} from '../core/fault.ts'
 import {type Life, over} from '../core/life.ts'
+import {telemetry} from '../core/telemetry.ts'
 import {explainLateness} from '../core/waiting.ts'
 import type {CredentialsSource} from './credentials.ts'
 
@@ -32,6 +33,11 @@ export class IdTokenSource {
   constructor(audience: string, credentials: CredentialsSource) {
     this.#audience = audience
     this.#credentials = credentials
+  }
+
+  /** Whether there is a token that no request has to wait for. */
+  get isFresh(): boolean {
+    return this.#token !== undefined && Date.now() < this.#token.stale
   }
 
   /**
@@ -106,6 +112,7 @@ export class IdTokenSource {
     try {
       const value = (await (await this.#credentials()).idToken(this.#audience, signal)).trim()
       const expires = expiryOf(value)
+      telemetry()?.count('id token')
       const now = Date.now()
       return {value, expires, stale: expires - Math.min(refreshBefore, (expires - now) / 2)}
     } catch (cause) {

@@ -1,8 +1,9 @@
 import {status} from '@grpc/grpc-js'
 import {claimsBytes} from '../core/caller.ts'
-import {codeOf, Fault} from '../core/fault.ts'
+import {codeOf, codes, Fault} from '../core/fault.ts'
+import type {CallSpan} from '../core/spans.ts'
 import {authorize} from './authorization.ts'
-import {type Call, type Interceptor, pathOf} from './call.ts'
+import {type Call, type Interceptor, type Invoke, pathOf} from './call.ts'
 import {intercepted, send} from './calls.ts'
 import {metrics} from './metrics.ts'
 
@@ -14,6 +15,28 @@ const requestId: Interceptor = (call, next) => {
     if (/^[ -~]*$/.test(value)) call.metadata.set(name, value)
   }
   return next(call)
+}
+
+/** Has the call in a span of its own, whose child the backend's span becomes; where the process has an SDK of OpenTelemetry. */
+const span: Interceptor = (call, next) => {
+  const {backend, life, method} = call
+  const begun = life.span?.call({service: method.parent.typeName, method: method.name, url: backend.url})
+  return begun ? inSpan(begun, call, next) : next(call)
+}
+
+async function* inSpan(span: CallSpan, call: Call, next: Invoke) {
+  call.span = span
+  for (const [name, value] of Object.entries(span.headers)) call.metadata.set(name, value)
+  let code: number = status.CANCELLED
+  try {
+    yield* next(call)
+    code = status.OK
+  } catch (error) {
+    code = codes[Fault.from(error).code]
+    throw error
+  } finally {
+    span.end(code)
+  }
 }
 
 /** The metadata key of the caller's verified claims: JSON in UTF-8, which gRPC itself puts into base64. */
@@ -62,6 +85,7 @@ const idToken: Interceptor = async function* (call, next) {
 export const invoke: (call: Call) => AsyncIterable<unknown> = intercepted(send, [
   metrics,
   requestId,
+  span,
   caller,
   record,
   deadline,

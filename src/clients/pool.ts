@@ -1,6 +1,7 @@
 import type {Backend} from '../core/config.ts'
 import {Fault} from '../core/fault.ts'
 import {outside} from '../core/outside.ts'
+import {telemetry} from '../core/telemetry.ts'
 import {within} from '../core/waiting.ts'
 import type {Call, CallPool} from './call.ts'
 import {causes} from './causes.ts'
@@ -243,6 +244,7 @@ export class Pool implements CallPool {
 
   #opened(opening: Opening, connection: Connection): void {
     this.#openings.delete(opening)
+    this.#count()
     this.#outage = undefined
     this.#cap = connection.cap
     const slower = this.#connections.filter(({isLate}) => isLate)
@@ -250,6 +252,13 @@ export class Pool implements CallPool {
     for (const connection of slower) connection.beSlower()
     this.#serve()
     if (this.waiting === 0 && this.#connections.length > 1) this.#giveBack()
+  }
+
+  #count(): void {
+    const attributes = {'server.address': this.#backend.host}
+    telemetry()?.count('connection', attributes)
+    const isAgain = this.#cap !== undefined && this.#connections.every(({isLate}) => isLate)
+    if (isAgain) telemetry()?.count('reconnect', attributes)
   }
 
   #changed(connection: Connection): void {

@@ -19,6 +19,8 @@ export interface Runtime extends CallRuntime {
   readonly storage: StorageReader
   /** Where the requests of callers are counted, for RATE_LIMIT; in the memory of this instance unless given. */
   readonly rateLimits: RateLimitStore | undefined
+  /** Awaited before each response ends. */
+  readonly flush: (() => Promise<unknown>) | undefined
   /** Closes the channels and the connections to Storage. Later requests open new ones. */
   close(): void
 }
@@ -29,6 +31,11 @@ export interface RuntimeOptions {
   readonly log?: Logger
   /** Where the requests of callers are counted, for RATE_LIMIT; in the memory of this instance unless given. */
   readonly rateLimits?: RateLimitStore
+  /**
+   * Sends what was gathered of a request to where it belongs: spans and metrics of OpenTelemetry, say. It is awaited before each
+   * response ends, for a second at the most, because Cloud Run takes the CPU away after it.
+   */
+  readonly flush?: () => Promise<unknown>
 }
 
 /**
@@ -37,7 +44,10 @@ export interface RuntimeOptions {
  * const runtime = createRuntime(readConfig(process.env))
  * const other = createRuntime(readConfig({BACKEND_URL: 'http://localhost:9090'}))
  */
-export function createRuntime(config: Config, {log = createLog(config), rateLimits}: RuntimeOptions = {}): Runtime {
+export function createRuntime(
+  config: Config,
+  {log = createLog(config), rateLimits, flush}: RuntimeOptions = {},
+): Runtime {
   const credentials = credentialsOf(config)
   const channels = new Channels(config)
   const storage = new StorageReader({...config, credentials})
@@ -49,6 +59,7 @@ export function createRuntime(config: Config, {log = createLog(config), rateLimi
     idTokens: new IdTokens(credentials),
     storage,
     rateLimits,
+    flush,
     close() {
       channels.close()
       storage.close()

@@ -84,6 +84,8 @@ export interface Config {
   /** Where the metadata server is, when it is the source of our credentials; undefined: as google-auth-library finds them. */
   readonly metadataHost: string | undefined
   readonly projectId: string | undefined
+  /** What Error Reporting groups failures by; undefined: off Cloud Run. */
+  readonly serviceContext: {readonly service: string; readonly version: string | undefined} | undefined
   readonly logLevel: LogLevel
   /** How many entries of X-Forwarded-For, from the right, are those of proxies in front of the platform's own. */
   readonly trustedHops: number
@@ -229,6 +231,7 @@ export function readConfig(given: Env, argv: readonly string[] = []): Config {
     storageEmulator: read(env, 'STORAGE_EMULATOR_HOST'),
     metadataHost: metadataHost(env, onCloudRun),
     projectId: read(env, 'GOOGLE_CLOUD_PROJECT'),
+    serviceContext: onCloudRun ? {service: read(env, 'K_SERVICE')!, version: read(env, 'K_REVISION')} : undefined,
     logLevel: read(env, 'LOG_LEVEL'),
     trustedHops: read(env, 'TRUSTED_HOPS'),
     logPretty: !onCloudRun && process.stdout.isTTY === true,

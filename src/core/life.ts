@@ -2,6 +2,7 @@ import type {DescMethod} from '@bufbuild/protobuf'
 import type {Caller} from './caller.ts'
 import {Fault} from './fault.ts'
 import type {Logger} from './log.ts'
+import type {RequestSpan} from './spans.ts'
 
 /** The life of one request, as everything that works for it sees it. */
 export interface Life {
@@ -14,6 +15,8 @@ export interface Life {
   /** Headers of the request that go through to a backend: `traceparent` and the like. */
   readonly trace: Readonly<Record<string, string>>
   readonly log: Logger
+  /** The request's span, where the process has an SDK of OpenTelemetry. */
+  readonly span?: RequestSpan | undefined
   /** Who sends the request, as `AUTH=jwt` has verified it; undefined: nobody in particular. */
   readonly caller?: Caller | undefined
   /** Refuses a call of `method` that AUTH_ALLOW or its proto forbids the caller. @throws {Fault} 401, 403 */

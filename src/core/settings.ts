@@ -835,6 +835,10 @@ export const settings = {
     parser: text,
     meaning: "set by Cloud Run: where it is set, ID tokens come from the platform's metadata server",
   },
+  K_REVISION: {
+    parser: text,
+    meaning: 'set by Cloud Run: the version that Error Reporting is told of',
+  },
   CLOUD_RUN_TIMEOUT_SECONDS: {
     parser: seconds(2, 3600),
     meaning: "the function's own timeout, as Cloud Run sets it; 504 is answered a second before",

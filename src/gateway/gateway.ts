@@ -238,6 +238,7 @@ function webSocketChoice(served: Gateway, scope: Scope, offered: readonly string
   const {transcoder, settings, accesses} = served
   const match = transcoder.routeStream(scope.path)
   const open = async () => {
+    scope.span?.routed(pathIn(match.binding))
     const {webSocketReply} = await import('./web-socket.ts')
     const frames = transcoder.frames(match, headOf(scope))
     const callWith = (requests: Requests) => newCall(served, scope, match.binding.method, {requests, ...frames})
@@ -310,6 +311,7 @@ function nameOf({name, parent}: DescMethod): string {
 
 async function answer(served: Gateway, scope: Scope, match: Match<Binding>): Promise<Reply> {
   const {settings} = served
+  scope.span?.routed(pathIn(match.binding))
   const exchange = served.transcoder.exchange(match, headOf(scope))
   if (!exchange) return noMoreEvents
   const call = await callFor(served, scope, match.binding.method, exchange)
@@ -320,6 +322,11 @@ async function answer(served: Gateway, scope: Scope, match: Match<Binding>): Pro
   const {doubt} = served
   if (doubt) reply.catch((error) => void (error instanceof Fault && error.code === 'UNIMPLEMENTED' && doubt()))
   return await (exchange.isConditional ? reply.catch(refuseCondition) : reply)
+}
+
+/** The template of a binding, as its proto has it. */
+function pathIn({rule}: Binding): string {
+  return /"(.*)"/s.exec(rule)?.[1] ?? rule
 }
 
 /** What a backend says of an etag that is not the resource's own is HTTP's 412 (AIP-154). */

@@ -1,7 +1,9 @@
 import type {IncomingMessage} from 'node:http'
 import {inspect} from 'node:util'
+import type {Config} from '../core/config.ts'
 import type {Fault} from '../core/fault.ts'
 import {shortened} from '../core/shortened.ts'
+import {inSource} from '../core/source-places.ts'
 import {httpStatusOf} from './failure.ts'
 import {loggedPath, loggedUrl, withoutValues, withQuery} from './logged-url.ts'
 import {remoteIp} from './remote-ip.ts'
@@ -23,6 +25,7 @@ export interface Outcome {
   readonly latency: number
   /** Entries of X-Forwarded-For that are skipped, from the right. */
   readonly trustedHops: number
+  readonly serviceContext: Config['serviceContext']
 }
 
 /**
@@ -55,8 +58,22 @@ export function requestRecord(request: IncomingMessage, outcome: Outcome) {
       },
       ...(fault && {code: fault.code}),
       ...(fault?.cause !== undefined && causeFields(fault.cause, level === 'error', query)),
+      ...(fault && level === 'error' && errorEvent(fault, outcome)),
     },
   } as const
+}
+
+/**
+ * Has Error Reporting take the record for an error, and group it by its stack.
+ * @see https://cloud.google.com/error-reporting/docs/formatting-error-messages
+ */
+function errorEvent(fault: Fault, {query, serviceContext}: Outcome) {
+  const {stack = ''} = fault.cause instanceof Error ? fault.cause : fault
+  return {
+    '@type': 'type.googleapis.com/google.devtools.clouderrorreporting.v1beta1.ReportedErrorEvent',
+    stack_trace: withoutValues(inSource(stack), query),
+    ...(serviceContext && {serviceContext}),
+  }
 }
 
 /** With its stack when we are to blame. */

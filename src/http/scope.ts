@@ -113,10 +113,12 @@ export interface Serving {
   readonly log: Logger
   readonly config: Pick<
     Config,
-    'requestTimeout' | 'projectId' | 'trustedHops' | 'corsOrigins' | 'limits' | 'auth' | 'rateLimit'
+    'requestTimeout' | 'projectId' | 'serviceContext' | 'trustedHops' | 'corsOrigins' | 'limits' | 'auth' | 'rateLimit'
   >
   /** Where the requests of callers are counted, for RATE_LIMIT; in the memory of this instance unless given. */
   readonly rateLimits?: RateLimitStore | undefined
+  /** Awaited before each response ends: what is to be sent of the request has to be sent while the instance has CPU. */
+  readonly flush?: (() => Promise<unknown>) | undefined
 }
 
 /** A function of the functions-framework. */

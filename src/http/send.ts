@@ -1,5 +1,6 @@
 import {Fault} from '../core/fault.ts'
 import {over} from '../core/life.ts'
+import {httpStatusOf} from './failure.ts'
 import {chunk, headersOf, isStream, type Reply} from './reply.ts'
 import type {Sending} from './sending.ts'
 import {checkHandshake} from './upgrade.ts'
@@ -21,7 +22,7 @@ export async function send(reply: Reply, life: Sending): Promise<void> {
 
 async function sendWhole(reply: Reply, body: Uint8Array, life: Sending): Promise<void> {
   const {responder} = life
-  await life.close(over)
+  await life.close(over, reply.status ?? 200)
   if (responder.gone) return
   responder.endIfTooLongToDiscard()
   writeHead(reply, life, isBodiless(reply) ? {} : {'content-length': String(body.byteLength)})
@@ -42,13 +43,13 @@ async function sendStream(reply: Reply, chunks: Chunks, life: Sending): Promise<
       for (; !next.done; next = await nextOf(chunks, life)) await responder.write(next.value, life.signal)
     }
     if (!next?.done) stop(chunks, life)
-    await life.close(over)
+    await life.close(over, reply.status ?? 200)
     if (reply.trailers) responder.trailers(reply.trailers)
     await responder.end(life.deadline)
   } catch (error) {
     const fault = Fault.from(error)
     stop(chunks, life)
-    await life.close(fault)
+    await life.close(fault, responder.begun ? (reply.status ?? 200) : httpStatusOf(fault))
     if (responder.begun) await endFailed(reply, fault, life)
     throw fault
   }

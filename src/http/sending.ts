@@ -21,6 +21,9 @@ export interface Sending {
   /** `work`, or the signal's reason as soon as it aborts. */
   race<T>(work: Promise<T>): Promise<T>
   track<T>(work: Promise<T>): Promise<T>
-  /** Aborts the signal with `reason`, and waits until all tracked work has ended. */
-  close(reason: Fault): Promise<void>
+  /**
+   * Aborts the signal with `reason`, and waits until all tracked work has ended: the response may end.
+   * @param status of the response
+   */
+  close(reason: Fault, status: number): Promise<void>
 }

@@ -9,7 +9,10 @@ import {type Caller, callerFields} from '../core/caller.ts'
 import type {ErrorShape} from '../core/config.ts'
 import {contractOf} from '../core/contract.ts'
 import {Fault} from '../core/fault.ts'
+import {over} from '../core/life.ts'
 import type {Logger} from '../core/log.ts'
+import type {RequestSpan} from '../core/spans.ts'
+import {prepareTelemetry, telemetry} from '../core/telemetry.ts'
 import {atMost, latenessOf, within} from '../core/waiting.ts'
 import {accessOf} from './access.ts'
 import {type Admission, admissionOf, BodyAccount} from './admission.ts'
@@ -18,6 +21,7 @@ import {allowCors, isPreflight} from './cors.ts'
 import {refuseCrossSite} from './cross-site.ts'
 import {answers, runInContextOf} from './current-request.ts'
 import {callerTimeout} from './deadline.ts'
+import {httpStatusOf} from './failure.ts'
 import {checkHead} from './framing.ts'
 import {inFlight, isStopping} from './in-flight.ts'
 import {answerInstead, methodsOf} from './methods.ts'
@@ -32,6 +36,7 @@ import {Responder} from './responder.ts'
 import type {Handler, NodeHandler, Scope, Serving} from './scope.ts'
 import {send} from './send.ts'
 import type {Sending} from './sending.ts'
+import {factsOf} from './span-facts.ts'
 import {passedOn, traceFields} from './trace.ts'
 import {protocolsOf, type Upgrade, upgradeOf} from './upgrade.ts'
 
@@ -40,6 +45,12 @@ const timeToAnswer = 1000
 
 /** How long a store that counts the requests of callers has to answer before a request goes on without it, in ms. */
 const storePatience = 500
+
+/** How long the flush() of a runtime may take at the end of a request, in ms. */
+const flushPatience = 1000
+
+/** The most gRPC calls that the record of a request has. */
+const maxNotedCalls = 50
 
 /** Grace period for aborted work to end before the response leaves without it, in ms. */
 const abortGrace = 500
@@ -61,7 +72,11 @@ export function serve(handler: Handler, serving: Serving): NodeHandler {
   return async (request, response) => {
     const scope = new RequestScope(request, response, serving)
     answers(response, scope)
-    await runInContextOf(scope, () => scope.run(handler))
+    await runInContextOf(scope, async () => {
+      const preparing = prepareTelemetry()
+      if (preparing) await preparing
+      await scope.begin(handler)
+    })
   }
 }
 
@@ -77,6 +92,7 @@ class RequestScope implements Scope, Sending, Proofs {
   readonly responseHeaders: Record<string, string> = {}
   readonly responder: Responder
   deadline: number
+  span: RequestSpan | undefined
 
   readonly #request: IncomingMessage
   readonly #response: ServerResponse
@@ -96,6 +112,7 @@ class RequestScope implements Scope, Sending, Proofs {
   #log: Logger | undefined
   #query: URLSearchParams | undefined
   #timer: NodeJS.Timeout | undefined
+  #isFlushed = false
 
   constructor(request: IncomingMessage, response: ServerResponse, serving: Serving) {
     const url = urlOf(request).replace(/^https?:\/\/[^/?]*/i, '')
@@ -227,13 +244,25 @@ class RequestScope implements Scope, Sending, Proofs {
   }
 
   note(fields: Record<string, unknown>): void {
+    const {grpc} = this.#notes
     Object.assign(this.#notes, fields)
+    // A request that makes several calls has each of them in its record, and the last one as if it were alone.
+    if (grpc === undefined || fields.grpc === undefined) return
+    this.#notes.grpcCalls ??= [grpc]
+    const calls = this.#notes.grpcCalls as unknown[]
+    if (calls.length < maxNotedCalls) calls.push(fields.grpc)
   }
 
   fail(fault: Fault): boolean {
     if (this.signal.aborted) return false
     this.#end.abort(fault)
     return true
+  }
+
+  /** Runs it, in a span where the process has an SDK of OpenTelemetry. */
+  begin(given: Handler): Promise<void> {
+    this.span = telemetry()?.request(factsOf(this.#request, {path: this.path, config: this.#serving.config}))
+    return this.span ? this.span.run(() => this.run(given)) : this.run(given)
   }
 
   async run(given: Handler): Promise<void> {
@@ -354,7 +383,7 @@ class RequestScope implements Scope, Sending, Proofs {
 
   /** Responds with `fault`, or cuts a response that has begun and is not complete; gives `fault` back. */
   async #fail(fault: Fault): Promise<Fault> {
-    await this.close(fault)
+    await this.close(fault, this.responder.begun ? this.#response.statusCode : httpStatusOf(fault))
     if (this.responder.done) return fault
     if (this.responder.begun) this.responder.cut()
     else await send(await this.#failureReply(fault), this)
@@ -370,12 +399,27 @@ class RequestScope implements Scope, Sending, Proofs {
     return failureReply(fault, this.#errorShape)
   }
 
-  async close(reason: Fault): Promise<void> {
+  async close(reason: Fault, status: number): Promise<void> {
     clearTimeout(this.#timer)
     if (!this.signal.aborted) this.#end.abort(reason)
-    if (this.#work.size === 0 || (await atMost(abortGrace, this.#ended()))) return
-    this.log.error(`${this.#work.size} pieces of work did not end when their request did`)
-    this.#work.clear()
+    if (this.#work.size > 0 && !(await atMost(abortGrace, this.#ended()))) {
+      this.log.error(`${this.#work.size} pieces of work did not end when their request did`)
+      this.#work.clear()
+    }
+    this.span?.end({status, bodySize: this.responder.bytes, ...(reason !== over && {code: reason.code})})
+    if (this.#serving.flush) await this.#flush(this.#serving.flush)
+  }
+
+  /** Once a request, and not for ever: telemetry that does not get through is no reason to keep a caller. */
+  async #flush(flush: () => Promise<unknown>): Promise<void> {
+    if (this.#isFlushed) return
+    this.#isFlushed = true
+    try {
+      if (await atMost(flushPatience, Promise.try(flush))) return
+      this.log.warn(`flush() did not end within ${flushPatience} ms`)
+    } catch (error) {
+      this.log.warn({err: error}, 'flush() failed')
+    }
   }
 
   async #ended(): Promise<void> {
@@ -391,6 +435,7 @@ class RequestScope implements Scope, Sending, Proofs {
       bytes: this.responder.bytes,
       latency: performance.now() - this.#began,
       trustedHops: this.#serving.config.trustedHops,
+      serviceContext: this.#serving.config.serviceContext,
     })
     this.log[level]({...record.fields, ...this.#notes}, record.message)
   }

@@ -33,7 +33,7 @@ export async function runWebSocket(reply: WebSocketReply, upgrade: Upgrade, life
   } catch (error) {
     fault = Fault.from(error)
   }
-  await life.close(fault ?? over)
+  await life.close(fault ?? over, 101)
   await stream.close(fault)
   if (fault) throw fault
 }

@@ -41,6 +41,8 @@ export interface AppOptions {
   /** Where records go; nowhere unless given. */
   readonly log?: Logger
   readonly rateLimits?: RateLimitStore
+  /** Awaited before each response ends. */
+  readonly flush?: () => Promise<unknown>
 }
 
 /**
@@ -91,11 +93,13 @@ export async function startApp({
   backend: options = {},
   log,
   rateLimits,
+  flush,
 }: AppOptions = {}): Promise<App> {
   const stack = await startStack({}, options)
   const runtime = createRuntime(readConfig({...stack.env, LOG_LEVEL: 'silent', ...env}), {
     ...(log && {log}),
     ...(rateLimits && {rateLimits}),
+    ...(flush && {flush}),
   })
   const admission = admissionOf(runtime)
   const handler = named(`/${target}`, functions[target]!(runtime))

@@ -20,6 +20,7 @@ const installed = {
 
 /** Packages that get a bundle each, because most instances never need them. */
 const apart = [
+  '@opentelemetry/api',
   'google-auth-library',
   '@google-cloud/storage',
   '@bufbuild/protovalidate',

@@ -57,6 +57,7 @@ export async function answerRpc(request: RpcRequest, scope: Scope): Promise<Repl
   const metadata = rpcMetadata(scope.headers, served.metadata)
   const isCompressed = isGzip(got ? got.compression : scope.headers[compression.sent]?.toString(), compression)
   const reading = {form, messages, isCompressed, maxBytes: served.settings.maxBodyBytes}
+  scope.span?.routed(scope.path)
   const call = served.callOf(scope, method, {requests: await requestsOf(scope, method, reading, got), metadata})
   if (form.codec === 'proto') call.deserialize = asItCame
   call.isDeadlineOurs = callerTimeout(scope.headers) === Number.POSITIVE_INFINITY

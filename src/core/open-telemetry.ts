@@ -1,0 +1,137 @@
+import {
+  type Attributes,
+  type Context,
+  context,
+  metrics,
+  propagation,
+  ROOT_CONTEXT,
+  SpanKind,
+  SpanStatusCode,
+  trace,
+} from '@opentelemetry/api'
+import type {CallSpan, Counter, RequestFacts, RequestSpan, Telemetry} from './spans.ts'
+
+/** Spans and metrics have it as their instrumentation scope. */
+const name = 'grpc-functions'
+
+const tracer = trace.getTracer(name)
+const meter = metrics.getMeter(name)
+
+/** Seconds, as the conventions for HTTP metrics have them. */
+const advice = {explicitBucketBoundaries: [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10]}
+
+const instruments = {
+  duration: meter.createHistogram('http.server.request.duration', {unit: 's', advice}),
+  active: meter.createUpDownCounter('http.server.active_requests', {unit: '{request}'}),
+  requestSize: meter.createHistogram('http.server.request.body.size', {unit: 'By'}),
+  responseSize: meter.createHistogram('http.server.response.body.size', {unit: 'By'}),
+  call: meter.createHistogram('rpc.client.call.duration', {unit: 's', advice}),
+} as const
+
+const counters = {
+  'id token': meter.createCounter('grpc_functions.id_tokens', {description: 'ID tokens that were fetched'}),
+  connection: meter.createCounter('grpc_functions.connections', {description: 'Connections to backends'}),
+  reconnect: meter.createCounter('grpc_functions.reconnects', {
+    description: 'Connections to backends that had none left',
+  }),
+  retry: meter.createCounter('grpc_functions.retries', {description: 'Calls that were made again'}),
+} as const satisfies Record<Counter, unknown>
+
+/** The methods that the conventions for HTTP name; others are `_OTHER`, so that callers cannot make up series. */
+const methods = new Set(['GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'CONNECT', 'OPTIONS', 'TRACE', 'PATCH', 'QUERY'])
+
+/** OpenTelemetry by its API alone: an SDK decides what becomes of it. */
+export const openTelemetry: Telemetry = {
+  request: beginRequest,
+  count: (counter, attributes) => counters[counter].add(1, attributes),
+}
+
+/**
+ * A server span, as the semantic conventions for HTTP have it.
+ * @see https://opentelemetry.io/docs/specs/semconv/http/http-spans/
+ */
+function beginRequest(facts: RequestFacts): RequestSpan {
+  const began = performance.now()
+  const {method: given, scheme} = facts
+  const method = methods.has(given) ? given : '_OTHER'
+  const common = {'http.request.method': method, 'url.scheme': scheme}
+  const parent = propagation.extract(ROOT_CONTEXT, facts.headers)
+  const shown = method === '_OTHER' ? 'HTTP' : method
+  const attributes = {...common, ...(method === '_OTHER' && {'http.request.method_original': given}), ...known(facts)}
+  const span = tracer.startSpan(shown, {kind: SpanKind.SERVER, attributes}, parent)
+  const inside = trace.setSpan(parent, span)
+  let route: string | undefined
+  let isOpen = true
+  instruments.active.add(1, common)
+  return {
+    run: (work) => context.with(inside, work),
+    routed(template) {
+      route = template
+      span.updateName(`${shown} ${template}`)
+      span.setAttribute('http.route', template)
+    },
+    call: (call) => beginCall(inside, call),
+    end({status, code, bodySize}) {
+      if (!isOpen) return
+      isOpen = false
+      const error = status >= 500 ? {'error.type': code ?? String(status)} : {}
+      const measured = {...common, 'http.response.status_code': status, ...(route && {'http.route': route}), ...error}
+      span.setAttributes({'http.response.status_code': status, 'http.response.body.size': bodySize, ...error})
+      if (status >= 500) span.setStatus({code: SpanStatusCode.ERROR})
+      span.end()
+      instruments.active.add(-1, common)
+      instruments.duration.record((performance.now() - began) / 1000, measured, inside)
+      instruments.responseSize.record(bodySize, measured, inside)
+      if (facts.bodySize !== undefined) instruments.requestSize.record(facts.bodySize, measured, inside)
+    },
+  }
+}
+
+function known({path, host, userAgent, protocolVersion, clientAddress, bodySize}: RequestFacts): Attributes {
+  return {
+    'url.path': path,
+    'network.protocol.version': protocolVersion,
+    ...(host && addressOf(host)),
+    ...(userAgent && {'user_agent.original': userAgent}),
+    ...(clientAddress && {'client.address': clientAddress}),
+    ...(bodySize !== undefined && {'http.request.body.size': bodySize}),
+  }
+}
+
+/**
+ * A client span, as the semantic conventions for gRPC have it.
+ * @see https://opentelemetry.io/docs/specs/semconv/rpc/grpc/
+ */
+function beginCall(around: Context, {service, method, url}: {service: string; method: string; url: string}): CallSpan {
+  const began = performance.now()
+  const {host, protocol} = new URL(url)
+  const attributes = {
+    'rpc.system': 'grpc',
+    'rpc.service': service,
+    'rpc.method': method,
+    ...addressOf(host, protocol === 'https:' ? 443 : 80),
+  }
+  const span = tracer.startSpan(`${service}/${method}`, {kind: SpanKind.CLIENT, attributes}, around)
+  const inside = trace.setSpan(around, span)
+  const headers: Record<string, string> = {}
+  propagation.inject(inside, headers)
+  return {
+    headers,
+    part(name) {
+      const part = tracer.startSpan(name, {kind: SpanKind.INTERNAL}, inside)
+      return {end: () => part.end()}
+    },
+    end(code) {
+      const ended = {'rpc.grpc.status_code': code, ...(code !== 0 && {'error.type': String(code)})}
+      span.setAttributes(ended)
+      if (code !== 0) span.setStatus({code: SpanStatusCode.ERROR})
+      span.end()
+      instruments.call.record((performance.now() - began) / 1000, {...attributes, ...ended}, inside)
+    },
+  }
+}
+
+function addressOf(host: string, usualPort?: number): Attributes {
+  const [, address, port = usualPort] = /^(.*?)(?::(\d+))?$/.exec(host) ?? []
+  return {'server.address': address, ...(port !== undefined && {'server.port': Number(port)})}
+}

@@ -1,0 +1,54 @@
+/** The head of a request, as its span is told of it. */
+export interface RequestFacts {
+  readonly method: string
+  readonly path: string
+  readonly scheme: string
+  /** The header of that name, if any. */
+  readonly host: string | undefined
+  readonly userAgent: string | undefined
+  readonly protocolVersion: string
+  readonly clientAddress: string | undefined
+  readonly bodySize: number | undefined
+  /** Headers with the caller's trace context. */
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>
+}
+
+/** How a request ended. */
+export interface RequestOutcome {
+  readonly status: number
+  /** The gRPC code of its failure. */
+  readonly code?: string | undefined
+  /** The response's body so far, in bytes. */
+  readonly bodySize: number
+}
+
+/** A server span. */
+export interface RequestSpan {
+  /** Runs `work` with this span as the active one. */
+  run<T>(work: () => T): T
+  /** The template of the path, once it is known. */
+  routed(route: string): void
+  /** Begins a client span, for one gRPC call. */
+  call(call: {readonly service: string; readonly method: string; readonly url: string}): CallSpan
+  /** Ends it. Only the first call counts. */
+  end(outcome: RequestOutcome): void
+}
+
+/** A client span of one gRPC call. */
+export interface CallSpan {
+  /** Headers that make the backend's span a child of this one. */
+  readonly headers: Readonly<Record<string, string>>
+  /** Begins a child span, which is exported only if end() is called. */
+  part(name: 'id token' | 'connection' | 'retry'): {end(): void}
+  /** @param code the gRPC status code */
+  end(code: number): void
+}
+
+/** Counters, by what they count. */
+export type Counter = 'id token' | 'connection' | 'reconnect' | 'retry'
+
+/** OpenTelemetry, as the SDK of this process gives it. */
+export interface Telemetry {
+  request(facts: RequestFacts): RequestSpan
+  count(counter: Counter, attributes?: Readonly<Record<string, string>>): void
+}

@@ -1,0 +1,196 @@
+import {once} from 'node:events'
+import {createServer} from 'node:http'
+import type {AddressInfo} from 'node:net'
+import {json as readJson} from 'node:stream/consumers'
+import {setTimeout as pause} from 'node:timers/promises'
+import {status} from '@grpc/grpc-js'
+import test from 'ava'
+import {pino} from 'pino'
+import {createClient} from '../../src/clients/service-client.ts'
+import {prepareTelemetry, telemetry} from '../../src/core/telemetry.ts'
+import {PingService} from '../../src/gen/ping/ping_pb.js'
+import {json} from '../../src/http/reply.ts'
+import {type App, startApp} from '../helpers/app.ts'
+
+interface Attribute {
+  readonly key: string
+  readonly value: {readonly stringValue?: string; readonly intValue?: string | number}
+}
+
+interface Span {
+  readonly name: string
+  readonly kind: number
+  readonly traceId: string
+  readonly spanId: string
+  readonly parentSpanId?: string
+  readonly attributes: readonly Attribute[]
+  readonly status: {readonly code?: number}
+}
+
+/** An OTLP receiver over HTTP: what has come of each signal. */
+const spans: Span[] = []
+const metrics = new Map<
+  string,
+  {attributes: readonly Attribute[]; count?: string; asInt?: string | number; asDouble?: number}[]
+>()
+const receiver = createServer(async (request, response) => {
+  // biome-ignore lint/suspicious/noExplicitAny: OTLP's JSON, of which a test looks at a little
+  const body = (await readJson(request)) as any
+  for (const {scopeSpans} of body.resourceSpans ?? []) for (const scope of scopeSpans) spans.push(...scope.spans)
+  for (const {scopeMetrics} of body.resourceMetrics ?? []) {
+    for (const scope of scopeMetrics) {
+      for (const {name, sum, histogram} of scope.metrics) metrics.set(name, (sum ?? histogram).dataPoints)
+    }
+  }
+  response.setHeader('content-type', 'application/json').end('{}')
+}).listen(0, '127.0.0.1')
+
+let app: App
+let recipe: typeof import('../../docs/telemetry.ts')
+const lines: Record<string, unknown>[] = []
+const log = pino({messageKey: 'message', base: null}, {write: (line: string) => void lines.push(JSON.parse(line))})
+
+test.before(async (t) => {
+  if (!receiver.listening) await once(receiver, 'listening')
+  t.is(prepareTelemetry(), undefined, 'without an SDK there is nothing to load')
+  process.env.OTEL_EXPORTER_OTLP_ENDPOINT = `http://127.0.0.1:${(receiver.address() as AddressInfo).port}`
+  recipe = await import('../../docs/telemetry.ts')
+  app = await startApp({log, flush: () => recipe.flush(), env: {K_SERVICE: 'shop', K_REVISION: 'shop-1', AUTH: 'none'}})
+})
+test.beforeEach(() => {
+  spans.length = 0
+  lines.length = 0
+})
+test.after.always(async () => {
+  await app.close()
+  await recipe.shutdown()
+  receiver.close().closeAllConnections()
+})
+
+const traceId = '0af7651916cd43dd8448eb211c80319c'
+const caller = 'b7ad6b7169203331'
+const headers = {traceparent: `00-${traceId}-${caller}-01`}
+
+function attributesOf({attributes}: {readonly attributes: readonly Attribute[]}): Record<string, unknown> {
+  return Object.fromEntries(attributes.map(({key, value}) => [key, value.stringValue ?? Number(value.intValue)]))
+}
+
+/** The first value of a counter. */
+function firstOf(metric: string): number {
+  const [point] = metrics.get(metric) ?? []
+  return Number(point?.asInt ?? point?.asDouble)
+}
+
+function named(name: string): Span[] {
+  return spans.filter((span) => span.name === name)
+}
+
+test.serial(
+  'a request has a server span, its call a client span, and both have arrived before its answer',
+  async (t) => {
+    const next = app.backend.ping.next()
+    const answer = fetch(app.url('/api/ping?message=secret'), {headers})
+    const call = await next
+    call.answer({message: 'hi'})
+    t.is((await answer).status, 200)
+    const [server] = named('GET /api/ping')
+    const [client] = named('ping.PingService/Send')
+    t.like(server, {kind: 2, traceId, parentSpanId: caller})
+    t.like(client, {kind: 3, traceId, parentSpanId: server!.spanId})
+    t.like(attributesOf(server!), {
+      'http.request.method': 'GET',
+      'http.route': '/api/ping',
+      'http.response.status_code': 200,
+      'url.path': '/api/ping',
+      'url.scheme': 'http',
+      'server.address': '127.0.0.1',
+    })
+    t.like(attributesOf(client!), {
+      'rpc.system': 'grpc',
+      'rpc.service': 'ping.PingService',
+      'rpc.method': 'Send',
+      'rpc.grpc.status_code': 0,
+    })
+    t.false(JSON.stringify(spans).includes('secret'))
+    t.is(call.metadata.get('traceparent')[0], `00-${traceId}-${client!.spanId}-01`)
+    t.deepEqual(
+      named('connection').map(({parentSpanId}) => parentSpanId),
+      [client!.spanId],
+    )
+    t.true(
+      (metrics.get('http.server.request.duration') ?? []).some(
+        (point) => attributesOf(point)['http.route'] === '/api/ping',
+      ),
+    )
+    t.is(firstOf('grpc_functions.connections'), 1)
+    t.truthy(metrics.get('rpc.client.call.duration'))
+    t.is(firstOf('http.server.active_requests'), 0)
+  },
+)
+
+test.serial('a failure is an error of both spans, and a record that Error Reporting takes', async (t) => {
+  const next = app.backend.ping.next()
+  const answer = fetch(app.url('/api/ping?message=secret'), {headers})
+  ;(await next).fail(status.INTERNAL, 'broken')
+  t.is((await answer).status, 500)
+  t.is(named('GET /api/ping')[0]?.status.code, 2)
+  t.like(attributesOf(named('ping.PingService/Send')[0]!), {'rpc.grpc.status_code': 13, 'error.type': '13'})
+  const [line] = lines.filter(({httpRequest}) => httpRequest)
+  t.like(line, {
+    '@type': 'type.googleapis.com/google.devtools.clouderrorreporting.v1beta1.ReportedErrorEvent',
+    serviceContext: {service: 'shop', version: 'shop-1'},
+  })
+  t.regex(String(line?.stack_trace), /^Fault: broken\n {4}at .*\.ts:\d+/)
+  t.false(JSON.stringify(line).includes('secret'))
+})
+
+test.serial("what is the caller's own fault is no error", async (t) => {
+  t.is((await fetch(app.url('/nowhere'))).status, 404)
+  const [server] = named('GET')
+  t.is(server?.status.code ?? 0, 0)
+  t.is(attributesOf(server!)['http.route'], undefined)
+  t.false(lines.some((line) => '@type' in line))
+})
+
+test.serial('several calls of one request are all in its record, and children of its span', async (t) => {
+  const ping = createClient(app.runtime, PingService)
+  const served = await app.serve(async (scope) => {
+    await Promise.all(['a', 'b', 'c'].map((message) => ping.send(scope, {message})))
+    return json({})
+  })
+  t.teardown(served.close)
+  t.is((await fetch(served.url)).status, 200)
+  const [server] = named('GET')
+  t.deepEqual(
+    named('ping.PingService/Send').map(({parentSpanId}) => parentSpanId),
+    Array(3).fill(server!.spanId),
+  )
+  const [line] = lines.filter(({httpRequest}) => httpRequest)
+  t.is((line!.grpcCalls as unknown[]).length, 3)
+})
+
+test.serial('a flush that hangs or fails keeps nobody, and is in the log', async (t) => {
+  const hung = Promise.withResolvers<void>()
+  const flushes = [() => hung.promise, () => Promise.reject(new Error('no collector'))]
+  for (const flush of flushes) {
+    const other = await startApp({log, flush})
+    t.is((await fetch(other.url('/health/live'))).status, 200)
+    t.true(lines.some(({message}) => /^flush\(\) /.test(String(message))))
+    lines.length = 0
+    await other.close()
+  }
+})
+
+test.serial('what a function reports itself belongs to its span', async (t) => {
+  const {trace} = await import('@opentelemetry/api')
+  const served = await app.serve(async () => {
+    await pause(0)
+    trace.getTracer('own').startSpan('own work').end()
+    return json({})
+  })
+  t.teardown(served.close)
+  await (await fetch(served.url)).text()
+  const [own] = named('own work')
+  t.is(spans.filter(({kind, spanId}) => kind === 2 && spanId === own?.parentSpanId).length, 1)
+  t.truthy(telemetry())
+})
