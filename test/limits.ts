@@ -217,10 +217,14 @@ export const limits: Readonly<Record<string, Readonly<Record<string, Limit>>>> =
   'http/rate-limit.ts': {maxCallers: [10_000, 'callers whose rates are remembered']},
   'http/record.ts': {maxText: [1024, 'characters of one text in a record']},
   'http/reply.ts': {599: [599, 'the last status of HTTP']},
+  'http/flushing.ts': {
+    patience: [second, 'telemetry that does not get through keeps a caller no longer'],
+    latePatience: [250, 'with abortGrace it is less than timeToAnswer: the 504 still leaves in time'],
+    pause: [10 * second, 'as long as an exporter of OTLP tries'],
+  },
   'http/responder.ts': {minReadTime: [500, 'a caller has it to read what is written after its deadline']},
   'http/serve.ts': {
     abortGrace: [500, 'half of timeToAnswer: the 504 still leaves in time'],
-    flushPatience: [second, 'telemetry that does not get through keeps a caller no longer'],
     maxNotedCalls: [50, 'a line of the log stays below its limit'],
     storePatience: [500, 'a store that hangs costs a request no more, and refuses nobody'],
     timeToAnswer: [second, 'we, not Cloud Run, send the 504'],

@@ -14,8 +14,11 @@ export async function authorize(call: Call): Promise<void> {
     call.idTokenHeader = taken ? 'x-serverless-authorization' : tokenHeader
   }
   const source = call.runtime.idTokens.for(audience)
-  const part = source.isFresh ? undefined : call.span?.part('id token')
-  call.idToken = await source.token({signal, log, deadline: call.deadline})
-  part?.end()
+  const part = call.span && !source.isFresh ? call.span.part('id token') : undefined
+  try {
+    call.idToken = await source.token({signal, log, deadline: call.deadline})
+  } finally {
+    part?.end()
+  }
   call.metadata.set(call.idTokenHeader, `Bearer ${call.idToken}`)
 }

@@ -1,6 +1,6 @@
 import {status} from '@grpc/grpc-js'
 import {claimsBytes} from '../core/caller.ts'
-import {codeOf, codes, Fault} from '../core/fault.ts'
+import {type Code, codeOf, Fault} from '../core/fault.ts'
 import type {CallSpan} from '../core/spans.ts'
 import {authorize} from './authorization.ts'
 import {type Call, type Interceptor, type Invoke, pathOf} from './call.ts'
@@ -19,20 +19,19 @@ const requestId: Interceptor = (call, next) => {
 
 /** Has the call in a span of its own, whose child the backend's span becomes; where the process has an SDK of OpenTelemetry. */
 const span: Interceptor = (call, next) => {
-  const {backend, life, method} = call
-  const begun = life.span?.call({service: method.parent.typeName, method: method.name, url: backend.url})
+  const begun = call.life.span?.call({method: pathOf(call.method).slice(1), url: call.backend.url})
   return begun ? inSpan(begun, call, next) : next(call)
 }
 
 async function* inSpan(span: CallSpan, call: Call, next: Invoke) {
   call.span = span
   for (const [name, value] of Object.entries(span.headers)) call.metadata.set(name, value)
-  let code: number = status.CANCELLED
+  let code: Code = 'CANCELLED'
   try {
     yield* next(call)
-    code = status.OK
+    code = 'OK'
   } catch (error) {
-    code = codes[Fault.from(error).code]
+    code = Fault.from(error).code
     throw error
   } finally {
     span.end(code)

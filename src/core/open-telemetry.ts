@@ -9,6 +9,7 @@ import {
   SpanStatusCode,
   trace,
 } from '@opentelemetry/api'
+import {codes} from './fault.ts'
 import type {CallSpan, Counter, RequestFacts, RequestSpan, Telemetry} from './spans.ts'
 
 /** Spans and metrics have it as their instrumentation scope. */
@@ -71,13 +72,13 @@ function beginRequest(facts: RequestFacts): RequestSpan {
       span.setAttribute('http.route', template)
     },
     call: (call) => beginCall(inside, call),
-    end({status, code, bodySize}) {
+    end({status, code, isFailure, bodySize}) {
       if (!isOpen) return
       isOpen = false
-      const error = status >= 500 ? {'error.type': code ?? String(status)} : {}
+      const error = isFailure ? {'error.type': code ?? String(status)} : {}
       const measured = {...common, 'http.response.status_code': status, ...(route && {'http.route': route}), ...error}
       span.setAttributes({'http.response.status_code': status, 'http.response.body.size': bodySize, ...error})
-      if (status >= 500) span.setStatus({code: SpanStatusCode.ERROR})
+      if (isFailure) span.setStatus({code: SpanStatusCode.ERROR})
       span.end()
       instruments.active.add(-1, common)
       instruments.duration.record((performance.now() - began) / 1000, measured, inside)
@@ -99,32 +100,38 @@ function known({path, host, userAgent, protocolVersion, clientAddress, bodySize}
 }
 
 /**
- * A client span, as the semantic conventions for gRPC have it.
- * @see https://opentelemetry.io/docs/specs/semconv/rpc/grpc/
+ * A client span, as version 1.45 of the semantic conventions for RPC has it, where they became stable. Spans have the names of before
+ * 1.38 too, which tools still read.
+ * @see https://opentelemetry.io/docs/specs/semconv/rpc/rpc-spans/
  */
-function beginCall(around: Context, {service, method, url}: {service: string; method: string; url: string}): CallSpan {
+function beginCall(around: Context, {method, url}: {readonly method: string; readonly url: string}): CallSpan {
   const began = performance.now()
   const {host, protocol} = new URL(url)
   const attributes = {
-    'rpc.system': 'grpc',
-    'rpc.service': service,
+    'rpc.system.name': 'grpc',
     'rpc.method': method,
     ...addressOf(host, protocol === 'https:' ? 443 : 80),
   }
-  const span = tracer.startSpan(`${service}/${method}`, {kind: SpanKind.CLIENT, attributes}, around)
+  const former = {'rpc.system': 'grpc', 'rpc.service': method.slice(0, method.lastIndexOf('/'))}
+  const span = tracer.startSpan(method, {kind: SpanKind.CLIENT, attributes: {...attributes, ...former}}, around)
   const inside = trace.setSpan(around, span)
   const headers: Record<string, string> = {}
   propagation.inject(inside, headers)
   return {
     headers,
     part(name) {
-      const part = tracer.startSpan(name, {kind: SpanKind.INTERNAL}, inside)
-      return {end: () => part.end()}
+      const startTime = Date.now()
+      const started = performance.now()
+      const end = () => {
+        const part = tracer.startSpan(name, {kind: SpanKind.INTERNAL, startTime}, inside)
+        part.end(startTime + performance.now() - started)
+      }
+      return {end}
     },
     end(code) {
-      const ended = {'rpc.grpc.status_code': code, ...(code !== 0 && {'error.type': String(code)})}
-      span.setAttributes(ended)
-      if (code !== 0) span.setStatus({code: SpanStatusCode.ERROR})
+      const ended = {'rpc.response.status_code': code, ...(code !== 'OK' && {'error.type': code})}
+      span.setAttributes({...ended, 'rpc.grpc.status_code': codes[code]})
+      if (code !== 'OK') span.setStatus({code: SpanStatusCode.ERROR})
       span.end()
       instruments.call.record((performance.now() - began) / 1000, {...attributes, ...ended}, inside)
     },

@@ -1,3 +1,5 @@
+import type {Code} from './fault.ts'
+
 /** The head of a request, as its span is told of it. */
 export interface RequestFacts {
   readonly method: string
@@ -18,7 +20,9 @@ export interface RequestOutcome {
   readonly status: number
   /** The gRPC code of its failure. */
   readonly code?: string | undefined
-  /** The response's body so far, in bytes. */
+  /** Whether the server is to blame. */
+  readonly isFailure: boolean
+  /** The response's body, in bytes. */
   readonly bodySize: number
 }
 
@@ -28,8 +32,8 @@ export interface RequestSpan {
   run<T>(work: () => T): T
   /** The template of the path, once it is known. */
   routed(route: string): void
-  /** Begins a client span, for one gRPC call. */
-  call(call: {readonly service: string; readonly method: string; readonly url: string}): CallSpan
+  /** Begins a client span, for one gRPC call of `pkg.Service/Method`. */
+  call(call: {readonly method: string; readonly url: string}): CallSpan
   /** Ends it. Only the first call counts. */
   end(outcome: RequestOutcome): void
 }
@@ -38,10 +42,9 @@ export interface RequestSpan {
 export interface CallSpan {
   /** Headers that make the backend's span a child of this one. */
   readonly headers: Readonly<Record<string, string>>
-  /** Begins a child span, which is exported only if end() is called. */
+  /** Takes the time of a part of the call: end() makes it a child span, and without end() there is none. */
   part(name: 'id token' | 'connection' | 'retry'): {end(): void}
-  /** @param code the gRPC status code */
-  end(code: number): void
+  end(code: Code): void
 }
 
 /** Counters, by what they count. */

@@ -1,6 +1,5 @@
 import {Fault} from '../core/fault.ts'
 import {over} from '../core/life.ts'
-import {httpStatusOf} from './failure.ts'
 import {chunk, headersOf, isStream, type Reply} from './reply.ts'
 import type {Sending} from './sending.ts'
 import {checkHandshake} from './upgrade.ts'
@@ -22,11 +21,13 @@ export async function send(reply: Reply, life: Sending): Promise<void> {
 
 async function sendWhole(reply: Reply, body: Uint8Array, life: Sending): Promise<void> {
   const {responder} = life
-  await life.close(over, reply.status ?? 200)
+  const isSent = sendsBody(reply, life)
+  await life.close(over)
+  await life.finish({status: reply.status ?? 200, bodySize: isSent ? body.byteLength : 0})
   if (responder.gone) return
   responder.endIfTooLongToDiscard()
   writeHead(reply, life, isBodiless(reply) ? {} : {'content-length': String(body.byteLength)})
-  await responder.end(life.deadline, sendsBody(reply, life) ? body : undefined)
+  await responder.end(life.deadline, isSent ? body : undefined)
 }
 
 type Chunks = AsyncIterator<string | Uint8Array>
@@ -43,13 +44,14 @@ async function sendStream(reply: Reply, chunks: Chunks, life: Sending): Promise<
       for (; !next.done; next = await nextOf(chunks, life)) await responder.write(next.value, life.signal)
     }
     if (!next?.done) stop(chunks, life)
-    await life.close(over, reply.status ?? 200)
+    await life.close(over)
+    await life.finish({status: reply.status ?? 200, bodySize: responder.bytes})
     if (reply.trailers) responder.trailers(reply.trailers)
     await responder.end(life.deadline)
   } catch (error) {
     const fault = Fault.from(error)
     stop(chunks, life)
-    await life.close(fault, responder.begun ? (reply.status ?? 200) : httpStatusOf(fault))
+    await life.close(fault)
     if (responder.begun) await endFailed(reply, fault, life)
     throw fault
   }
@@ -66,8 +68,10 @@ function stop(chunks: Chunks, life: Sending): void {
   life.track(Promise.try(() => chunks.return?.()).catch(() => {}))
 }
 
-async function endFailed({failureChunk, endsCleanly}: Reply, fault: Fault, life: Sending): Promise<void> {
+async function endFailed(reply: Reply, fault: Fault, life: Sending): Promise<void> {
+  const {failureChunk, endsCleanly} = reply
   const last = failureChunk?.(fault, life.errorShape) ?? ''
+  await life.finish({status: reply.status ?? 200, bodySize: life.responder.bytes + Buffer.byteLength(last), fault})
   if (endsCleanly?.(fault)) await life.responder.end(life.deadline, typeof last === 'string' ? Buffer.from(last) : last)
   else await life.responder.writeLast(last)
 }

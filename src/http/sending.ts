@@ -3,6 +3,15 @@ import type {Fault} from '../core/fault.ts'
 import type {Responder} from './responder.ts'
 import type {Upgrade} from './upgrade.ts'
 
+/** How a response ends, as its span is told. */
+export interface Ending {
+  readonly status: number
+  /** The whole body, in bytes. */
+  readonly bodySize: number
+  /** Why it ends before it is complete. */
+  readonly fault?: Fault | undefined
+}
+
 /** The parts of a request's life that its response needs. */
 export interface Sending {
   readonly method: string
@@ -21,9 +30,8 @@ export interface Sending {
   /** `work`, or the signal's reason as soon as it aborts. */
   race<T>(work: Promise<T>): Promise<T>
   track<T>(work: Promise<T>): Promise<T>
-  /**
-   * Aborts the signal with `reason`, and waits until all tracked work has ended: the response may end.
-   * @param status of the response
-   */
-  close(reason: Fault, status: number): Promise<void>
+  /** Aborts the signal with `reason`, and waits until all tracked work has ended. */
+  close(reason: Fault): Promise<void>
+  /** Tells the request's span how it ends, and flushes what was gathered of it. Only then does the response end. */
+  finish(ending: Ending): Promise<void>
 }

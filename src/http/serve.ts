@@ -9,7 +9,6 @@ import {type Caller, callerFields} from '../core/caller.ts'
 import type {ErrorShape} from '../core/config.ts'
 import {contractOf} from '../core/contract.ts'
 import {Fault} from '../core/fault.ts'
-import {over} from '../core/life.ts'
 import type {Logger} from '../core/log.ts'
 import type {RequestSpan} from '../core/spans.ts'
 import {prepareTelemetry, telemetry} from '../core/telemetry.ts'
@@ -22,6 +21,7 @@ import {refuseCrossSite} from './cross-site.ts'
 import {answers, runInContextOf} from './current-request.ts'
 import {callerTimeout} from './deadline.ts'
 import {httpStatusOf} from './failure.ts'
+import {flushed} from './flushing.ts'
 import {checkHead} from './framing.ts'
 import {inFlight, isStopping} from './in-flight.ts'
 import {answerInstead, methodsOf} from './methods.ts'
@@ -35,7 +35,7 @@ import {failureReply, type Reply, sendable} from './reply.ts'
 import {Responder} from './responder.ts'
 import type {Handler, NodeHandler, Scope, Serving} from './scope.ts'
 import {send} from './send.ts'
-import type {Sending} from './sending.ts'
+import type {Ending, Sending} from './sending.ts'
 import {factsOf} from './span-facts.ts'
 import {passedOn, traceFields} from './trace.ts'
 import {protocolsOf, type Upgrade, upgradeOf} from './upgrade.ts'
@@ -45,9 +45,6 @@ const timeToAnswer = 1000
 
 /** How long a store that counts the requests of callers has to answer before a request goes on without it, in ms. */
 const storePatience = 500
-
-/** How long the flush() of a runtime may take at the end of a request, in ms. */
-const flushPatience = 1000
 
 /** The most gRPC calls that the record of a request has. */
 const maxNotedCalls = 50
@@ -72,11 +69,9 @@ export function serve(handler: Handler, serving: Serving): NodeHandler {
   return async (request, response) => {
     const scope = new RequestScope(request, response, serving)
     answers(response, scope)
-    await runInContextOf(scope, async () => {
-      const preparing = prepareTelemetry()
-      if (preparing) await preparing
-      await scope.begin(handler)
-    })
+    const preparing = prepareTelemetry()
+    if (preparing) await preparing
+    await runInContextOf(scope, () => scope.begin(handler))
   }
 }
 
@@ -113,6 +108,8 @@ class RequestScope implements Scope, Sending, Proofs {
   #query: URLSearchParams | undefined
   #timer: NodeJS.Timeout | undefined
   #isFlushed = false
+  /** Why the response is a failure. */
+  #fault: Fault | undefined
 
   constructor(request: IncomingMessage, response: ServerResponse, serving: Serving) {
     const url = urlOf(request).replace(/^https?:\/\/[^/?]*/i, '')
@@ -298,6 +295,7 @@ class RequestScope implements Scope, Sending, Proofs {
       this.#body = undefined
       if (entered) this.#admission.leave()
       done.resolve()
+      if (this.span) this.#endSpan({status: this.#status, bodySize: this.responder.bytes})
       this.#report(fault ?? (this.responder.done ? undefined : hungUp()))
     }
   }
@@ -383,7 +381,9 @@ class RequestScope implements Scope, Sending, Proofs {
 
   /** Responds with `fault`, or cuts a response that has begun and is not complete; gives `fault` back. */
   async #fail(fault: Fault): Promise<Fault> {
-    await this.close(fault, this.responder.begun ? this.#response.statusCode : httpStatusOf(fault))
+    await this.close(fault)
+    this.#fault = fault
+    if (this.responder.begun) await this.finish({status: this.#status, bodySize: this.responder.bytes})
     if (this.responder.done) return fault
     if (this.responder.begun) this.responder.cut()
     else await send(await this.#failureReply(fault), this)
@@ -399,27 +399,37 @@ class RequestScope implements Scope, Sending, Proofs {
     return failureReply(fault, this.#errorShape)
   }
 
-  async close(reason: Fault, status: number): Promise<void> {
+  async close(reason: Fault): Promise<void> {
     clearTimeout(this.#timer)
     if (!this.signal.aborted) this.#end.abort(reason)
     if (this.#work.size > 0 && !(await atMost(abortGrace, this.#ended()))) {
       this.log.error(`${this.#work.size} pieces of work did not end when their request did`)
       this.#work.clear()
     }
-    this.span?.end({status, bodySize: this.responder.bytes, ...(reason !== over && {code: reason.code})})
-    if (this.#serving.flush) await this.#flush(this.#serving.flush)
   }
 
-  /** Once a request, and not for ever: telemetry that does not get through is no reason to keep a caller. */
-  async #flush(flush: () => Promise<unknown>): Promise<void> {
-    if (this.#isFlushed) return
+  async finish(ending: Ending): Promise<void> {
+    this.#endSpan(ending)
+    const {flush} = this.#serving
+    if (!flush || this.#isFlushed) return
     this.#isFlushed = true
-    try {
-      if (await atMost(flushPatience, Promise.try(flush))) return
-      this.log.warn(`flush() did not end within ${flushPatience} ms`)
-    } catch (error) {
-      this.log.warn({err: error}, 'flush() failed')
-    }
+    await flushed(flush, this.deadline, this.log)
+  }
+
+  #endSpan({status, bodySize, fault = this.#fault}: Ending): void {
+    if (!this.span) return
+    const isHungUp = this.responder.gone && !this.responder.begun
+    this.span.end({
+      status: isHungUp ? this.#status : status,
+      bodySize,
+      ...(fault && {code: fault.code}),
+      isFailure: status >= 500 || (fault !== undefined && httpStatusOf(fault) >= 500),
+    })
+  }
+
+  /** The status of what has been sent, if anything has. */
+  get #status(): number {
+    return this.responder.begun ? this.#response.statusCode : 499
   }
 
   async #ended(): Promise<void> {
@@ -428,7 +438,7 @@ class RequestScope implements Scope, Sending, Proofs {
 
   #report(fault: Fault | undefined): void {
     const {level, ...record} = requestRecord(this.#request, {
-      status: this.responder.begun ? this.#response.statusCode : 499,
+      status: this.#status,
       fault,
       path: this.path,
       query: this.rawQuery,

@@ -33,7 +33,8 @@ export async function runWebSocket(reply: WebSocketReply, upgrade: Upgrade, life
   } catch (error) {
     fault = Fault.from(error)
   }
-  await life.close(fault ?? over, 101)
+  await life.close(fault ?? over)
+  await life.finish({status: 101, bodySize: life.responder.bytes, fault})
   await stream.close(fault)
   if (fault) throw fault
 }

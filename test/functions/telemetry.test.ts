@@ -92,7 +92,8 @@ test.serial(
     const answer = fetch(app.url('/api/ping?message=secret'), {headers})
     const call = await next
     call.answer({message: 'hi'})
-    t.is((await answer).status, 200)
+    const response = await answer
+    t.is(response.status, 200)
     const [server] = named('GET /api/ping')
     const [client] = named('ping.PingService/Send')
     t.like(server, {kind: 2, traceId, parentSpanId: caller})
@@ -101,14 +102,15 @@ test.serial(
       'http.request.method': 'GET',
       'http.route': '/api/ping',
       'http.response.status_code': 200,
+      'http.response.body.size': Number(response.headers.get('content-length')),
       'url.path': '/api/ping',
       'url.scheme': 'http',
       'server.address': '127.0.0.1',
     })
     t.like(attributesOf(client!), {
-      'rpc.system': 'grpc',
-      'rpc.service': 'ping.PingService',
-      'rpc.method': 'Send',
+      'rpc.system.name': 'grpc',
+      'rpc.method': 'ping.PingService/Send',
+      'rpc.response.status_code': 'OK',
       'rpc.grpc.status_code': 0,
     })
     t.false(JSON.stringify(spans).includes('secret'))
@@ -134,7 +136,10 @@ test.serial('a failure is an error of both spans, and a record that Error Report
   ;(await next).fail(status.INTERNAL, 'broken')
   t.is((await answer).status, 500)
   t.is(named('GET /api/ping')[0]?.status.code, 2)
-  t.like(attributesOf(named('ping.PingService/Send')[0]!), {'rpc.grpc.status_code': 13, 'error.type': '13'})
+  t.like(attributesOf(named('ping.PingService/Send')[0]!), {
+    'rpc.response.status_code': 'INTERNAL',
+    'error.type': 'INTERNAL',
+  })
   const [line] = lines.filter(({httpRequest}) => httpRequest)
   t.like(line, {
     '@type': 'type.googleapis.com/google.devtools.clouderrorreporting.v1beta1.ReportedErrorEvent',
