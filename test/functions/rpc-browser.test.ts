@@ -143,36 +143,46 @@ for (const client of clients) {
     t.is(error?.code, status.ABORTED)
   })
 
-  // In binary, Google's client gives a page no message before the stream has ended.
-  if (client !== 'grpc-web') {
-    test(`${client}: a page that leaves cancels the call, and a cut stream is a failure to it`, async (t) => {
-      using _ = app.streams.handle({
-        async *down(_request, context) {
-          yield {name: 'a'}
-          yield await silence(context)
-        },
-      })
-      const left = app.streams.next()
-      const {messages} = await call({client, method: 'served.Streams/Down', request: {}, leaveAfter: 1})
-      t.deepEqual(messages, [{name: 'a'}])
-      await (await left).cancelled
-      const cut = app.streams.next()
-      const answer = call({client, method: 'served.Streams/Down', request: {}})
-      const {cancelled} = await cut
-      app.server.closeAllConnections()
-      await cancelled
-      t.truthy((await answer).error)
+  test(`${client}: a page that leaves cancels the call, and a cut stream is a failure to it`, async (t) => {
+    // More than Chromium reads of an answer that nobody wants any more: for less it waits 5 s, and hangs up then.
+    const name = 'a'.repeat(200_000)
+    using _ = app.streams.handle({
+      async *down(_request, context) {
+        yield {name}
+        yield await silence(context)
+      },
     })
-  }
+    const left = app.streams.next()
+    // In binary, Google's client gives a page no message before the stream has ended: it leaves without one.
+    const hasMessages = client !== 'grpc-web'
+    const leaving = call({client, method: 'served.Streams/Down', request: {}, ...(hasMessages && {leaveAfter: 1})})
+    const {cancelled: gone} = await left
+    if (!hasMessages) await page.evaluate('leave()')
+    t.deepEqual((await leaving).messages, hasMessages ? [{name}] : [])
+    await gone
+    const cut = app.streams.next()
+    const answer = call({client, method: 'served.Streams/Down', request: {}})
+    const {cancelled} = await cut
+    app.server.closeAllConnections()
+    await cancelled
+    t.truthy((await answer).error)
+  })
 
-  if (!isGoogles) {
-    test(`${client}: the timeout of a page ends its call`, async (t) => {
-      using _ = app.echo.handle({whole: (_request, context) => silence(context)})
-      const answer = await call({client, method: 'served.Echo/Whole', request: {}, timeoutMs: 300})
-      t.is(answer.error?.code, status.DEADLINE_EXCEEDED)
-      await app.backend.idle()
+  test(`${client}: the timeout of a page ends its call, before and behind the first message`, async (t) => {
+    using _ = app.echo.handle({whole: (_request, context) => silence(context)})
+    using __ = app.streams.handle({
+      async *down(_request, context) {
+        yield {name: 'a'}
+        yield await silence(context)
+      },
     })
-  }
+    for (const method of ['served.Echo/Whole', 'served.Streams/Down']) {
+      const answer = await call({client, method, request: {}, timeoutMs: 300})
+      // Google's client hangs up itself at its deadline, and says so in its own way when it is the first.
+      t.true(answer.error?.code === status.DEADLINE_EXCEEDED || (isGoogles && answer.error !== undefined))
+      await app.backend.idle()
+    }
+  })
 
   test(`${client}: a page of another origin may not call`, async (t) => {
     const stranger = await pageOf('stranger.localhost')

@@ -80,7 +80,18 @@ async function byConnectWeb({
   }
 }
 
-function byGrpcWeb({client, method: name, request, headers = {}, leaveAfter}: PageCall): Promise<PageAnswer> {
+/** Leaves the stream that Google's client reads. */
+let leave = () => {}
+
+function byGrpcWeb({
+  client,
+  method: name,
+  request,
+  headers: given = {},
+  timeoutMs,
+  leaveAfter,
+}: PageCall): Promise<PageAnswer> {
+  const headers: Metadata = {...given, ...(timeoutMs && {deadline: String(Date.now() + timeoutMs)})}
   const {method} = methodOf(name)
   const isStream = method.methodKind === 'server_streaming'
   const descriptor = new MethodDescriptor<Uint8Array, unknown>(
@@ -100,18 +111,20 @@ function byGrpcWeb({client, method: name, request, headers = {}, leaveAfter}: Pa
   })
   return new Promise((resolve) => {
     if (!isStream) {
-      base.rpcCall(`${page.url}/${name}`, body, headers as Metadata, descriptor, (error, message) => {
+      base.rpcCall(`${page.url}/${name}`, body, headers, descriptor, (error, message) => {
         if (error) resolve(failed(error))
         else resolve({messages: [message]})
       })
       return
     }
-    const stream = base.serverStreaming(`${page.url}/${name}`, body, headers as Metadata, descriptor)
-    stream.on('data', (message) => {
-      messages.push(message)
-      if (messages.length !== leaveAfter) return
+    const stream = base.serverStreaming(`${page.url}/${name}`, body, headers, descriptor)
+    leave = () => {
       stream.cancel()
       resolve({messages})
+    }
+    stream.on('data', (message) => {
+      messages.push(message)
+      if (messages.length === leaveAfter) leave()
     })
     stream.on('error', (error) => resolve(failed(error)))
     stream.on('end', () => resolve({messages}))
@@ -119,5 +132,6 @@ function byGrpcWeb({client, method: name, request, headers = {}, leaveAfter}: Pa
 }
 
 Object.assign(globalThis, {
+  leave: () => leave(),
   call: (given: PageCall) => (given.client.startsWith('grpc-web') ? byGrpcWeb(given) : byConnectWeb(given)),
 })
