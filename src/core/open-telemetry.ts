@@ -65,6 +65,9 @@ function beginRequest(facts: RequestFacts): RequestSpan {
   let isOpen = true
   instruments.active.add(1, common)
   return {
+    get headers() {
+      return headersOf(inside)
+    },
     run: (work) => context.with(inside, work),
     routed(template) {
       route = template
@@ -115,10 +118,8 @@ function beginCall(around: Context, {method, url}: {readonly method: string; rea
   const former = {'rpc.system': 'grpc', 'rpc.service': method.slice(0, method.lastIndexOf('/'))}
   const span = tracer.startSpan(method, {kind: SpanKind.CLIENT, attributes: {...attributes, ...former}}, around)
   const inside = trace.setSpan(around, span)
-  const headers: Record<string, string> = {}
-  propagation.inject(inside, headers)
   return {
-    headers,
+    headers: headersOf(inside),
     part(name) {
       const startTime = Date.now()
       const started = performance.now()
@@ -136,6 +137,12 @@ function beginCall(around: Context, {method, url}: {readonly method: string; rea
       instruments.call.record((performance.now() - began) / 1000, {...attributes, ...ended}, inside)
     },
   }
+}
+
+function headersOf(inside: Context): Record<string, string> {
+  const headers: Record<string, string> = {}
+  propagation.inject(inside, headers)
+  return headers
 }
 
 function addressOf(host: string, usualPort?: number): Attributes {

@@ -28,6 +28,8 @@ export interface RequestOutcome {
 
 /** A server span. */
 export interface RequestSpan {
+  /** Headers that say its trace and its id, if the SDK has a propagator. */
+  readonly headers: Readonly<Record<string, string>>
   /** Runs `work` with this span as the active one. */
   run<T>(work: () => T): T
   /** The template of the path, once it is known. */

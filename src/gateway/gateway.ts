@@ -260,7 +260,12 @@ function mcpOf(served: Gateway): Handler {
   if (unable.length > 0) runtime.log.info(`No tools, as they take a stream: ${unable.join(', ')}`)
   const mcp: McpServed = {...callsOf(served), title, version, transcoder, methods}
   // Who may call is judged when its body says what is called.
-  return Object.assign(async (scope: Scope) => (await import('./mcp/answer.ts')).answerMcp(mcp, scope), {
+  const answer = async (scope: Scope) => {
+    scope.span?.routed(scope.path)
+    const {answerMcp} = await import('./mcp/answer.ts')
+    return answerMcp(mcp, scope)
+  }
+  return Object.assign(answer, {
     methods: ['POST'],
     access: {isOpen: true as const},
   })

@@ -194,7 +194,9 @@ class RequestScope implements Scope, Sending, Proofs {
 
   get log(): Logger {
     const {log, config} = this.#serving
-    this.#log ??= log.child({requestId: this.id, ...traceFields(this.headers, config.projectId)})
+    if (this.#log) return this.#log
+    const headers = this.span ? {...this.headers, ...this.span.headers} : this.headers
+    this.#log = log.child({requestId: this.id, ...traceFields(headers, config.projectId)})
     return this.#log
   }
 
@@ -322,7 +324,9 @@ class RequestScope implements Scope, Sending, Proofs {
   async #enterDoor(handler: Handler): Promise<void> {
     if (this.#isOwnPreflight(handler)) return
     try {
-      const admitted = this.#door.admit(this, accessOf(handler, this))
+      const access = accessOf(handler, this)
+      if (this.span && access.name?.startsWith('/')) this.span.routed(access.name)
+      const admitted = this.#door.admit(this, access)
       if (admitted) await within(this.signal, admitted)
     } finally {
       // A refused request counts too, so that guessing credentials is limited.
@@ -421,7 +425,7 @@ class RequestScope implements Scope, Sending, Proofs {
     const isHungUp = this.responder.gone && !this.responder.begun
     this.span.end({
       status: isHungUp ? this.#status : status,
-      bodySize,
+      bodySize: isHungUp ? 0 : bodySize,
       ...(fault && {code: fault.code}),
       isFailure: status >= 500 || (fault !== undefined && httpStatusOf(fault) >= 500),
     })

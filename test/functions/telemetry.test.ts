@@ -4,13 +4,15 @@ import type {AddressInfo} from 'node:net'
 import {json as readJson} from 'node:stream/consumers'
 import {setTimeout as pause} from 'node:timers/promises'
 import {status} from '@grpc/grpc-js'
-import test from 'ava'
+import test, {type ExecutionContext} from 'ava'
 import {pino} from 'pino'
 import {createClient} from '../../src/clients/service-client.ts'
+import {Fault} from '../../src/core/fault.ts'
 import {prepareTelemetry, telemetry} from '../../src/core/telemetry.ts'
 import {PingService} from '../../src/gen/ping/ping_pb.js'
 import {json} from '../../src/http/reply.ts'
 import {type App, startApp} from '../helpers/app.ts'
+import {connectTo} from '../http/connection.ts'
 
 interface Attribute {
   readonly key: string
@@ -57,7 +59,8 @@ test.before(async (t) => {
   recipe = await import('../../docs/telemetry.ts')
   app = await startApp({log, flush: () => recipe.flush(), env: {K_SERVICE: 'shop', K_REVISION: 'shop-1', AUTH: 'none'}})
 })
-test.beforeEach(() => {
+test.beforeEach(async () => {
+  await recipe.flush()
   spans.length = 0
   lines.length = 0
 })
@@ -184,6 +187,116 @@ test.serial('a flush that hangs or fails keeps nobody, and is in the log', async
     lines.length = 0
     await other.close()
   }
+})
+
+test.serial('after a flush that hung, requests do not wait until it has ended', async (t) => {
+  const hung = Promise.withResolvers<void>()
+  let flushes = 0
+  const other = await startApp({
+    log,
+    flush: () => {
+      flushes++
+      return hung.promise
+    },
+  })
+  t.teardown(() => other.close())
+  const live = () => fetch(other.url('/health/live')).then((response) => response.text())
+  await live()
+  await live()
+  t.is(flushes, 1)
+  hung.resolve()
+  await live()
+  t.is(flushes, 2)
+})
+
+/** The one server span there is, once nothing is in flight. */
+async function onlySpan(t: ExecutionContext): Promise<Span> {
+  await app.quiet(t)
+  const servers = spans.filter(({kind}) => kind === 2)
+  t.is(servers.length, 1)
+  return servers[0]!
+}
+
+test.serial('a caller that hangs up ends both spans, once', async (t) => {
+  await using connection = await connectTo(app.url(''))
+  const next = app.backend.ping.next()
+  connection.get('/api/ping?message=hi')
+  const {cancelled} = await next
+  connection.socket.destroy()
+  await cancelled
+  const server = await onlySpan(t)
+  t.like(attributesOf(server), {'http.response.status_code': 499, 'http.response.body.size': 0})
+  t.is(server.status.code ?? 0, 0)
+  t.deepEqual(
+    named('ping.PingService/Send').map((span) => attributesOf(span)['rpc.response.status_code']),
+    ['CANCELLED'],
+  )
+})
+
+test.serial('a deadline ends both spans, once', async (t) => {
+  const next = app.backend.ping.next()
+  const response = await fetch(app.url('/api/ping?message=hi'), {headers: {'x-server-timeout': '0.2'}})
+  t.is(response.status, 504)
+  await (await next).cancelled
+  const server = await onlySpan(t)
+  const size = Number(response.headers.get('content-length'))
+  t.like(attributesOf(server), {
+    'http.response.status_code': 504,
+    'http.response.body.size': size,
+    'error.type': 'DEADLINE_EXCEEDED',
+  })
+  t.is(named('ping.PingService/Send').length, 1)
+})
+
+test.serial('a stream that breaks is an error, though its status was 200', async (t) => {
+  const served = await app.serve(() => ({body: broken()}))
+  t.teardown(served.close)
+  const response = await fetch(served.url)
+  t.is(response.status, 200)
+  await t.throwsAsync(response.text())
+  const server = await onlySpan(t)
+  t.like(attributesOf(server), {'http.response.status_code': 200, 'error.type': 'DATA_LOSS'})
+  t.is(server.status.code, 2)
+})
+
+async function* broken(): AsyncGenerator<string> {
+  yield 'begun'
+  throw new Fault('DATA_LOSS', 'broken')
+}
+
+test.serial("the status is that of the response, as the caller's protocol has it", async (t) => {
+  const next = app.backend.ping.next()
+  const answer = fetch(app.url('/ping.PingService/Send'), {
+    method: 'POST',
+    headers: {'content-type': 'application/grpc-web+proto'},
+    body: Buffer.alloc(5),
+  })
+  ;(await next).fail(status.INTERNAL, 'broken')
+  t.is((await answer).status, 200)
+  const server = await onlySpan(t)
+  t.is(server.name, 'POST /ping.PingService/Send')
+  t.like(attributesOf(server), {'http.response.status_code': 200, 'error.type': 'INTERNAL'})
+  t.is(server.status.code, 2)
+})
+
+test.serial('a token that cannot be fetched is a part of the call that failed', async (t) => {
+  const other = await startApp({flush: () => recipe.flush(), env: {K_SERVICE: 'shop', AUTH: 'none'}})
+  t.teardown(() => other.close())
+  other.metadata.fail(404, 1)
+  t.is((await fetch(other.url('/api/ping?message=hi'))).status, 503)
+  const [client] = named('ping.PingService/Send')
+  t.deepEqual(
+    named('id token').map(({parentSpanId}) => parentSpanId),
+    [client!.spanId],
+  )
+})
+
+test.serial('log lines are under the span of their request', async (t) => {
+  t.is((await fetch(app.url('/health/live'), {headers})).status, 200)
+  const [line] = lines.filter(({httpRequest}) => httpRequest)
+  const {traceId, spanId} = await onlySpan(t)
+  t.is(line?.['logging.googleapis.com/trace'], `projects/${app.metadata.projectId}/traces/${traceId}`)
+  t.is(line?.['logging.googleapis.com/spanId'], spanId)
 })
 
 test.serial('what a function reports itself belongs to its span', async (t) => {
