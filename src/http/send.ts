@@ -23,7 +23,7 @@ async function sendWhole(reply: Reply, body: Uint8Array, life: Sending): Promise
   const {responder} = life
   const isSent = sendsBody(reply, life)
   await life.close(over)
-  await life.finish({status: reply.status ?? 200, bodySize: isSent ? body.byteLength : 0})
+  if (life.isObserved) await life.finish({status: reply.status ?? 200, bodySize: isSent ? body.byteLength : 0})
   if (responder.gone) return
   responder.endIfTooLongToDiscard()
   writeHead(reply, life, isBodiless(reply) ? {} : {'content-length': String(body.byteLength)})
@@ -45,7 +45,7 @@ async function sendStream(reply: Reply, chunks: Chunks, life: Sending): Promise<
     }
     if (!next?.done) stop(chunks, life)
     await life.close(over)
-    await life.finish({status: reply.status ?? 200, bodySize: responder.bytes})
+    if (life.isObserved) await life.finish({status: reply.status ?? 200, bodySize: responder.bytes})
     if (reply.trailers) responder.trailers(reply.trailers)
     await responder.end(life.deadline)
   } catch (error) {

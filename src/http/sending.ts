@@ -32,6 +32,8 @@ export interface Sending {
   track<T>(work: Promise<T>): Promise<T>
   /** Aborts the signal with `reason`, and waits until all tracked work has ended. */
   close(reason: Fault): Promise<void>
+  /** Whether there is anything to finish. */
+  readonly isObserved: boolean
   /** Tells the request's span how it ends, and flushes what was gathered of it. Only then does the response end. */
   finish(ending: Ending): Promise<void>
 }

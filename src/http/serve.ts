@@ -412,6 +412,10 @@ class RequestScope implements Scope, Sending, Proofs {
     }
   }
 
+  get isObserved(): boolean {
+    return this.span !== undefined || this.#serving.flush !== undefined
+  }
+
   async finish(ending: Ending): Promise<void> {
     this.#endSpan(ending)
     const {flush} = this.#serving

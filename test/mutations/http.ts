@@ -56,7 +56,7 @@ export const http: Room = {
       changes: [
         ["'x-content-type-options': 'nosniff',", '', 'a browser runs JSON as a page'],
         ["'x-request-id': life.id,", '', 'an answer has no request id'],
-        ['  await life.close(over)\n  await life.finish', '  await life.finish', 'work goes on after the answer'],
+        ['  await life.close(over)\n  if (life.isObserved)', '  if (life.isObserved)', 'work goes on after the answer'],
         ["method !== 'HEAD' && ", '', 'HEAD has a body'],
         ['status === 204 || ', '', '204 has a body'],
         ['if (!next?.done) stop(chunks, life)', '', 'HEAD leaves a stream open'],
@@ -67,8 +67,8 @@ export const http: Room = {
         ],
         ['if (!next.done) chunk(next.value)', '', 'a chunk that is no text ends the process'],
         [
-          '    await life.close(over)\n    await life.finish',
-          '    await life.finish',
+          '    await life.close(over)\n    if (life.isObserved)',
+          '    if (life.isObserved)',
           'work goes on after the last byte',
         ],
         ['if (endsCleanly?.(fault)) await', 'if (false) await', 'a browser repeats a call that cannot succeed'],
