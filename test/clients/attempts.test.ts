@@ -1,12 +1,25 @@
 import {once} from 'node:events'
+import {syncBuiltinESMExports} from 'node:module'
 import type {AddressInfo} from 'node:net'
 import {createServer} from 'node:net'
+import timers from 'node:timers/promises'
 import test from 'ava'
 import {startBackend} from '../../local/grpc/backend.ts'
 import {startStorage} from '../../local/storage/server.ts'
+import {Backoff} from '../../src/clients/backoff.ts'
+import {Fault} from '../../src/core/fault.ts'
 import {inChild} from './child.ts'
 import {faultOf} from './life.ts'
 import {runtimeOf} from './runtime.ts'
+
+/** The pauses that our code has asked for, in ms. They end at once. */
+const pauses: number[] = []
+const {setTimeout: wait} = timers
+timers.setTimeout = (ms, ...rest) => {
+  pauses.push(ms!)
+  return wait(0, ...rest)
+}
+syncBuiltinESMExports()
 
 test.serial('Storage that never recovers is asked seven times, and then given up', async (t) => {
   const server = await startStorage()
@@ -17,12 +30,26 @@ test.serial('Storage that never recovers is asked seven times, and then given up
   })
   server.createBucket('b')
   await server.put('b', 'o', 'x')
-  const before = server.requests.length
-  using _ = server.fault({kind: 'metadata', status: 503, times: Number.POSITIVE_INFINITY})
-  const version = runtime.storage.versionOf(new AbortController().signal, {bucket: 'b', object: 'o'})
-  const fault = await faultOf(t, version)
-  t.is(fault.code, 'UNAVAILABLE')
-  t.is(server.requests.length - before, 7)
+  for (const [retryAfter, least, most] of [
+    [undefined, [50, 100, 200, 400, 800, 1600], [100, 200, 400, 800, 1600, 3200]],
+    [1, [1000, 1000, 1000, 1000, 1000, 1600], [1000, 1000, 1000, 1000, 1600, 3200]],
+    [3600, Array(6).fill(5000), Array(6).fill(5000)],
+  ] as const) {
+    const before = server.requests.length
+    pauses.length = 0
+    using _ = server.fault({kind: 'metadata', status: 503, retryAfter, times: Number.POSITIVE_INFINITY})
+    const version = runtime.storage.versionOf(new AbortController().signal, {bucket: 'b', object: 'o'})
+    t.is((await faultOf(t, version)).code, 'UNAVAILABLE')
+    t.is(server.requests.length - before, 7)
+    t.is(pauses.length, 6)
+    for (const [index, ms] of pauses.entries()) t.true(ms >= least[index]! && ms <= most[index]!, `${pauses}`)
+  }
+})
+
+test.serial('a caller who hung up is told so, whatever has failed', async (t) => {
+  const reason = new Fault('CANCELLED', 'The caller hung up')
+  const failed = new Backoff('Asking failed').failed(new Fault('NOT_FOUND', 'None'), AbortSignal.abort(reason))
+  t.is(await faultOf(t, failed), reason)
 })
 
 for (const name of ['http_proxy', 'grpc_proxy', 'https_proxy']) {

@@ -144,20 +144,25 @@ test('a refused key is UNAVAILABLE', async (t) => {
   t.like(await tokenIn({...google.env, GOOGLE_APPLICATION_CREDENTIALS}), {code: 'UNAVAILABLE', http: 503})
 })
 
-test('a key file that is put in its place later is found by the next request', async (t) => {
+test('a key file that is put in its place later is found by the next request, for Storage too', async (t) => {
   const google = await startGoogle(t)
   const env = {...google.env, GOOGLE_APPLICATION_CREDENTIALS: join(google.folder.path, 'key.json')}
   const {value} = await inChild({env, arg: JSON.stringify(google.keyFile)}, async (key) => {
     const {writeFileSync} = await import('node:fs')
     const {TestLife} = await import('./life.ts')
     const {runtimeOf} = await import('./runtime.ts')
-    const {idTokens} = runtimeOf(process.env)
+    const {idTokens, storage} = runtimeOf(process.env)
     const ask = () => idTokens.for('https://x.a.run.app').token(new TestLife())
-    const first = await ask().catch(({code}) => code)
+    const client = () =>
+      storage.client().then(
+        () => 'a client',
+        () => 'none',
+      )
+    const first = [await ask().catch(({code}) => code), await client()]
     writeFileSync(process.env.GOOGLE_APPLICATION_CREDENTIALS!, key)
-    return [first, (await ask()).split('.').length]
+    return [...first, (await ask()).split('.').length, await client()]
   })
-  t.deepEqual(value, ['UNAVAILABLE', 3])
+  t.deepEqual(value, ['UNAVAILABLE', 'none', 3, 'a client'])
 })
 
 test('a token endpoint that hangs holds nobody beyond the deadline, and the next request asks again', async (t) => {

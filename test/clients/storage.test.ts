@@ -110,14 +110,34 @@ test.serial('a read that breaks again and again is resumed each time, as long as
   t.is(requests().length, cuts.length + 1)
 })
 
-test.serial('a resumed read uses a connection of its own: the last one may be dead', async (t) => {
-  const requests = media()
-  server.fault({object: 'o', stallAt: 5})
-  await read()
-  t.deepEqual(
-    requests().map(({headers}) => headers.connection),
-    ['keep-alive', 'close'],
+for (const [title, kind, fault] of [
+  ['a read that stood still', 'media', {stallAt: 5}],
+  ['a read that ended early', 'media', {endAt: 5}],
+  ['a question about an object', 'metadata', {stall: 'headers'}],
+] as const) {
+  test.serial(`after ${title} the next attempt has a connection of its own: the last one may be dead`, async (t) => {
+    const before = server.requests.length
+    server.fault({object: 'o', kind, ...fault})
+    await read()
+    t.deepEqual(
+      server.requests.slice(before).flatMap((request) => (request.kind === kind ? [request.headers.connection] : [])),
+      ['keep-alive', 'close'],
+    )
+  })
+}
+
+test.serial('an object that is longer than its size is DATA_LOSS, and gives no byte beyond', async (t) => {
+  const version = await storage.versionOf(end.signal, {bucket, object: 'o'})
+  let got = 0
+  const fault = await faultOf(
+    t,
+    (async () => {
+      for await (const piece of storage.read(end.signal, {...version, size: size - 1})) got += piece.length
+    })(),
   )
+  t.is(fault.code, 'DATA_LOSS')
+  t.is(httpStatusOf(fault), 502)
+  t.true(got < size)
 })
 
 test.serial('a range that is ignored is not taken for one', async (t) => {
@@ -240,6 +260,7 @@ test.serial('no permission is 403, and the log is told what to grant', async (t)
     const fault = await faultOf(t, work)
     t.is(fault.code, 'PERMISSION_DENIED')
     t.is(httpStatusOf(fault), 403)
+    t.is(reasonOf(fault), 'STORAGE_PERMISSION_DENIED')
     t.regex(fault.hint ?? '', /roles\/storage\.objectViewer on bucket "b"/)
     t.notRegex(fault.message, /iam\.gserviceaccount/)
   }
@@ -294,10 +315,12 @@ for (const name of ['b/o/o', 'b%2Fo', '../b', 'b?x', 'b#x', '..', '']) {
   })
 }
 
-test.serial('a name that is no text is refused at once', async (t) => {
+test.serial('a name that is no text, or too long, is refused at once', async (t) => {
   for (const name of [
     {bucket, object: 'o\ud800'},
     {bucket: 'b\udc00', object: 'o'},
+    {bucket, object: 'x'.repeat(1025)},
+    {bucket, object: '€'.repeat(342)},
   ]) {
     const before = server.requests.length
     const fault = await faultOf(t, storage.versionOf(end.signal, name))
@@ -389,8 +412,9 @@ test.serial('twenty reads at a time with faults among them all arrive whole', as
   t.true(all.every((got) => bytes.equals(got)))
 })
 
-test.serial('a slow reader is not taken for a Storage that stands still', async (t) => {
+test.serial('a slow reader is not taken for a Storage that stands still, and one that does so later is', async (t) => {
   const requests = media()
+  server.fault({object: 'o', stallAt: size - 1})
   const version = await storage.versionOf(end.signal, {bucket, object: 'o'})
   let got = 0
   for await (const piece of storage.read(end.signal, version)) {
@@ -399,7 +423,10 @@ test.serial('a slow reader is not taken for a Storage that stands still', async 
     got += piece.length
   }
   t.is(got, size)
-  t.is(requests().length, 1)
+  t.deepEqual(
+    requests().map(({range}) => range),
+    [undefined, `bytes=${size - 1}-`],
+  )
 })
 
 test('a function that reads no object loads no library of Google to call a backend', async (t) => {
