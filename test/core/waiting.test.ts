@@ -1,5 +1,6 @@
+import {getEventListeners} from 'node:events'
 import test from 'ava'
-import {turn} from '../../src/core/waiting.ts'
+import {turn, within} from '../../src/core/waiting.ts'
 
 test('of work that waits for turns there is one piece a turn of the event loop, in the order of asking', async (t) => {
   const order: string[] = []
@@ -25,4 +26,12 @@ test('of work that waits for turns there is one piece a turn of the event loop, 
   ] as const) {
     t.true(order.slice(order.indexOf(first), order.indexOf(second)).includes('other'), order.join())
   }
+})
+
+test('waiting under a signal leaves no listener, however the work ends', async (t) => {
+  const {signal} = new AbortController()
+  t.is(await within(signal, Promise.resolve('done')), 'done')
+  await t.throwsAsync(within(signal, Promise.reject(new Error('broken'))), {message: 'broken'})
+  await new Promise(setImmediate)
+  t.is(getEventListeners(signal, 'abort').length, 0)
 })

@@ -91,7 +91,11 @@ test.serial('bodies that come too slowly give way to others, but only when there
   second.write(begun(45_000))
   await held(95_000)
   const third = {headers: json, body: `${begun(11_000)}"}`}
-  isTooMuch(t, await app.send('POST /whole', third), 'DECODING_BYTES_EXCEEDED', maxDecoding)
+  // The last time after 5 s in all, when both would be too slow but for their patience.
+  for (const ms of [0, 4900]) {
+    advance(ms)
+    isTooMuch(t, await app.send('POST /whole', third), 'DECODING_BYTES_EXCEEDED', maxDecoding)
+  }
   advance(10_000)
   t.is((await app.send('POST /whole', {headers: json, body: '{"name":"small"}'})).status, 200)
   await held(95_000)
@@ -102,6 +106,33 @@ test.serial('bodies that come too slowly give way to others, but only when there
     t.is(response.json.error.details[0].reason, 'BODY_TOO_SLOW')
     t.is(response.headers.get('retry-after'), '1')
   }
+})
+
+test.serial('a body that makes no room but its own is not counted after it has ended', async (t) => {
+  await using slow = await app.begin('POST /whole', {headers: json})
+  slow.write(begun(50_000))
+  await held(50_000)
+  advance(10_000)
+  await using second = await app.begin('POST /whole', {headers: json})
+  second.write(begun(45_000))
+  await held(95_000)
+  slow.write('a'.repeat(6000))
+  t.is((await slow.response()).json.error.details[0].reason, 'BODY_TOO_SLOW')
+  await held(45_000)
+  second.write('"}')
+  second.end()
+  t.is((await second.response()).status, 200)
+  t.is(admissionOf(app.runtime).bytes, 0)
+})
+
+test.serial('a body that is the only one may have more than all bodies together', async (t) => {
+  const headers = {'content-type': 'text/plain'}
+  await using only = await app.begin('POST /upload?creatorId=me&name=n', {headers})
+  only.write('a'.repeat(maxDecoding))
+  only.write('a'.repeat(maxDecoding))
+  only.end()
+  const response = await only.response()
+  t.is(response.status, 200, response.text)
 })
 
 test.serial('a body that there is no room for is refused before it comes', async (t) => {

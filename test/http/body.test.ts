@@ -85,6 +85,27 @@ for (const [title, {head, body, status, read}] of Object.entries(unread)) {
   })
 }
 
+test.serial('a body of many pieces is read whole', async (t) => {
+  const {url} = await app.serve(async (scope) => ({body: await scope.bytes()}))
+  const pieces = ['a', 'bc', 'd'.repeat(5000), 'e', 'f'.repeat(7000)]
+  await using connection = await connectTo(url)
+  const chunks = pieces.map((piece) => `${piece.length.toString(16)}\n${piece}\n`)
+  connection.send(`POST / HTTP/1.1\nHost: test\nTransfer-Encoding: chunked\n\n${chunks.join('')}0\n\n`)
+  t.is((await connection.response()).text, pieces.join(''))
+})
+
+test.serial('a body is read without a content coding only, which "Identity" says too', async (t) => {
+  const {url} = await app.serve(async (scope) => ({body: await scope.bytes()}))
+  for (const [coding, status] of [
+    ['Identity', 200],
+    ['gzip', 415],
+  ] as const) {
+    await using connection = await connectTo(url)
+    connection.send(`POST / HTTP/1.1\nHost: test\nContent-Encoding: ${coding}\nContent-Length: 2\n\nhi`)
+    t.is((await connection.response()).status, status)
+  }
+})
+
 test.serial('a body that is as long as the limit is read, with a length and without', async (t) => {
   const {url} = await app.serve(async (scope) => json({length: (await scope.bytes(10)).length}))
   await using connection = await connectTo(url)

@@ -41,6 +41,18 @@ for (const seconds of ['0', '-0.0', '5e-324', '0.00000000000001']) {
   })
 }
 
+test.serial('a body of a request that does not come is left at the deadline', async (t) => {
+  const result = Promise.withResolvers<unknown>()
+  const {url} = await app.serve(async (scope) => {
+    await scope.bytes().catch(result.resolve)
+    return json({})
+  })
+  await using connection = await connectTo(url)
+  connection.send('POST / HTTP/1.1\nHost: test\nX-Server-Timeout: 0.05\nContent-Length: 10\n\nhalf')
+  t.is(((await result.promise) as Fault).code, 'DEADLINE_EXCEEDED')
+  isFault(t, await connection.response(), 504, 'DEADLINE_EXCEEDED')
+})
+
 test.serial('a body that never gives its first piece is answered with 504', async (t) => {
   const left = Promise.withResolvers<void>()
   const {url} = await app.serve((scope) => ({

@@ -181,6 +181,8 @@ test('what throws in a request ends neither the instance nor the answers of othe
   const thrown = await fetch(`${child.url}/throws-in-a-timer`)
   t.is(thrown.status, 500)
   t.is(((await thrown.json()) as {error: {message: string}}).error.message, 'Internal error')
+  t.is((await fetch(`${child.url}/throws-too-late`)).status, 200)
+  t.regex(JSON.parse(await child.out.match(/Thrown after its request was over/)).err.stack, /what went wrong/)
   connection.send('cd')
   t.is((await connection.response()).text, 'abcd')
   child.signal('SIGTERM')
