@@ -18,6 +18,8 @@ export async function openSession(url: string, signal: AbortSignal): Promise<Cli
   const settled = Promise.withResolvers<ClientHttp2Session>()
   session
     .on('error', settled.reject)
+    // Node's session does not report what its socket fails with after the handshake: TLS 1.3 refuses client certificates then.
+    .once('connect', (_, socket) => socket.on('error', settled.reject))
     .once('remoteSettings', () => settled.resolve(session))
     .once('close', () => settled.reject(new Error('Connection closed')))
   const onAbort = () => settled.reject(signal.reason)

@@ -140,6 +140,8 @@ for (const [url, cause] of [
   ['http://127.0.0.1:1', 'CONNECTION_REFUSED'],
   ['https://localhost:1', 'CONNECTION_REFUSED'],
   ['https://nobody.invalid', 'NO_SUCH_HOST'],
+  // No network carries TCP to a multicast address.
+  ['http://224.0.0.1', 'NO_ROUTE'],
 ] as const) {
   test.serial(`${url}: 503 as ever, and the log says ${cause}`, async (t) => {
     const backend = backendAt(url)

@@ -73,19 +73,34 @@ test('a backend over TLS that is well is well too', async (t) => {
   t.true((await checksOf(backend.url)).every(({state}) => state === 'ok'))
 })
 
-const refusing: [url: string, cause: string, line: RegExp][] = [
+const made = new Set<TroubleName>()
+
+/** A test that makes the fault of each of `names`. */
+function makes(names: readonly TroubleName[], title: string, implementation: (t: ExecutionContext) => Promise<void>) {
+  for (const name of names) made.add(name)
+  test(`${names.join(', ')}: ${title}`, implementation)
+}
+
+const refusing: [url: string, cause: TroubleName, line: RegExp][] = [
   ['https://nobody.invalid', 'NO_SUCH_HOST', /^nslookup nobody\.invalid$/],
   ['http://127.0.0.1:1', 'CONNECTION_REFUSED', /^nc -vz 127\.0\.0\.1 1$/],
+  // No network carries TCP to a multicast address.
+  ['http://224.0.0.1', 'NO_ROUTE', /^nc -vz -w 3 224\.0\.0\.1 80$/],
 ]
 for (const [url, cause, line] of refusing) {
-  test(`${cause}: ${url}`, async (t) => {
+  makes([cause], url, async (t) => {
     const wrong = await wrongAt(t, url)
-    t.is(wrong.cause, cause as never)
+    t.is(wrong.cause, cause)
     t.regex(wrong.line!, line)
   })
 }
 
-const ports: [cause: string, scheme: 'http' | 'https', what: string, server: () => Server, line: RegExp][] = [
+/** A server that ends each TLS handshake with the alert of this number (RFC 8446, 6). */
+function alerting(alert: number): Server {
+  return createServer((socket) => socket.once('data', () => socket.end(Uint8Array.of(21, 3, 3, 0, 2, 2, alert))))
+}
+
+const ports: [cause: TroubleName, scheme: 'http' | 'https', what: string, server: () => Server, line: RegExp][] = [
   ['TLS_PORT', 'http', 'a port with TLS', () => createSecureServer(ours), /^BACKEND_URL=https:\/\/localhost:\d+$/],
   ['PLAINTEXT_PORT', 'https', 'a port without TLS', () => createHttp2(), /^BACKEND_URL=http:\/\/localhost:\d+$/],
   [
@@ -101,12 +116,41 @@ const ports: [cause: string, scheme: 'http' | 'https', what: string, server: () 
   ['HTTP1_ONLY', 'https', 'a server of HTTP/1', () => createHttps(ours), /--use-http2$/],
   ['HTTP1_ONLY', 'http', 'a server of HTTP/1', () => createHttp1((_, answer) => answer.end()), /--use-http2$/],
   ['SILENT', 'http', 'a server that says nothing', () => createServer(), /^nc -vz -w 3 localhost \d+$/],
+  [
+    'CERTIFICATE_REVOKED',
+    'https',
+    'a proxy that knows its certificate to be revoked',
+    () => alerting(44),
+    /openssl .* -serial$/,
+  ],
+  [
+    'CLIENT_CERTIFICATE',
+    'https',
+    'a server that requires a client certificate',
+    () => createSecureServer({...ours, requestCert: true, rejectUnauthorized: true}),
+    /^openssl s_client /,
+  ],
+  [
+    'TLS_VERSION',
+    'https',
+    'TLS of long ago',
+    () => createSecureServer({...ours, minVersion: 'TLSv1', maxVersion: 'TLSv1.1', ciphers: 'ALL@SECLEVEL=0'}),
+    /-tls1_2$/,
+  ],
+  [
+    'NOT_HTTP2',
+    'http',
+    'another protocol',
+    () => createServer((socket) => socket.write('SSH-2.0-OpenSSH_9.9\r\n')),
+    /^nc localhost \d+$/,
+  ],
+  ['CLOSED', 'https', 'one that hangs up', () => createServer((socket) => socket.destroy()), /logs read/],
   ['CLOSED', 'http', 'one that hangs up', () => createServer((socket) => socket.destroy()), /logs read/],
 ]
 for (const [cause, scheme, what, create, line] of ports) {
-  test(`${cause}: ${scheme} and ${what}`, async (t) => {
+  makes([cause], `${scheme} and ${what}`, async (t) => {
     const wrong = await wrongAt(t, `${scheme}://localhost:${await listening(t, create())}`)
-    t.is(wrong.cause, cause as never, wrong.is)
+    t.is(wrong.cause, cause, wrong.is)
     t.regex(wrong.line!, line)
   })
 }
@@ -134,14 +178,14 @@ function downTo(port: number): Answering {
   }
 }
 
-test('NOT_END_TO_END: HTTP/2 ends before a gRPC server', async (t) => {
+makes(['NOT_END_TO_END'], 'HTTP/2 ends before a gRPC server', async (t) => {
   const backend = await backendOf(t)
   const wrong = await wrongAt(t, await frontEnd(t, downTo(backend.port)))
   t.is(wrong.cause, 'NOT_END_TO_END')
   t.is(wrong.line, 'gcloud run services update SERVICE --region=REGION --use-http2')
 })
 
-test('NOT_END_TO_END: it ends before a server of HTTP/1', async (t) => {
+makes(['NOT_END_TO_END'], 'it ends before a server of HTTP/1', async (t) => {
   const port = await listening(
     t,
     createHttp1((_, answer) => answer.writeHead(404).end('Cannot POST')),
@@ -149,17 +193,17 @@ test('NOT_END_TO_END: it ends before a server of HTTP/1', async (t) => {
   t.is((await wrongAt(t, await frontEnd(t, downTo(port)))).cause, 'NOT_END_TO_END')
 })
 
-test('NOT_STARTED: the front end answers 503 by itself', async (t) => {
+makes(['NOT_STARTED'], 'the front end answers 503 by itself', async (t) => {
   const url = await frontEnd(t, (_, response) => response.writeHead(503).end('Service Unavailable'))
   t.is((await wrongAt(t, url)).cause, 'NOT_STARTED')
 })
 
-test('NO_SUCH_SERVICE: a URL that no service of Cloud Run has', async (t) => {
+makes(['NO_SUCH_SERVICE'], 'a URL that no service of Cloud Run has', async (t) => {
   const url = await frontEnd(t, (_, response) => response.writeHead(404, {server: 'Google Frontend'}).end())
   t.is((await wrongAt(t, url)).cause, 'NO_SUCH_SERVICE')
 })
 
-test('SLOW: a server that does not answer', async (t) => {
+makes(['SLOW'], 'a server that does not answer', async (t) => {
   const port = await listening(
     t,
     createHttp2(() => {}),
@@ -177,26 +221,26 @@ async function guarded(t: ExecutionContext, options: BackendOptions = {}) {
   return {metadata, backend, env}
 }
 
-test('TOKEN_WANTED: no ID token is sent', async (t) => {
+makes(['TOKEN_WANTED'], 'no ID token is sent', async (t) => {
   const {backend} = await guarded(t)
   t.is((await wrongAt(t, backend.url)).cause, 'TOKEN_WANTED')
 })
 
-test('AUDIENCE: the ID token is for a custom domain that the service does not know', async (t) => {
+makes(['AUDIENCE'], 'the ID token is for a custom domain that the service does not know', async (t) => {
   const {backend, env} = await guarded(t)
   const wrong = await wrongAt(t, backend.url, {env: {...env, BACKEND_AUDIENCE: 'https://api.example.com'}})
   t.is(wrong.cause, 'AUDIENCE')
   t.regex(wrong.line!, /--add-custom-audiences=https:\/\/api\.example\.com$/)
 })
 
-test('INVOKER: the account lacks roles/run.invoker, and is named', async (t) => {
+makes(['INVOKER'], 'the account lacks roles/run.invoker, and is named', async (t) => {
   const {backend, env, metadata} = await guarded(t, {invokers: ['somebody@else.example']})
   const wrong = await wrongAt(t, backend.url, {env})
   t.is(wrong.cause, 'INVOKER')
   t.true(wrong.line!.includes(`--member=serviceAccount:${metadata.email} --role=roles/run.invoker`))
 })
 
-test('NO_CREDENTIALS: there is no ID token to be had', async (t) => {
+makes(['NO_CREDENTIALS'], 'there is no ID token to be had', async (t) => {
   const {backend, env, metadata} = await guarded(t)
   metadata.fail(404)
   const wrong = await wrongAt(t, backend.url, {env})
@@ -209,13 +253,13 @@ test('with the token and the role all is well', async (t) => {
   t.true((await checksOf(backend.url, {env})).every(({state}) => state === 'ok'))
 })
 
-test('UNHEALTHY: the server says that it is not serving', async (t) => {
+makes(['UNHEALTHY'], 'the server says that it is not serving', async (t) => {
   const backend = await backendOf(t)
   backend.health.set('', 'NOT_SERVING')
   t.is((await wrongAt(t, backend.url)).cause, 'UNHEALTHY')
 })
 
-test('NO_HEALTH and NO_REFLECTION: a server that has neither is well', async (t) => {
+makes(['NO_HEALTH', 'NO_REFLECTION'], 'a server that has neither is well', async (t) => {
   const server = new GrpcServer()
   const port = await new Promise((resolve, reject) => {
     server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, port) =>
@@ -244,7 +288,7 @@ async function doctor(...args: readonly string[]): Promise<{code: number; out: s
   })
 }
 
-test('URL, URL_NOT_SET: the command ends with 1, and its JSON names the cause', async (t) => {
+makes(['URL', 'URL_NOT_SET'], 'the command ends with 1, and its JSON names the cause', async (t) => {
   const backend = await backendOf(t)
   for (const [args, code, cause] of [
     [['ftp://x'], 1, 'URL'],
@@ -258,6 +302,10 @@ test('URL, URL_NOT_SET: the command ends with 1, and its JSON names the cause', 
     t.is(backends[0]?.checks.find(({state}) => state === 'wrong')?.cause, cause as never)
   }
   t.is((await doctor(backend.url, '--timeout', 'soon')).code, 2)
+})
+
+test('each thing that can be wrong is made by a test', (t) => {
+  t.deepEqual([...made].sort(), (Object.keys({...troubles, ...causes}) as TroubleName[]).sort())
 })
 
 test('each thing that can be wrong has a line to type, with the service and region that the URL names', (t) => {
