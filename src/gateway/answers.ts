@@ -45,7 +45,8 @@ async function wholeAnswer(
   // What the caller has already is not sent, whatever the backend calls it.
   const status = own === 304 ? own : (statusIn(call) ?? own ?? 200)
   const all = {...(trailers === 'headers' ? allHeadersOf(call) : headersOf(call)), ...headers}
-  if (status === 204 || status === 304) return {status, headers: all}
+  if (status === 304) return {status, headers: {...all, vary: 'accept-encoding'}}
+  if (status === 204) return {status, headers: all}
   const reply = await compressed(scope, {status, headers: {...all, 'content-type': contentType}, body})
   return trailers === 'headers' ? reply : withTrailers(scope, call, reply)
 }

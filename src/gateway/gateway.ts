@@ -12,6 +12,7 @@ import {hasBody} from '../http/body.ts'
 import {compressed} from '../http/compress.ts'
 import {noMoreEvents, type Reply} from '../http/reply.ts'
 import type {Handler, Scope} from '../http/scope.ts'
+import {type MessageRouting, messageRoutingOf} from '../transcoding/conventions/routing-of-message.ts'
 import type {Exchange, RequestHead} from '../transcoding/exchange.ts'
 import {isForm} from '../transcoding/media.ts'
 import type {Binding} from '../transcoding/rules/bindings.ts'
@@ -288,10 +289,15 @@ function servedMethods({bindings}: Transcoder): DescMethod[] {
 }
 
 function callsOf(served: Gateway): CallsServed {
-  const {runtime, settings, checkOf} = served
+  const {runtime, settings, checkOf, transcoder} = served
+  const routings = new Map<DescMethod, MessageRouting | undefined>()
   return {
     settings,
     checkOf,
+    routingOf: (method) => {
+      if (!routings.has(method)) routings.set(method, messageRoutingOf(method, transcoder.conventions))
+      return routings.get(method)
+    },
     metadata: {...metadataOptions(settings), proofs: proofHeaders(runtime.config.auth)},
     callOf: (scope, method, sent) => newCall(served, scope, method, sent),
   }

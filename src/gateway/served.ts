@@ -3,6 +3,7 @@ import type {Call, Requests} from '../clients/call.ts'
 import type {GatewayConfig} from '../core/config.ts'
 import type {Scope} from '../http/scope.ts'
 import type {MessageCheck} from '../transcoding/checks/check.ts'
+import type {MessageRouting} from '../transcoding/conventions/routing-of-message.ts'
 import type {MetadataEntry, MetadataOptions} from '../transcoding/metadata.ts'
 
 /** What goes to the backend. */
@@ -18,6 +19,8 @@ export interface CallsServed {
   readonly metadata: MetadataOptions
   /** What checks the request messages of a method. */
   checkOf(method: DescMethod): MessageCheck | undefined
+  /** What the routing header of a call of `method` is made of: the bytes of its message. */
+  routingOf(method: DescMethod): MessageRouting | undefined
   /** A call that has yet to be made. */
   callOf(scope: Scope, method: DescMethod, sent: Sent): Call
 }

@@ -1,6 +1,7 @@
 import {promisify} from 'node:util'
 import {brotliCompress, constants, gzip} from 'node:zlib'
 import Negotiator from 'negotiator'
+import {codedEtag} from '../core/coded-etag.ts'
 import type {Reply} from './reply.ts'
 import type {Scope} from './scope.ts'
 
@@ -21,7 +22,16 @@ export async function compressed(scope: Pick<Scope, 'headers'>, reply: Reply): P
   const vary = {...headers, vary: 'accept-encoding'}
   const encoding = new Negotiator(scope).encoding(['br', 'gzip', 'identity'])
   if (encoding !== 'br' && encoding !== 'gzip') return {...reply, headers: vary, body: plain}
-  return {...reply, headers: {...vary, 'content-encoding': encoding}, body: await compressors[encoding](plain)}
+  const {etag} = headers
+  return {
+    ...reply,
+    headers: {
+      ...vary,
+      'content-encoding': encoding,
+      ...(typeof etag === 'string' && {etag: codedEtag(etag, encoding)}),
+    },
+    body: await compressors[encoding](plain),
+  }
 }
 
 /** `body` in gzip; undefined where that would hardly make it shorter. */

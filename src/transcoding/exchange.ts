@@ -3,9 +3,9 @@ import type {Dialect} from '../core/dialect.ts'
 import {hadAllEvents} from '../core/event-stream.ts'
 import {Fault} from '../core/fault.ts'
 import type {Conventions} from './conventions/conventions.ts'
-import {isNamed} from './conventions/etag.ts'
+import {namedEtag} from './conventions/etag.ts'
 import {ReadMask} from './conventions/read-mask.ts'
-import {pathRouting, routingHeader, routingKey} from './conventions/routing-header.ts'
+import {addRouting, pathRouting, routingHeader} from './conventions/routing-header.ts'
 import type {SystemParameters} from './conventions/system-parameters.ts'
 import {type Cursor, cursorIn} from './event-id.ts'
 import {put} from './fields/assign.ts'
@@ -153,10 +153,7 @@ function concern(conventions: Conventions, {binding, captures, head, messages, m
   addPathRouting(conventions, captures, metadata)
   // A stream's metadata leaves before its first message is there.
   if (routing && !isClientStream(binding)) {
-    messages.finish((message) => {
-      const value = routingHeader(message, routing)
-      if (value !== undefined) metadata.push([routingKey, value])
-    })
+    messages.finish((message) => addRouting(metadata, routingHeader(message, routing)))
   }
   const header = headerIn(head, 'if-match')
   if (header === undefined) return false
@@ -177,8 +174,7 @@ function addPathRouting(
   metadata: MetadataEntry[],
 ): void {
   if (routing || variables.length === 0) return
-  const value = pathRouting(variables, captures)
-  if (value !== undefined) metadata.push([routingKey, value])
+  addRouting(metadata, pathRouting(variables, captures))
 }
 
 function isRead({method}: RequestHead): boolean {
@@ -280,8 +276,8 @@ function withHeaders(encoded: Encoded, answer: Message, head: RequestHead, conve
   const link = nextPage?.(answer, head.path ?? '', head.query ?? '')
   const headers = {...(etag && {etag}), ...(location && {location}), ...(link && {link})}
   const known = headerIn(head, 'if-none-match')
-  if (etag && known !== undefined && isRead(head) && isNamed(etag, known))
-    return {...encoded, body: '', status: 304, headers}
+  const had = etag && known !== undefined && isRead(head) ? namedEtag(etag, known) : undefined
+  if (had) return {...encoded, body: '', status: 304, headers: {...headers, etag: had}}
   return {...encoded, headers, ...(location && {status: 201})}
 }
 

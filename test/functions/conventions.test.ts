@@ -1,3 +1,4 @@
+import {fromJson, toBinary} from '@bufbuild/protobuf'
 import {Metadata, status} from '@grpc/grpc-js'
 import {Validator} from '@seriousme/openapi-schema-validator'
 import test from 'ava'
@@ -11,6 +12,7 @@ import {eventsIn} from '../http/events.ts'
 import {exchange} from './gateway-client.ts'
 import {buildSchema, type Schema} from './gateway-schema.ts'
 import {type Any, HeldService} from './gateway-services.ts'
+import {envelope} from './rpc-client.ts'
 
 const [, guideProto = ''] = /```proto\n(.*?)```/s.exec(textOf('docs/conventions.md')) ?? []
 
@@ -230,6 +232,42 @@ test.serial('an etag that is quoted, empty, or no header', async (t) => {
     t.is(response.headers.get('etag'), header, etag)
     t.is(response.status, header?.includes('q1') ? 304 : 200)
   }
+})
+
+test.serial('a compressed answer has an etag of its own, that names the same resource', async (t) => {
+  const title = 'E'.repeat(2000)
+  for (const [etag, plain] of [
+    ['v1', '"v1"'],
+    ['"v1"', '"v1"'],
+  ] as const) {
+    const deleted: string[] = []
+    using _ = library.handle({
+      getBook: () => ({title, etag}),
+      deleteBook: (request) => {
+        deleted.push(request.etag)
+        return {}
+      },
+    })
+    const tags: string[] = []
+    for (const encoding of ['identity', 'gzip', 'br']) {
+      const {headers} = await send(`GET ${book}`, {'accept-encoding': encoding})
+      t.is(headers.get('content-encoding'), encoding === 'identity' ? undefined : encoding)
+      t.is(headers.get('vary'), 'accept-encoding')
+      const tag = headers.get('etag')!
+      tags.push(tag)
+      const again = await send(`GET ${book}`, {'accept-encoding': encoding, 'if-none-match': `"other", ${tag}`})
+      t.deepEqual([again.status, again.headers.get('etag')], [304, tag])
+      t.is(again.headers.get('vary'), 'accept-encoding')
+      const weak = await send(`GET ${book}`, {'accept-encoding': encoding, 'if-none-match': `W/${tag}`})
+      t.is(weak.status, 304)
+      await send(`DELETE ${book}`, {'if-match': tag})
+    }
+    t.deepEqual(deleted, [etag, etag, etag])
+    t.deepEqual(tags, [plain, '"v1--gzip"', '"v1--br"'])
+  }
+  using _ = library.handle({getBook: () => ({title, etag: 'W/"v1"'})})
+  const {headers} = await send(`GET ${book}`, {'accept-encoding': 'gzip'})
+  t.is(headers.get('etag'), 'W/"v1"', 'a weak one holds for both')
 })
 
 test.serial('a 304 asks the service once', async (t) => {
@@ -585,6 +623,63 @@ for (const [body, expected] of [
     )
   })
 }
+
+/** The routing header of a call by Connect, in JSON or protobuf. */
+async function routingOfRpc(service: HeldService, name: string, message: Any, headers = {}): Promise<unknown[][]> {
+  const [, typeName = '', methodName = ''] = /^(.*)\/(.*)$/.exec(name)!
+  const {input} = schema.registry.getService(typeName)!.methods.find((one) => one.name === methodName)!
+  const seen: unknown[][] = []
+  for (const [type, body] of [
+    ['application/json', JSON.stringify(message)],
+    ['application/proto', toBinary(input, fromJson(input, message))],
+    ['application/grpc-web+proto', envelope(toBinary(input, fromJson(input, message)))],
+  ] as const) {
+    const call = service.next()
+    const init = {method: 'POST', headers: {...headers, 'content-type': type, 'connect-protocol-version': '1'}, body}
+    await (await fetch(app.url(`/${name}`), init)).arrayBuffer()
+    seen.push((await call).context.metadata.get('x-goog-request-params'))
+  }
+  return seen
+}
+
+const inEachForm = (value?: string) => Array.from({length: 3}, () => (value === undefined ? [] : [value]))
+
+test.serial('Connect and gRPC-Web: the routing header has what the path of the first rule would have', async (t) => {
+  const name = 'shelves/1/books/emma'
+  const asSaid = inEachForm('name=shelves%2F1%2Fbooks%2Femma')
+  t.deepEqual(await routingOfRpc(library, 'library.Library/GetBook', {name}), asSaid)
+  const others = {'x-goog-request-params': 'name=other'}
+  t.deepEqual(await routingOfRpc(library, 'library.Library/GetBook', {name}, others), asSaid)
+  t.deepEqual(
+    await routingOfRpc(library, 'library.Library/UpdateBook', {book: {title: 'E', name}}),
+    inEachForm('book.name=shelves%2F1%2Fbooks%2Femma'),
+  )
+  t.deepEqual(
+    await routingOfRpc(more, 'more.More/Route', {number: -7, path: {name: 'a ü/b'}}),
+    inEachForm('path.name=a%20%C3%BC%2Fb&number=-7'),
+  )
+  t.deepEqual(await routingOfRpc(library, 'library.Library/GetBook', {}), inEachForm())
+  t.deepEqual(await routingOfRpc(more, 'more.More/CreateThing', {name: 'n'}), inEachForm())
+})
+
+test.serial('Connect and gRPC-Web: google.api.routing decides', async (t) => {
+  const message = {table: 'projects/1/instances/2', profile: 'p', number: 1}
+  t.deepEqual(
+    await routingOfRpc(more, 'more.More/Explicit', message),
+    inEachForm('routing_id=p&table_name=projects%2F1%2Finstances%2F2'),
+  )
+  t.deepEqual(await routingOfRpc(more, 'more.More/None', message), inEachForm())
+})
+
+test.serial('of a message in two parts, the last value of a field routes the call', async (t) => {
+  const {input} = schema.registry.getService('more.More')!.methods.find((one) => one.name === 'Route')!
+  const part = (json: Any) => toBinary(input, fromJson(input, json))
+  const body = Buffer.concat([part({path: {name: 'a'}, number: 1}), part({path: {name: 'b'}}), part({path: {}})])
+  const call = more.next()
+  const headers = {'content-type': 'application/proto', 'connect-protocol-version': '1'}
+  await (await fetch(app.url('/more.More/Route'), {method: 'POST', headers, body})).arrayBuffer()
+  t.deepEqual((await call).context.metadata.get('x-goog-request-params'), ['path.name=b&number=1'])
+})
 
 test.serial('an empty google.api.routing, and a caller, have no say', async (t) => {
   t.deepEqual(await routingOf(more, 'POST /none/7', '{}'), [])

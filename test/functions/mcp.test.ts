@@ -101,6 +101,13 @@ for (const era of eras) {
     t.deepEqual(JSON.parse((content as Any)[0].text), structuredContent)
   })
 
+  test.serial(`${era}: a call is routed by what the path of its rule would have`, async (t) => {
+    const call = app.echo.next()
+    await using client = await connect(app, era)
+    await client.callTool({name: 'Echo_Paths', arguments: {name: 'a/b'}})
+    t.deepEqual((await call).context.metadata.get('x-goog-request-params'), ['name=a%2Fb'])
+  })
+
   test.serial(`${era}: failures are errors of the tool, with AIP-193's body`, async (t) => {
     using _ = app.echo.handle({
       whole: () => {

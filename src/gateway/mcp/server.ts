@@ -14,6 +14,7 @@ import {Fault} from '../../core/fault.ts'
 import {shortened} from '../../core/shortened.ts'
 import {failureJson} from '../../http/failure.ts'
 import type {Scope} from '../../http/scope.ts'
+import {addRouting} from '../../transcoding/conventions/routing-header.ts'
 import {rpcMetadata} from '../../transcoding/metadata.ts'
 import {endWith} from '../answers.ts'
 import {type McpCatalog, nameOf, type ServedTool} from './catalog.ts'
@@ -106,6 +107,7 @@ async function resultOf(
   const {arguments: given = {}} = params
   const bytes = messages.read(utf8.encode(JSON.stringify(wrapsInput ? (given.value ?? {}) : given)))
   const metadata = rpcMetadata(scope.headers, served.metadata)
+  addRouting(metadata, served.routingOf(method)?.(bytes))
   const call = served.callOf(scope, method, {requests: () => [bytes], metadata})
   if (method.methodKind === 'unary') {
     const value = jsonOf(served, tool, await scope.track(onlyAnswer(call)))

@@ -9,6 +9,7 @@ import {gzipped} from '../../http/compress.ts'
 import {callerTimeout} from '../../http/deadline.ts'
 import type {Reply} from '../../http/reply.ts'
 import type {Scope} from '../../http/scope.ts'
+import {addRouting} from '../../transcoding/conventions/routing-header.ts'
 import {rpcMetadata} from '../../transcoding/metadata.ts'
 import {base64Body} from '../../transcoding/rpc/base64-body.ts'
 import {endFrame} from '../../transcoding/rpc/ends.ts'
@@ -56,7 +57,9 @@ export async function answerRpc(request: RpcRequest, scope: Scope): Promise<Repl
   const messages = rpcMessages(method, form.codec, {...optionsOf(served), check: served.checkOf(method)})
   const metadata = rpcMetadata(scope.headers, served.metadata)
   const isCompressed = isGzip(got ? got.compression : scope.headers[compression.sent]?.toString(), compression)
-  const reading = {form, messages, isCompressed, maxBytes: served.settings.maxBodyBytes}
+  const routing = served.routingOf(method)
+  const sending = routing && ((message: Uint8Array) => addRouting(metadata, routing(message)))
+  const reading = {form, messages, isCompressed, maxBytes: served.settings.maxBodyBytes, sending}
   scope.span?.routed(scope.path)
   const call = served.callOf(scope, method, {requests: await requestsOf(scope, method, reading, got), metadata})
   if (form.codec === 'proto') call.deserialize = asItCame

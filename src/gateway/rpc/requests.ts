@@ -17,6 +17,8 @@ export interface RpcReading {
   readonly isCompressed: boolean
   /** Limit for one message, in bytes. */
   readonly maxBytes: number
+  /** Given the one message, as the backend gets it, before it leaves. */
+  readonly sending?: ((message: Uint8Array) => void) | undefined
 }
 
 /** The message of a body without envelopes. @throws {Fault} 400, 413, 429 */
@@ -58,9 +60,11 @@ function notOne(count: string): Fault {
   })
 }
 
-async function only(scope: Scope, {messages}: RpcReading, bytes: Uint8Array): Promise<Requests> {
+async function only(scope: Scope, {messages, sending}: RpcReading, bytes: Uint8Array): Promise<Requests> {
   if (bytes.length > largeBody) await turn()
-  return onlyRequest(scope, messages.read(bytes))
+  const message = messages.read(bytes)
+  sending?.(message)
+  return onlyRequest(scope, message)
 }
 
 /**

@@ -1,4 +1,5 @@
 import {type DescField, type DescMessage, type Message, ScalarType} from '@bufbuild/protobuf'
+import {resourceEtag} from '../../core/coded-etag.ts'
 import {Fault} from '../../core/fault.ts'
 import {type FieldPath, isPlainMessage} from '../fields/fields.ts'
 import {fieldValue} from '../responses.ts'
@@ -28,7 +29,7 @@ export class Etags {
    * @throws {Fault} 400 for several, or none
    */
   fieldFor(ifMatch: string): string | undefined {
-    const etag = ifMatch.trim()
+    const etag = resourceEtag(ifMatch.trim())
     if (etag === '*') return undefined
     // An empty one would be no condition at all.
     const bare = quoted.test(etag) ? etag.replace(/^W\//, '').slice(1, -1) : ''
@@ -38,11 +39,18 @@ export class Etags {
   }
 }
 
-/** Whether a header If-None-Match names `etag` (RFC 9110 13.1.2): weak or strong makes no difference. */
-export function isNamed(etag: string, ifNoneMatch: string): boolean {
-  if (ifNoneMatch.trim() === '*') return true
-  const opaque = etag.replace(/^W\//, '')
-  return [...ifNoneMatch.matchAll(/(?:W\/)?("[^"]*")/g)].some(([, named]) => named === opaque)
+/**
+ * The etag, as a header If-None-Match names it, that is `etag` (RFC 9110 13.1.2): weak or strong, compressed or not, makes no difference.
+ * Undefined where none of them is.
+ */
+export function namedEtag(etag: string, ifNoneMatch: string): string | undefined {
+  if (ifNoneMatch.trim() === '*') return etag
+  const prefix = etag.startsWith('W/') ? 'W/' : ''
+  const opaque = etag.slice(prefix.length)
+  for (const [, named = ''] of ifNoneMatch.matchAll(/(?:W\/)?("[^"]*")/g)) {
+    if (named === opaque || resourceEtag(named) === opaque) return prefix + named
+  }
+  return undefined
 }
 
 /** The etag of what the response is, at its top: undefined where there is no such field. */

@@ -1,11 +1,12 @@
 import {type DescMethod, type Message, ScalarType} from '@bufbuild/protobuf'
 import {BinaryReader, type WireType} from '@bufbuild/protobuf/wire'
 import {type FieldPath, findField} from '../fields/fields.ts'
+import type {MetadataEntry} from '../metadata.ts'
 import {valueAt} from '../responses.ts'
 import {parseTemplate} from '../rules/templates.ts'
 
 /** The metadata key by which front ends of Google's send a call to where its resource is (AIP-4222). */
-export const routingKey = 'x-goog-request-params'
+const routingKey = 'x-goog-request-params'
 
 /** The longest value, in characters: some servers take 8 KiB of metadata in all. */
 const maxLength = 4096
@@ -87,9 +88,17 @@ function patternOf(segments: Parsed['segments'], {start, end}: Parsed['variables
 
 /** The routing header for `message`: the last parameter of each key whose field matches; undefined when there is none. */
 export function routingHeader(message: Message, parameters: readonly RoutingParameter[]): string | undefined {
+  return routingValue((path) => String(valueAt(message, path) ?? ''), parameters)
+}
+
+/** The same where `textAt` has the text of each field, empty for none. */
+export function routingValue(
+  textAt: (path: FieldPath) => string,
+  parameters: readonly RoutingParameter[],
+): string | undefined {
   const values = new Map<string, string>()
   for (const {path, key, pattern} of parameters) {
-    const text = String(valueAt(message, path) ?? '')
+    const text = textAt(path)
     const value = pattern ? pattern.exec(text)?.[1] : text
     if (value) values.set(key, value)
   }
@@ -99,6 +108,11 @@ export function routingHeader(message: Message, parameters: readonly RoutingPara
 /** The routing header for what the variables of a path have captured, as `names` has them. */
 export function pathRouting(names: readonly string[], captures: readonly string[]): string | undefined {
   return written(names.map((name, index) => [name, captures[index]!] as const))
+}
+
+/** Sends `value` as the routing header, where there is one. */
+export function addRouting(metadata: MetadataEntry[], value: string | undefined): void {
+  if (value !== undefined) metadata.push([routingKey, value])
 }
 
 function written(pairs: readonly (readonly [key: string, value: string])[]): string | undefined {
