@@ -16,6 +16,7 @@ import {advance} from '../clients/clock.ts'
 import {runtimeOf} from '../clients/runtime.ts'
 import {type App, type AppOptions, startApp} from '../helpers/app.ts'
 import {buildSchema} from './gateway-schema.ts'
+import {connectMcp, eras} from './mcp-client.ts'
 
 const reflection = {GATEWAY_SCHEMA: 'reflection', BACKEND_AUDIENCE: ''}
 
@@ -214,6 +215,22 @@ test.serial('nothing is open while the schema is not known, and then what AUTH_P
   t.is(await statusOf(app, '/api/ping:upstream?message=hi', key), 200)
   t.is(await statusOf(app, '/api/repos', {...key, method: 'POST'}), 403, 'the key is not for it')
   t.is(await statusOf(app, '/openapi.json'), 401)
+})
+
+test.serial('agents get the tools of the backends, asked for by the first request', async (t) => {
+  const first = await startBackend()
+  const {port} = new URL(first.url)
+  await first.close()
+  const app = await appFor(t, first.url, {env: {MCP: 'true'}})
+  await t.throwsAsync(connectMcp(app.url('/mcp')), {message: /503|UNAVAILABLE/})
+  await backendFor(t, Number(port))
+  for (const era of eras) {
+    await using client = await connectMcp(app.url('/mcp'), era)
+    const {tools} = await client.listTools()
+    t.true(tools.some(({name}) => name === 'PingService_Send'))
+    const {structuredContent} = await client.callTool({name: 'PingService_Send', arguments: {message: 'hi'}})
+    t.like(structuredContent, {pong: {message: 'hi'}})
+  }
 })
 
 test.serial(

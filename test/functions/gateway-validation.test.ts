@@ -4,6 +4,7 @@ import {create, fromBinary, fromJson, type Message, toBinary} from '@bufbuild/pr
 import test from 'ava'
 import {validationOf} from '../../src/gateway/validation.ts'
 import {type Any, type Served, startServed} from './gateway-services.ts'
+import {connectMcp} from './mcp-client.ts'
 import {ask, envelope, envelopesIn} from './rpc-client.ts'
 
 const root = join(import.meta.dirname, '../..')
@@ -84,7 +85,7 @@ let app: Served
 let unchecked: Served
 test.before(async () => {
   const echoes = ['shop.Shop']
-  app = await startServed({protos, echoes, env: {GATEWAY_VALIDATE: 'protovalidate,field_behavior'}})
+  app = await startServed({protos, echoes, env: {GATEWAY_VALIDATE: 'protovalidate,field_behavior', MCP: 'true'}})
   unchecked = await startServed({protos, echoes})
 })
 test.afterEach.always((t) => app.quiet(t))
@@ -229,6 +230,20 @@ test.serial(
     )
   },
 )
+
+test.serial('what agents send by MCP is checked as well, and told with the same violations', async (t) => {
+  await using client = await connectMcp(app.url('/mcp'))
+  const before = app.backend.log.length
+  const call = async (name: string, given: Any) => (await client.callTool({name, arguments: given})) as Any
+  const missing = await call('Shop_Create', {shopId: 'a', book: {...book, displayTitle: ''}})
+  t.true(missing.isError)
+  t.deepEqual(violationsOf(JSON.parse(missing.content[0].text).error), [['book.displayTitle', 'REQUIRED']])
+  const wrong = await call('Shop_Order', {eMail: 'a', orderLines: [{count: 1}]})
+  t.deepEqual(violationsOf(JSON.parse(wrong.content[0].text).error), [['eMail', 'STRING_EMAIL']])
+  t.is(app.backend.log.length, before)
+  const made = await call('Shop_Create', {shopId: 'a', book: {...book, createTime: 'now'}})
+  t.deepEqual(made.structuredContent, {shopId: 'a', book})
+})
 
 test.serial('nothing is checked unless it is asked for', async (t) => {
   const sent = {createTime: 'now'}

@@ -1,5 +1,8 @@
+import {createHash} from 'node:crypto'
+import {mkdtempSync, rmSync, writeFileSync} from 'node:fs'
+import {tmpdir} from 'node:os'
+import {join} from 'node:path'
 import {status} from '@grpc/grpc-js'
-import {Client, StreamableHTTPClientTransport} from '@modelcontextprotocol/client'
 import test from 'ava'
 import {StatusError} from '../../local/grpc/status-error.ts'
 import {readConfig} from '../../src/core/config.ts'
@@ -7,6 +10,7 @@ import {toolMethods} from '../../src/gateway/mcp/selection.ts'
 import {startIssuer, type TestIssuer} from '../auth/issuer.ts'
 import {servedSchema} from './gateway-schema.ts'
 import {type Any, type Served, silence, startServed} from './gateway-services.ts'
+import {connectMcp, eras} from './mcp-client.ts'
 
 // The SDK's own client, in front of a gateway with real services.
 
@@ -52,21 +56,9 @@ test.before(async () => {
 test.afterEach.always((t) => Promise.all([app.quiet(t), closed.quiet(t)]))
 test.after.always(() => Promise.all([app.close(), closed.close(), issuer.close()]))
 
-const eras = ['2025-11-25', '2026-07-28'] as const
+const connect = (served: Served, ...how: Skip<Parameters<typeof connectMcp>>) => connectMcp(served.url('/mcp'), ...how)
 
-async function connect(
-  served: Served,
-  era: (typeof eras)[number] = '2026-07-28',
-  headers: Record<string, string> = {},
-) {
-  const client = new Client(
-    {name: 'test', version: '1'},
-    era === '2025-11-25' ? {} : {versionNegotiation: {mode: {pin: era}}},
-  )
-  const requestInit = {headers: {...headers, connection: 'close'}}
-  await client.connect(new StreamableHTTPClientTransport(new URL(served.url('/mcp')), {requestInit}))
-  return Object.assign(client, {[Symbol.asyncDispose]: () => client.close()})
-}
+type Skip<All extends unknown[]> = All extends [unknown, ...infer Others] ? Others : never
 
 for (const era of eras) {
   test.serial(`${era}: tools are listed with the schemas of their messages`, async (t) => {
@@ -192,6 +184,36 @@ test.serial('a caller sees the tools that it may call, and calls no others', asy
   t.false(names.includes('Echo_Whole'))
   t.like(await client.callTool({name: 'Hints_Read', arguments: {name: 'a'}}), {structuredContent: {name: 'a'}})
   await t.throwsAsync(client.callTool({name: 'Echo_Whole', arguments: {}}))
+})
+
+test.serial('keys of AUTH_API_KEYS prove who calls, and RATE_LIMIT counts each of their requests', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'keys-'))
+  t.teardown(() => rmSync(folder, {recursive: true}))
+  const keys = join(folder, 'keys')
+  const line = (key: string, name: string) =>
+    `${createHash('sha256').update(key).digest('hex')} ${name} served.Echo/Whole,served.Streams/Down\n`
+  writeFileSync(keys, line('one', 'first') + line('two', 'second'))
+  const keyed = await startServed({
+    protos,
+    echoes,
+    env: {...env, AUTH: 'jwt', AUTH_API_KEYS: keys, RATE_LIMIT: '5/1h'},
+  })
+  t.teardown(() => keyed.close())
+  const statusFrom = async (work: Promise<unknown>) => ((await t.throwsAsync(work)) as Any).data?.status
+  t.is(await statusFrom(connect(keyed)), 401)
+  t.is(await statusFrom(connect(keyed, '2026-07-28', {'x-api-key': 'three'})), 401)
+  await using client = await connect(keyed, '2026-07-28', {'x-api-key': 'one'})
+  t.deepEqual((await client.listTools()).tools.map(({name}) => name).sort(), ['Echo_Whole', 'count'])
+  const seen = keyed.echo.next()
+  t.like(await client.callTool({name: 'Echo_Whole', arguments: {name: 'a'}}), {structuredContent: {name: 'a'}})
+  t.deepEqual((await seen).context.metadata.get('x-api-key'), [], 'the key is for us alone')
+  t.is(await statusFrom(client.callTool({name: 'Hints_Read', arguments: {}})), 403)
+  await client.listTools()
+  const calls = keyed.backend.log.length
+  t.is(await statusFrom(client.callTool({name: 'Echo_Whole', arguments: {}})), 429)
+  t.is(keyed.backend.log.length, calls)
+  await using other = await connect(keyed, '2026-07-28', {'x-api-key': 'two'})
+  t.falsy((await other.callTool({name: 'Echo_Whole', arguments: {}})).isError, 'another caller has its own')
 })
 
 test.serial('limits, origins and methods hold as everywhere', async (t) => {
