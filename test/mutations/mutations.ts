@@ -1,4 +1,7 @@
+import {auth} from './auth.ts'
 import {clients} from './clients.ts'
+import {events} from './events.ts'
+import {gateway} from './gateway.ts'
 import {http} from './http.ts'
 import {storage} from './storage.ts'
 import {transcoding} from './transcoding.ts'
@@ -37,7 +40,16 @@ export interface Mutation {
   readonly tests: readonly (readonly string[])[]
 }
 
-export const rooms: Readonly<Record<string, Room>> = {clients, storage, upload, http, transcoding}
+export const rooms: Readonly<Record<string, Room>> = {
+  clients,
+  storage,
+  upload,
+  http,
+  transcoding,
+  gateway,
+  auth,
+  events,
+}
 
 /** All tests, except the one that looks for the texts to replace, which each fault makes fail. */
 const suite = ['test/**/*.test.ts', 'samples/test/**/*.test.ts', '!test/mutations.test.ts']

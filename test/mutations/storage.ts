@@ -39,7 +39,6 @@ export const storage: Room = {
           'if (false) throw new Error(`The answer ended',
           'an answer that ends early is asked for without a pause',
         ],
-        ['this.#library = undefined', '', 'credentials that come later are not found'],
         [
           'fresh: backoff.again})\n        return',
           'fresh: false})\n        return',
@@ -53,6 +52,11 @@ export const storage: Room = {
         ["crc32c === crcOfNothing ? '0' : ''", "''", 'an empty object of an emulator cannot be uploaded'],
         ['http: 412,', '', 'a wrong generation is 400'],
       ],
+    },
+    {
+      file: 'src/clients/storage/objects.ts',
+      by: ['test/clients/credentials.test.ts'],
+      changes: [['this.#library = undefined', '', 'credentials that come later are not found']],
     },
     {
       file: 'src/clients/storage/request.ts',

@@ -1,0 +1,252 @@
+import type {Room} from './mutations.ts'
+
+const rest = ['test/functions/gateway.test.ts']
+const streams = ['test/functions/gateway-streams.test.ts']
+const connect = ['test/functions/gateway-connect.test.ts', 'test/functions/gateway-rpc-streams.test.ts']
+const contract = ['test/auth/contract.test.ts', 'test/auth/door.test.ts']
+const webSocket = ['test/functions/web-socket.test.ts']
+const mcp = ['test/functions/mcp.test.ts', 'test/auth/contract.test.ts']
+
+export const gateway: Room = {
+  tests: [
+    'test/functions/{gateway*,mcp,web-socket,conventions,event-ids,admission,rpc-clients}.test.ts',
+    'test/auth/{contract,door}.test.ts',
+  ],
+  files: [
+    {
+      file: 'src/gateway/gateway.ts',
+      by: [...contract, ...webSocket, 'test/functions/conventions.test.ts', 'test/functions/gateway-presets.test.ts'],
+      changes: [
+        ['access: accesses.get(match.binding)!,\n', '', 'AUTH_PUBLIC and AUTH_ALLOW do not hold for methods'],
+        [
+          'errorShape: settings.errors, access: accesses.get(match.binding)!}',
+          'errorShape: settings.errors}',
+          'AUTH_ALLOW does not hold for WebSockets',
+        ],
+        ["error.code !== 'ABORTED' && ", '', 'an etag that is out of date is 409'],
+        ['if (override) return', 'if (false) return', 'X-HTTP-Method-Override is not followed'],
+      ],
+    },
+    {
+      file: 'src/gateway/gateway.ts',
+      by: ['test/functions/gateway-reflection.test.ts'],
+      changes: [
+        ['if (doubt) reply.catch', 'if (false) reply.catch', 'a method that is gone is called until the schema ends'],
+        ['if (match.allow.length === 0) served.doubt?.()', '', 'a new method is 404 until the schema ends'],
+      ],
+    },
+    {
+      file: 'src/gateway/reflected.ts',
+      by: ['test/functions/gateway-reflection.test.ts'],
+      changes: [
+        ['this.#pending ??= this.#ask()', 'this.#pending = this.#ask()', 'each request asks for the schema'],
+        [
+          'if (this.#made === undefined) throw fault',
+          'throw fault',
+          'a backend that is away for a moment takes the API with it',
+        ],
+        ['Date.now() < this.#askAgainAt ? this.#made : undefined', 'this.#made', 'a schema is used for ever'],
+        [
+          'else if (!/^google\\//.test(file.name) && !isSame(other.file, file)) {',
+          'else if (false) {',
+          'of two schemas one is called wrongly',
+        ],
+      ],
+    },
+    {
+      file: 'src/gateway/read-requests.ts',
+      by: [...rest, 'test/functions/gateway-limits.test.ts', 'test/functions/admission.test.ts', ...streams],
+      changes: [
+        ['if (isSent) scope.refuseCompressed()', '', 'a compressed body is read as it came'],
+        ['if (isSent && request.check) await refuseBody(scope, request.check)', '', 'a body is dropped silently'],
+        ['scope.bytes(limits.maxBodyBytes)', 'scope.bytes(1e9)', 'GATEWAY_MAX_BODY_BYTES does not hold'],
+        ['maxParts: limits.maxBodyValues', 'maxParts: 1e9', 'a form of a million parts is read'],
+        ['await within(scope.signal, promise)', '', 'a stream fills the memory'],
+        ['scope.holdPart(stream.held)\n      sent()', 'sent()', 'bytes that have been sent take room'],
+        ['scope.hold(message.length)\n  }\n\n  get', '}\n\n  get', 'a message that waits takes no room'],
+      ],
+    },
+    {
+      file: 'src/gateway/metadata.ts',
+      by: ['test/functions/gateway-metadata.test.ts', 'test/auth/door.test.ts', 'test/auth/webhooks.test.ts'],
+      changes: [
+        [
+          '(metadata ?? []).filter((key) => !mayBeSet(key))',
+          '[] as string[]',
+          'callers set what the platform is believed for',
+        ],
+        ['if (isGrpc(call)) {', 'if (true) {', 'headers of a front end reach the caller'],
+        ['...issuers.map(({header}) => header), ', '', 'a backend gets the proofs that are for us'],
+        ["apiKeys === undefined ? [] : ['x-api-key']", '[]', 'a backend gets the keys of callers'],
+      ],
+    },
+    {
+      file: 'src/gateway/answers.ts',
+      by: [...streams, 'test/functions/gateway-metadata.test.ts'],
+      changes: [
+        ['endWith(scope, answers)\n  if', 'if', 'a stream goes on for a caller who hung up'],
+        ['headFirst: !isAnswered,', '', 'the head waits for the first answer'],
+        ['/^2(?!0[56])\\d\\d$/', '/^\\d\\d\\d$/', 'a backend answers 500 with a message'],
+        ['if (names.length === 0 || !', 'if (', 'trailers go to those who ask for none'],
+        ['while (!(await atMost(ms, pending))) yield paused', 'await pending', 'a proxy ends a silent event stream'],
+      ],
+    },
+    {
+      file: 'src/gateway/rpc/answer.ts',
+      by: connect,
+      changes: [
+        ["if (form.protocol === 'connect' && !got) checkVersion(scope)", '', 'another version of Connect is taken'],
+        ['endWith(scope, answers)', '', 'a stream goes on for a caller who hung up'],
+        [
+          ' && !parameters.some((parameter) => /^q=0(?:\\.0*)?$/.test(parameter))',
+          '',
+          'gzip goes to those who refuse it',
+        ],
+        [
+          '    yield encoded(form, endFrame(form.protocol, undefined, trailersOf(call)))\n',
+          '',
+          'a stream that is whole looks cut',
+        ],
+        ['endsCleanly: () => true,', '', 'why a stream failed is lost'],
+        ['...trailersInHead(call),', '', 'trailers of unary calls are lost'],
+        ['headFirst: !isAnswered,', '', 'the head waits for the first answer'],
+        ['check: served.checkOf(method)', 'check: undefined', 'GATEWAY_VALIDATE does not hold for RPC'],
+      ],
+    },
+    {
+      file: 'src/gateway/rpc/failure.ts',
+      by: connect,
+      changes: [
+        ['method ? httpStatus[error.code] : 404', '200', 'a failed call is 200'],
+        ['...trailersInHead(call),', '', 'metadata of a failure is lost'],
+      ],
+    },
+    {
+      file: 'src/gateway/rpc/requests.ts',
+      by: [...connect, 'test/functions/admission.test.ts'],
+      changes: [
+        ['if (found) throw notOne', 'if (false) throw notOne', 'of two messages the last one counts'],
+        ['if (!found) throw notOne', 'if (false) throw notOne', 'no message is an error of ours'],
+        ['splitter.end()\n  if', 'if', 'half a message is dropped silently'],
+        ['  }\n  splitter.end()\n}', '  }\n}', 'half a message of a stream is dropped silently'],
+        ['if (length > limit) throw', 'if (false) throw', 'GATEWAY_MAX_BODY_BYTES does not hold for messages of RPC'],
+        ['if (flags !== 0 && !isCompressed) {', 'if (false) {', 'a compression without a name is guessed'],
+        ['if ((flags & ~compressedFlag) !== 0) {', 'if (false) {', 'unknown flags are dropped silently'],
+        ['{limit: maxBytes, hold', '{limit: 1e9, hold', 'a small body is inflated into the memory'],
+        ['await within(scope.signal, promise)', '', 'a stream fills the memory'],
+        ['scope.refuseCompressed()\n', '\n', 'a stream that is compressed as a whole is read as it came'],
+      ],
+    },
+    {
+      file: 'src/transcoding/rpc/frames.ts',
+      by: ['test/transcoding/rpc.test.ts', ...connect],
+      changes: [
+        ['this.#check(this.#prefix[0]!, this.#length)', '', 'a message of 4 GiB is awaited'],
+        ['if (this.held === 0) return', 'return', 'half a message is dropped silently'],
+        ['grown.set(this.#data.subarray(0, this.#filled))', '', 'a message that comes in three pieces is broken'],
+        ['new DataView(frame.buffer).setUint32(1, data.length)', '', 'answers are empty'],
+      ],
+    },
+    {
+      file: 'src/transcoding/rpc/wire-check.ts',
+      by: ['test/transcoding/rpc.test.ts', ...connect],
+      changes: [
+        ['if (level > recursionLimit) throw', 'if (false) throw', 'a message that nests deeply is passed on'],
+        ['missing?.delete(number)', '', 'a message of proto2 is refused'],
+        ['count.add(1)\n    missing', 'missing', 'a message of a million fields is read'],
+        ['if (field) checkType(field, type)', '', 'a field of another type is passed on'],
+        [
+          'place.count.add(Math.max(0, packedCount(field.scalar, value) - 1))',
+          '',
+          'a million numbers in a field are read',
+        ],
+        ['if (!field.utf8Validation || isAscii(value)) return', 'return', 'text that is none is passed on'],
+        ['count.addFieldsOf(desc)', '', 'messages that are large when they are empty fill the memory'],
+        [
+          'for (const number of missing ?? []) refuseMissing(fields.get(number)!)',
+          '',
+          'a required field of proto2 is not asked for',
+        ],
+      ],
+    },
+    {
+      file: 'src/gateway/mcp/server.ts',
+      by: mcp,
+      changes: [
+        ['.filter(({access}) => scope.may(access.name))', '', 'tools are listed that the caller may not call'],
+        [
+          '.filter(({binding}) => scope.may(nameOf(binding.method)))',
+          '',
+          'resources are listed that the caller may not read',
+        ],
+        ['if (size > maxResult) {', 'if (false) {', 'a stream without end fills the memory'],
+        ['endWith(scope, answers)', '', 'a stream goes on for a client who hung up'],
+        ['{isError: true, content', '{content', 'a failure is told as a result'],
+        ['.filter(([name]) => !ofRequest.has(name))', '', 'a resource is answered with 304'],
+      ],
+    },
+    {
+      file: 'src/gateway/mcp/answer.ts',
+      by: mcp,
+      changes: [
+        ['if (Array.isArray(body)) throw', 'if (false) throw', 'a batch makes calls that no limit counts'],
+        ['await scope.admit(catalog.accessFor(body, scope))', '', 'everybody may call tools'],
+        [
+          'new ValueCount(served.settings.maxBodyValues)',
+          'new ValueCount(1e9)',
+          'GATEWAY_MAX_BODY_VALUES does not hold for MCP',
+        ],
+        [
+          'scope.bytes(served.settings.maxBodyBytes)',
+          'scope.bytes(1e9)',
+          'GATEWAY_MAX_BODY_BYTES does not hold for MCP',
+        ],
+      ],
+    },
+    {
+      file: 'src/gateway/web-socket.ts',
+      by: webSocket,
+      changes: [
+        ['if (token !== undefined) return token', '', 'a browser that offers its token alone gives up'],
+        [
+          'maxFrameBytes: settings.maxBodyBytes',
+          'maxFrameBytes: 1e9',
+          'GATEWAY_MAX_BODY_BYTES does not hold for frames',
+        ],
+        [
+          'if (known !== undefined || offered.length === 0) return known',
+          'return known',
+          'unknown subprotocols are taken',
+        ],
+      ],
+    },
+    {
+      file: 'src/http/web-socket.ts',
+      by: webSocket,
+      changes: [
+        [
+          'if (this.#queued > maxQueuedBytes || this.#queue.length > maxQueuedFrames) this.#ws.pause()',
+          '',
+          'frames fill the memory',
+        ],
+        ['clearInterval(this.#pings)', '', 'a timer is left after each WebSocket'],
+        [
+          'if (!(await atMost(linger, this.#closed.promise))) ws.terminate()',
+          '',
+          'a caller who does not close holds the request',
+        ],
+        ['life.fail(hungUp())\n      this.#closed', 'this.#closed', 'a call goes on for a caller who hung up'],
+        ['if (fault && ws.readyState === ws.OPEN) ws.send', 'if (false) ws.send', 'the caller does not hear why'],
+        ['ownCloseCodes + codes[fault.code]', '1011', 'the close code says nothing'],
+        ['this.#life.hold(this.#queued + this.#taken)', '', 'frames take no room'],
+        [
+          'if (this.#isComplete)\n      this.#life.fail(',
+          'if (false)\n      this.#life.fail(',
+          'frames after the end are sent on',
+        ],
+        ['await within(this.#life.signal, promise)', '', 'a caller who does not read fills the memory'],
+        ['perMessageDeflate: false,', 'perMessageDeflate: true,', 'a small frame is inflated into the memory'],
+      ],
+    },
+  ],
+}
