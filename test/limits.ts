@@ -52,7 +52,7 @@ export const limits: Readonly<Record<string, Readonly<Record<string, Limit>>>> =
     certain: [50, 'after its last byte a connection is known to live'],
     doubtful: [4 * minute, 'silent for longer, and a fresh connection is begun beside the question'],
     lastPatience: [2 * second, 'then a silent connection is given up with its calls'],
-    likely: [500, 'silent for longer, and its peer is asked'],
+    likely: [100, 'silent for longer, and its peer is asked: test/functions/freeze.test.ts'],
     mostStreams: [2 ** 20, 'an unlimited number of streams is taken for it'],
     pingsWithoutData: [2, 'servers take two pings without data'],
     silenceInCall: [5 * second, 'calls in flight: their peer is asked after it'],

@@ -7,7 +7,7 @@ import {type Goaway, type LossName, lossBy, lossOf} from './losses.ts'
 /** A connection that received a byte at most this long ago is alive, in ms. */
 const certain = 50
 /** After a silence below this, reading what has arrived is enough; after a longer one the peer is pinged, in ms. */
-const likely = 500
+const likely = 100
 /** After a silence of this length a new connection is opened at the same time as the ping, in ms. */
 const doubtful = 4 * 60_000
 /** Minimum and maximum time for the peer's answer before a new connection is opened, in ms. */

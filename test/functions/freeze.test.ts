@@ -32,6 +32,7 @@ async function ask(message: string): Promise<{status: number; text: string}> {
 
 for (const [title, silence, breakOff] of [
   ['dropped silently', 700, () => proxy.drop()],
+  ['dropped shortly', 150, () => proxy.drop()],
   ['reset', 300, () => proxy.reset()],
   ['closed', 300, () => proxy.fin()],
 ] as const) {
