@@ -65,7 +65,12 @@ export const limits: Readonly<Record<string, Readonly<Record<string, Limit>>>> =
     pauseAfterFailure: [10 * second, 'test/clients/token-patience.test.ts'],
     refreshBefore: [5 * minute, 'test/clients/token-patience.test.ts'],
   },
-  'clients/metadata-server.ts': {attempt: [10 * second, 'for one answer of the metadata server']},
+  'clients/metadata-server.ts': {
+    attempt: [10 * second, 'for one answer of the metadata server'],
+    firstPause: [50, 'before the second attempt to get a token, doubled before the third'],
+    maxAnswer: [64 * KiB, 'bytes of an answer: a token has a few thousand'],
+    mostAttempts: [3, 'test/clients/id-tokens.test.ts'],
+  },
   'clients/pool.ts': {
     25: [25, 'the first pause after a failed attempt to connect'],
     400: [400, 'and the longest'],

@@ -11,9 +11,10 @@ const attempt = 10_000
 export interface Credentials {
   /**
    * A new ID token for `audience`.
+   * @param options.once whether one attempt is enough, as there is a token that is still good
    * @throws when no token can be obtained, or when `signal` aborts, as far as the source supports that
    */
-  idToken(audience: string, signal: AbortSignal): Promise<string>
+  idToken(audience: string, options: {signal: AbortSignal; once: boolean}): Promise<string>
   /** These credentials as @google-cloud/storage takes them; loads google-auth-library. */
   client(): Promise<AuthClient>
 }
@@ -43,8 +44,8 @@ export function credentialsOf(config: Pick<Config, 'metadataHost' | 'projectId'>
 function fromMetadataServer(host: string): Credentials {
   let client: Promise<AuthClient> | undefined
   return {
-    idToken: (audience, signal) =>
-      askMetadata(host, `identity?${new URLSearchParams({audience, format: 'full'})}`, signal),
+    idToken: (audience, options) =>
+      askMetadata(host, `identity?${new URLSearchParams({audience, format: 'full'})}`, options),
     client() {
       client ??= metadataClient(host)
       return client
@@ -81,7 +82,7 @@ async function fromEnvironment(projectId = 'unknown'): Promise<Credentials> {
   const provider = client instanceof JWT ? client.createScoped() : client
   return {
     client: async () => client,
-    async idToken(audience, signal) {
+    async idToken(audience, {signal}) {
       if ('fetchIdToken' in provider) {
         const token = (provider as IdTokenProvider).fetchIdToken(audience)
         return await within(AbortSignal.any([signal, AbortSignal.timeout(attempt)]), token)

@@ -94,7 +94,8 @@ export class IdTokenSource {
 
   #begin() {
     const end = new AbortController()
-    const promise = this.#fetchToken(end.signal)
+    const isGood = this.#token !== undefined && Date.now() < this.#token.expires
+    const promise = this.#fetchToken({signal: end.signal, once: isGood})
     promise
       .then(
         (token) => {
@@ -108,9 +109,9 @@ export class IdTokenSource {
     return {promise, end, waiting: 0}
   }
 
-  async #fetchToken(signal: AbortSignal): Promise<Token> {
+  async #fetchToken(options: {signal: AbortSignal; once: boolean}): Promise<Token> {
     try {
-      const value = (await (await this.#credentials()).idToken(this.#audience, signal)).trim()
+      const value = (await (await this.#credentials()).idToken(this.#audience, options)).trim()
       const expires = expiryOf(value)
       telemetry()?.count('id token')
       const now = Date.now()
@@ -119,6 +120,7 @@ export class IdTokenSource {
       throw new Fault('UNAVAILABLE', 'Cannot get an ID token for the backend', {
         cause,
         reason: 'ID_TOKEN_UNAVAILABLE',
+        retryAfter: 1,
         hint: `the audience is "${this.#audience}"${cause instanceof Fault && cause.hint ? `: ${cause.hint}` : ''}`,
       })
     }

@@ -124,6 +124,7 @@ function notGrpc(http: number, end: StatusObject, call: Call): Fault {
   return new Fault('UNAVAILABLE', `The backend of ${nameOf(call)} is not available`, {
     http: passing ? 503 : 502,
     reason: passing ? 'BACKEND_UNAVAILABLE' : 'BACKEND_NOT_GRPC',
+    ...(passing && {retryAfter: 1}),
     cause: end.details,
     hint: `${url} answered HTTP ${http} without gRPC: is it the right URL, and does the service use HTTP/2?`,
   })

@@ -49,11 +49,11 @@ export function latenessOf(signal: AbortSignal): Fault | undefined {
  * Waits `ms`.
  * @throws {Fault} the signal's reason, as soon as it aborts
  */
-export async function pause(ms: number, signal: AbortSignal): Promise<void> {
+export async function pause(ms: number, signal?: AbortSignal): Promise<void> {
   try {
-    await wait(ms, undefined, {signal})
+    await wait(ms, undefined, signal && {signal})
   } catch {
-    throw signal.reason
+    throw signal?.reason
   }
 }
 

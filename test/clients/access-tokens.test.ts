@@ -55,7 +55,7 @@ test.afterEach.always(async (t) => {
 test.after.always(() => Promise.all([metadata.close(), server.close()]))
 
 test.serial('a metadata server that fails is UNAVAILABLE, and the next request tries again', async (t) => {
-  metadata.fail(500, 1)
+  metadata.fail(500, 3)
   const fault = await faultOf(t, read(end.signal))
   t.is(fault.code, 'UNAVAILABLE')
   t.is(httpStatusOf(fault), 503)

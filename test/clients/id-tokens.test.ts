@@ -150,6 +150,14 @@ test.serial('a caller who hangs up while a refresh hangs is let go at once', asy
   t.is(await source.token(life), old)
 })
 
+for (const status of [500, 503] as const) {
+  test.serial(`a metadata server that answers ${status} for a moment fails nobody`, async (t) => {
+    const source = new IdTokenSource(`https://moment-${status}.a.run.app`, credentials)
+    metadata.fail(status, 2)
+    t.is(await fetches(() => Promise.all([source.token(life), source.token(life)])), 3)
+  })
+}
+
 test.serial('a failure is UNAVAILABLE with a text for the caller, and the next request tries again', async (t) => {
   for (const status of [404, 500, 503] as const) {
     const source = new IdTokenSource('https://failing.a.run.app', credentials)
@@ -163,10 +171,12 @@ test.serial('a failure is UNAVAILABLE with a text for the caller, and the next r
           t.is(fault.message, 'Cannot get an ID token for the backend')
           t.is(reasonOf(fault), 'ID_TOKEN_UNAVAILABLE')
           t.regex(fault.hint ?? '', /"https:\/\/failing\.a\.run\.app"/)
+          t.is(fault.retryAfter, 1)
           t.truthy(fault.cause)
         }
       }),
-      1,
+      // What may pass is tried twice more.
+      status === 404 ? 1 : 3,
     )
     metadata.recover()
     t.is(await fetches(() => source.token(life)), 1)

@@ -38,6 +38,14 @@ const answers: Record<string, (response: ServerResponse) => void> = {
     response.writeHead(200, {...flavor, 'content-length': 1000}).write(good)
     response.destroy()
   },
+  'that is endless': (response) => {
+    response.writeHead(200, flavor)
+    const more = () => {
+      while (!response.destroyed && response.write(Buffer.alloc(64 * 1024, 'a')));
+      if (!response.destroyed) response.once('drain', more)
+    }
+    more()
+  },
   'that never came': (response) => response.destroy(),
 }
 
@@ -60,4 +68,30 @@ for (const [title, answer] of Object.entries(answers)) {
 test.serial('a token with a line break at its end is taken without it', async (t) => {
   respond = (response) => response.writeHead(200, flavor).end(`${good}\n`)
   t.is(await new IdTokenSource('https://ping.a.run.app', credentials).token(new TestLife()), good)
+})
+
+test.serial('a connection that breaks for a moment fails nobody', async (t) => {
+  for (const breakOff of [answers['that is cut']!, answers['that never came']!]) {
+    respond = (response) => {
+      breakOff(response)
+      respond = (response) => response.writeHead(200, flavor).end(good)
+    }
+    t.is(await new IdTokenSource('https://ping.a.run.app', credentials).token(new TestLife()), good)
+  }
+})
+
+test.serial('an answer that has no end is not read to its end', async (t) => {
+  let written = 0
+  respond = (response) => {
+    answers['that is endless']!(response)
+    response.once('close', () => {
+      written = response.socket?.bytesWritten ?? 0
+    })
+  }
+  const closed = new Promise<void>((resolve) =>
+    server.once('request', (_, response) => response.once('close', resolve)),
+  )
+  await faultOf(t, new IdTokenSource('https://ping.a.run.app', credentials).token(new TestLife()))
+  await closed
+  t.true(written < 32 * 1024 * 1024)
 })

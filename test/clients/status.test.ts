@@ -177,7 +177,7 @@ test.serial('the token of each call is in its metadata, and none where the audie
 })
 
 test.serial('no token to be had is UNAVAILABLE, and reaches no backend', async (t) => {
-  metadata.fail(500, 1)
+  metadata.fail(500, 3)
   const calls = backend.log.length
   const fault = await faultOf(t, ask(backend.url, {audience: 'https://no-token.a.run.app'}))
   t.is(httpStatusOf(fault), 503)
@@ -452,6 +452,7 @@ for (const {status, headers = html, http, reason} of [
       t.is(fault.code, 'UNAVAILABLE')
       t.is(httpStatusOf(fault), http)
       t.is(reasonOf(fault), reason)
+      t.is(fault.retryAfter, http === 503 ? 1 : undefined)
       t.is(fault.message, 'The backend of test.Kinds.One is not available')
       t.true(fault.hint?.startsWith(`${url} answered HTTP ${status} without gRPC`), fault.hint)
     })

@@ -284,13 +284,15 @@ export const clients: Room = {
           'any server on the address gives tokens',
         ],
         [
-          'if (response.statusCode !== 200) throw',
-          'if (false) throw',
+          'if (statusCode === 200) return body',
+          'return body',
           'an error page is sent as a token',
           'what is no token is refused anyway, in other words in the log',
         ],
         ["headers: {[flavor]: 'Google'},", '', 'the metadata server refuses'],
         ["end.addEventListener('abort', stop)", '', 'a fetch that hangs is never ended'],
+        ['const mostAttempts = 3', 'const mostAttempts = 1', 'one failure of the metadata server fails a call'],
+        ['const maxAnswer = 64 * 1024', 'const maxAnswer = 2 ** 31', 'an endless answer fills the memory'],
       ],
     },
     {

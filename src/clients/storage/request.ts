@@ -179,7 +179,7 @@ async function authorizationFor(signal: AbortSignal, storage: Storage): Promise<
   try {
     return Object.fromEntries(await storage.authClient.getRequestHeaders(storage.baseUrl))
   } catch (cause) {
-    throw new Fault('UNAVAILABLE', 'No access token to be had for Storage', {cause, reason})
+    throw new Fault('UNAVAILABLE', 'No access token to be had for Storage', {cause, reason, retryAfter: 1})
   }
 }
 
