@@ -25,6 +25,17 @@ const minute = 60_000
 /** As jose's remote key sets have it, which know no issuer that is away. */
 const usual: KeySetTimes = {fresh: 10 * minute, kept: 1440 * minute, coolDown: 30_000, patience: 1000, timeout: 5000}
 
+/** A fetch under way. */
+interface Fetch {
+  readonly promise: Promise<void>
+  readonly end: AbortController
+  /** In ms since the epoch, as the one before it. */
+  readonly beganAt: number
+  readonly triedBefore: number
+  /** How many requests wait for it. */
+  waiting: number
+}
+
 /** Gives the keys for a token's header; none when it names an unknown one. */
 type Lookup = (header: JWSHeaderParameters) => Promise<readonly CryptoKey[]>
 
@@ -40,7 +51,7 @@ export class KeySet {
   #triedAt = 0
   #failed = false
   #location: URL | undefined
-  #fetch: {readonly promise: Promise<void>; readonly end: AbortController; waiting: number} | undefined
+  #fetch: Fetch | undefined
 
   constructor(issuer: IssuerConfig, times: Partial<KeySetTimes> = {}) {
     this.#issuer = issuer
@@ -77,26 +88,38 @@ export class KeySet {
     try {
       await within(signal, fetch.promise)
     } finally {
-      if (--fetch.waiting === 0) {
-        if (this.#fetch === fetch) this.#fetch = undefined
-        fetch.end.abort(over)
-      }
+      if (--fetch.waiting === 0) this.#breakOff(fetch)
     }
   }
 
-  #begin() {
+  #begin(): Fetch {
     const end = new AbortController()
-    this.#triedAt = Date.now()
-    const promise = this.#ask(AbortSignal.any([end.signal, AbortSignal.timeout(this.#times.timeout)]))
-    promise
-      .catch(() => {})
-      .finally(() => {
-        if (this.#fetch?.end === end) this.#fetch = undefined
-      })
-    return {promise, end, waiting: 0}
+    const beganAt = Date.now()
+    const promise = this.#ask(AbortSignal.any([end.signal, AbortSignal.timeout(this.#times.timeout)]), beganAt)
+    const fetch: Fetch = {promise, end, beganAt, triedBefore: this.#triedAt, waiting: 0}
+    const settle = () => {
+      if (this.#fetch === fetch) this.#fetch = undefined
+    }
+    promise.then(settle, settle)
+    this.#triedAt = beganAt
+    return fetch
   }
 
-  async #ask(signal: AbortSignal): Promise<void> {
+  /** Ends `fetch`, unless it has ended. Callers who hang up at once do not keep others from asking during a cool-down. */
+  #breakOff(fetch: Fetch): void {
+    if (this.#fetch === fetch) {
+      this.#fetch = undefined
+      if (!this.#isTry(fetch)) this.#triedAt = fetch.triedBefore
+    }
+    fetch.end.abort(over)
+  }
+
+  /** Whether a fetch that is broken off now says something of the issuer: it had time to answer. */
+  #isTry({beganAt}: Pick<Fetch, 'beganAt'>): boolean {
+    return Date.now() - beganAt >= this.#times.patience
+  }
+
+  async #ask(signal: AbortSignal, beganAt: number): Promise<void> {
     try {
       this.#location ??= await this.#discover(signal)
       this.#lookup = await lookupIn(await getJson(this.#location, signal))
@@ -105,7 +128,7 @@ export class KeySet {
     } catch (cause) {
       // Where the keys are may be what has changed.
       this.#location = undefined
-      this.#failed = true
+      if (signal.reason !== over || this.#isTry({beganAt})) this.#failed = true
       throw this.#away(cause)
     }
   }

@@ -252,6 +252,30 @@ test('the fetch is broken off when the last that waits for it has gone, and no s
   t.is(await tried(door, token), 'OK')
 })
 
+test.serial('callers who hang up at once do not keep others from asking for new keys', async (t) => {
+  const issuer = await issuerFor(t)
+  const door = doorTo(issuer, {coolDown: 30_000})
+  mock.timers.enable({apis: ['Date'], now: Date.now()})
+  t.teardown(() => mock.timers.reset())
+  const known = await issuer.token()
+  t.is(await tried(door, known), 'OK')
+  await issuer.rotate({only: false})
+  mock.timers.tick(31_000)
+  const hung = Promise.withResolvers<ServerResponse>()
+  issuer.trouble = (_request, response) => hung.resolve(response)
+  const stranger = new AbortController()
+  const made = await issuer.token({}, {kid: 'made-up'})
+  const wait = door.admit(proofsOf(made, stranger.signal), {}) as Promise<unknown>
+  const response = await hung.promise
+  const closed = new Promise((resolve) => response.once('close', resolve))
+  stranger.abort(new Fault('CANCELLED', 'gone'))
+  await t.throwsAsync(wait, {message: 'gone'})
+  await closed
+  issuer.trouble = undefined
+  t.is(await tried(door, issuer.token()), 'OK')
+  t.is(await tried(door, known), 'OK')
+})
+
 test.serial('a token that expires is refused although it was believed', async (t) => {
   const issuer = await issuerFor(t)
   const door = doorTo(issuer)
