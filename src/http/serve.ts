@@ -323,14 +323,16 @@ class RequestScope implements Scope, Sending, Proofs {
   /** @throws {Fault} 401, 403, 429, 503 */
   async #enterDoor(handler: Handler): Promise<void> {
     if (this.#isOwnPreflight(handler)) return
+    let isRefused = true
     try {
       const access = accessOf(handler, this)
       if (this.span && access.name?.startsWith('/')) this.span.routed(access.name)
       const admitted = this.#door.admit(this, access)
       if (admitted) await within(this.signal, admitted)
+      isRefused = false
     } finally {
-      // A refused request counts too, so that guessing credentials is limited.
-      if (!handler.exempt) await this.#limitRate()
+      // A refused request counts too, a health check as well, so that guessing credentials is limited.
+      if (isRefused || !handler.exempt) await this.#limitRate()
     }
   }
 

@@ -49,6 +49,11 @@ test.serial(
     const guess = async () =>
       (await app.ask(t, '/ping', {headers: {authorization: 'Bearer x', 'x-forwarded-for': '10.0.0.9'}})).status
     t.deepEqual([await guess(), await guess(), await guess()], [401, 401, 429])
+    const probe = async (headers: Record<string, string>) => (await app.ask(t, '/health', {headers})).status
+    const stranger = {authorization: 'Bearer x', 'x-forwarded-for': '10.0.0.10'}
+    t.deepEqual([await probe(stranger), await probe(stranger), await probe(stranger)], [401, 401, 429])
+    const known = {authorization: `Bearer ${await issuer.token({sub: 'ada'})}`}
+    t.is(await probe(known), 200)
   },
 )
 

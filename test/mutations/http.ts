@@ -72,7 +72,8 @@ export const http: Room = {
       changes: [
         ['refuseCrossSite(this)', '', 'any page posts in the name of its reader'],
         ['await this.#enterDoor(handler)', '', 'everybody may call'],
-        ['if (!handler.exempt) await this.#limitRate()', '', 'RATE_LIMIT does not hold'],
+        ['if (isRefused || !handler.exempt) await this.#limitRate()', '', 'RATE_LIMIT does not hold'],
+        ['isRefused || !handler.exempt', '!handler.exempt', 'keys are guessed at /health, without a limit'],
         ['if (error instanceof Fault) throw error', 'throw error', 'a store of rates that is away fails every request'],
       ],
     },
