@@ -486,7 +486,7 @@ export const settings = {
   UPLOAD_BUCKETS: {
     parser: names,
     meaning:
-      'a [list](#lists) of the buckets that `upload` may read from, or of what their objects begin with: `BUCKET`, `BUCKET/incoming/`',
+      'a [list](#lists) of the buckets that `upload` may read from, or of folders in them: `BUCKET`, `BUCKET/incoming/`',
     unset: 'none',
   },
   UPLOAD_SESSIONS: {

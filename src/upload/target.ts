@@ -63,13 +63,19 @@ export function allow(
   {buckets}: Pick<Target, 'buckets'>,
   {bucket, object}: {readonly bucket: string; readonly object: string},
 ): void {
-  const name = `${bucket}/${object}`
-  const isIn = (allowed: string) => allowed.includes('/') && name.startsWith(allowed)
-  if (buckets.has(bucket) || [...buckets].some(isIn)) return
+  if ([...buckets].some((place) => isIn(place, bucket, object))) return
   throw new Fault('PERMISSION_DENIED', `Bucket "${shortened(bucket)}" is not one that upload reads this object from`, {
     reason: 'BUCKET_NOT_ALLOWED',
     hint: `add it to UPLOAD_BUCKETS, which has ${[...buckets].join(', ') || 'none'}`,
   })
+}
+
+/** Whether an object is in `place`: a bucket, or a folder of it, whose name may end in `/`. */
+function isIn(place: string, bucket: string, object: string): boolean {
+  const [name, ...folders] = place.split('/')
+  if (bucket !== name) return false
+  const folder = folders.join('/').replace(/\/$/, '')
+  return folder === '' || object.startsWith(`${folder}/`)
 }
 
 /** What is sent before the bytes. */

@@ -11,7 +11,7 @@ test.before(async () => {
       AUTH: 'jwt',
       AUTH_ISSUERS: `${issuer.url} audience=api`,
       UPLOAD_CREATOR: 'sub',
-      UPLOAD_BUCKETS: 'samples/incoming/ whole',
+      UPLOAD_BUCKETS: 'samples/incoming/ samples/bare whole',
     },
   })
   for (const bucket of ['samples', 'whole', 'sample']) app.storage.createBucket(bucket)
@@ -62,7 +62,18 @@ test.serial('of a bucket with a prefix only what begins so is read', async (t) =
     ['samples', 'incoming', 403],
     ['samples', 'other', 403],
     ['samples', '../whole/it', 403],
+    ['samples', 'incoming-other/a', 403],
+    ['samples', '/incoming/a', 403],
+    ['samples', 'incoming%2Fa', 403],
+    ['samples', 'bare/a', 200],
+    ['samples', 'bare-other/a', 403],
+    ['samples', 'barely', 403],
     ['sample', 's/incoming/a', 403],
+    ['samples/incoming', 'a', 403],
+    ['samples/incoming/', 'a', 403],
+    ['samples/bare', 'a', 403],
+    ['whole/..', 'a', 403],
+    ['Whole', 'a', 403],
     ['whole', 'incoming/a', 200],
   ] as const) {
     if (status === 200) await app.storage.put(bucket, object, [Buffer.from('it')])

@@ -110,9 +110,14 @@ export const upload: Room = {
       by: [...app, ...uploads],
       changes: [
         [
-          "allowed.includes('/') && name.startsWith(allowed)",
-          'name.startsWith(allowed)',
+          'if (bucket !== name) return false',
+          'if (!bucket.startsWith(name!)) return false',
           'a bucket whose name only begins like an allowed one is read',
+        ],
+        [
+          'object.startsWith(`${folder}/`)',
+          'object.startsWith(folder)',
+          'a folder whose name only begins like an allowed one is read',
         ],
         ['if (maxBytes === undefined || size <= maxBytes) return', 'return', 'what is too large is begun'],
       ],
