@@ -10,6 +10,8 @@ export interface Access {
   readonly name?: string
   /** The methods that a function calls for its caller: to open all of them opens the function. */
   readonly methods?: readonly string[]
+  /** One of these methods will be called, which one is known later: it is for those who may call at least one. */
+  readonly oneOf?: readonly string[]
   /** Whether it is open whatever is configured: for probes, and for those who want to know where to log in. */
   readonly isOpen?: true
 }
@@ -33,7 +35,7 @@ export class Rules {
 
   /** Whether anybody may: conditions on claims close what is open, and so does a proto. */
   isOpen(access: Access): boolean {
-    if (access.isOpen) return true
+    if (access.isOpen || access.oneOf?.some((name) => this.isOpen({name}))) return true
     return isNamed(access, (name) => this.#opens(name)) && !this.#namesOf(access).some((name) => this.#closes(name))
   }
 
@@ -52,6 +54,7 @@ export class Rules {
   check(caller: Caller | undefined, access: Access): void {
     if (this.isOpen(access)) return
     if (!caller) throw unauthenticated('there is no token and no key')
+    if (access.oneOf?.some((name) => this.may(caller, name))) return
     if (
       caller.kind === 'key' &&
       !caller.methods.includes('*') &&
@@ -59,6 +62,16 @@ export class Rules {
     )
       throw denied(`the key "${caller.name}" is not for ${access.name ?? 'this path'}`)
     for (const name of this.#namesOf(access)) this.checkCall(caller, name)
+  }
+
+  /** Whether `caller` may call the method `name`. */
+  may(caller: Caller | undefined, name: string): boolean {
+    try {
+      this.check(caller, {name})
+      return true
+    } catch {
+      return false
+    }
   }
 
   /**

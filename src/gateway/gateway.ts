@@ -259,17 +259,15 @@ function mcpOf(served: Gateway): Handler {
   const methods = toolMethods(all, settings.tools)
   const unable = unableMethods(all)
   if (unable.length > 0) runtime.log.info(`No tools, as they take a stream: ${unable.join(', ')}`)
-  const mcp: McpServed = {...callsOf(served), title, version, transcoder, methods}
-  // Who may call is judged when its body says what is called.
+  const access = {name: '/mcp', oneOf: methods.map(({method}) => nameOf(method))}
+  const mcp: McpServed = {...callsOf(served), title, version, transcoder, methods, access}
+  // Who may call is judged again when its body says what is called.
   const answer = async (scope: Scope) => {
     scope.span?.routed(scope.path)
     const {answerMcp} = await import('./mcp/answer.ts')
     return answerMcp(mcp, scope)
   }
-  return Object.assign(answer, {
-    methods: ['POST'],
-    access: {isOpen: true as const},
-  })
+  return Object.assign(answer, {methods: ['POST'], access})
 }
 
 /** The same methods as by REST. */

@@ -8,6 +8,7 @@ import {StatusError} from '../../local/grpc/status-error.ts'
 import {readConfig} from '../../src/core/config.ts'
 import {toolMethods} from '../../src/gateway/mcp/selection.ts'
 import {startIssuer, type TestIssuer} from '../auth/issuer.ts'
+import {connectTo} from '../http/connection.ts'
 import {servedSchema} from './gateway-schema.ts'
 import {type Any, type Served, silence, startServed} from './gateway-services.ts'
 import {connectMcp, eras} from './mcp-client.ts'
@@ -175,6 +176,15 @@ test.serial('who does not say who it is gets 401, and is told where to log in', 
     response.headers.get('www-authenticate')!,
     /resource_metadata="http:.*\/\.well-known\/oauth-protected-resource"/,
   )
+})
+
+test.serial('nothing of a body is read or answered before its caller has been verified', async (t) => {
+  for (const body of [[], [{}], 'x', null, {method: 'nope'}]) t.is((await post(closed, body)).status, 401)
+  t.is((await post(closed, {}, {authorization: 'Bearer x.y.z'})).status, 401)
+  t.is((await fetch(closed.url('/mcp'), {headers: {connection: 'close'}})).status, 401)
+  await using connection = await connectTo(closed.url('/'))
+  connection.send('POST /mcp HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n')
+  t.is((await connection.response()).status, 401)
 })
 
 test.serial('a caller sees the tools that it may call, and calls no others', async (t) => {

@@ -29,7 +29,7 @@ export async function answerMcp(served: McpServed, scope: Scope): Promise<Reply>
   const body = jsonValue(decodeUtf8(bytes), new ValueCount(served.settings.maxBodyValues))
   // Each would be a call that no limit of requests counts; the protocol has none since 2025-06-18.
   if (Array.isArray(body)) throw Fault.invalid('body', 'Cannot read a batch: expected one message a request')
-  await scope.admit(catalog.accessFor(body, scope))
+  await scope.admit(catalog.accessFor(body))
   scope.hold(0)
   const request = new Request('http://localhost/mcp', {method: 'POST', headers: headersOf(scope)})
   scopes.set(request, scope)

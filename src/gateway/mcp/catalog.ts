@@ -8,9 +8,6 @@ import type {Binding} from '../../transcoding/rules/bindings.ts'
 import type {Match} from '../../transcoding/rules/router.ts'
 import type {McpServed} from './served.ts'
 
-/** Where a gateway serves the Model Context Protocol: its name in AUTH_PUBLIC too. */
-export const mcpPath = '/mcp'
-
 /** A tool, and how its requests are read. */
 export interface ServedTool extends Tool {
   readonly access: {readonly name: string}
@@ -54,14 +51,13 @@ export class McpCatalog {
   }
 
   /** What a message is for: a call is judged as the method that it names, all else is for whoever may call one of them. */
-  accessFor(message: unknown, scope: Scope): Parameters<Scope['admit']>[0] {
+  accessFor(message: unknown): Parameters<Scope['admit']>[0] {
     const {method, params} = (message ?? {}) as {method?: unknown; params?: {name?: unknown; uri?: unknown}}
     const tool = method === 'tools/call' ? this.tools.get(String(params?.name)) : undefined
     if (tool) return tool.access
     const match = method === 'resources/read' ? this.resourceAt(params?.uri) : undefined
     if (match) return {name: nameOf(match.binding.method)}
-    const mayCall = [...this.tools.values()].some(({access}) => scope.may(access.name))
-    return mayCall ? {isOpen: true} : {name: mcpPath}
+    return this.#served.access
   }
 }
 

@@ -9,4 +9,6 @@ export interface McpServed extends CallsServed {
   readonly version: string
   readonly transcoder: Transcoder
   readonly methods: readonly NamedMethod[]
+  /** What a request is for until its body has been read: for those who may call a tool. `/mcp` is its name in AUTH_PUBLIC. */
+  readonly access: {readonly name: string; readonly oneOf: readonly string[]}
 }
