@@ -133,11 +133,16 @@ function meetsAll(claims: Claims, conditions: AllowRule['conditions']): boolean 
 /** Whether the claim has one of `values`: as text, in a list, or among the words of a scope. */
 function meets(claims: Claims, claim: string, values: readonly string[]): boolean {
   // Whoever signs up can give any address, until it is verified.
-  if (claim === 'email' && claims.email_verified === false) return false
+  if (claim === 'email' && !mayHaveEmail(claims)) return false
   const value = claimIn(claims, claim)
   const texts =
     claim === 'scope' || claim === 'scp' ? [value].flat().flatMap((text) => String(text).split(' ')) : [value].flat()
   return texts.some((text) => ['string', 'number', 'boolean'].includes(typeof text) && values.includes(String(text)))
+}
+
+/** Some issuers write `email_verified` as text, and not all have it. */
+function mayHaveEmail({email_verified: verified}: Claims): boolean {
+  return verified === undefined || verified === true || verified === 'true'
 }
 
 /** By its whole name, or else by names with dots between them: `realm_access.roles`. */

@@ -110,6 +110,12 @@ test.serial('everything is closed but what AUTH_PUBLIC names, probes and the way
     ['/%ff', 401],
     ['/openapi.json/', 401],
     ['/health/live/', 401],
+    ['//openapi.json', 401],
+    ['/OPENAPI.JSON', 401],
+    ['/%2fopenapi.json', 401],
+    ['/openapi.json%00', 401],
+    ['/openapi.json;x', 401],
+    ['/%6fpenapi%2ejson', 200],
     ['/ping?upstream=true', 401],
     ['/ping?message=hi', 200],
     ['/api/ping?message=hi', 200],
@@ -344,7 +350,9 @@ test.serial('what claims have to be is 403 otherwise, and the log says which rul
     (await app.ask(t, path, bearer(await issuer.token({...claims})))).status
   t.is(await asked({email: 'ada@example.com'}), 200)
   t.is(await asked({email: 'ada@example.com', email_verified: true}), 200)
-  t.is(await asked({email: 'ada@example.com', email_verified: false}), 403)
+  t.is(await asked({email: 'ada@example.com', email_verified: 'true'}), 200)
+  for (const unverified of [false, 'false', null, 0, '', ['true']])
+    t.is(await asked({email: 'ada@example.com', email_verified: unverified}), 403, JSON.stringify(unverified))
   t.is(await asked({email: 'eve@example.com'}), 403)
   t.is(await asked({email: ['eve@example.com', 'grace@example.com']}), 200)
   t.is(await asked({}), 403)
