@@ -63,4 +63,13 @@ function buf(...args: readonly string[]): void {
   execFileSync('buf', args, {cwd: root, env: {...process.env, PATH: path}, stdio: ['ignore', 'inherit', 'inherit']})
 }
 
-if (import.meta.main) generate()
+if (import.meta.main) {
+  try {
+    generate()
+  } catch (error) {
+    const {status, message} = error as {status?: number | null; message: string}
+    // buf has said why, if it ran.
+    console.error(typeof status === 'number' ? 'Cannot generate' : `Cannot generate: ${message}`)
+    process.exitCode = 1
+  }
+}

@@ -27,18 +27,26 @@ export async function watchFolders(
   const watcher = watch(
     folders.map((folder) => join(root, folder)),
     {
-      ignoreInitial: true,
+      alwaysStat: true,
       ignored: (path) =>
         unimportant.test(relative(root, path)) ||
         ignored.some((folder) => path === folder || path.startsWith(folder + sep)),
     },
   )
   const changed = new Set<string>()
+  const versions = new Map<string, string>()
+  let isReady = false
   let due = false
   let wake = () => {}
   let timer: NodeJS.Timeout | undefined
-  watcher.on('all', (event, path) => {
+  watcher.on('all', (event, path, stats) => {
     if (event === 'addDir' || event === 'unlinkDir') return
+    const version = stats && `${stats.ino} ${stats.mtimeMs} ${stats.size}`
+    // npx makes the command executable, which is a change too, and git and editors do the like.
+    const isSame = version !== undefined && versions.get(path) === version
+    if (version === undefined) versions.delete(path)
+    else versions.set(path, version)
+    if (isSame || !isReady) return
     changed.add(relative(root, path).split(sep).join('/'))
     clearTimeout(timer)
     timer = setTimeout(() => {
@@ -47,6 +55,7 @@ export async function watchFolders(
     }, quiet)
   })
   await once(watcher, 'ready')
+  isReady = true
   return {
     async next() {
       await new Promise<void>((resolve) => {
