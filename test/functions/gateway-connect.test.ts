@@ -372,10 +372,13 @@ test.serial('a deadline that is ours is kept here, and not told to the backend',
       return silence(context)
     },
   })
-  const {json: error} = await ask(other.url(''), {path: whole, headers: json, body: '{}'})
-  t.is(error.code, 'deadline_exceeded')
-  await other.quiet(t)
-  t.true(deadlines.every((deadline) => deadline === undefined))
+  // On a busy machine it may have passed before the backend is called.
+  while (deadlines.length === 0) {
+    const {json: error} = await ask(other.url(''), {path: whole, headers: json, body: '{}'})
+    t.is(error.code, 'deadline_exceeded')
+    await other.quiet(t)
+  }
+  t.deepEqual(deadlines, [undefined])
 })
 
 test.serial('GATEWAY_METADATA names the headers that go to the backend', async (t) => {
