@@ -108,9 +108,9 @@ export class Responder {
     throw unread()
   }
 
-  /** Writes `text` as the last of a response that will be cut. */
+  /** Writes `text` as the last of a response that will be cut, unless its end was written before. */
   async writeLast(text: string | Uint8Array): Promise<void> {
-    if (this.gone) return
+    if (this.gone || this.#response.writableEnded) return
     await atMost(
       minReadTime,
       this.#left((left) => this.#response.write(text, left)),

@@ -10,7 +10,7 @@ import {type App, startApp} from '../helpers/app.ts'
 import {runningTimers} from '../helpers/timers.ts'
 import {isFault} from './answers.ts'
 import {connectTo} from './connection.ts'
-import {aborted, held, never, serverSocket} from './handlers.ts'
+import {aborted, held, never, serverResponse, serverSocket} from './handlers.ts'
 
 let app: App
 test.before(async () => {
@@ -189,14 +189,18 @@ for (const [title, body] of [
   ['the end of a stream', untilStalled],
 ] as const) {
   test.serial(`${title} that nobody reads is dropped at the deadline`, async (t) => {
-    const accepted = serverSocket()
-    const {url} = await app.serve(() => ({body: body(accepted)}))
+    const begun = serverResponse()
+    const {url} = await app.serve(() => ({body: body(begun.then(({socket}) => socket))}))
     await using connection = await connectTo(url)
     connection.socket.pause()
     connection.get('/', 'x-server-timeout: 0.3')
-    const socket = await accepted
+    const {response, socket} = await begun
+    const errors: Error[] = []
+    response.on('error', (error) => errors.push(error))
     await once(socket, 'close')
     t.is(socket.writableLength, 0)
+    await app.quiet(t)
+    t.deepEqual(errors, [])
     connection.socket.resume()
     const {status, whole} = await connection.response()
     t.deepEqual({status, whole}, {status: 200, whole: false})

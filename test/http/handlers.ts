@@ -1,5 +1,6 @@
 import {subscribe, unsubscribe} from 'node:diagnostics_channel'
 import {once} from 'node:events'
+import type {ServerResponse} from 'node:http'
 import type {Socket} from 'node:net'
 import type {Fault} from '../../src/core/fault.ts'
 import type {Reply} from '../../src/http/reply.ts'
@@ -27,11 +28,16 @@ export async function aborted({signal}: Scope): Promise<Fault> {
 }
 
 /** The server's end of the next connection that a request comes in on. */
-export function serverSocket(): Promise<Socket> {
-  const {promise, resolve} = Promise.withResolvers<Socket>()
+export async function serverSocket(): Promise<Socket> {
+  return (await serverResponse()).socket
+}
+
+/** The next response of a server, and the server's end of its connection. */
+export function serverResponse(): Promise<{response: ServerResponse; socket: Socket}> {
+  const {promise, resolve} = Promise.withResolvers<{response: ServerResponse; socket: Socket}>()
   const listener = (message: unknown) => {
     unsubscribe('http.server.request.start', listener)
-    resolve((message as {socket: Socket}).socket)
+    resolve(message as {response: ServerResponse; socket: Socket})
   }
   subscribe('http.server.request.start', listener)
   return promise

@@ -30,7 +30,12 @@ export const http: Room = {
           '',
           'work goes on for a caller who hung up',
         ],
-        ["this.#response.on('error', () => {})", '', 'a caller who hangs up ends the process'],
+        [
+          "this.#response.on('error', () => {})",
+          '',
+          'a write after the end ends the process',
+          'nothing is written after an end: a second guard',
+        ],
         ['checkHead(this.#request)', '', 'two Host headers pass'],
         [
           'clearTimeout(this.#timer)\n      this.#account',
@@ -139,6 +144,7 @@ export const http: Room = {
           'a caller who does not read holds the answer for ever',
         ],
         ['this.bytes += Buffer.byteLength(bytes)', '', 'the log has another size'],
+        ['this.gone || this.#response.writableEnded', 'this.gone', 'a failure is written after the end'],
       ],
     },
     {
