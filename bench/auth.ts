@@ -3,13 +3,13 @@ import {readConfig} from '../src/core/config.ts'
 import {startIssuer, type TestIssuer} from '../test/auth/issuer.ts'
 import {costs} from './lib/load.ts'
 import {end, functionProcess, median, stackProcess} from './lib/processes.ts'
-import {keep, spreadOf} from './lib/results.ts'
+import {keep, roundsOr, spreadOf} from './lib/results.ts'
 
 /**
  * What AUTH=jwt adds to a unary call of a caller whose token has been verified before: CPU of the function's process a
  * request, as a ratio to AUTH=none, both measured in turns in one run. And what the first verification costs.
  */
-const rounds = Number(process.argv[2] ?? 9)
+const rounds = roundsOr(9)
 const load = {requests: 3000, concurrency: 16}
 /** What it may cost, as a multiple. */
 const aim = 1.05

@@ -1,10 +1,10 @@
 import {deployed} from './lib/deployed.ts'
 import {costs} from './lib/load.ts'
 import {end, functionProcess, median, stackProcess} from './lib/processes.ts'
-import {keep, spreadOf, type Table} from './lib/results.ts'
+import {keep, roundsOr, spreadOf, type Table} from './lib/results.ts'
 
 /** JSON with one long text to the backend and back, through the gateway as deployed and by hand, which has no limits and no checks. */
-const rounds = 7
+const rounds = roundsOr(7)
 const KiB = 1024
 const loads = [
   {size: 64 * KiB, aim: 0.95, requests: 300, concurrency: 4},

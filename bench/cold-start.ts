@@ -2,14 +2,14 @@ import {root} from '../tools/deployment.ts'
 import {type ColdFigures, type ColdStart, coldStart, firstRequests} from './lib/cold-process.ts'
 import {deployed} from './lib/deployed.ts'
 import {end, median, stackProcess} from './lib/processes.ts'
-import {keep, spreadOf} from './lib/results.ts'
+import {keep, roundsOr, spreadOf} from './lib/results.ts'
 
 /**
  * What a new instance takes until it has answered its first request, as ratios to a hello world on the same framework:
  * time, CPU, and memory when idle. Ours from its source and from the build, and a function by hand with grpc-js and Google's
  * library for the token. The subjects take turns; medians.
  */
-const rounds = 9
+const rounds = roundsOr(9)
 /** What the build may cost, as multiples of hello. */
 const aims = {cpu: 2, rss: 1.3}
 

@@ -1,12 +1,12 @@
 import {costs} from './lib/load.ts'
 import {end, functionProcess, median, stackProcess} from './lib/processes.ts'
-import {keep, spreadOf} from './lib/results.ts'
+import {keep, roundsOr, spreadOf} from './lib/results.ts'
 
 /**
  * What the gateway adds to a unary call over the hand-written `ping` function: CPU of the function's process a request,
  * as a ratio, both measured in turns in one run.
  */
-const rounds = 9
+const rounds = roundsOr(9)
 const load = {requests: 3000, concurrency: 16}
 /** What the gateway may cost, as a multiple of `ping`. */
 const aim = 1.15

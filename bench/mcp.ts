@@ -1,10 +1,10 @@
 import {Agent, request} from 'node:http'
 import {setTimeout as pause} from 'node:timers/promises'
 import {ask, end, functionProcess, median, stackProcess, type Usage} from './lib/processes.ts'
-import {keep, spreadOf} from './lib/results.ts'
+import {keep, roundsOr, spreadOf} from './lib/results.ts'
 
 /** What a call of a tool costs beside the same call by REST: CPU of one function's process a request, both measured in turns in one run. */
-const rounds = 7
+const rounds = roundsOr(7)
 const requests = 2000
 const concurrency = 16
 /** What a tool may cost, as a multiple of REST. */

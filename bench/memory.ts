@@ -1,10 +1,10 @@
 import {deployed} from './lib/deployed.ts'
 import {send, type Target} from './lib/load.ts'
 import {ask, end, functionProcess, median, stackProcess, type Usage} from './lib/processes.ts'
-import {keep, spreadOf} from './lib/results.ts'
+import {keep, roundsOr, spreadOf} from './lib/results.ts'
 
 /** Resident memory of a new process when idle, at the most, and after many requests at once. */
-const rounds = 5
+const rounds = roundsOr(5)
 const MiB = 1024 * 1024
 
 using build = await deployed()

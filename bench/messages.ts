@@ -7,13 +7,13 @@ import {toBinary} from '@bufbuild/protobuf'
 import {FileDescriptorSetSchema} from '@bufbuild/protobuf/wkt'
 import {kindsFiles} from '../test/local/kinds.ts'
 import {ask, end, functionProcess, median, stackProcess, type Usage} from './lib/processes.ts'
-import {keep, spreadOf} from './lib/results.ts'
+import {keep, roundsOr, spreadOf} from './lib/results.ts'
 
 /**
  * CPU of a client stream a message, of the smallest messages that there are: `{}`, 200,000 to a body. The peer only writes
  * as many to a grpc-js stream, and reads no HTTP and no JSON.
  */
-const rounds = 5
+const rounds = roundsOr(5)
 const count = 200_000
 const forms = {
   'one after the other': '{}'.repeat(count),

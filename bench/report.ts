@@ -15,7 +15,9 @@ const introduction = `# Benchmarks
 Everything that is compared runs in one go on one machine, in turns, each function in a process of its own, behind the
 functions-framework unless it says otherwise; backend and metadata server are another process. A number is the median of the rounds, with the lowest
 and the highest round in brackets. CPU is that of the function's process alone. Peers are written as their documentation has it, and have
-none of our checks, deadlines, retries or log lines: [peers/](peers). Compare ratios, not numbers of two machines.
+none of our checks, deadlines, retries or log lines: [peers/](peers). grpc-gateway is built where there is Go, Envoy comes as a wheel where there is Python 3, both
+with the versions that are pinned here; where they are not there, they are left out. They use all cores; what they use of them is in their CPU. Compare ratios, not
+numbers of two machines.
 `
 
 /** The path in the repository's `bench/` and the text of each file that is made from `measured`. */
@@ -29,12 +31,14 @@ export function filesOf(measured: Results): Map<string, string> {
   return files
 }
 
-function sectionOf(name: SubjectName, {date, node, cpu, cores, tables}: Subject, files: Map<string, string>): string {
+function sectionOf(name: SubjectName, subject: Subject, files: Map<string, string>): string {
+  const {date, node, cpu, cores, tables, leftOut} = subject
   const parts = tables.map(
     (table, index) => `${table.title}\n\n${chartsOf(`${name}-${index + 1}`, table, files)}${rowsOf(table)}`,
   )
   const when = `Measured ${date.replace('T', ' ')} UTC, Node ${node}, ${cores} × ${cpu}.`
-  return `## ${name}\n\n\`npm run bench -- ${name}\`: ${subjects[name]}. ${when}\n\n${parts.join('\n')}`
+  const left = leftOut ? ` Left out: ${leftOut.join('; ')}.` : ''
+  return `## ${name}\n\n\`npm run bench -- ${name}\`: ${subjects[name]}. ${when}${left}\n\n${parts.join('\n')}`
 }
 
 function rowsOf({rows, verdict}: Table): string {

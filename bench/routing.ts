@@ -13,10 +13,10 @@ import {http} from '../src/gen/google/api/annotations_pb.js'
 import {HttpRuleSchema} from '../src/gen/google/api/http_pb.js'
 import {createTranscoder} from '../src/transcoding/transcoder.ts'
 import {median} from './lib/processes.ts'
-import {keep, spreadOf} from './lib/results.ts'
+import {keep, roundsOr, spreadOf} from './lib/results.ts'
 
 /** A look-up among 10 bindings and among 5,000: its cost must not grow with their number. */
-const rounds = 15
+const rounds = roundsOr(15)
 const lookups = 200_000
 /** What 5,000 may cost, as a multiple of 10. */
 const aim = 1.3

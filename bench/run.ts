@@ -1,36 +1,70 @@
 import {spawn} from 'node:child_process'
 import {once} from 'node:events'
 import {join} from 'node:path'
+import {parseArgs} from 'node:util'
+import leven from 'leven'
 import {type SubjectName, subjects} from './lib/subjects.ts'
 
-/** `npm run bench [-- SUBJECT…]`: the subjects one after the other, each in a process of its own; then the page of bench/README.md. */
-const asked = process.argv.slice(2)
-const unknown = asked.filter((name) => !Object.hasOwn(subjects, name))
-if (asked.includes('--help') || unknown.length > 0) {
-  const rows = Object.entries(subjects).map(([name, meaning]) => `  ${name.padEnd(12)}${meaning}`)
-  const [wrong] = unknown.filter((name) => name !== '--help')
-  if (wrong) console.error(`bench: there is no subject "${wrong}"`)
-  console.log(
-    [
-      'npm run bench [-- SUBJECT…]: measures side by side in one run; all subjects unless given',
-      'writes bench/results/latest.json, and bench/README.md with its charts from it',
-      ...rows,
-    ].join('\n'),
-  )
-  process.exit(wrong ? 2 : 0)
+// `npm run bench [-- SUBJECT…]`: the subjects one after the other, each in a process of its own; then the pages that are made from their results.
+
+const help = `npm run bench [-- SUBJECT…]: measures side by side in one run, by default all subjects
+writes bench/results/latest.json, and from it bench/README.md with its charts and the tables of docs/performance.md
+grpc-gateway is built where there is Go, Envoy is a wheel where there is Python; what is not there is left out
+
+--rounds N  so few rounds of each, to try it: the results are printed and not kept
+
+${Object.entries(subjects)
+  .map(([name, meaning]) => `  ${name.padEnd(15)}${meaning}`)
+  .join('\n')}`
+
+const names = Object.keys(subjects) as SubjectName[]
+const {help: isAsked, rounds, asked} = readArguments()
+if (isAsked) {
+  console.log(help)
+  process.exit()
 }
 
-const names = (asked.length > 0 ? asked : Object.keys(subjects)) as SubjectName[]
+const env = {...process.env, ...(rounds && {BENCH_ROUNDS: rounds})}
 const began = performance.now()
-for (const [index, name] of names.entries()) {
-  const minutes = ((performance.now() - began) / 60_000).toFixed(1)
-  console.log(`\n${name} (${index + 1} of ${names.length}, after ${minutes} min): ${subjects[name]}`)
-  await run(`${name}.ts`)
+const minutes = () => `${((performance.now() - began) / 60_000).toFixed(1)} min`
+const missed: string[] = []
+for (const [index, name] of asked.entries()) {
+  console.log(`\n${name} (${index + 1} of ${asked.length}, after ${minutes()}): ${subjects[name]}`)
+  if ((await run(`${name}.ts`)) !== 0) missed.push(name)
 }
-await run('report.ts')
+if (!rounds) await run('report.ts')
+console.log(
+  `Measured in ${minutes()}. ${missed.length > 0 ? `Aims missed, or failed: ${missed.join(', ')}` : 'All aims met'}`,
+)
+if (missed.length > 0) process.exitCode = 1
 
-async function run(file: string): Promise<void> {
-  const child = spawn(process.execPath, [join(import.meta.dirname, file)], {stdio: 'inherit'})
+function readArguments() {
+  try {
+    const {values, positionals} = parseArgs({
+      allowPositionals: true,
+      options: {help: {type: 'boolean', short: 'h'}, rounds: {type: 'string'}},
+    })
+    if (values.rounds !== undefined && !/^[1-9]\d?$/.test(values.rounds)) {
+      throw new Error(`--rounds="${values.rounds}": expected a number from 1 to 99`)
+    }
+    for (const name of positionals) {
+      if (!Object.hasOwn(subjects, name)) throw new Error(`There is no subject "${name}"${suggestion(name)}`)
+    }
+    return {...values, asked: positionals.length > 0 ? (positionals as SubjectName[]) : names}
+  } catch (error) {
+    console.error(`bench: ${(error as Error).message}\n\n${help}`)
+    process.exit(2)
+  }
+}
+
+function suggestion(name: string): string {
+  const near = names.find((other) => leven(name, other) <= 2 || other.startsWith(name))
+  return near ? `: did you mean ${near}?` : ''
+}
+
+/** The exit code of a file of this folder. */
+async function run(file: string): Promise<number | null> {
+  const child = spawn(process.execPath, [join(import.meta.dirname, file)], {stdio: 'inherit', env})
   const [code] = (await once(child, 'exit')) as [number | null]
-  if (code !== 0) process.exitCode = 1
+  return code
 }

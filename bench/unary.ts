@@ -1,13 +1,14 @@
 import {deployed} from './lib/deployed.ts'
 import {costs, type Target} from './lib/load.ts'
+import {nativePeers} from './lib/native-peers.ts'
 import {end, functionProcess, median, serverProcess, stackProcess} from './lib/processes.ts'
-import {keep, spreadOf, type Table} from './lib/results.ts'
+import {keep, roundsOr, spreadOf, type Table} from './lib/results.ts'
 
 /**
  * A unary call as deployed (the build, with token, request id, deadline and log line) against the same by hand: CPU of the
  * function's process a request.
  */
-const rounds = 9
+const rounds = roundsOr(9)
 const loads = [
   {requests: 2000, concurrency: 32},
   {requests: 600, concurrency: 1},
@@ -16,6 +17,7 @@ const loads = [
 const aims = [0.68, 0.8] as const
 
 using build = await deployed()
+const {peers, leftOut} = await nativePeers()
 const stack = await stackProcess({size: 0})
 const env = {...stack.env, AUTH: 'none', K_SERVICE: 'bench', LOG_LEVEL: 'info'}
 const get = '/?message=hello'
@@ -24,7 +26,7 @@ const connect = {
   headers: {'content-type': 'application/json', 'connect-protocol-version': '1'},
   body: '{"message":"hello"}',
 }
-const targets = {
+const javaScript = {
   hello: {...(await functionProcess('bench/peers/hello.js', 'hello', env)), path: get},
   ping: {...(await functionProcess('src/main.js', 'ping', env, build.folder)), path: get},
   gateway: {...(await functionProcess('src/main.js', 'gateway', env, build.folder)), path: `/api/ping${get.slice(1)}`},
@@ -33,14 +35,23 @@ const targets = {
     ...(await functionProcess('bench/peers/per-request.js', 'perRequest', env)),
     path: get,
   },
+  'connect-es in the framework': {
+    ...(await functionProcess('bench/peers/connect-in-framework.js', 'connect', env)),
+    path: get,
+  },
   'connect-es without the framework': {...(await serverProcess('bench/peers/connect.js', env)), ...connect},
 } as const satisfies Record<string, Target>
+const native: Record<string, Target> = {}
+for (const [name, start] of Object.entries(peers)) {
+  native[name] = {...(await start(env)), path: `/api/ping${get.slice(1)}`}
+}
+const targets: typeof javaScript & Readonly<Record<string, Target>> = {...javaScript, ...native}
 
 const tables: Table[] = []
 for (const [index, load] of loads.entries()) {
   const cost = await costs(targets, load, rounds)
-  const byHand = median(cost['by hand'])
-  const ratio = median(cost.ping) / byHand
+  const byHand = median(cost['by hand']!)
+  const ratio = median(cost.ping!) / byHand
   const aim = aims[index]!
   tables.push({
     title: `${load.requests} unary calls, ${load.concurrency} at a time, medians of ${rounds}`,
@@ -55,6 +66,6 @@ for (const [index, load] of loads.entries()) {
   })
   if (ratio > aim) process.exitCode = 1
 }
-keep('unary', tables)
+keep('unary', tables, leftOut)
 await Promise.all(Object.values(targets).map(({child}) => end(child, 'SIGKILL')))
 await end(stack.child, 'stop')

@@ -1,5 +1,5 @@
 import {ask, end, functionProcess, median, stackProcess, type Usage} from './lib/processes.ts'
-import {keep, spreadOf, type Table} from './lib/results.ts'
+import {keep, roundsOr, spreadOf, type Table} from './lib/results.ts'
 
 /**
  * `upload` against the pipe that one writes first, side by side: MiB/s, CPU and memory of the function's process, for a
@@ -7,7 +7,7 @@ import {keep, spreadOf, type Table} from './lib/results.ts'
  */
 const MiB = 1024 * 1024
 const size = 256 * MiB
-const rounds = 5
+const rounds = roundsOr(5)
 /** What an upload's memory may grow by at the most, in MiB. */
 const flat = 48
 

@@ -23,7 +23,9 @@ test('each subject of the benchmark has a file', (t) => {
 test('a chart escapes names and shows each row with its spread', (t) => {
   const cell = {median: 2, least: 1, most: 3}
   const tables = [{title: 'A title', rows: {'a < b': {µs: cell}, 'c & d': {µs: 4}, none: {}}, chart: 'µs'}]
-  const files = filesOf({unary: {date: '2026-01-02T03:04', node: 'v24', cpu: 'a CPU', cores: 2, tables}})
+  const files = filesOf({
+    unary: {date: '2026-01-02T03:04', node: 'v24', cpu: 'a CPU', cores: 2, tables, leftOut: ['Envoy: no wheel']},
+  })
   for (const theme of ['light', 'dark']) {
     const svg = files.get(`results/unary-1-${theme}.svg`)!
     t.true(svg.includes('a &lt; b') && svg.includes('c &amp; d'))
@@ -32,4 +34,5 @@ test('a chart escapes names and shows each row with its spread', (t) => {
   const page = files.get('README.md')!
   t.true(page.includes('| a < b | 2 (1–3) |') && page.includes('| none |  |'))
   t.true(page.includes('prefers-color-scheme: dark'))
+  t.true(page.includes('Left out: Envoy: no wheel.'))
 })

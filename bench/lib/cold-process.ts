@@ -1,10 +1,10 @@
 import {spawn} from 'node:child_process'
 import {once} from 'node:events'
-import {readdirSync, readFileSync} from 'node:fs'
 import {get, type IncomingMessage, request} from 'node:http'
 import {join} from 'node:path'
 import {setTimeout as pause} from 'node:timers/promises'
 import {freePort} from '../../local/functions.ts'
+import {cpuOf, rssOf} from './processes.ts'
 
 /** A function, and the first request that it gets. */
 export interface ColdStart {
@@ -88,24 +88,4 @@ async function answer({path, body}: ColdStart, port: number): Promise<IncomingMe
   const [response] = (await once(sent, 'response')) as [IncomingMessage]
   await once(response.resume(), 'end')
   return response
-}
-
-/** In ms, by the scheduler's own count, which is finer than a tick. */
-function cpuOf(pid: number): number | undefined {
-  try {
-    const tasks = readdirSync(`/proc/${pid}/task`)
-    const ns = tasks.map((task) => Number(readFileSync(`/proc/${pid}/task/${task}/schedstat`, 'utf8').split(' ')[0]))
-    return ns.reduce((sum, one) => sum + one, 0) / 1e6
-  } catch {
-    return undefined
-  }
-}
-
-function rssOf(pid: number): number | undefined {
-  try {
-    const [, kib] = /^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8')) ?? []
-    return Number(kib) / 1024
-  } catch {
-    return undefined
-  }
 }

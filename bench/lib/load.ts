@@ -1,7 +1,7 @@
 import type {ChildProcess} from 'node:child_process'
 import {Agent, request} from 'node:http'
 import {setTimeout as pause} from 'node:timers/promises'
-import {ask, type Usage} from './processes.ts'
+import {usageOf} from './processes.ts'
 
 /** A request to a function in a process of its own. */
 export interface Target {
@@ -36,9 +36,9 @@ export async function send(target: Target, {requests, concurrency}: Load): Promi
 /** CPU of the function's process a request, in µs. */
 export async function cost(target: Target, load: Load): Promise<number> {
   await pause(50)
-  await ask<Usage>(target.child, 'usage')
+  await usageOf(target)
   await send(target, load)
-  const {cpuSeconds} = await ask<Usage>(target.child, 'usage')
+  const {cpuSeconds} = await usageOf(target)
   return (cpuSeconds / load.requests) * 1e6
 }
 

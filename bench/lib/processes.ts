@@ -1,12 +1,18 @@
-import {type ChildProcess, fork} from 'node:child_process'
+import {type ChildProcess, fork, spawn} from 'node:child_process'
 import {randomUUID} from 'node:crypto'
 import {once} from 'node:events'
-import {closeSync, openSync, rmSync} from 'node:fs'
+import {closeSync, openSync, readdirSync, readFileSync, rmSync} from 'node:fs'
 import {tmpdir} from 'node:os'
 import {join} from 'node:path'
 import {frameworkMain, freePort, listening} from '../../local/functions.ts'
 
 const root = join(import.meta.dirname, '..', '..')
+
+/** A server in a process of its own. */
+export interface Server {
+  readonly child: ChildProcess
+  readonly url: string
+}
 
 /** What a process used since it was last asked. */
 export interface Usage {
@@ -64,6 +70,63 @@ async function measuredProcess(
   const url = `http://localhost:${port}`
   await listening(port)
   return {child, url}
+}
+
+/** A server that is not written in JavaScript, which listens on the port that it is told, by an argument or by PORT. */
+export async function nativeProcess(
+  program: string,
+  args: (port: number) => string[],
+  env: Readonly<Record<string, string>>,
+): Promise<Server> {
+  const port = await freePort(0)
+  const output = outputFile()
+  const child = spawn(program, args(port), {
+    env: {...process.env, ...env, PORT: String(port)},
+    stdio: ['ignore', output, 'inherit'],
+  })
+  closeSync(output)
+  process.once('exit', () => child.kill('SIGKILL'))
+  const ended = once(child, 'exit').then(() => Promise.reject(new Error(`${program} ended before it listened`)))
+  await Promise.race([listening(port), ended])
+  ended.catch(() => {})
+  return {child, url: `http://localhost:${port}`}
+}
+
+/** What the process of a server used since it was last asked. */
+export async function usageOf({child}: Pick<Server, 'child'>): Promise<Usage> {
+  return child.connected ? await ask<Usage>(child, 'usage') : nativeUsage(child.pid!)
+}
+
+/** CPU of the native processes when they were last asked, in seconds. */
+const lastCpu = new Map<number, number>()
+
+function nativeUsage(pid: number): Usage {
+  const cpu = (cpuOf(pid) ?? Number.NaN) / 1000
+  const rss = (rssOf(pid) ?? Number.NaN) * 1024 * 1024
+  const cpuSeconds = cpu - (lastCpu.get(pid) ?? 0)
+  lastCpu.set(pid, cpu)
+  return {rss, peak: rss, cpuSeconds, hold: 0}
+}
+
+/** CPU of all threads of a process, in ms, by the scheduler's own count, which is finer than a tick; undefined where the system does not tell. */
+export function cpuOf(pid: number): number | undefined {
+  try {
+    const tasks = readdirSync(`/proc/${pid}/task`)
+    const ns = tasks.map((task) => Number(readFileSync(`/proc/${pid}/task/${task}/schedstat`, 'utf8').split(' ')[0]))
+    return ns.reduce((sum, one) => sum + one, 0) / 1e6
+  } catch {
+    return undefined
+  }
+}
+
+/** Resident memory of a process, in MiB; undefined where the system does not tell. */
+export function rssOf(pid: number): number | undefined {
+  try {
+    const [, kib] = /^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8')) ?? []
+    return Number(kib) / 1024
+  } catch {
+    return undefined
+  }
 }
 
 /** A file without a name: it is gone when the process that has it has ended. */

@@ -30,6 +30,8 @@ export interface Subject {
   readonly cpu: string
   readonly cores: number
   readonly tables: readonly Table[]
+  /** The peers that were not there on that machine, and why. */
+  readonly leftOut?: readonly string[]
 }
 
 export type Results = Partial<Record<SubjectName, Subject>>
@@ -46,19 +48,26 @@ export function results(): Results {
   }
 }
 
+/** The rounds of a subject: `usual`, or BENCH_ROUNDS, for a try whose results are printed and not kept. */
+export function roundsOr(usual: number): number {
+  return Number(process.env.BENCH_ROUNDS ?? usual)
+}
+
 /** Prints what was measured of a subject, and writes it to `bench/results/latest.json` in the place of what was there of it. */
-export function keep(name: SubjectName, tables: readonly Table[]): void {
+export function keep(name: SubjectName, tables: readonly Table[], leftOut: readonly string[] = []): void {
   for (const {title, rows, verdict} of tables) {
     console.log(title)
     console.table(mapped(rows, (row) => mapped(row, shown)))
     if (verdict) console.log(`${verdict}\n`)
   }
+  if (process.env.BENCH_ROUNDS !== undefined) return
   const subject: Subject = {
     date: new Date().toISOString().slice(0, 16),
     node: process.version,
     cpu: cpus()[0]?.model.trim() ?? 'unknown',
     cores: availableParallelism(),
     tables,
+    ...(leftOut.length > 0 && {leftOut}),
   }
   mkdirSync(folder, {recursive: true})
   writeFileSync(`${file}.new`, `${JSON.stringify({...results(), [name]: subject}, null, 2)}\n`)

@@ -18,8 +18,8 @@ export const kindsFiles = create(FileDescriptorSetSchema, {
         {
           name: 'Numbered',
           field: [
-            {name: 'value', number: 1, type: FieldDescriptorProto_Type.INT32, label},
-            {name: 'filler', number: 2, type: FieldDescriptorProto_Type.BYTES, label},
+            {name: 'value', jsonName: 'value', number: 1, type: FieldDescriptorProto_Type.INT32, label},
+            {name: 'filler', jsonName: 'filler', number: 2, type: FieldDescriptorProto_Type.BYTES, label},
           ],
         },
       ],
