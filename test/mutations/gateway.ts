@@ -190,7 +190,7 @@ export const gateway: Room = {
       by: mcp,
       changes: [
         ['if (Array.isArray(body)) throw', 'if (false) throw', 'a batch makes calls that no limit counts'],
-        ['await scope.admit(catalog.accessFor(body, scope))', '', 'everybody may call tools'],
+        ['await scope.admit(catalog.accessFor(body))', '', 'everybody may call tools'],
         [
           'new ValueCount(served.settings.maxBodyValues)',
           'new ValueCount(1e9)',
