@@ -5,9 +5,12 @@ import {Fault} from '../../src/core/fault.ts'
 import {httpStatusOf} from '../../src/http/failure.ts'
 import {streamWriter} from '../../src/http/stream-format.ts'
 import {JsonSplitter} from '../../src/transcoding/json/splitter.ts'
+import {parseJson} from '../../src/transcoding/json/text.ts'
 import {type StreamType, streamTypes} from '../../src/transcoding/media.ts'
 import {type MetadataEntry, mayBeSet, requestMetadata, responseHeaders} from '../../src/transcoding/metadata.ts'
+import {ValueCount} from '../../src/transcoding/value-count.ts'
 import {type ClientRule, encode} from './encoder.ts'
+import {type PlainJson, plainJson} from './plain-json.ts'
 import {decodeRequest, encodeMessage, registry, transcode} from './schema.ts'
 
 /** More of them by TRANSCODING_RUNS, for the script that runs for as long as one likes. */
@@ -434,6 +437,64 @@ test('the splitter gives the same values whatever the chunking', (t) => {
       t.deepEqual(split(bytes, places), split(bytes, []))
     }),
     runs(700),
+  )
+})
+
+/** Texts of JSON with all that its reader looks at: quotes, escapes, equal keys, long numbers, space; some of them broken. */
+const jsonText = fc.letrec<{value: string}>((tie) => {
+  const space = fc.constantFrom('', '', '', ' ', '\n\t')
+  const piece = fc.constantFrom('a', 'b', '\\"', '\\\\', '\\u0061', '\\n', 'é', '漢', '{', ']', ':', ',', '1', ' ')
+  const string = fc.array(piece, {maxLength: 6}).map((pieces) => `"${pieces.join('')}"`)
+  const digits = fc.oneof(
+    fc.stringMatching(/^-?(0|[1-9][0-9]{0,21})(\.[0-9]{1,18})?([eE][+-]?[0-9]{1,3})?$/),
+    fc.stringMatching(/^-?[1-9]([0-9]{15,19}|\.[0-9]{1,9}[eE]\+?1[0-9])$/),
+  )
+  const key = fc.oneof(string, fc.constantFrom('"a"', '"b"', '"\\u0061"'))
+  const pair = fc.tuple(key, space, space, tie('value')).map(([name, a, b, value]) => `${name}${a}:${b}${value}`)
+  const list = (item: fc.Arbitrary<string>) =>
+    fc.tuple(fc.array(item, {maxLength: 4}), space).map(([items, gap]) => items.join(`${gap},${gap}`))
+  return {
+    value: fc.oneof(
+      {depthSize: 'small', withCrossShrink: true},
+      string,
+      digits,
+      fc.constantFrom('true', 'false', 'null'),
+      fc.tuple(space, list(tie('value'))).map(([gap, items]) => `[${gap}${items}]`),
+      fc.tuple(space, list(pair)).map(([gap, items]) => `{${items}${gap}}`),
+    ),
+  }
+}).value
+
+const broken = fc
+  .tuple(jsonText, fc.nat(), fc.nat(2), fc.constantFrom(...'"\\{}[]:,-0123.eE tn\u0001\ufeff'))
+  .map(([text, place, cut, char]) => {
+    const at = place % (text.length + 1)
+    return `${text.slice(0, at)}${char}${text.slice(at + cut)}`
+  })
+
+test('JSON is read, counted and refused as a reader does that looks at each character', (t) => {
+  const outcome = (read: () => unknown) => {
+    try {
+      return {value: read()}
+    } catch {
+      return 'refused'
+    }
+  }
+  fc.assert(
+    fc.property(fc.oneof(jsonText, broken), (text) => {
+      const plain = outcome(() => plainJson(text)) as 'refused' | {value: PlainJson}
+      if (plain === 'refused') {
+        t.is(outcome(() => parseJson(text)) as string, 'refused')
+        return
+      }
+      const {value, count} = plain.value
+      t.deepEqual(
+        outcome(() => parseJson(text, new ValueCount(count))),
+        {value},
+      )
+      t.is(outcome(() => parseJson(text, new ValueCount(count - 1))) as string, 'refused')
+    }),
+    runs(2000),
   )
 })
 
