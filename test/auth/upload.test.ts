@@ -44,6 +44,33 @@ test.serial('the creator of an upload is the verified caller', async (t) => {
   t.is(refused.json.error.details[0].reason, 'CREATOR_NOT_CALLER')
 })
 
+test.serial('a caller without the claim that is the creator uploads nothing', async (t) => {
+  const other = await startApp({
+    env: {
+      AUTH: 'jwt',
+      AUTH_ISSUERS: `${issuer.url} audience=api`,
+      UPLOAD_CREATOR: 'team',
+      UPLOAD_BUCKETS: 'samples',
+    },
+  })
+  t.teardown(() => other.close())
+  for (const [claims, status] of [
+    [{}, 403],
+    [{team: ''}, 403],
+    [{team: ['a']}, 403],
+    [{team: 'a'}, 200],
+  ] as const) {
+    const headers = {...(await bearer(claims)), 'content-type': 'text/plain'}
+    const answer = await other.ask(t, '/upload?name=it', {method: 'POST', headers, body: 'it'})
+    t.is(answer.status, status, answer.text)
+    if (status === 403) t.is(answer.json.error.details[0].reason, 'CREATOR_NOT_CALLER')
+  }
+  t.deepEqual(
+    other.backend.repo.repos.map(({creatorId}) => creatorId),
+    ['a'],
+  )
+})
+
 test.serial('of a body that is itself uploaded, too', async (t) => {
   const upload = async (query: string) =>
     await app.ask(t, `/upload?${query}`, {

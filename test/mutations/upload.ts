@@ -102,7 +102,12 @@ export const upload: Room = {
           "if (false) throw new Fault('PERMISSION_DENIED', 'The caller cannot be the creator",
           'an upload without a creator',
         ],
-        ['Object.hasOwn(caller.claims, claim)', 'true', 'a claim is taken from what every object inherits'],
+        [
+          'Object.hasOwn(caller.claims, claim)',
+          'true',
+          'a claim is taken from what every object inherits',
+          'no object inherits a text',
+        ],
       ],
     },
     {
@@ -151,7 +156,12 @@ export const upload: Room = {
           'if (false) put(message, path, creator, {',
           'the creator is who the request says',
         ],
-        ['count.add(1)', '', 'a query of a million parameters holds the loop'],
+        [
+          'count.add(1)',
+          '',
+          'a query of a million parameters holds the loop',
+          'the head of a request has room for a quarter of the limit',
+        ],
         ['!isTextual(found.field) ? undefined', 'false ? undefined', 'a parameter that cannot be set fails the upload'],
       ],
     },

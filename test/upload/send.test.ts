@@ -3,6 +3,7 @@ import test from 'ava'
 import {startBackend} from '../../local/grpc/backend.ts'
 import {pattern} from '../../local/samples.ts'
 import {Repo, type RepoCreateReply, RepoCreateRequestSchema} from '../../src/gen/repo_pb.js'
+import {type Chunk, chunksOf} from '../../src/upload/chunks.ts'
 import type {UploadOptions} from '../../src/upload/options.ts'
 import {planOf} from '../../src/upload/plan.ts'
 import {type Content, type Progress, sender} from '../../src/upload/send.ts'
@@ -109,6 +110,29 @@ test.serial('the most bytes that are taken are taken, known before or not; one m
   t.is((await faultOf(t, send(life, {pieces}, {maxBytes}))).code, 'OUT_OF_RANGE')
   await (await next).over
   await life.quiet(t)
+})
+
+test('a chunk stays as it is until the chunk after the next is asked for', async (t) => {
+  async function* pieces() {
+    for (const text of ['aa', 'bbc', 'cdd', 'e']) yield Buffer.from(text)
+  }
+  const chunks = chunksOf(pieces(), {size: 2, headroom: 4})
+  const given: Chunk[] = []
+  const texts = () => given.slice(-2).map(({bytes}) => Buffer.from(bytes).toString())
+  for (const expected of [['aa'], ['aa', 'bb'], ['bb', 'cc'], ['cc', 'dd'], ['dd', 'e']]) {
+    given.push((await chunks.next()).value as Chunk)
+    t.deepEqual(texts(), expected)
+  }
+  t.deepEqual(
+    given.map(({offset, last}) => [offset, last]),
+    [
+      [0, false],
+      [2, false],
+      [4, false],
+      [6, false],
+      [8, true],
+    ],
+  )
 })
 
 test.serial('progress counts the bytes that were handed on, and ends with the last', async (t) => {

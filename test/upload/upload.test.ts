@@ -13,6 +13,18 @@ import {type App, startApp} from '../helpers/app.ts'
 const MiB = 1024 * 1024
 const schema = buildSchema({
   'files.proto': readFileSync(join(import.meta.dirname, 'protos/files.proto'), 'utf8'),
+  'groups.proto': `
+    syntax = "proto2";
+    package files.v1;
+    message GroupRequest {
+      optional group Part = 1 {
+        optional bytes data = 2;
+      }
+    }
+    message GroupReply {}
+    service Groups {
+      rpc Put(stream GroupRequest) returns (GroupReply);
+    }`,
 })
 const desc = schema.registry.getService('files.v1.Files')!
 const methods = desc.method as Readonly<Record<string, UploadMethod>>
@@ -108,7 +120,7 @@ test.serial('an object goes into the field of bytes, whatever its number, after 
 test.serial(
   'the context of a body that is itself uploaded is in the query: nested, repeated, by either name',
   async (t) => {
-    const query = '?file_path=a/b&owner.team=x&owner.quota=7&labels=l&labels=m&trace=1&filePath=other'
+    const query = '?owner=ignored&file_path=a/b&owner.team=x&owner.quota=7&labels=l&labels=m&trace=1&filePath=other'
     const {status} = await ask(put, `/${query}`, raw('some bytes'))
     t.is(status, 200)
     t.like(got[0].part.value, context)
@@ -254,6 +266,7 @@ test.serial('more than maxBytes is refused before anything is sent', async (t) =
   ] as const) {
     const {status, json} = await ask({...put, maxBytes: 3}, path, init)
     t.deepEqual([status, json.error.status], [400, 'OUT_OF_RANGE'])
+    if (path === '/') t.is(json.error.message, 'Object "four" has 4 bytes: files.v1.Files/Put takes 3 at most')
   }
   t.is(app.backend.log.length, calls)
   t.is((await ask({...put, maxBytes: 4}, '/', job('four', context))).status, 200)
@@ -290,6 +303,11 @@ for (const {title, options, message} of [
     title: 'no name where two fields are bytes',
     options: {method: methods.wrap!},
     message: 'Cannot upload to files.v1.Files/Wrap: expected "data" to be one of piece.data, signature',
+  },
+  {
+    title: 'bytes inside a group',
+    options: {method: schema.registry.getService('files.v1.Groups')!.method.put as UploadMethod, data: 'part.data'},
+    message: 'Cannot upload to files.v1.Groups/Put: "part.data" is inside a group',
   },
   {
     title: 'a context that is no message',
