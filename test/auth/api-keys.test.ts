@@ -21,6 +21,7 @@ const usual = [
     .toUpperCase()
     .replace(/ .*/, ' partner ping.PingService/Send,/openapi.json'),
   lineOf('for-service', 'other ping.PingService'),
+  lineOf('for-nothing', 'nobody /openapi.json'),
 ].join('\r\n')
 
 const lines: string[] = []
@@ -29,7 +30,12 @@ const log = pino({messageKey: 'message'}, {write: (line: string) => void lines.p
 let app: App
 test.before(async () => {
   writeFileSync(file, usual)
-  const env = {AUTH: 'jwt', AUTH_API_KEYS: file, AUTH_ALLOW: 'ping.PingService/SendUpstream email=ada@example.com'}
+  const env = {
+    AUTH: 'jwt',
+    AUTH_API_KEYS: file,
+    AUTH_ALLOW: 'ping.PingService/SendUpstream email=ada@example.com',
+    MCP: 'true',
+  }
   app = await startApp({log, env})
 })
 test.afterEach.always((t) => {
@@ -71,6 +77,28 @@ test.serial('a key opens what its line names', async (t) => {
 test.serial('conditions on claims are met by a key only if its line names the method', async (t) => {
   t.is((await app.ask(t, '/ping?upstream=true', withKey('for-all'))).status, 403)
   t.is((await app.ask(t, '/ping?upstream=true', withKey('for-service'))).status, 200)
+})
+
+test.serial('of the tools a key has those of its methods, and one without a tool gets nowhere', async (t) => {
+  const ask = (key: string, method: string, params = {}) => {
+    const headers = {
+      'content-type': 'application/json',
+      accept: 'application/json, text/event-stream',
+      'x-api-key': key,
+    }
+    const body = JSON.stringify({jsonrpc: '2.0', id: 1, method, params})
+    return app.ask(t, '/mcp', {method: 'POST', headers, body})
+  }
+  const {text} = await ask('for-ping', 'tools/list')
+  t.deepEqual(
+    [...text.matchAll(/"name":"(\w+_\w+)"/g)].map(([, name]) => name),
+    ['PingService_Send'],
+  )
+  const call = (tool: string) => ask('for-ping', 'tools/call', {name: tool, arguments: {message: 'hi'}})
+  t.is((await call('PingService_Send')).status, 200)
+  t.is((await call('PingService_SendUpstream')).status, 403)
+  t.is((await ask('for-nothing', 'tools/list')).status, 403)
+  t.is((await ask('unknown', 'tools/list')).status, 401)
 })
 
 test.serial('two keys in one request are none', async (t) => {

@@ -60,6 +60,7 @@ test.before(async () => {
       AUTH_ALLOW: 'ping.PingService/SendUpstream email=ada@example.com|grace@example.com; Users scope=users.read',
       CORS_ORIGINS: page,
       GATEWAY_WEBSOCKET: 'true',
+      MCP: 'true',
     },
   })
 })
@@ -128,6 +129,21 @@ test.serial('everything is closed but what AUTH_PUBLIC names, probes and the way
   }
   for (const method of ['POST', 'DELETE', 'OPTIONS', 'PUT'])
     t.is((await app.ask(t, '/nowhere', {method})).status, 401, method)
+})
+
+test.serial('of the tools without a proof only those that anybody may call are there', async (t) => {
+  const ask = (method: string, params = {}) => {
+    const headers = {'content-type': 'application/json', accept: 'application/json, text/event-stream'}
+    return app.ask(t, '/mcp', {method: 'POST', headers, body: JSON.stringify({jsonrpc: '2.0', id: 1, method, params})})
+  }
+  const {status, text} = await ask('tools/list')
+  t.is(status, 200)
+  t.deepEqual(
+    [...text.matchAll(/"name":"(\w+_\w+)"/g)].map(([, name]) => name),
+    ['PingService_Send'],
+  )
+  t.is((await ask('tools/call', {name: 'PingService_Send', arguments: {message: 'hi'}})).status, 200)
+  t.is((await ask('tools/call', {name: 'PingService_SendUpstream', arguments: {}})).status, 401)
 })
 
 test.serial('a 401 says how to log in and nothing of what was wrong, which the log says', async (t) => {

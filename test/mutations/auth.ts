@@ -36,7 +36,9 @@ export const auth: Room = {
       file: 'src/auth/rules.ts',
       by: [...door, ...contract, 'test/auth/api-keys.test.ts', 'test/auth/webhooks.test.ts'],
       changes: [
-        ['access.isOpen || access.oneOf', 'access.oneOf', 'probes need a token'],
+        ['access.isOpen || ', '', 'probes need a token'],
+        [' || access.oneOf?.some((name) => this.isOpen({name}))', '', 'a tool that is open to anybody needs a token'],
+        ['if (access.oneOf?.some((name) => this.may(caller, name))) return', '', 'a key for one tool calls none'],
         [' && !this.#namesOf(access).some((name) => this.#closes(name))', '', 'a method with conditions is open'],
         ['this.#opensByContract && ', '', 'a proto opens a method that the operator did not'],
         ["if (!caller) throw unauthenticated('there is no token and no key')", '', 'who has no token gets 500'],
@@ -48,6 +50,11 @@ export const auth: Room = {
           "if (claim === 'email' && !mayHaveEmail(claims)) return false",
           '',
           'an address that nobody has verified is believed',
+        ],
+        [
+          "return verified === undefined || verified === true || verified === 'true'",
+          'return verified !== false',
+          'an address is believed whose issuer says "false"',
         ],
         [
           "(caller.kind === 'token' && meetsAll(caller.claims, conditions))",
@@ -114,6 +121,11 @@ export const auth: Room = {
           'this.#fetch ??= this.#begin()',
           'this.#fetch = this.#begin()',
           'a hundred requests fetch the keys a hundred times',
+        ],
+        [
+          'if (!this.#isTry(fetch)) this.#triedAt = fetch.triedBefore',
+          '',
+          'who hangs up keeps others from asking for new keys',
         ],
         ['fetch.end.abort(over)', '', 'a fetch goes on after its last caller'],
         ['if (named !== issuer) throw', 'if (false) throw', 'the keys of another issuer are taken'],
