@@ -72,6 +72,7 @@ for (const [hops, forwarded, remoteIp] of [
   ['1', '198.51.100.1, 203.0.113.9, 10.0.0.1', '203.0.113.9'],
   ['1', '203.0.113.9', '203.0.113.9'],
   ['2', '198.51.100.1, 203.0.113.9, 10.0.0.2, 10.0.0.1', '203.0.113.9'],
+  ['2', '198.51.100.1, 203.0.113.9', '203.0.113.9'],
 ] as const) {
   test(`with TRUSTED_HOPS=${hops} the address of "${forwarded}" is ${remoteIp}`, async (t) => {
     const {record} = await ask('/well', {'x-forwarded-for': forwarded}, behind[hops])

@@ -7,7 +7,8 @@ import {isIP} from 'node:net'
  */
 export function remoteIp({headers, socket}: IncomingMessage, trustedHops: number): string | undefined {
   const entries = String(headers['x-forwarded-for'] ?? '').split(',')
-  const entry = entries[Math.max(0, entries.length - 1 - trustedHops)] ?? ''
+  // Too few entries: the request did not come by way of all hops, so only the last entry is the platform's.
+  const entry = entries[entries.length - 1 - trustedHops] ?? entries.at(-1)!
   return addressIn(entry.trim()) ?? socket.remoteAddress
 }
 
