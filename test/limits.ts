@@ -169,6 +169,12 @@ export const limits: Readonly<Record<string, Readonly<Record<string, Limit>>>> =
   'gateway/answers.ts': {afterHeader: [5, 'the head leaves within 20 of the metadata']},
   'gateway/exposure.ts': {most: [200, 'names in one record']},
   'gateway/gateway.ts': {recursionLimit: [500, 'the levels of a message that are written and read']},
+  'gateway/mcp/failure.ts': {
+    32000: [32000, "less than nothing: JSON-RPC's code of a server's own error"],
+    32600: [32600, 'of an invalid request'],
+    32603: [32603, 'of an internal error'],
+    32700: [32700, 'of what is no JSON'],
+  },
   'gateway/mcp/selection.ts': {
     optionNumber: [73952, 'the extension number of (grpc_functions.tool)'],
     31: [31, 'a prime: long names are hashed with it'],

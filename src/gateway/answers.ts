@@ -8,7 +8,7 @@ import {compressed} from '../http/compress.ts'
 import {paused, type Reply, stream} from '../http/reply.ts'
 import type {Scope} from '../http/scope.ts'
 import type {ResponseWriting} from '../transcoding/exchange.ts'
-import {allHeadersOf, headersOf, trailersOf, withMetadataOfFailure} from './metadata.ts'
+import {allHeadersOf, headersOf, wantedTrailers, withMetadataOfFailure} from './metadata.ts'
 
 type Writing<Body extends ResponseWriting['body']> = Extract<ResponseWriting, {body: Body}>
 
@@ -40,7 +40,7 @@ async function wholeAnswer(
   {encode}: Writing<'whole'>,
   trailers: AnswerOptions['trailers'],
 ): Promise<Reply> {
-  const answer = await scope.track(withMetadataOfFailure(scope, call, onlyAnswer(call)))
+  const answer = await scope.track(withMetadataOfFailure(scope, call, onlyAnswer(call), trailers))
   const {contentType, body, headers, status: own} = encode(answer)
   // What the caller has already is not sent, whatever the backend calls it.
   const status = own === 304 ? own : (statusIn(call) ?? own ?? 200)
@@ -48,25 +48,13 @@ async function wholeAnswer(
   if (status === 304) return {status, headers: {...all, vary: 'accept-encoding'}}
   if (status === 204) return {status, headers: all}
   const reply = await compressed(scope, {status, headers: {...all, 'content-type': contentType}, body})
-  return trailers === 'headers' ? reply : withTrailers(scope, call, reply)
+  return trailers === 'headers' ? reply : {...reply, trailers: wantedTrailers(scope, call)}
 }
 
 /** The HTTP status that the backend has for an answer, as grpc-gateway's do: one of success, and of a whole answer. */
 function statusIn({header}: Call): number | undefined {
   const [given] = header?.get('x-http-code') ?? []
   return given !== undefined && /^2(?!0[56])\d\d$/.test(String(given)) ? Number(given) : undefined
-}
-
-/** The backend's trailers go to those alone who ask for them. */
-function withTrailers(scope: Scope, call: Call, reply: Reply): Reply {
-  const trailers = trailersOf(call)
-  const names = Object.keys(trailers)
-  if (names.length === 0 || !/(?:^|,)\s*trailers\s*(?:,|;|$)/i.test(String(scope.headers.te ?? ''))) return reply
-  const whole = reply.body as string | Uint8Array
-  async function* inChunks() {
-    yield whole
-  }
-  return {...reply, headers: {...reply.headers, trailer: names.join(', ')}, body: inChunks(), trailers}
 }
 
 /**

@@ -267,7 +267,8 @@ function mcpOf(served: Gateway): Handler {
     const {answerMcp} = await import('./mcp/answer.ts')
     return answerMcp(mcp, scope)
   }
-  return Object.assign(answer, {methods: ['POST'], access})
+  const failure = async (fault: Fault) => (await import('./mcp/failure.ts')).mcpFailure(fault)
+  return Object.assign(answer, {methods: ['POST'], access, failure})
 }
 
 /** The same methods as by REST. */

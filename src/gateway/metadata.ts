@@ -1,6 +1,7 @@
 import type {Metadata} from '@grpc/grpc-js'
 import type {Call} from '../clients/call.ts'
 import {type AuthConfig, ConfigError, type GatewayConfig} from '../core/config.ts'
+import type {Dialect} from '../core/dialect.ts'
 import type {Scope} from '../http/scope.ts'
 import {
   type MetadataEntry,
@@ -46,19 +47,30 @@ export function trailersOf({trailer}: Call): Headers {
   return merged(trailerHeaders(entriesOf(trailer)))
 }
 
+/** What of `trailersOf` goes behind a body: only those who ask for it get it. */
+export function wantedTrailers({headers}: Pick<Scope, 'headers'>, call: Call): Headers | undefined {
+  if (!/(?:^|,)\s*trailers\s*(?:,|;|$)/i.test(String(headers.te ?? ''))) return undefined
+  const trailers = trailersOf(call)
+  return Object.keys(trailers).length > 0 ? trailers : undefined
+}
+
 /**
- * Awaits `work` for `call`. If it rejects, adds the backend's metadata to the headers of the failure's response.
+ * Awaits `work` for `call`. If it rejects, adds the backend's metadata to the response to the failure: that of its status to the headers, or
+ * as HTTP trailers.
  */
 export async function withMetadataOfFailure<T>(
-  {responseHeaders}: Pick<Scope, 'responseHeaders'>,
+  scope: Scope,
   call: Call,
   work: Promise<T>,
+  trailers: Dialect['trailers'] = 'headers',
 ): Promise<T> {
   try {
     return await work
   } catch (error) {
     if (isGrpc(call)) {
-      for (const [name, value] of Object.entries(allHeadersOf(call))) responseHeaders[name] = [value].flat().join(', ')
+      const headers = trailers === 'headers' ? allHeadersOf(call) : headersOf(call)
+      for (const [name, value] of Object.entries(headers)) scope.responseHeaders[name] = [value].flat().join(', ')
+      if (trailers === 'trailers') scope.failureTrailers = wantedTrailers(scope, call)
     }
     throw error
   }

@@ -15,7 +15,7 @@ export interface Reply {
   readonly body?: string | Uint8Array | AsyncIterable<string | Uint8Array>
   /** Whether the head leaves before the first chunk of `body` is there; with it unless given. */
   readonly headFirst?: boolean
-  /** HTTP trailers, behind chunks that have ended well: the header `trailer` names them. */
+  /** HTTP trailers, behind a body that has ended well; a caller of HTTP/1.0 gets none. */
   readonly trailers?: Readonly<Record<string, string | string[]>>
   /** The last chunk when `body` fails after its first one, before the connection is cut; none unless given. */
   readonly failureChunk?: (fault: Fault, shape: ErrorShape) => string | Uint8Array

@@ -60,6 +60,11 @@ export class Responder {
     this.isLast ||= isTooLongToDiscard(this.#request)
   }
 
+  /** Whether the caller can read a body whose length the head does not say. */
+  get takesChunks(): boolean {
+    return this.#request.httpVersion === '1.1'
+  }
+
   head(status: number, headers: Record<string, string | string[]>): void {
     this.isLast ||= isStopping()
     this.#response.writeHead(status, {...headers, ...(this.isLast && {connection: 'close'})})

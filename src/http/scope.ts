@@ -62,6 +62,8 @@ export interface Scope extends Life {
   may(name: string): boolean
   /** Headers of the response, also of a failure. */
   readonly responseHeaders: Record<string, string>
+  /** HTTP trailers of the response to a failure. */
+  failureTrailers?: Reply['trailers']
 }
 
 /** An upload as its caller sees it. */

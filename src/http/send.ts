@@ -26,7 +26,11 @@ async function sendWhole(reply: Reply, body: Uint8Array, life: Sending): Promise
   if (life.isObserved) await life.finish({status: reply.status ?? 200, bodySize: isSent ? body.byteLength : 0})
   if (responder.gone) return
   responder.endIfTooLongToDiscard()
-  writeHead(reply, life, isBodiless(reply) ? {} : {'content-length': String(body.byteLength)})
+  const trailers = trailersOf(reply, life)
+  if (trailers) {
+    writeHead(reply, life, naming(trailers))
+    responder.trailers(trailers)
+  } else writeHead(reply, life, isBodiless(reply) ? {} : {'content-length': String(body.byteLength)})
   await responder.end(life.deadline, isSent ? body : undefined)
 }
 
@@ -37,7 +41,8 @@ async function sendStream(reply: Reply, chunks: Chunks, life: Sending): Promise<
   const {responder} = life
   try {
     let next = reply.headFirst ? undefined : await nextOf(chunks, life)
-    writeHead(reply, life)
+    const trailers = trailersOf(reply, life)
+    writeHead(reply, life, naming(trailers))
     if (reply.headFirst) responder.flush()
     if (sendsBody(reply, life)) {
       next ??= await nextOf(chunks, life)
@@ -46,7 +51,7 @@ async function sendStream(reply: Reply, chunks: Chunks, life: Sending): Promise<
     if (!next?.done) stop(chunks, life)
     await life.close(over)
     if (life.isObserved) await life.finish({status: reply.status ?? 200, bodySize: responder.bytes})
-    if (reply.trailers) responder.trailers(reply.trailers)
+    if (trailers) responder.trailers(trailers)
     await responder.end(life.deadline)
   } catch (error) {
     const fault = Fault.from(error)
@@ -87,6 +92,15 @@ function writeHead(reply: Reply, life: Sending, framing: Record<string, string> 
     'x-request-id': life.id,
     'x-content-type-options': 'nosniff',
   })
+}
+
+/** Trailers come behind chunks, which HTTP/1.0 does not have. */
+function trailersOf(reply: Reply, life: Sending): Reply['trailers'] {
+  return reply.trailers && life.responder.takesChunks && sendsBody(reply, life) ? reply.trailers : undefined
+}
+
+function naming(trailers: Reply['trailers']): Record<string, string> {
+  return trailers ? {trailer: Object.keys(trailers).join(', ')} : {}
 }
 
 function sendsBody(reply: Reply, {method}: Sending): boolean {

@@ -85,6 +85,7 @@ class RequestScope implements Scope, Sending, Proofs {
   readonly id: string
   readonly trace: Readonly<Record<string, string>>
   readonly responseHeaders: Record<string, string> = {}
+  failureTrailers?: Reply['trailers']
   readonly responder: Responder
   deadline: number
   span: RequestSpan | undefined
@@ -392,7 +393,7 @@ class RequestScope implements Scope, Sending, Proofs {
     if (this.responder.begun) await this.finish({status: this.#status, bodySize: this.responder.bytes})
     if (this.responder.done) return fault
     if (this.responder.begun) this.responder.cut()
-    else await send(await this.#failureReply(fault), this)
+    else await send({...(await this.#failureReply(fault)), trailers: this.failureTrailers}, this)
     return fault
   }
 

@@ -11,6 +11,7 @@ import {readConfig} from '../../src/core/config.ts'
 import {ownDialect} from '../../src/core/dialect.ts'
 import {presets} from '../../src/core/presets.ts'
 import {settings} from '../../src/core/settings.ts'
+import {connectTo} from '../http/connection.ts'
 import {type Served, startServed} from './gateway-services.ts'
 
 let go: Served
@@ -189,17 +190,31 @@ test.serial('grpc-gateway: trailers are trailers, for those who ask', async (t) 
   using _ = go.echo.handle({
     paths(input, context) {
       context.trailer.set('foo', 'bar')
+      if (input.name === 'gone') throw new StatusError(status.NOT_FOUND, 'Not here')
       return input
     },
   })
-  const trailersFor = async (te: string | undefined) => {
-    const asked = request(go.url('/one/a'), {headers: te ? {te, connection: 'close, te'} : {}}).end()
+  const trailersFor = async (te: string | undefined, path = '/one/a') => {
+    const asked = request(go.url(path), {headers: te ? {te, connection: 'close, te'} : {}}).end()
     const [response] = (await once(asked, 'response')) as [IncomingMessage]
     const text = Buffer.concat(await response.toArray()).toString()
-    return {name: JSON.parse(text).name, header: response.headers['grpc-trailer-foo'], trailers: response.trailers}
+    const {name, code} = JSON.parse(text)
+    return {name: name ?? code, header: response.headers['grpc-trailer-foo'], trailers: response.trailers}
   }
   t.deepEqual(await trailersFor('trailers'), {name: 'a', header: undefined, trailers: {'grpc-trailer-foo': 'bar'}})
   t.deepEqual(await trailersFor(undefined), {name: 'a', header: undefined, trailers: {}})
+  const failed = {name: status.NOT_FOUND, header: undefined}
+  t.deepEqual(await trailersFor('trailers', '/one/gone'), {...failed, trailers: {'grpc-trailer-foo': 'bar'}})
+  t.deepEqual(await trailersFor(undefined, '/one/gone'), {...failed, trailers: {}})
+  await using connection = await connectTo(go.url(''))
+  for (const [path, code] of [
+    ['/one/a', 200],
+    ['/one/gone', 404],
+  ] as const) {
+    connection.socket.write(`GET ${path} HTTP/1.0\r\nConnection: keep-alive, te\r\nTE: trailers\r\n\r\n`)
+    const response = await connection.response()
+    t.deepEqual([response.status, response.headers.has('trailer')], [code, false], 'HTTP/1.0 has no chunks')
+  }
 })
 
 test.serial('grpc-gateway: the document is one of OpenAPI, and says how it is', async (t) => {

@@ -231,13 +231,49 @@ test.serial('limits, origins and methods hold as everywhere', async (t) => {
   const list = {jsonrpc: '2.0', id: 1, method: 'tools/list', params: {}}
   t.is((await post(app, list, {origin: 'https://evil.example'})).status, 403)
   t.is((await post(app, list, {origin: 'https://app.example'})).status, 200)
-  t.is((await post(app, [list, list])).status, 400)
   const many = Array.from({length: 30_000}, () => 0)
   t.is((await post(app, {...list, params: {many}})).status, 400)
   t.is((await post(app, 'x'.repeat(2_000_000))).status, 413)
 })
 
+test.serial('what fails before it is read is an error of JSON-RPC, with the body that REST has', async (t) => {
+  const list = {jsonrpc: '2.0', id: 1, method: 'tools/list', params: {}}
+  for (const [served, body, status, code, name] of [
+    [app, '{', 400, -32700, 'INVALID_ARGUMENT'],
+    [app, '', 400, -32700, 'INVALID_ARGUMENT'],
+    [app, '"\xff', 400, -32700, 'INVALID_ARGUMENT'],
+    [app, '{"jsonrpc": "2.0", "id": 1, "id": 2}', 400, -32700, 'INVALID_ARGUMENT'],
+    [app, JSON.stringify([list, list]), 400, -32600, 'INVALID_ARGUMENT'],
+    [app, '"x"', 400, -32600, undefined],
+    [app, ' '.repeat(2_000_000), 413, -32600, 'INVALID_ARGUMENT'],
+    [closed, JSON.stringify(list), 401, -32000, 'UNAUTHENTICATED'],
+  ] as const) {
+    const response = await postText(served, body)
+    t.is(response.status, status)
+    t.regex(response.headers.get('content-type')!, /^application\/json/)
+    const {jsonrpc, id, error} = (await response.json()) as Any
+    t.deepEqual([jsonrpc, id, error.code], ['2.0', null, code])
+    t.is(error.data?.error.status, name)
+    if (name) t.deepEqual([error.data.error.code, error.data.error.message], [status, error.message])
+  }
+  t.is(
+    (await fetch(app.url('/mcp'), {method: 'DELETE', headers: {connection: 'close'}})).headers.get('allow'),
+    'OPTIONS, POST',
+  )
+})
+
+test.serial('a resource whose URI is malformed is an error of the call', async (t) => {
+  await using client = await connect(app)
+  for (const uri of ['api:///one/%ff', 'api:///one/%', 'api:////']) {
+    await t.throwsAsync(client.readResource({uri}), {message: /There is no resource/})
+  }
+})
+
 function post(served: Served, body: unknown, headers: Record<string, string> = {}): Promise<Response> {
+  return postText(served, JSON.stringify(body), headers)
+}
+
+function postText(served: Served, body: string, headers: Record<string, string> = {}): Promise<Response> {
   return fetch(served.url('/mcp'), {
     method: 'POST',
     headers: {
@@ -246,7 +282,7 @@ function post(served: Served, body: unknown, headers: Record<string, string> = {
       connection: 'close',
       ...headers,
     },
-    body: JSON.stringify(body),
+    body,
   })
 }
 

@@ -6,6 +6,7 @@ import {jsonValue} from '../../transcoding/json/message.ts'
 import {decodeUtf8} from '../../transcoding/json/text.ts'
 import {ValueCount} from '../../transcoding/value-count.ts'
 import {McpCatalog} from './catalog.ts'
+import {markUnread} from './failure.ts'
 import type {McpServed} from './served.ts'
 import {serverOf} from './server.ts'
 
@@ -26,7 +27,7 @@ const scopes = new WeakMap<Request, Scope>()
 export async function answerMcp(served: McpServed, scope: Scope): Promise<Reply> {
   const {catalog, handler} = madeOf(served)
   const bytes = await scope.bytes(served.settings.maxBodyBytes)
-  const body = jsonValue(decodeUtf8(bytes), new ValueCount(served.settings.maxBodyValues))
+  const body = read(bytes, served.settings.maxBodyValues)
   // Each would be a call that no limit of requests counts; the protocol has none since 2025-06-18.
   if (Array.isArray(body)) throw Fault.invalid('body', 'Cannot read a batch: expected one message a request')
   await scope.admit(catalog.accessFor(body))
@@ -34,6 +35,16 @@ export async function answerMcp(served: McpServed, scope: Scope): Promise<Reply>
   const request = new Request('http://localhost/mcp', {method: 'POST', headers: headersOf(scope)})
   scopes.set(request, scope)
   return replyOf(await handler.fetch(request, {parsedBody: body}))
+}
+
+/** @throws {Fault} 400 */
+function read(bytes: Uint8Array, maxValues: number): unknown {
+  try {
+    return jsonValue(decodeUtf8(bytes), new ValueCount(maxValues))
+  } catch (error) {
+    if (error instanceof Fault) markUnread(error)
+    throw error
+  }
 }
 
 function madeOf(served: McpServed): Made {

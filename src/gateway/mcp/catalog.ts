@@ -42,10 +42,10 @@ export class McpCatalog {
     this.#resources = new Set(this.templates.map(({binding}) => binding))
   }
 
-  /** The GET that reads a resource; undefined for a URI that is of none. @throws {Fault} 400 */
+  /** The GET that reads a resource; undefined for a URI that is of none. */
   resourceAt(uri: unknown): Match<Binding> | undefined {
     const path = typeof uri === 'string' ? resourcePath(uri) : undefined
-    if (path === undefined) return undefined
+    if (path === undefined || !isUtf8(path)) return undefined
     const match = this.#served.transcoder.route('GET', path)
     return 'binding' in match && this.#resources.has(match.binding) ? match : undefined
   }
@@ -58,6 +58,15 @@ export class McpCatalog {
     const match = method === 'resources/read' ? this.resourceAt(params?.uri) : undefined
     if (match) return {name: nameOf(match.binding.method)}
     return this.#served.access
+  }
+}
+
+function isUtf8(path: string): boolean {
+  try {
+    decodeURIComponent(path)
+    return true
+  } catch {
+    return false
   }
 }
 

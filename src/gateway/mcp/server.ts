@@ -10,7 +10,7 @@ import {
 } from '@modelcontextprotocol/server'
 import {invoke} from '../../clients/interceptors.ts'
 import {onlyAnswer} from '../../clients/service-client.ts'
-import {Fault} from '../../core/fault.ts'
+import {type Code, Fault} from '../../core/fault.ts'
 import {shortened} from '../../core/shortened.ts'
 import {failureJson} from '../../http/failure.ts'
 import type {Scope} from '../../http/scope.ts'
@@ -171,10 +171,13 @@ async function readResource(
   } catch (error) {
     const fault = Fault.from(error)
     scope.note({resourceError: fault.code})
-    const code = fault.code === 'NOT_FOUND' ? ProtocolErrorCode.InvalidParams : ProtocolErrorCode.InternalError
+    const code = ofParams.has(fault.code) ? ProtocolErrorCode.InvalidParams : ProtocolErrorCode.InternalError
     throw new ProtocolError(code, fault.message, failureJson(fault, 'aip'))
   }
 }
+
+/** Codes that say that a URI names nothing that can be read. */
+const ofParams: ReadonlySet<Code> = new Set<Code>(['NOT_FOUND', 'INVALID_ARGUMENT'])
 
 /** Headers that are of the request of the protocol, and not of what it has done. */
 const ofRequest: ReadonlySet<string> = new Set(['accept', 'content-type', 'if-match', 'if-none-match', 'last-event-id'])
