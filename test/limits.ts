@@ -154,7 +154,9 @@ export const limits: Readonly<Record<string, Readonly<Record<string, Limit>>>> =
     abortGrace: [800, 'see the sum below'],
     closing: [second, 'see the sum below'],
     crashed: [16, "the framework's exit code"],
+    longestArrival: [4 * second, 'part of patience: new connections come no longer'],
     patience: [7 * second, 'see the sum below'],
+    quietTurns: [3, 'of the event loop: accept, read, and one more'],
   },
   'framework/small-pieces.ts': {
     few: [16, 'pieces of a body that are left alone'],

@@ -1,19 +1,23 @@
-import {subscribe} from 'node:diagnostics_channel'
+import {subscribe, unsubscribe} from 'node:diagnostics_channel'
 import type {Server} from 'node:http'
 import {getCallSites} from 'node:util'
 import {Fault} from '../core/fault.ts'
 import type {Logger} from '../core/log.ts'
 import {atMost} from '../core/waiting.ts'
 import {currentRequest} from '../http/current-request.ts'
-import {drained, failAll, isStopping, requestsInFlight, stopTaking} from '../http/in-flight.ts'
+import {drained, failAll, requestsInFlight, stopTaking} from '../http/in-flight.ts'
 import {withoutDomains} from './domains.ts'
 
-/** How long the requests in flight have when the instance must stop, in ms: Cloud Run kills it after 10 s. */
+/** How long requests have when the instance must stop, in ms: Cloud Run kills it after 10 s. */
 const patience = 7000
 /** Grace period for requests aborted at the end of the drain to send their 503, in ms. */
 const abortGrace = 800
 /** How long `close` may take, in ms. */
 const closing = 1000
+/** Turns of the event loop without a new connection: then all has been read that had come. */
+const quietTurns = 3
+/** Limit for the wait for such turns, in ms. */
+const longestArrival = 4000
 
 /** The exit code after an uncaught error, as the framework has it. */
 const crashed = 16
@@ -40,12 +44,18 @@ export function endWell({log, close}: Ending): void {
   subscribe('http.server.request.start', (message) => {
     servers.add((message as {server: Server}).server)
   })
+  let stopped = false
   const stop = (why: string, exitCode: number) => {
-    if (isStopping()) return
-    stopTaking()
-    const done = drain()
-    log.info(`Stopping: ${why}, ${requestsInFlight()} in flight`)
-    done
+    if (stopped) return
+    stopped = true
+    const end = performance.now() + patience
+    arrived(performance.now() + longestArrival)
+      .then(() => {
+        stopTaking()
+        for (const server of servers) server.close()
+        log.info(`Stopping: ${why}, ${requestsInFlight()} in flight`)
+        return drain(end)
+      })
       .then(() =>
         atMost(
           closing,
@@ -79,11 +89,33 @@ function failed(error: unknown, log: Logger): boolean {
   return true
 }
 
-async function drain(): Promise<void> {
-  for (const server of servers) server.close()
-  await drained(patience)
+/** @param end when requests are ended, by the clock of `performance` */
+async function drain(end: number): Promise<void> {
+  do {
+    await drained(end - performance.now())
+    // The next request of a connection may be there already: it is answered, too.
+    await arrived(end)
+  } while (requestsInFlight() > 0 && performance.now() < end)
   failAll(new Fault('UNAVAILABLE', 'The instance is stopping: try again'))
   await drained(abortGrace)
+}
+
+/**
+ * Waits until what the system has taken in is taken in here: connections that wait to be accepted, and requests that wait to be read.
+ * They would be reset without an answer, and in an instance that was busy there can be many. One is accepted in a turn.
+ * @param end limit, by the clock of `performance`
+ */
+async function arrived(end: number): Promise<void> {
+  let quiet = 0
+  const onConnection = () => {
+    quiet = 0
+  }
+  subscribe('net.server.socket', onConnection)
+  for (let turns = 0; turns < quietTurns || (quiet < quietTurns && performance.now() < end); turns++) {
+    quiet++
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+  unsubscribe('net.server.socket', onConnection)
 }
 
 /** Whether the framework is what calls: asked for call sites, because a stack would have a build read its source map. */

@@ -1,4 +1,5 @@
 import test from 'ava'
+import {freeze, thaw} from '../../local/faults/freeze.ts'
 import {startStack} from '../../local/stack.ts'
 import {startChild, startFixture} from './child.ts'
 import {connectTo} from './connection.ts'
@@ -61,6 +62,23 @@ test('SIGTERM closes an idle connection at once, and one in flight with its answ
   const {text, headers} = await busy.response()
   t.deepEqual([text, headers.get('connection')], ['abcd', 'close'])
   t.is(await busy.closed, undefined)
+  t.is(await child.exited, 0)
+})
+
+test('what an instance had not yet taken in when SIGTERM came is answered', async (t) => {
+  await using child = await startFixture()
+  await using warm = await connectTo(child.url)
+  warm.get('/well')
+  t.is((await warm.response()).status, 200)
+  // The system accepts connections and bytes for an instance that does nothing, as one that is frozen or busy.
+  await freeze(child)
+  const connections = await Promise.all(Array.from({length: 40}, () => connectTo(child.url)))
+  for (const connection of connections) connection.get('/well')
+  warm.get('/well')
+  child.signal('SIGTERM')
+  await thaw(child)
+  for (const connection of [...connections, warm]) t.is((await connection.response()).status, 200)
+  await Promise.all([...connections, warm].map(({closed}) => closed))
   t.is(await child.exited, 0)
 })
 
