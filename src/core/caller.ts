@@ -6,7 +6,7 @@ export interface Claims {
 /** A caller with a token that its issuer signed. */
 export interface TokenCaller {
   readonly kind: 'token'
-  /** The claim `sub`: whom the issuer means, for ever. */
+  /** The claim `sub`: the issuer's permanent identifier of the user. */
   readonly subject: string
   /** The claim `iss`, one of AUTH_ISSUERS. */
   readonly issuer: string
@@ -22,24 +22,24 @@ export interface KeyCaller {
   readonly methods: readonly string[]
 }
 
-/** A service that signs what it sends, as AUTH_WEBHOOK says. */
+/** A service that signs its requests: a row of AUTH_WEBHOOK. */
 export interface WebhookCaller {
   readonly kind: 'webhook'
   /** The path or method of its row. */
   readonly name: string
 }
 
-/** Who sent a request, as it was proved. */
+/** The verified sender of a request. */
 export type Caller = TokenCaller | KeyCaller | WebhookCaller
 
-/** What the log says of `caller`. */
+/** The log fields about `caller`. */
 export function callerFields(caller: Caller): Record<string, string> {
   return caller.kind === 'token' ? {subject: caller.subject, issuer: caller.issuer} : {[caller.kind]: caller.name}
 }
 
 const encoded = Symbol('claims as UTF-8')
 
-/** The claims of `caller` as JSON in UTF-8, made once: of a key or a webhook its name, as `{"key": …}`. */
+/** The claims of `caller` as JSON in UTF-8, made once. For a key or a webhook it is the name: `{"key": …}`. */
 export function claimsBytes(caller: Caller & {[encoded]?: Buffer}): Buffer {
   caller[encoded] ??= Buffer.from(JSON.stringify(caller.kind === 'token' ? caller.claims : callerFields(caller)))
   return caller[encoded]

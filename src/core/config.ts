@@ -38,167 +38,167 @@ export {
 
 /** A gRPC service that functions call. */
 export interface Backend {
-  /** As configured, without a trailing slash: what logs and messages say. */
+  /** As configured, without a trailing slash: for logs and messages. */
   readonly url: string
-  /** `host:port`, as a channel wants it. */
+  /** `host:port`, for the channel. */
   readonly address: string
   /** The URL's host: the authority of every call. */
   readonly host: string
   readonly tls: boolean
-  /** The audience of the ID token that each call carries; undefined: none is sent. */
+  /** The audience of the ID token that each call carries; undefined where no token is sent. */
   readonly audience: string | undefined
   /**
-   * The header that carries it. Where callers' own `authorization` goes to the backend, ours never has its place, so that
-   * a caller who sends none is not taken for us: Cloud Run takes ours from a header that it does not hand on.
+   * The header that carries the token. If the caller's own `authorization` is forwarded, our token is in `x-serverless-authorization`,
+   * which Cloud Run checks and does not forward. So a caller without a token is not taken for us.
    */
   readonly tokenHeader: 'authorization' | 'x-serverless-authorization'
 }
 
-/** All that the environment says, checked. */
+/** The whole configuration, checked. */
 export interface Config {
   /**
    * The backend of the service `name`: `ping.PingService` is BACKEND_URL_PING_SERVICE, or else BACKEND_URL.
    * @throws {ConfigError} when neither is set
    */
   backendOf(name: string): Backend
-  /** Every backend that is configured, once each, by its URL. */
+  /** Every configured backend, once for each URL. */
   readonly backends: readonly Backend[]
   /** The services with a URL of their own, each by its name in upper snake case. */
   readonly ownBackends: readonly string[]
   /** How long a call waits for a connection to its backend, in ms. */
   readonly connectTimeout: number
-  /** The buckets that upload may read from, each as a whole or with what its objects begin with: `bucket/prefix`. */
+  /** The buckets that upload may read from: `bucket`, or `bucket/prefix` for objects whose names begin with the prefix. */
   readonly uploadBuckets: ReadonlySet<string>
-  /** Where callers may put new objects; undefined: nowhere. */
+  /** Where callers may create objects by resumable uploads; undefined if they may not. */
   readonly uploadSessions: {readonly bucket: string; readonly folder: string} | undefined
-  /** The claim of the verified caller that is the creator of an upload; undefined: the request says who is. */
+  /** The claim of the verified caller that names the creator of an upload; undefined if the request names the creator. */
   readonly uploadCreator: string | undefined
-  /** What the context of an upload is made of when Storage has finalized an object. */
+  /** How to make the context of an upload from the event of a finalized object. */
   readonly uploadContext: readonly ContextField[] | undefined
-  /** How long the platform gives a request, in ms. */
+  /** The platform's timeout for a request, in ms. */
   readonly requestTimeout: number
-  /** How long a read of Storage may stand still before it is broken off and resumed, in ms. */
+  /** Idle timeout of a Storage read, after which it is cancelled and resumed, in ms. */
   readonly storageStall: number
-  /** The base URL of the JSON API of a Storage server other than Google's, which gets no token. */
+  /** The base URL of the JSON API of a Storage server other than Google's. It gets no token. */
   readonly storageEmulator: string | undefined
-  /** Where the metadata server is, when it is the source of our credentials; undefined: as google-auth-library finds them. */
+  /** The host of the metadata server, if our credentials come from it; undefined if google-auth-library finds the credentials. */
   readonly metadataHost: string | undefined
   readonly projectId: string | undefined
   /** What Error Reporting groups failures by; undefined: off Cloud Run. */
   readonly serviceContext: {readonly service: string; readonly version: string | undefined} | undefined
   readonly logLevel: LogLevel
-  /** How many entries of X-Forwarded-For, from the right, are those of proxies in front of the platform's own. */
+  /** How many entries of X-Forwarded-For, from the right, belong to proxies in front of the platform's own. */
   readonly trustedHops: number
-  /** Lines for a person rather than for Cloud Logging. */
+  /** Whether log lines are for people rather than for Cloud Logging. */
   readonly logPretty: boolean
   readonly gateway: GatewayConfig
-  /** What the instance takes at once. */
+  /** Limits of what the instance accepts at once. */
   readonly limits: Limits
   readonly openApi: OpenApiConfig
   readonly auth: AuthConfig
-  /** How much one caller may send; undefined: as much as it likes. */
+  /** Limit for the requests of one caller; undefined for none. */
   readonly rateLimit: RateLimit | undefined
-  /** The origins whose pages may call; `*` for all; none unless set. */
+  /** The origins whose pages may call: `*` for all, none unless set. */
   readonly corsOrigins: ReadonlySet<string>
-  /** The function that is deployed here. */
+  /** The name of the deployed function. */
   readonly target: string
 }
 
-/** Who may call, and how that is proved. */
+/** Who may call, and how callers are verified. */
 export interface AuthConfig {
-  /** `iam`: the platform has checked it; `jwt`: each request proves it; `none`: anybody may. */
+  /** `iam`: the platform has checked the caller. `jwt`: each request has credentials, which are checked here. `none`: anybody may call. */
   readonly mode: 'iam' | 'jwt' | 'none'
   readonly issuers: readonly IssuerConfig[]
-  /** Whether somebody has decided on the mode: where nobody has, this is no Cloud Run. */
+  /** Whether AUTH was set. It must be on Cloud Run. */
   readonly isDecided: boolean
-  /** What needs no proof: `pkg.Service/Method`, `pkg.Service`, or a path. */
+  /** What may be called without credentials: `pkg.Service/Method`, `pkg.Service`, or a path. */
   readonly open: readonly string[]
-  /** Whether methods need no proof whose proto says so. */
+  /** Whether methods that their proto opens may be called without credentials. */
   readonly opensByContract: boolean
   readonly allow: readonly AllowRule[]
-  /** The file of API keys. */
+  /** Path of the file of API keys. */
   readonly apiKeys: string | undefined
   readonly webhooks: readonly WebhookConfig[]
-  /** Limit for a body whose signature is checked, in bytes. */
+  /** Limit for a signed body, in bytes. */
   readonly maxSignedBytes: number
-  /** The URL of the API, where OPENAPI_SERVERS gives it; without a slash at its end. */
+  /** The URL of the API, if OPENAPI_SERVERS gives it, without a trailing slash. */
   readonly resource: string | undefined
 }
 
-/** How much an instance takes at once: what is beyond is refused with 429. */
+/** Limits of what an instance accepts at once. Requests beyond them get 429. */
 export interface Limits {
-  /** Requests that are being answered. */
+  /** Number of requests in progress. */
   readonly concurrentRequests: number
-  /** Bytes of request bodies that are being received and decoded. */
+  /** Bytes of request bodies that are being received and decoded, of all requests together. */
   readonly decodingBytes: number
 }
 
-/** What /openapi.json says that no schema does. */
+/** The parts of /openapi.json that do not come from the schema. */
 export interface OpenApiConfig {
   readonly title: string
   readonly version: string
   readonly servers: readonly string[]
-  /** Any one of them is enough; undefined: nothing is said, none at all: a caller need not prove anything. */
+  /** The security schemes, any of which is enough. Undefined leaves them out of the document; an empty list says that none is needed. */
   readonly security: readonly SecurityScheme[] | undefined
 }
 
-/** The JSON of a failure: AIP-193's `{"error": {…}}`, or a google.rpc.Status. */
+/** The JSON format of an error: `{"error": {…}}` (AIP-193), or a google.rpc.Status. */
 export type ErrorShape = 'aip' | 'status'
 
 /** What the gateway serves, and how. */
 export interface GatewayConfig extends Dialect {
-  /** A file with a FileDescriptorSet; undefined: the one that is built from proto/. */
+  /** Path of a file with a FileDescriptorSet; undefined for the one built from proto/. */
   readonly descriptors: string | undefined
-  /** Where the schema comes from: descriptors, or the backends' server reflection. */
+  /** The source of the schema: descriptors, or the backends' server reflection. */
   readonly schemaSource: 'descriptors' | 'reflection'
-  /** How long a schema of server reflection is used without asking again, in ms. */
+  /** How long a schema from server reflection is cached, in ms. */
   readonly schemaMaxAge: number
-  /** A file with a google.api.Service in YAML or JSON, whose rules go before those of the protos. */
+  /** Path of a file with a google.api.Service in YAML or JSON, whose rules replace those of the protos. */
   readonly rules: string | undefined
-  /** Full names of services; undefined: all of them. */
+  /** Full names of the services to serve; undefined for all. */
   readonly services: readonly string[] | undefined
-  /** Whether a method without a rule is served at `POST /<package.Service>/<Method>`; undefined: if `services` names it. */
+  /** Whether a method without a rule is served at `POST /<package.Service>/<Method>`; undefined: only if `services` names its service. */
   readonly defaultBindings: boolean | undefined
-  /** Whether a rule that cannot be served stops the start, or is left out with a line in the log. */
+  /** For a rule that cannot be served: fail at start, or leave it out and log a warning. */
   readonly unservable: 'stop' | 'warn'
-  /** The options of the protos by which requests are checked. */
+  /** The proto options by which requests are validated. */
   readonly validate: readonly Validation[]
-  /** The protocols that methods are served by. */
+  /** The protocols in which methods are served. */
   readonly protocols: readonly Protocol[]
-  /** The most bytes of a body that is read whole, and of one message of a client stream. */
+  /** Limit for a buffered body and for one message of a client stream, in bytes. */
   readonly maxBodyBytes: number
-  /** The most values of one message of a request. */
+  /** Limit for the values of one request message. */
   readonly maxBodyValues: number
-  /** Whether a PATCH gets the update mask that its caller does not give. */
+  /** Whether a missing update mask of a PATCH is filled in. */
   readonly updateMask: 'fill' | 'off'
-  /** The shape of failures: AIP-193's, or google.rpc.Status. */
+  /** The format of errors: AIP-193, or google.rpc.Status. */
   readonly errors: ErrorShape
-  /** Whether the caller's own `authorization` goes to the backend; our ID token then goes beside it. */
+  /** Whether the caller's own `authorization` is forwarded to the backend. Our ID token is then in another header. */
   readonly authorization: boolean
-  /** The metadata keys that callers may set; undefined: all but those that none may set. */
+  /** The metadata keys that callers may set; undefined for all but the reserved ones. */
   readonly metadata: readonly string[] | undefined
-  /** How long a server stream may take for each message, in ms; undefined: as long as the request. */
+  /** Timeout for each message of a server stream, in ms; undefined for no limit but the request's own timeout. */
   readonly messageTimeout: number | undefined
   /** Whether methods are served as tools of the Model Context Protocol. */
   readonly mcp: boolean
-  /** Which methods are tools, and their names; empty: all. */
+  /** The methods that are tools, and their names. Empty for all methods. */
   readonly tools: readonly ToolRule[]
-  /** Whether methods that take a stream can be called over a WebSocket. */
+  /** Whether client-streaming methods can be called over a WebSocket. */
   readonly webSocket: boolean
-  /** Whether what a method `Create…` has made is answered with 201. */
+  /** Whether methods `Create…` answer 201 with a Location. */
   readonly created: boolean
-  /** What makes event streams resumable. */
+  /** The rules that make event streams resumable. */
   readonly eventIds: readonly EventIdConfig[]
-  /** How long an event stream is silent before a comment is sent, in ms. */
+  /** Interval of keep-alive comments on an idle event stream, in ms. */
   readonly eventStreamPing: number
-  /** Whether a browser gets a page at `/` that calls the methods. */
+  /** Whether `/` serves a page to browsers that shows and calls the methods. */
   readonly console: boolean
 }
 
 /**
  * Reads and checks the whole configuration, through the table in settings.ts.
- * @param env the environment, or any other record of the same variables
- * @param argv the command line: the framework's `--target` wins over FUNCTION_TARGET
+ * @param given the environment, or any other record of the same variables
+ * @param argv the command line, where `--target` has priority over FUNCTION_TARGET
  * @throws {ConfigError} naming the variable, its value and what was expected
  * @example
  * const config = readConfig({BACKEND_URL: 'https://books-abc.a.run.app', LOG_LEVEL: 'debug'})
@@ -206,7 +206,7 @@ export interface GatewayConfig extends Dialect {
 export function readConfig(given: Env, argv: readonly string[] = []): Config {
   refuseUnknown(given)
   const env = withPreset(given)
-  // The framework reads it, and would listen on a file of that name.
+  // The framework reads PORT itself. It would take other text for the name of a Unix socket.
   read(env, 'PORT')
   const onCloudRun = read(env, 'K_SERVICE') !== undefined
   const backends = readBackends(env)
@@ -292,7 +292,7 @@ export function readConfig(given: Env, argv: readonly string[] = []): Config {
   } satisfies Config)
 }
 
-/** A door is open by decision only: @throws {ConfigError} for an instance on Cloud Run that says nothing of it */
+/** Reads AUTH_*. @throws {ConfigError} also on Cloud Run without AUTH: access without credentials must be a decision */
 function authIn(env: Env, onCloudRun: boolean): AuthConfig {
   const mode = read(env, 'AUTH')
   if (mode === undefined && onCloudRun) {
@@ -333,7 +333,7 @@ function authIn(env: Env, onCloudRun: boolean): AuthConfig {
   return {mode: mode ?? 'none', isDecided: mode !== undefined, ...settings}
 }
 
-/** A body that is within its own limit can be decoded, if nothing else is. */
+/** Never less than the limit for one body, so that each allowed body can be decoded when nothing else is. */
 function decodingBytes(env: Env): number {
   const least = read(env, 'GATEWAY_MAX_BODY_BYTES')
   const given = read(env, 'GATEWAY_MAX_DECODING_BYTES')
@@ -343,13 +343,13 @@ function decodingBytes(env: Env): number {
   throw wrong('GATEWAY_MAX_DECODING_BYTES', env.GATEWAY_MAX_DECODING_BYTES, `at least ${limit}`)
 }
 
-/** As the framework finds it: its command line wins. */
+/** The target, found as the framework does: its command line has priority. */
 function targetOf(env: Env, argv: readonly string[]): string {
   const flag = argv.find((argument) => argument.startsWith('--target='))
   return flag?.slice('--target='.length) || read(env, 'FUNCTION_TARGET')
 }
 
-/** By service in upper snake case; BACKEND_URL's has the empty name. */
+/** The backends by service in upper snake case. That of BACKEND_URL has the empty name. */
 function readBackends(env: Env): Map<string, Backend> {
   const urls = readAll(env, 'BACKEND_URL_<SERVICE>')
   const audiences = readAll(env, 'BACKEND_AUDIENCE_<SERVICE>')
@@ -370,14 +370,14 @@ function variable(start: string, service: string): string {
 }
 
 /**
- * An audience belongs to the URL beside it: BACKEND_AUDIENCE is not sent to a service with a URL of its own, because
- * whoever receives a token can use it wherever its audience is accepted.
+ * An audience belongs to one URL: tokens for BACKEND_AUDIENCE are not sent to a service with its own URL, because the receiver of a
+ * token can use it at every service that accepts its audience.
  */
 function toBackend(env: Env, service: string, url: URL, given: string | undefined): Backend {
   const tls = url.protocol === 'https:'
   const name = variable('BACKEND_URL', service)
   if (tls && isIP(url.hostname.replace(/^\[|\]$/g, ''))) {
-    // grpc-js checks the certificate of an address against the name "localhost".
+    // For an IP address, grpc-js checks the certificate against the name "localhost".
     throw wrong(name, env[name], 'a host name after "https://", not an address')
   }
   const audience = given === 'none' ? undefined : (given ?? (tls ? `https://${url.hostname}` : undefined))
@@ -399,7 +399,7 @@ function toBackend(env: Env, service: string, url: URL, given: string | undefine
   })
 }
 
-/** On Cloud Run, and wherever it is named, the metadata server is asked directly: nothing has to be found out first. */
+/** The metadata server to ask directly, on Cloud Run or if a variable names it. So google-auth-library need not probe for it. */
 function metadataHost(env: Env, onCloudRun: boolean): string | undefined {
   if (read(env, 'GOOGLE_APPLICATION_CREDENTIALS')) return undefined
   const named = read(env, 'GCE_METADATA_IP') ?? read(env, 'GCE_METADATA_HOST')

@@ -5,22 +5,22 @@ import {type AllowRule, ConfigError, conditionIn} from './settings.ts'
 
 const require = createRequire(import.meta.url)
 
-/** Who may call a method, as its option `(grpc_functions.auth)` says. */
+/** Who may call a method, by its option `(grpc_functions.auth)`. */
 export interface MethodAuth {
-  /** Anybody may. */
+  /** Anybody may call, without credentials. */
   readonly isOpen: boolean
-  /** Claims that callers must have; with none of them, and not open, any verified caller may. */
+  /** Claims that callers must have. If there are none and the method is not open, any verified caller may call. */
   readonly conditions: AllowRule['conditions']
 }
 
 export const optionName = 'grpc_functions.auth'
 
-/** The extension number of the option. It is read only where there is one. */
+/** The extension number of the option. The generated code for it is loaded only if a method has the option. */
 export const optionNumber = 73951
 
 /**
  * The option of `method`; undefined where it has none.
- * @throws {Error} for one that does not say who may call
+ * @throws {Error} for an option with malformed or unknown contents
  */
 export function methodAuthOf(method: DescMethod): MethodAuth | undefined {
   if (!method.proto.options?.$unknown?.some(({no}) => no === optionNumber)) return undefined
@@ -40,15 +40,15 @@ export function methodAuthOf(method: DescMethod): MethodAuth | undefined {
   return {isOpen, conditions}
 }
 
-/** What the protos of the services that one runtime serves or calls say of who may call. */
+/** Who may call, by the protos of the services that one runtime serves or calls. */
 export class Contract {
   readonly #services = new Set<DescService>()
   readonly #auths = new Map<string, MethodAuth[]>()
   readonly #names = new Set<string>()
-  /** Whether the functions can call no others than those it knows: then what it does not have is misspelt. */
+  /** Whether it knows all services that the functions can call. Then an unknown name is misspelt. */
   isWhole = false
 
-  /** @throws {ConfigError} with a line for each option that does not say who may call */
+  /** Adds the options of `services`. @throws {ConfigError} with a line for each malformed option */
   learn(services: Iterable<DescService>): void {
     const problems: string[] = []
     for (const service of services) {
@@ -65,7 +65,7 @@ export class Contract {
     this.#names.add(name)
     try {
       const auth = methodAuthOf(method)
-      // Two protos may have one method: what either says holds.
+      // Two protos may declare the same method: both options apply.
       if (auth) this.#auths.set(name, [...this.authsOf(name), auth])
       return []
     } catch (error) {
@@ -79,7 +79,7 @@ export class Contract {
     return this.#names
   }
 
-  /** What is said of the method `name` (`pkg.Service/Method`): mostly nothing. */
+  /** The options of the method `name` (`pkg.Service/Method`): none for most methods. */
   authsOf(name: string): readonly MethodAuth[] {
     return this.#auths.get(name) ?? none
   }
@@ -90,7 +90,7 @@ export class Contract {
     return auths.length > 0 && auths.every(({isOpen}) => isOpen)
   }
 
-  /** Whether it says that not everybody may call the method `name`. */
+  /** Whether an option restricts who may call the method `name`. */
   isClosed(name: string): boolean {
     return this.authsOf(name).some(({isOpen}) => !isOpen)
   }
@@ -104,8 +104,8 @@ export class Contract {
 const none: readonly MethodAuth[] = []
 
 /**
- * Why the method `name` cannot be called: its proto asks for a caller that nothing verifies. Where nobody has decided on AUTH,
- * which is never on Cloud Run, it can.
+ * The reason why the method `name` cannot be called: its proto demands a verified caller, but AUTH verifies none. Undefined if it can
+ * be called, also where AUTH is not set, which is never the case on Cloud Run.
  */
 export function uncheckable({mode, isDecided}: Decision, contract: Contract, name: string): string | undefined {
   if (mode === 'jwt' || !isDecided || !contract.isClosed(name)) return undefined
@@ -115,7 +115,7 @@ export function uncheckable({mode, isDecided}: Decision, contract: Contract, nam
 
 type Decision = Pick<AuthConfig, 'mode' | 'isDecided'>
 
-/** The services and methods that variables name, for those who know which ones there are. */
+/** The services and methods that AUTH_* variables name, so that they can be checked. */
 export function namedIn({
   open,
   allow,

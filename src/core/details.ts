@@ -31,9 +31,9 @@ import {DebugInfoSchema, file_google_rpc_error_details} from '../gen/google/rpc/
 import {file_google_rpc_status} from '../gen/google/rpc/status_pb.js'
 
 /**
- * A detail of a failure in the JSON of its type, which is looked up in `types` first and in google/rpc then. One of a type
- * that neither has, or that is not what its type says, stays as it came, in base64, also inside of another one. Stack
- * traces of a backend are nobody's business outside: undefined for a google.rpc.DebugInfo, and none is left inside.
+ * The JSON of an error detail. Its type is looked up in `types`, then in google/rpc. A detail of an unknown type, or one that cannot be
+ * decoded, becomes base64, also when it is nested in another one. Stack traces must not get out: the result is undefined for a
+ * google.rpc.DebugInfo, and nested ones are removed.
  */
 export function detailJson(any: Any, types?: Registry): JsonValue | undefined {
   const all = withKnown(types)
@@ -41,14 +41,14 @@ export function detailJson(any: Any, types?: Registry): JsonValue | undefined {
   return told && anyJson(told, all)
 }
 
-/** A detail of a failure less what nobody outside may see: undefined for a google.rpc.DebugInfo, and none is left inside. */
+/** An error detail that may be sent to a caller: undefined for a google.rpc.DebugInfo, and nested ones are removed. */
 export function detailToTell(any: Any, types?: Registry): Any | undefined {
   return withoutDebugInfo(any, withKnown(types))
 }
 
 let known: Registry | undefined
 
-/** Made for the first failure that has details, not at a start. */
+/** Made for the first error with details, not at start. */
 function knownTypes(): Registry {
   known ??= createRegistry(
     file_google_protobuf_any,
@@ -94,12 +94,12 @@ function anyJson(any: Any, types: Registry): JsonValue {
     const message = unpacked(any, types)
     if (message) return {'@type': any.typeUrl, ...bodyJson(any, message, types)}
   } catch {
-    // It has no JSON: a year beyond 9999, say.
+    // The message has no JSON form, for example because of a year beyond 9999.
   }
   return {'@type': any.typeUrl, value: Buffer.from(any.value).toString('base64')}
 }
 
-/** An Any within the message may be of a type that nobody knows: a string stands in for each, and its JSON is put there. */
+/** The JSON of `message`. Nested Anys may have unknown types, so each is replaced by a placeholder string, and that by its own JSON. */
 function bodyJson(any: Any, message: ReflectMessage, types: Registry): object {
   const mark = randomUUID()
   const inside: JsonValue[] = []
@@ -120,12 +120,12 @@ function bodyJson(any: Any, message: ReflectMessage, types: Registry): object {
   })
 }
 
-/** Looks at a message, which it may change; false to have it removed. */
+/** Visits a message, which it may change. Returns false to remove the message. */
 type Visit = (message: ReflectMessage) => boolean
 
 /** Calls `visit` for each message that is the value of a field or extension of `message`, or among its values. */
 function forEachMessage(message: ReflectMessage, types: Registry, visit: Visit): true {
-  // All but Any hold neither an Any nor messages of other types; some are no messages in memory.
+  // Well-known types other than Any contain no Any, and some are not represented as messages.
   if (message.desc.typeName.startsWith('google.protobuf.')) return true
   for (const field of message.fields) {
     if (!field.message || !message.isSet(field)) continue
@@ -167,7 +167,7 @@ function packed({typeUrl}: Any, {desc, message}: ReflectMessage): Any {
   return create(AnySchema, {typeUrl, value: toBinary(desc as DescMessage, message)})
 }
 
-/** Whatever host a type's URL names. */
+/** The type's name. The host in the URL is ignored. */
 function typeNameOf({typeUrl}: Any): string {
   return typeUrl.slice(typeUrl.lastIndexOf('/') + 1)
 }

@@ -1,14 +1,14 @@
 import type {Code, Fault} from './fault.ts'
 
-/** What the id of a stream's last event ends in: a browser that connects again shows by it that nothing is left to ask for. */
+/** Suffix of the id of a stream's last event. A browser that reconnects with such an id has the whole stream. */
 const endMark = ';end'
 
-/** A comment: keeps the connection in use, and is no event. */
+/** A comment, which is no event and keeps the connection alive. */
 export const eventComment = ':\n\n'
 
 /**
- * Whether asking once more may mend a failure of this code. A browser asks again by itself, for ever: where that is of no
- * use, it has to be told that the stream is over.
+ * Whether a retry may succeed after an error with this code. A browser retries by itself without end, so where a retry is useless it
+ * must be told that the stream is over.
  * @see https://google.aip.dev/194
  */
 const mayPass = {
@@ -32,8 +32,8 @@ const mayPass = {
 } as const satisfies Record<Code, boolean>
 
 /**
- * Writes one stream of server-sent events: each has its number as id unless another one is given, and the last one is `end`.
- * The id of `end` says that all has been sent, and so does the id of an `error` that repeating cannot mend.
+ * Writes one stream of server-sent events. Each has its number as id unless another id is given. The last event is `end`. Its id marks
+ * the stream as complete, and so does the id of an `error` that a retry cannot cure.
  * @see https://html.spec.whatwg.org/multipage/server-sent-events.html
  */
 export class EventWriter {
@@ -42,7 +42,7 @@ export class EventWriter {
 
   /**
    * The next event. `data` may have several lines.
-   * @param id text of one line; empty: none, so that a browser goes on from the last event that had one
+   * @param id one line of text. Empty for no id: a browser then resumes after the last event that had one
    */
   next(data: string, id = String(++this.#count)): string {
     if (id === '') return `${dataLines(data)}\n`
@@ -50,12 +50,12 @@ export class EventWriter {
     return `id: ${id}\n${dataLines(data)}\n`
   }
 
-  /** After the last event of a stream that is complete. */
+  /** The event after the last one of a complete stream. */
   end(): string {
     return `${this.#endId()}event: end\ndata: {}\n\n`
   }
 
-  /** After the last event of a stream that failed; `data` says why. */
+  /** The event after the last one of a stream that failed. `data` is the error. */
   fail(fault: Fault, data: string): string {
     const {retryAfter} = fault
     const wait = retryAfter === undefined ? '' : `retry: ${1000 * retryAfter}\n`
@@ -68,14 +68,14 @@ export class EventWriter {
 }
 
 /**
- * Whether repeating cannot mend `fault`. The response has to end well then, although its stream did not: when a connection
- * is cut, a browser that is busy drops what it has received and not read, and so would not learn that it is to stop.
+ * Whether a retry cannot cure `fault`. The response then has to end normally although the stream failed: when a connection is reset,
+ * a busy browser drops received data that it has not read, and would not learn that it must stop.
  */
 export function isFinal(fault: Fault): boolean {
   return !mayPass[fault.code] && fault.retryAfter === undefined
 }
 
-/** Whether a request with this Last-Event-ID has had all of its stream: 204 tells a browser to ask no more. */
+/** Whether the client with this Last-Event-ID has received its whole stream. The answer is 204 then, which stops a browser's retries. */
 export function hadAllEvents(lastEventId: string | string[] | undefined): boolean {
   return String(lastEventId ?? '').endsWith(endMark)
 }

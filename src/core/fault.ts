@@ -28,43 +28,43 @@ export type Code = keyof typeof codes
 
 const names = Object.keys(codes) as Code[]
 
-/** The name of the gRPC code `number`; UNKNOWN for a number that is none. */
+/** The name of the gRPC code `number`; UNKNOWN for other numbers. */
 export function codeOf(number: number): Code {
   return names[number] ?? 'UNKNOWN'
 }
 
-/** What a Fault may carry beside its code and message. */
+/** Optional parts of a Fault beside its code and message. */
 export interface FaultOptions {
-  /** For the log alone: the caller never sees it. */
+  /** Only for the log: callers never see it. */
   cause?: unknown
   /** Messages of google/rpc/error_details.proto, or of any other type. */
   details?: Any[]
   /** Where the types of details are looked up before google/rpc. */
   types?: Registry | undefined
-  /** An ErrorInfo of ours: `reason` in UPPER_SNAKE_CASE. */
+  /** Adds a google.rpc.ErrorInfo with this reason, in UPPER_SNAKE_CASE, and the domain `grpc-functions`. */
   reason?: string
   metadata?: Record<string, string>
-  /** After how many seconds the same may succeed: a RetryInfo. */
+  /** Adds a google.rpc.RetryInfo: after how many seconds a retry may succeed. */
   retryAfter?: number
-  /** The HTTP status where the code alone would give a less exact one: 405, 413, 502, … */
+  /** The HTTP status, if it is more specific than that of the code: 405, 413, 502, … */
   http?: number
-  /** Headers that an HTTP response with this failure needs: Allow, … */
+  /** Headers of the HTTP response with this error: Allow, … */
   headers?: Record<string, string>
-  /** What the person who runs this has to do about it: for the log alone. */
+  /** Advice for the operator, only for the log. */
   hint?: string
-  /** Follows the message, for the caller alone: it quotes a value of the request, which the log must not hold. */
+  /** Appended to the message for the caller only, because it quotes the request, which must not get into the log. */
   callerOnly?: string
 }
 
 /** Limit for a message, in characters: it may quote callers and backends. */
 const maxMessage = 4096
 
-/** The domain of every ErrorInfo that comes from here rather than from a backend. */
+/** The domain of every ErrorInfo that is made here rather than by a backend. */
 export const errorDomain = 'grpc-functions'
 
 /**
- * A failure with a gRPC code. Callers see its code, message and details (http/failure.ts maps them to HTTP, after AIP-193 or
- * google.rpc.Status); its cause and hint are for the log only.
+ * An error with a gRPC code. Callers see its code, message and details, which http/failure.ts maps to HTTP in the format of AIP-193 or
+ * google.rpc.Status. Cause and hint are only for the log.
  * @example
  * throw new Fault('NOT_FOUND', `Cannot find the book "${title}"`, {reason: 'NO_SUCH_BOOK', hint: 'the shelf was moved'})
  */
@@ -74,14 +74,14 @@ export class Fault extends Error {
   readonly details: readonly Any[]
   /** Where the types of `details` are looked up before google/rpc. */
   readonly types: Registry | undefined
-  /** Seconds after which the same may succeed, rounded up; undefined: no RetryInfo says so. */
+  /** Seconds after which a retry may succeed, rounded up; undefined without a RetryInfo. */
   readonly retryAfter: number | undefined
-  /** The HTTP status, where it is more exact than the one of `code`. */
+  /** The HTTP status, if it is more specific than that of `code`. */
   readonly ownHttpStatus: number | undefined
-  /** Headers that an HTTP response with this failure needs beside the usual ones. */
+  /** Additional headers of the HTTP response with this error. */
   readonly ownHeaders: Readonly<Record<string, string>>
   readonly hint: string | undefined
-  /** The message without what is for the caller alone. */
+  /** The message without its part for the caller only. */
   readonly logMessage: string
 
   constructor(code: Code, message: string, options: FaultOptions = {}) {
@@ -99,19 +99,19 @@ export class Fault extends Error {
     this.hint = options.hint
   }
 
-  /** `error` as a Fault: itself, or INTERNAL with a text that gives nothing away and `error` as the cause. */
+  /** Converts `error` to a Fault: itself if it is one, or INTERNAL with a text that reveals nothing and `error` as the cause. */
   static from(error: unknown): Fault {
     return error instanceof Fault ? error : new Fault('INTERNAL', 'Internal error', {cause: error})
   }
 
-  /** INVALID_ARGUMENT whose BadRequest names `field`: a parameter, a path of fields, or a place such as `body`. */
+  /** An INVALID_ARGUMENT with a google.rpc.BadRequest. @param field a parameter, a path of fields, or a place such as `body` */
   static invalid(field: string, description: string, options: FaultOptions = {}): Fault {
     const told = shortened(`${description}${options.callerOnly ?? ''}`, maxMessage)
     const violations = detail(BadRequestSchema, {fieldViolations: [{field: shortened(field), description: told}]})
     return new Fault('INVALID_ARGUMENT', description, {...options, details: [violations, ...(options.details ?? [])]})
   }
 
-  /** Only what the caller may see, wherever a Fault gets into JSON by accident. */
+  /** Only the parts that callers may see, in case a Fault gets into JSON by accident. */
   toJSON(): {code: Code; message: string} {
     return {code: this.code, message: this.message}
   }
@@ -124,7 +124,7 @@ function ownDetails({reason, metadata = {}, retryAfter}: FaultOptions): Any[] {
   return details
 }
 
-/** One message of a Fault's details. */
+/** Packs a message for a Fault's details. */
 export function detail<Desc extends DescMessage>(schema: Desc, init: MessageInitShape<Desc>): Any {
   return anyPack(schema, create(schema, init))
 }
@@ -135,7 +135,7 @@ function retryAfterOf(details: readonly Any[]): number | undefined {
       const delay = anyUnpack(any, RetryInfoSchema)?.retryDelay
       if (delay) return Math.max(0, Math.ceil(durationMs(delay) / 1000))
     } catch {
-      // A malformed RetryInfo says no time.
+      // A malformed RetryInfo gives no time.
     }
   }
   return undefined

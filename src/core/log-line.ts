@@ -1,13 +1,12 @@
 import {fitting, shortened} from './shortened.ts'
 
-/** Limit for a line, in characters: Cloud Logging takes 256 KiB an entry, and UTF-8 up to 3 bytes a character. */
+/** Limit for a line, in characters. Cloud Logging accepts 256 KiB for each entry, and a character takes up to 3 bytes of UTF-8. */
 const maxLine = 32 * 1024
-/** Limits for the strings of a record that is too long, in characters: the first one with which it fits is taken. */
+/** Limits for the strings of a record that is too long, in characters, tried in this order. */
 const stringLimits = [4096, 256] as const
 
 /**
- * `line`, one JSON object, or a shorter one when it is too long: with its strings shortened, and without its largest
- * fields when that is not enough.
+ * Shortens `line`, a JSON object, if it is too long: first its strings, then, if that is not enough, by removing the largest fields.
  */
 export function boundedLine(line: string): string {
   if (line.length <= maxLine) return line

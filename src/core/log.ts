@@ -16,7 +16,7 @@ const severity = {
   fatal: 'CRITICAL',
 } as const
 
-// @google-cloud/pino-logging-gcp-config is not used: it loads all of @google-cloud/logging, four times what pino takes.
+// @google-cloud/pino-logging-gcp-config is not used: it loads all of @google-cloud/logging, which takes four times as long as pino.
 const options = {
   messageKey: 'message',
   base: null,
@@ -26,20 +26,20 @@ const options = {
   formatters: {level: (label: string) => ({severity: severity[label as keyof typeof severity] ?? 'DEFAULT'})},
 } satisfies LoggerOptions
 
-/** As pino has it, with places in the source. */
+/** As pino serializes errors, but with positions in the source rather than in the bundle. */
 function errorFields(error: unknown): unknown {
   const fields = stdSerializers.err(error as Error) as {stack?: unknown}
   if (typeof fields?.stack === 'string') fields.stack = inSource(fields.stack)
   return fields
 }
 
-/** A log with one JSON line a record, in Cloud Logging's names; with lines for a person where `logPretty`. */
+/** A log that writes one JSON line for each record, with Cloud Logging's field names; or lines for people if `logPretty`. */
 export function createLog({logLevel: level, logPretty}: Pick<Config, 'logLevel' | 'logPretty'>): Logger {
   const plainOptions: LoggerOptions = {...options, level}
-  // Written before the call returns: on Cloud Run what waits in memory may wait until the next request.
+  // Synchronous, because on Cloud Run buffered lines may have to wait until the next request.
   const plain = () => pino(plainOptions, pino.destination({fd: 1, sync: true}))
   if (!logPretty) return plain()
-  // A tool of development: where only what a deploy has is installed, a terminal gets the lines as they are.
+  // A development tool. If it is not installed, as in a deployment, a terminal gets the JSON lines.
   const pretty = pinoPretty()
   if (!pretty) return plain()
   return pino(

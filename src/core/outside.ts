@@ -1,7 +1,7 @@
 import {AsyncLocalStorage} from 'node:async_hooks'
 
 /**
- * Runs `work` outside of any request's async context: for what outlives the request that asks for it first. A socket keeps the
- * context in which it was opened, and with it that request, as long as it is open.
+ * Runs `work` outside of any request's async context: for things that outlive the request which creates them. A socket, for example,
+ * keeps its creator's async context, and with it that request, in memory as long as it is open.
  */
 export const outside: <T>(work: () => T) => T = AsyncLocalStorage.snapshot()

@@ -1,6 +1,6 @@
 import {type Env, read, type SettingName} from './settings.ts'
 
-/** What callers of other gateways are used to: the value of each switch that differs from ours. */
+/** The behaviour of other gateways: the value of each switch that differs from our default. */
 export const presets = {
   // protoc-gen-grpc-gateway 2 with the default options of its mux.
   'grpc-gateway': {
@@ -19,7 +19,7 @@ export const presets = {
     GATEWAY_TRAILERS: 'trailers',
     GATEWAY_METHOD_NOT_ALLOWED: '501',
   },
-  // The filter grpc_json_transcoder with convert_grpc_status, as ESPv2 has it too.
+  // The filter grpc_json_transcoder with convert_grpc_status, which ESPv2 uses too.
   envoy: {
     GATEWAY_ERRORS: 'status',
     GATEWAY_IGNORE_UNKNOWN: 'body',
@@ -35,7 +35,7 @@ export const presets = {
   },
 } as const satisfies Readonly<Record<string, Partial<Record<SettingName, string>>>>
 
-/** `env` with what GATEWAY_PRESET stands for, where nothing else is set. @throws {ConfigError} for a preset that there is not */
+/** Adds the switches of GATEWAY_PRESET to `env`, except for those that are set. @throws {ConfigError} for an unknown preset */
 export function withPreset(env: Env): Env {
   const name = read(env, 'GATEWAY_PRESET')
   if (name === undefined) return env

@@ -1,20 +1,20 @@
-/** How many requests a caller may send in a window of time. */
+/** Limit for the requests of one caller in a time window. */
 export interface RateLimit {
   readonly requests: number
-  /** In ms. */
+  /** Length of the window, in ms. */
   readonly window: number
 }
 
-/** How a caller stands in its window. */
+/** The state of a caller's window. */
 export interface RateCount {
-  /** Its requests in the window, this one included. */
+  /** Requests in the window, including this one. */
   readonly count: number
-  /** When the window ends, in ms from now. */
+  /** Time until the window ends, in ms. */
   readonly endsIn: number
 }
 
-/** Counts requests by caller. One that several instances share is an adapter of this to a database, such as Redis. */
+/** Counts requests by caller. To share the counts between instances, implement it on a database such as Redis. */
 export interface RateLimitStore {
-  /** Counts a request of `caller`; its window of `window` ms begins with the first one, and anew after it has ended. */
+  /** Counts a request of `caller`. A window of `window` ms begins with the first request, and the next one after it has ended. */
   count(caller: string, window: number): RateCount | Promise<RateCount>
 }

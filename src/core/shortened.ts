@@ -1,6 +1,6 @@
 /**
- * `text` as a message quotes it: its first `most` characters and an ellipsis where there are more. Text of callers and
- * backends can be as long as they like, an answer and a log line cannot.
+ * Shortens `text` for a message: its first `most` characters, followed by an ellipsis if there are more. Text of callers and backends
+ * may have any length, answers and log lines may not.
  */
 export function shortened(text: string, most = 200): string {
   if (text.length <= most) return text
@@ -9,7 +9,7 @@ export function shortened(text: string, most = 200): string {
   return `${text.slice(0, splitsPair ? most - 1 : most)}…`
 }
 
-/** Those of `items` that have room together, the first ones first; `sizeOf` says what each of them takes. */
+/** The first `items` whose sizes together do not exceed `room`. */
 export function fitting<T>(items: readonly T[], room: number, sizeOf: (item: T) => number): T[] {
   let left = room
   return items.filter((item) => {

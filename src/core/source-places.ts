@@ -4,21 +4,21 @@ import {dirname, join} from 'node:path'
 
 /** The end of a frame in a bundle that tools/bundle/bundle.ts has written. */
 const inBundle = /^\.cjs:(\d+):(\d+)\)?$/
-/** The folder of the bundle that this code is in; undefined where it runs as it stands here. */
+/** The folder of the bundle that contains this code; undefined when it runs from source. */
 const bundles = typeof __dirname === 'string' ? __dirname : undefined
-/** How many places are kept. */
+/** Limit for cached positions. */
 const most = 1000
 
-/** How many lines of a stack are looked at, from its end: frames stand behind the message. */
+/** Limit for the lines of a stack that are mapped, counted from its end, because frames follow the message. */
 const mostFrames = 100
 
 const known = new Map<string, string>()
-/** Each is 18 MB: dropped when memory is short. */
+/** Source maps take 18 MB each, so weak references let the garbage collector free them. */
 const maps = new Map<string, WeakRef<SourceMap>>()
 
 /**
- * `stack` with places in the source rather than in a bundle. For the log alone: Node has a way to do it for every stack, but
- * reads source maps at start, and whenever a stream is destroyed by an error, which costs 30 ms.
+ * Maps the positions in `stack` from a bundle to the source. Only for the log. Node's own option does it for every stack, but reads
+ * source maps at start, and whenever an error destroys a stream, which costs 30 ms.
  * @param folder where the bundles are
  */
 export function inSource(stack: string, folder = bundles): string {
@@ -30,7 +30,7 @@ export function inSource(stack: string, folder = bundles): string {
   return lines.join('\n')
 }
 
-/** By indexes: a stack begins with the error's message, which may be long, and on which a pattern could take very long. */
+/** Uses indexes rather than a pattern: a stack begins with the error's message, on which a pattern could take very long. */
 function frameInSource(frame: string, folder: string): string {
   const end = frame.lastIndexOf('.cjs:')
   const [, line, column] = (end >= 0 && inBundle.exec(frame.slice(end))) || []
@@ -49,7 +49,7 @@ function find(file: string, line: number, column: number): string | undefined {
     if (!('originalSource' in entry)) return undefined
     return `${join(dirname(file), entry.originalSource)}:${entry.originalLine + 1}:${entry.originalColumn + 1}`
   } catch {
-    // A message can say anything.
+    // The line may be part of the message rather than a frame.
     return undefined
   }
 }

@@ -1,13 +1,13 @@
 import {channel} from 'node:diagnostics_channel'
 
-// What a start makes is told on channels of Node's diagnostics_channel, for tools of development: nobody else subscribes, and
-// without a subscriber they cost nothing. Their messages may get more fields, and lose none.
+// Publishes what is made at start on channels of Node's diagnostics_channel, for development tools. Without a subscriber they cost
+// nothing. Messages may get more fields in later versions, but lose none.
 
-/** The names of all functions of the table, before one of them is made: `{names: string[]}`. */
+/** The names of all functions of the table, published before one of them is made: `{names: string[]}`. */
 export const functionsChannel = channel('grpc-functions:functions')
 
-/** What a gateway serves, before it is refused for its problems: `{bindings, unserved, problems, registry}`. */
+/** What a gateway serves, published before it may be refused for its problems: `{bindings, unserved, problems, registry}`. */
 export const schemaChannel = channel('grpc-functions:schema')
 
-/** A gateway that was made: `{document()}`, which gives the text of its /openapi.json. */
+/** A new gateway: `{document()}`, which returns the text of its /openapi.json. */
 export const gatewayChannel = channel('grpc-functions:gateway')

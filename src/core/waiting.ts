@@ -1,7 +1,7 @@
 import {setTimeout as wait} from 'node:timers/promises'
 import type {Fault} from './fault.ts'
 
-/** Waits for `work`, but no longer than `ms`; whether it has ended. Throws what it throws. */
+/** Waits for `work`, for at most `ms`. Returns whether it has settled in time. Rejects if `work` does. */
 export async function atMost(ms: number, work: Promise<unknown>): Promise<boolean> {
   const {promise, resolve} = Promise.withResolvers<boolean>()
   const timer = setTimeout(resolve, ms, false)
@@ -13,7 +13,7 @@ export async function atMost(ms: number, work: Promise<unknown>): Promise<boolea
 }
 
 /**
- * `work`, or the signal's reason as soon as it aborts: waiting ends, `work` itself does not.
+ * Waits for `work` until `signal` aborts. Aborting ends the wait, but does not stop `work`.
  * @throws {Fault} the signal's reason
  */
 export function within<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
@@ -28,8 +28,8 @@ export function within<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
 const awaited = new WeakMap<AbortSignal, Set<() => Fault>>()
 
 /**
- * Until it is disposed of, a request whose deadline passes ends with `late()`, which names what did not come, rather
- * than with a text that names nothing. `signal` is the request's own.
+ * Until it is disposed of, a request whose deadline passes ends with the error `late()`, which names what the request was waiting for.
+ * @param signal the request's own
  * @example
  * using _ = explainLateness(signal, () => new Fault('DEADLINE_EXCEEDED', 'No ID token in time'))
  */
@@ -39,7 +39,7 @@ export function explainLateness(signal: AbortSignal, late: () => Fault): Disposa
   return {[Symbol.dispose]: () => void all.delete(late)}
 }
 
-/** What the request of `signal` has waited for longest, as explainLateness() has it. */
+/** The error for what the request of `signal` has waited for longest, from explainLateness(); undefined for none. */
 export function latenessOf(signal: AbortSignal): Fault | undefined {
   const [late] = awaited.get(signal) ?? []
   return late?.()
@@ -60,8 +60,8 @@ export async function pause(ms: number, signal?: AbortSignal): Promise<void> {
 let lastTurn: Promise<void> = Promise.resolve()
 
 /**
- * Waits for a turn of the event loop that no other caller gets: of work that takes its time, there is one piece a turn, and
- * all other requests go on between two.
+ * Waits for a turn of the event loop that no other caller gets. So only one piece of expensive work runs in each turn, and other
+ * requests proceed between two pieces.
  */
 export function turn(): Promise<void> {
   lastTurn = lastTurn.then(() => new Promise((resolve) => setImmediate(resolve)))

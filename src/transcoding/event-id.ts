@@ -8,27 +8,27 @@ import {fieldValue, jsonOfField} from './responses.ts'
 import type {Binding} from './rules/bindings.ts'
 import {decodePercent} from './rules/percent.ts'
 
-/** What makes the events of one method resumable: a row of GATEWAY_EVENT_ID, as it is written. */
+/** Makes the events of one method resumable: one row of GATEWAY_EVENT_ID, not yet checked. */
 export interface EventIdRule {
   /** `pkg.Service/Method` */
   readonly method: string
-  /** The field of an answer that is the id of its event; nested with dots. */
+  /** The field of an answer that is its event's id; a path with dots. */
   readonly response: string
-  /** The field of the request that takes the last id back. */
+  /** The field of the request that receives the last id. */
   readonly request: string
 }
 
 /** How the events of one method are resumed. */
 export interface Cursor {
-  /** The id of an answer's event; empty for an answer that has none, and so does not move the place to go on from. */
+  /** The id of an answer's event; empty for an answer without one, which leaves the client's last id as it is. */
   idOf(answer: Message): string
-  /** The field of the request that says after which event to go on. */
+  /** The field of the request that says after which event to resume. */
   readonly after: FieldPlan
 }
 
 export interface Cursors {
   readonly byMethod: ReadonlyMap<DescMethod, Cursor>
-  /** A line for each rule that cannot hold. */
+  /** One line for each rule that cannot be used. */
   readonly problems: readonly string[]
 }
 
@@ -84,7 +84,7 @@ function textual(desc: DescMessage, path: string): FieldPath {
   return found
 }
 
-/** What `field` may hold, as text, where another field may not be able to hold it. */
+/** A text that `field` can hold, to try whether another field can hold it too. */
 function sampleOf(field: DescField): string | undefined {
   if (field.enum) return field.enum.values[0]?.jsonName
   if (field.message) return messageSamples[field.message.typeName]
@@ -107,16 +107,16 @@ function idOf(answer: Message, desc: DescMessage, {parents, field}: FieldPath): 
   return json === null ? '' : encoded(String(json))
 }
 
-/** What a header cannot hold, or would lose; and `%`, so that it can be decoded. */
+/** Characters that a header cannot hold or would lose, and `%`, so that the encoding can be undone. */
 const unsafe = /[^ -~]|%|^ | $/gu
 
-/** `text` as an event's id, which comes back in a header: as it is where that can be, and never like the id of an end. */
+/** `text` as an event's id, safe for a header. Unchanged where possible, and never equal to the id of an `end` event. */
 function encoded(text: string): string {
   const id = text.toWellFormed().replace(unsafe, (char) => (char === ' ' ? '%20' : encodeURIComponent(char)))
   return hadAllEvents(id) ? id.replace(/;(?=[^;]*$)/, '%3B') : id
 }
 
-/** The text that an event's id stands for. @throws {Fault} 400 for what is none of ours */
+/** Decodes an event's id. @throws {Fault} 400 for an id that we cannot have sent */
 export function cursorIn(lastEventId: string): string {
   return decodePercent(lastEventId, 'last-event-id')
 }

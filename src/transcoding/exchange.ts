@@ -29,7 +29,7 @@ import type {Binding} from './rules/bindings.ts'
 import type {Match} from './rules/router.ts'
 import type {ValueCount} from './value-count.ts'
 
-/** A request less its body. */
+/** A request without its body. */
 export interface RequestHead {
   /** Names in lower case. */
   readonly headers: RequestHeaders
@@ -43,52 +43,52 @@ export interface RequestHead {
   readonly path?: string
 }
 
-/** Everything that the head of a request decides: what goes to the backend, and how both bodies are read and written. */
+/** Everything that the head of a request decides: the metadata for the backend, and how both bodies are read and written. */
 export interface Exchange {
   readonly input: DescMessage
   /** The metadata of the call. */
   readonly metadata: readonly MetadataEntry[]
   readonly request: RequestReading
   readonly response: ResponseWriting
-  /** Whether the request names the etag that the resource must have: that it has another one is 412. */
+  /** Whether the request names the etag that the resource must have. If it has another one, the answer is 412. */
   readonly isConditional: boolean
 }
 
-/** How the request's body becomes messages. A message throws a Fault, 400, for what it cannot be made of. */
+/** How the request's body becomes messages. Making a message throws a Fault, 400, for a malformed body. */
 export type RequestReading =
-  /** The rule takes no body: the one message is of path and query, and `check` refuses a body that says something, if any does. */
+  /** The rule takes no body: the one message comes from path and query. `check` refuses a body that is not empty or `{}`. */
   | {readonly body: 'none'; message(): Message; readonly check: NoBody | undefined}
-  /** One message, of the whole body; of path and query alone where none follows. */
+  /** One message from the whole body, or from path and query alone when there is no body. */
   | {readonly body: 'whole'; message(body?: Uint8Array | string): Message}
-  /** One message, of the parts of a multipart/form-data body. */
+  /** One message from the parts of a multipart/form-data body. */
   | {readonly body: 'parts'; message(parts: Iterable<Part>): Message}
-  /** Messages, while the body arrives. */
+  /** Many messages, decoded while the body arrives. */
   | {readonly body: 'stream'; readonly messages: MessageStream}
 
 /** How answers become the response's body. Encoding throws a Fault, 500, for a message that has no JSON. */
 export type ResponseWriting =
   /** The one answer. */
   | {readonly body: 'whole'; encode(message: Message): Encoded}
-  /** The JSON of each answer, to be framed as `type`. */
+  /** The JSON of each answer, to be framed for the media type `type`. */
   | {
       readonly body: 'stream'
       readonly type: StreamType
-      /** What the response calls itself, where that is not `type`. */
+      /** The Content-Type, where it differs from `type`. */
       readonly contentType?: string | undefined
       encode(message: Message): string
-      /** The id of a message's event, empty for none; left out where events are numbered. */
+      /** The id of a message's event, empty for none. Left out where events are numbered. */
       eventId?: ((message: Message) => string) | undefined
     }
   /** The bytes of each answer's google.api.HttpBody. */
   | {readonly body: 'raw stream'; encode(message: Message): Encoded}
 
-/** What the exchanges of one binding have in common; made once. */
+/** What all exchanges of one binding share; made once. */
 export interface ExchangeOptions {
   readonly decoder: RequestDecoder
   readonly dialect: Dialect
   readonly writing: JsonWriting
   readonly metadata?: MetadataOptions | undefined
-  /** How the method's events are resumed; undefined: they are numbered. */
+  /** How the method's events are resumed; undefined where they are numbered. */
   readonly cursor?: Cursor | undefined
   /** Which of Google's conventions the binding follows; none unless given. */
   readonly conventions?: Conventions | undefined
@@ -96,15 +96,15 @@ export interface ExchangeOptions {
   readonly maxMessageBytes?: number | undefined
 }
 
-/** How the frames of a WebSocket become messages, and messages frames: each is one. */
+/** How the frames of a WebSocket become messages and back: one frame holds one message. */
 export interface FrameExchange {
   readonly method: DescMethod
   readonly metadata: readonly MetadataEntry[]
-  /** The request message of a frame of JSON. @throws {Fault} 400 */
+  /** Decodes a text frame, whose payload is JSON. @throws {Fault} 400 */
   json(text: string): Message
-  /** That of a frame with the bytes of a whole one. @throws {Fault} 400 */
+  /** Decodes a binary frame, whose payload is a message in the protobuf wire format. @throws {Fault} 400 */
   binary(bytes: Uint8Array): Message
-  /** @throws {Fault} 500 for what has no JSON */
+  /** Encodes an answer as JSON. @throws {Fault} 500 for a message that has no JSON form */
   encode(message: Message): string
 }
 
@@ -147,11 +147,11 @@ interface Concerned {
   readonly metadata: MetadataEntry[]
 }
 
-/** Has the request follow `conventions`; whether it is to be carried out only where its etag is the resource's own. */
+/** Applies `conventions` to the request. Returns whether the request is conditional: carried out only if its etag matches. */
 function concern(conventions: Conventions, {binding, captures, head, messages, metadata}: Concerned): boolean {
   const {routing, ifMatch, etags} = conventions
   addPathRouting(conventions, captures, metadata)
-  // A stream's metadata leaves before its first message is there.
+  // The metadata of a stream is sent before its first message is known.
   if (routing && !isClientStream(binding)) {
     messages.finish((message) => addRouting(metadata, routingHeader(message, routing)))
   }
@@ -167,7 +167,7 @@ function concern(conventions: Conventions, {binding, captures, head, messages, m
   return true
 }
 
-/** What the variables of the path say, unless the method's own option does. */
+/** Adds a routing header from the path's variables, unless the method has an option for it. */
 function addPathRouting(
   {routing, variables}: Conventions,
   captures: readonly string[],
@@ -255,7 +255,7 @@ function responseWriting(
 
 const altTypes = {json: 'application/json', sse: 'text/event-stream'} as const satisfies Record<string, StreamType>
 
-/** How the query asks for the answer; undefined: as it is. @throws {Fault} 400 */
+/** How the query wants the answer presented; undefined for no change. @throws {Fault} 400 */
 function viewOf(binding: Binding, system: SystemParameters): View | undefined {
   const {fields, enumAsInteger = false, prettyPrint: isPretty = false} = system
   if (fields === undefined && !enumAsInteger && !isPretty) return undefined
@@ -265,10 +265,10 @@ function viewOf(binding: Binding, system: SystemParameters): View | undefined {
 }
 
 function noAlt(expected: string): Fault {
-  return Fault.invalid('alt', `Cannot answer so: expected "${expected}"`)
+  return Fault.invalid('alt', `Cannot answer in this format: expected "${expected}"`)
 }
 
-/** The answer as it is sent: with what its fields say in headers, too, and without what its caller has already. */
+/** Adds the headers that come from the answer's fields; 304 without a body when the caller has this version already. */
 function withHeaders(encoded: Encoded, answer: Message, head: RequestHead, conventions: Conventions): Encoded {
   const {etags, etagOf, locationOf, nextPage} = conventions
   const etag = etagOf && etags.headerFor(etagOf(answer))
@@ -301,7 +301,7 @@ function requestReading(
     const check = dialect.unexpectedBody === 'ignore' ? undefined : new NoBody(binding.rule, contentType)
     return {messages, request: {body: 'none', message: () => messages.bare(), check}}
   }
-  // A body that turns out to be empty is the empty message, whatever its type.
+  // An empty body is the empty message, whatever its Content-Type.
   const isAnything = dialect.contentTypes === 'any' && reader !== 'raw'
   const form = hasBody ? (isAnything ? 'json' : bodyForm(contentType, reader)) : undefined
   const repeats = isClientStream(binding)

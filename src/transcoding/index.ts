@@ -1,4 +1,4 @@
-/** HTTP requests to messages and back by google.api.http, pure: values in, values out, without a server or a client. */
+/** Converts HTTP requests to messages and back by google.api.http rules. Pure functions: no server, no client, no I/O. */
 export {Fault} from '../core/fault.ts'
 export type {Exchange, RequestHead, RequestReading, ResponseWriting} from './exchange.ts'
 export type {MessageBatch, MessageStream} from './message-stream.ts'

@@ -2,15 +2,15 @@ import type {Dialect} from '../core/dialect.ts'
 import {Fault} from '../core/fault.ts'
 import {shortened} from '../core/shortened.ts'
 
-/** How the body of a request is written. `raw` is a google.api.HttpBody: any type, taken as it is. */
+/** The format of a request body. `raw` is a google.api.HttpBody: any type, passed on unchanged. */
 export type BodyForm = 'json' | 'form' | 'multipart' | 'raw'
 
-/** Who reads a body: a single message, a client stream, or a google.api.HttpBody. */
+/** What the body is read as: a single message, a client stream, or a google.api.HttpBody. */
 export type BodyReader = 'message' | 'stream' | 'raw'
 
 const json = {type: 'application/json', form: 'json'} as const
 
-/** What each reader takes (our decision). */
+/** The formats that each reader accepts (our decision). */
 const taken = {
   message: [
     json,
@@ -22,8 +22,8 @@ const taken = {
 } as const satisfies Record<BodyReader, readonly {type: string; form: BodyForm}[]>
 
 /**
- * The form of a body with this Content-Type; none at all means JSON.
- * @throws {Fault} 415 for a type or charset that `reader` does not take.
+ * The format of a body with this Content-Type. Without one it is JSON.
+ * @throws {Fault} 415 for a type or charset that `reader` does not accept
  */
 export function bodyForm(contentType: string | undefined, reader: BodyReader): BodyForm {
   if (reader === 'raw') return 'raw'
@@ -37,12 +37,12 @@ export function bodyForm(contentType: string | undefined, reader: BodyReader): B
   )
 }
 
-/** Whether a body with this Content-Type is JSON, as one with none is. */
+/** Whether a body with this Content-Type is JSON. Without one it is. */
 export function isJson(contentType: string | undefined): boolean {
   return formOf(contentType, 'message') === 'json'
 }
 
-/** Whether a body with this Content-Type is a form of `name=value` pairs. */
+/** Whether a body with this Content-Type is a form (`application/x-www-form-urlencoded`). */
 export function isForm(contentType: string | undefined): boolean {
   return contentType !== undefined && formOf(contentType, 'message') === 'form'
 }
@@ -58,11 +58,11 @@ function isUtf8(parameter: string): boolean {
   return !parameter.startsWith('charset=') || /^charset="?utf-?8"?$/.test(parameter)
 }
 
-/** The media types that a server stream is answered in, the default first. Our decision. */
+/** The media types of a streamed answer, the default first (our decision). */
 export const streamTypes = ['application/x-ndjson', 'application/json', 'text/event-stream'] as const
 export type StreamType = (typeof streamTypes)[number]
 
-/** What a stream is answered in, the default first. */
+/** The media types of a streamed answer by dialect, the default first. */
 export const offered = {
   ndjson: streamTypes,
   array: ['application/json', 'application/x-ndjson', 'text/event-stream'],
@@ -73,11 +73,11 @@ export const offered = {
 export const unaryTypes = ['application/json'] as const
 
 /**
- * The media type of `offered` that `accept` prefers (RFC 9110, 12.5.1): by q, then by how exactly it is named, then in
- * the order of `offered`. The first one when there is no `accept`.
+ * The media type of `offered` that `accept` prefers (RFC 9110, 12.5.1): by q, then by the more specific range, then in the order of
+ * `offered`. The first one when there is no `accept`.
  *
- * Not by the package negotiator: to it `application/json; charset=utf-8` does not accept `application/json`.
- * @throws {Fault} 406 when it takes none of them.
+ * Not by the package negotiator: for it, `application/json; charset=utf-8` does not match `application/json`.
+ * @throws {Fault} 406 when it accepts none of them
  */
 export function negotiate<Type extends string>(accept: string | undefined, offered: readonly Type[]): Type {
   // Members of a list may be empty (RFC 9110, 5.6.1.2).
@@ -109,7 +109,7 @@ function readRange(text: string): Range {
   return {type, q: /^(?:0(?:\.\d{0,3})?|1(?:\.0{0,3})?)$/.test(q) ? Number(q) : 0}
 }
 
-/** What the most exact range that covers `type` says. */
+/** The q of the most specific range that matches `type`, and how specific it is: -1 for no match, up to 2. */
 function preference(ranges: readonly Range[], type: string): {q: number; rank: number} {
   const covers = ['*/*', `${type.slice(0, type.indexOf('/'))}/*`, type]
   let found = {q: 0, rank: -1}

@@ -2,27 +2,27 @@ import type {Message} from '@bufbuild/protobuf'
 import {JsonSplitter} from './json/splitter.ts'
 import type {MessageReader} from './requests.ts'
 
-/** Messages that came together. Each is decoded when it is asked for. */
+/** Messages that were completed by the same chunk. Each is decoded when it is asked for. */
 export interface MessageBatch {
   readonly messages: Iterable<Message>
   readonly count: number
-  /** What is held of them until they are decoded, in characters or bytes. */
+  /** Size of the data that is buffered until they are decoded, in characters or bytes. */
   readonly size: number
 }
 
-/** Takes the messages of a client stream out of its bytes, while they arrive. */
+/** Splits the bytes of a client stream into messages while they arrive. */
 export interface MessageStream {
-  /** The messages that `bytes`, at most `maxSlice` of them, complete; undefined when they complete none. */
+  /** The messages that are completed by `bytes`, which are at most `maxSlice`; undefined for none. */
   push(bytes: Uint8Array): MessageBatch | undefined
-  /** The messages that only the end of the body completes. */
+  /** The messages that are completed only by the end of the body. */
   end(): MessageBatch
   readonly maxSlice: number
-  /** Bytes that are held of a message that is not complete. */
+  /** Buffered bytes of an incomplete message. */
   readonly held: number
 }
 
 export interface MessageStreamOptions {
-  /** Whether each piece of the body is a google.api.HttpBody; else the body is JSON. */
+  /** Whether each chunk of the body becomes a google.api.HttpBody. If not, the body is JSON. */
   readonly raw: boolean
   /** Limit for the JSON of one message, in bytes. */
   readonly maxBytes?: number | undefined
@@ -34,7 +34,7 @@ export function messageStream(reader: MessageReader, {raw, maxBytes}: MessageStr
 }
 
 class JsonMessages implements MessageStream {
-  /** Thousands of texts, where messages are as small as they can be. */
+  /** Still thousands of texts, where messages are as small as possible. */
   readonly maxSlice = 16 * 1024
   readonly #reader: MessageReader
   readonly #splitter: JsonSplitter
@@ -59,7 +59,7 @@ class JsonMessages implements MessageStream {
   end(): MessageBatch {
     const texts = this.#splitter.end()
     if (!this.#isEmpty || texts.length > 0) return this.#batch(texts)
-    // An empty body still says what path and query bind; an empty array says that there is no message.
+    // For an empty body, what path and query bind is still one message. An empty array means no message.
     const saysSomething = this.#reader.bindsSomething && !this.#splitter.isArray
     return saysSomething ? {messages: this.#bare(), count: 1, size: 0} : {messages: [], count: 0, size: 0}
   }

@@ -10,20 +10,20 @@ export type MetadataEntry = readonly [key: string, value: string | Uint8Array]
 export type RequestHeaders = Readonly<Record<string, string | readonly string[] | undefined>>
 
 export interface MetadataOptions {
-  /** Whether `authorization` goes to the backend as well: never unless asked for. */
+  /** Whether `authorization` is forwarded to the backend: false unless given. */
   authorization?: boolean | undefined
-  /** The keys that a caller may set with `grpc-metadata-*`, in lower case: all that mayBeSet() unless given. */
+  /** The keys that a caller may set with `grpc-metadata-*`, in lower case. Unless given, all for which mayBeSet() is true. */
   keys?: ReadonlySet<string> | undefined
-  /** Headers that prove to us who calls, in lower case: they never go to the backend. */
+  /** Headers with the caller's credentials for this server, in lower case. They are never forwarded. */
   proofs?: ReadonlySet<string> | undefined
-  /** Whether what metadata cannot hold is dropped rather than refused. */
+  /** Whether values that metadata cannot hold are dropped rather than refused. */
   dropInvalid?: boolean | undefined
 }
 
-/** The request headers that go to the backend under their own name (our decision). */
+/** The request headers that are forwarded under their own name (our decision). */
 const allowed = new Set(['x-request-id', 'traceparent', 'tracestate', 'x-cloud-trace-context', 'accept-language'])
 
-/** Headers of one hop (RFC 9110 section 7.6.1), of HTTP or gRPC itself, or about the backend's own caller. */
+/** Hop-by-hop headers (RFC 9110 section 7.6.1), headers of HTTP or gRPC itself, and those about the backend's own caller. */
 const ofTheHop = new Set([
   'accept-encoding',
   'connection',
@@ -53,20 +53,20 @@ const ofTheHop = new Set([
 ])
 
 /**
- * What front ends say of a caller: IAP, API Gateway, Endpoints, App Engine, Cloud Tasks and Scheduler, load balancers and
- * Envoy. A backend that stands behind one of them elsewhere believes it.
+ * Headers by which front ends vouch for a caller: IAP, API Gateway, Endpoints, App Engine, Cloud Tasks and Scheduler, load balancers
+ * and Envoy. A backend that is also behind one of them trusts these headers, so a caller must not set them.
  */
 const vouched = [
   /^x-(?:apigateway|apigee|appengine|client-cert|cloudscheduler|cloudtasks|endpoint|envoy)(?:-|$)/,
   /^x-(?:forwarded|goog|google|original|ssl)(?:-|$)/,
-  // Ours: who calls, as it was verified.
+  // Our own: the verified caller.
   /^x-verified(?:-|$)/,
   /^(?:forwarded|x-real-ip|x-client-ip|x-cluster-client-ip|true-client-ip|cf-connecting-ip|fastly-client-ip)$/,
 ]
 
-/** Whether a caller may set the metadata `key`, in lower case: not headers of a hop, of gRPC, or that front ends set. */
+/** Whether a caller may set the metadata `key`, in lower case: no hop-by-hop headers, none of gRPC's or of front ends. */
 export function mayBeSet(key: string): boolean {
-  // Some servers take one for the other.
+  // Some servers treat `_` and `-` alike.
   const name = key.replaceAll('_', '-')
   const isOurs = name === '' || name === 'authorization' || name.startsWith('grpc-') || ofTheHop.has(name)
   return !isOurs && !vouched.some((names) => names.test(name))
@@ -75,8 +75,8 @@ export function mayBeSet(key: string): boolean {
 const prefix = 'grpc-metadata-'
 
 /**
- * The metadata that goes to the backend for these request headers: `grpc-metadata-KEY` as KEY, and a few headers under their own
- * names (`x-request-id`, trace context, `accept-language`).
+ * The metadata for the backend from these request headers: `grpc-metadata-KEY` becomes KEY, and a few headers keep their names
+ * (`x-request-id`, trace context, `accept-language`).
  * @throws {Fault} 400 naming the header, for a key or value that metadata cannot hold
  * @example
  * requestMetadata({'grpc-metadata-tenant': 'acme', cookie: 'a=b'}) // [['tenant', 'acme']]
@@ -99,13 +99,13 @@ export function requestMetadata(headers: RequestHeaders, options: MetadataOption
   return entries
 }
 
-/** Headers of browsers, HTTP, and the RPC protocols themselves: they are not metadata. */
+/** Headers that are not metadata: those of browsers, of HTTP, and of the RPC protocols themselves. */
 const besideMetadata =
   /^(?:accept(?:-(?!language$).*)?|access-control-.*|cache-control|connect-.*|dnt|if-.*|origin|pragma|priority|range|referer|sec-.*|upgrade-insecure-requests|x-grpc-web|x-server-timeout)$/
 
 /**
- * The metadata that goes to the backend for the headers of an RPC request, where a header is metadata unless it is HTTP's own.
- * Headers that metadata cannot hold are left out: proxies may have added them.
+ * The metadata for the backend from the headers of an RPC request: every header but those of HTTP and the protocol. Headers that
+ * metadata cannot hold are dropped, as proxies may have added them.
  * @throws {Fault} 400 naming the header, for a key that ends in `-bin` and a value that is not base64
  */
 export function rpcMetadata(
@@ -129,11 +129,11 @@ export function rpcMetadata(
   return entries
 }
 
-/** Response headers that HTTP or we set: a backend's metadata cannot. */
+/** Response headers that a backend's metadata cannot set, because HTTP or this server sets them. */
 const ofTheHead =
   /^(?:accept-post|access-control-.*|allow|alt-svc|clear-site-data|connect-.*|content-.*|location|refresh|retry-after|server|strict-transport-security|vary|www-authenticate|x-content-type-options|x-request-id)$/
 
-/** The headers of an RPC response for its metadata: under their own names, but for those that HTTP or we set. */
+/** The headers of an RPC response for its metadata, under their own names; without those that HTTP or this server sets. */
 export function rpcHeaders(metadata: Iterable<MetadataEntry>): [name: string, value: string][] {
   return rpcTrailers(metadata).filter(([name]) => !ofTheHead.test(name))
 }
@@ -162,14 +162,14 @@ export function trailerHeaders(metadata: Iterable<MetadataEntry>): [name: string
 }
 
 function metadataKey(name: string, {authorization = false, keys}: MetadataOptions): string | undefined {
-  // Under its own name alone: beside it, one with the prefix would be a second credential.
+  // Only under its own name: `grpc-metadata-authorization` would be a second credential.
   if (name === 'authorization') return authorization ? name : undefined
   if (!name.startsWith(prefix)) return allowed.has(name) ? name : undefined
   const key = name.slice(prefix.length)
   return mayBeSet(key) && (keys?.has(key) ?? true) ? key : undefined
 }
 
-/** The headers that `Connection` says belong to this hop (RFC 9110 7.6.1). */
+/** The hop-by-hop headers that `Connection` lists (RFC 9110 7.6.1). */
 function nominatedBy({connection = ''}: RequestHeaders): ReadonlySet<string> {
   return new Set(
     String(connection)
@@ -180,9 +180,9 @@ function nominatedBy({connection = ''}: RequestHeaders): ReadonlySet<string> {
 }
 
 function entriesOf(name: string, key: string, text: string): MetadataEntry[] {
-  if (!/^[0-9a-z_.-]+$/.test(key)) throw refused(name, 'metadata has keys of letters, digits, "_", "." and "-" alone')
+  if (!/^[0-9a-z_.-]+$/.test(key)) throw refused(name, 'metadata keys have only letters, digits, "_", "." and "-"')
   if (!key.endsWith('-bin')) {
-    if (!/^[\x20-\x7e]*$/.test(text)) throw refused(name, 'metadata is printable ASCII')
+    if (!/^[\x20-\x7e]*$/.test(text)) throw refused(name, 'metadata values have only printable ASCII characters')
     return [[key, text]]
   }
   return text.split(',').map((part) => {

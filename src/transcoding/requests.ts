@@ -48,33 +48,33 @@ export interface Part {
   contentType?: string | undefined
 }
 
-/** Makes the messages of one request: what path and query set goes into each of them, which is our decision. */
+/** Makes the messages of one request. The fields that path and query set are set in each of them (our decision). */
 export interface MessageReader {
-  /** What the query says of the request as a whole. */
+  /** The system parameters in the query. */
   readonly system: SystemParameters
-  /** Has `change` done to each message, last of all. */
+  /** Applies `change` to each message, as the last step. */
   finish(change: Finish): void
   /** Whether path or query set a field. */
   readonly bindsSomething: boolean
-  /** With only what path and query set. */
+  /** A message with only the fields that path and query set. */
   bare(): Message
-  /** With the JSON of one message of a client stream. @throws {Fault} 400 */
+  /** A message of a client stream, from its JSON. @throws {Fault} 400 */
   json(text: string): Message
-  /** With the bytes of a whole message, as protobuf has it on the wire. @throws {Fault} 400 */
+  /** A message from its bytes in the protobuf wire format. @throws {Fault} 400 */
   binary(bytes: Uint8Array): Message
-  /** With a body of JSON. @throws {Fault} 400 */
+  /** A message from a JSON body. @throws {Fault} 400 */
   jsonText(body: Uint8Array | string): Message
-  /** With a google.api.HttpBody, or the next piece of one: its type goes into the first message alone (httpbody.proto). */
+  /** A message with a google.api.HttpBody or the next chunk of one. Only the first message has the content type (httpbody.proto). */
   raw(data?: Uint8Array | string): Message
-  /** With the parts of a multipart/form-data body. @throws {Fault} 400 */
+  /** A message from the parts of a multipart/form-data body. @throws {Fault} 400 */
   form(parts: Iterable<Part>): Message
-  /** With an application/x-www-form-urlencoded body. @throws {Fault} 400 */
+  /** A message from an application/x-www-form-urlencoded body. @throws {Fault} 400 */
   formText(body: Uint8Array | string): Message
-  /** With such a body, as if it stood in the query. @throws {Fault} 400 */
+  /** A message from such a body, read as if it were the query. @throws {Fault} 400 */
   formAsQuery(body: Uint8Array | string): Message
 }
 
-/** What a reader is told of its request beside path and query. */
+/** Facts about a request beside path and query. */
 export interface ReaderOptions {
   readonly contentType?: string | undefined
   /** Whether the request is a stream of messages. */
@@ -86,7 +86,7 @@ export type Finish = (message: Message, count: ValueCount) => void
 
 const resumed: Origin = {name: 'last-event-id', mayRepeat: false}
 
-/** Has a stream of answers go on from `text`, whatever the request says: a browser repeats that unchanged. @throws {Fault} 400 */
+/** Resumes a stream of answers after the id `text`, overriding the request, which a browser repeats unchanged. @throws {Fault} 400 */
 export function goingOn(plan: FieldPlan, text: string): Finish {
   const assignment = assignmentOf(plan, text, resumed, new ValueCount())
   return (message, count) => override(message, assignment, count)
@@ -94,24 +94,24 @@ export function goingOn(plan: FieldPlan, text: string): Finish {
 
 /** How requests are read. */
 export interface DecoderOptions extends JsonOptions {
-  /** The most values of one message: 20,000 unless given. */
+  /** Limit for the values of one message: 20,000 unless given. */
   maxValues?: number | undefined
   dialect?: Dialect | undefined
-  /** Checks each message, last of all. */
+  /** Checks each message, as the last step. */
   check?: MessageCheck | undefined
 }
 
-/** What is known of one message while it is read. */
+/** A message while it is read. */
 interface Draft {
   readonly count: ValueCount
-  /** Where the fields that the body writes are noted; undefined where no update mask is filled with them. */
+  /** Collects the fields that the body writes; undefined where no update mask is filled with them. */
   readonly written: WrittenPaths | undefined
 }
 
-/** What the query has said so far. */
+/** What has been read of the query so far. */
 interface Assigned {
   readonly system: SystemParameters
-  /** Names of fields and parameters. */
+  /** Names of the fields and parameters that have been set. */
   readonly assigned: Set<string>
 }
 
@@ -133,8 +133,8 @@ export class RequestDecoder {
   }
 
   /**
-   * Begins to read a request: all of its messages are made by what is returned.
-   * @throws {Fault} 400 for what path or query have wrong: no body has to arrive first
+   * Reads path and query of a request, and returns the reader for its messages.
+   * @throws {Fault} 400 for errors in path or query, before any of the body has arrived
    */
   begin(
     captures: readonly string[],
@@ -199,12 +199,12 @@ export class RequestDecoder {
     for (const {path, value, origin, mapKey} of assignments) put(message, path, value, origin, count, mapKey)
   }
 
-  /** What the path sets. */
+  /** The fields that the path sets. */
   #captured(captures: readonly string[], count: ValueCount): Assignment[] {
     return this.#paths.map(({plan, origin}, index) => assignmentOf(plan, captures[index]!, origin, count))
   }
 
-  /** What the query sets. */
+  /** The fields that the query sets. */
   #assignments(query: string | undefined, count: ValueCount, {system, assigned}: Assigned): Assignment[] {
     const assignments: Assignment[] = []
     if (!query) return assignments
@@ -214,7 +214,7 @@ export class RequestDecoder {
       if ('skip' in found) continue
       if ('problem' in found) throw refused(name, found.problem)
       if ('system' in found) {
-        if (assigned.has(`$${name}`)) throw refused(name, 'it is there twice')
+        if (assigned.has(`$${name}`)) throw refused(name, 'it is given twice')
         assigned.add(`$${name}`)
         found.system(system, text, name)
         continue
@@ -231,7 +231,7 @@ export class RequestDecoder {
     const known = this.#queries.get(name)
     if (known) return known
     const found = this.#find(name)
-    // Kept for the fields at the top alone: the paths below may be without number.
+    // Cached only for top-level fields: the number of nested paths may be unlimited.
     if (fieldsOf(this.#binding.method.input).has(name)) this.#queries.set(name, found)
     return found
   }
@@ -264,7 +264,7 @@ export class RequestDecoder {
     if (isBlank(text)) return create(method.input)
     const value = jsonValue(text, count)
     const {registry, ignoreUnknown} = this.#options
-    // What fitField() makes of it lacks some of its nulls.
+    // Before fitField(), which removes some nulls.
     if (body.message) written?.addJson(body.message, value, registry)
     return asRead(() => {
       const field = {[body.jsonName]: fitField(body, value, body.name, {registry, ignoreUnknown, count})} as JsonValue
@@ -295,7 +295,7 @@ export class RequestDecoder {
     const assigned = new Set<string>()
     for (const part of parts) {
       count.add(1)
-      // Names are those of the fields of the body, be it the whole message or a message in it.
+      // Names are relative to the body, which is the whole message or a message in it.
       const path = body && body !== '*' && isPlainMessage(body) ? `${body.name}.${part.name}` : part.name
       const found = findField(method.input, path)
       if ('problem' in found) {
@@ -313,7 +313,7 @@ export class RequestDecoder {
   }
 }
 
-/** Who reads the body of a request: undefined where there is to be none. */
+/** The reader for the body of a request; undefined for a rule without a body. */
 export function bodyReaderOf({method, body}: Binding): BodyReader | undefined {
   if (body === undefined) return undefined
   const desc = body === '*' ? method.input : body.fieldKind === 'message' ? body.message : undefined
@@ -321,20 +321,20 @@ export function bodyReaderOf({method, body}: Binding): BodyReader | undefined {
   return method.methodKind === 'client_streaming' || method.methodKind === 'bidi_streaming' ? 'stream' : 'message'
 }
 
-/** The most characters of path and query on a client stream. */
+/** Limit for path and query of a client stream, in characters. */
 const maxStreamQuery = 4096
 
-/** @throws {Fault} 400 for what would make every message of a stream large, however short it is in the body. */
+/** @throws {Fault} 400 for a long path or query, which would make every message of a stream large, however short it is in the body */
 function refuseLong(captures: readonly string[], query = ''): void {
   const length = captures.reduce((sum, {length}) => sum + length, query.length)
   if (length <= maxStreamQuery) return
   throw Fault.invalid(
     'query',
-    `Cannot read path and query: on a client stream, where every message gets them, they have ${maxStreamQuery} characters at most`,
+    `Cannot read path and query: expected at most ${maxStreamQuery} characters on a client stream, where every message gets them`,
   )
 }
 
-/** What a query parameter sets, why it may not be, that it is ignored, or that it is about the request as a whole. */
+/** The meaning of a query parameter: the field that it sets, a problem, none (it is ignored), or a system parameter. */
 type Query = {plan: FieldPlan; mapKey?: string} | {problem: string} | {skip: true} | {system: SystemParameter}
 
 /** The entry of a map that `labels[color]` sets. */
@@ -364,7 +364,7 @@ function textual(path: FieldPath): {plan: FieldPlan} | {problem: string} {
 
 function once(assigned: Set<string>, {name: path, field}: FieldPath, given: string, mapKey?: string): void {
   const name = mapKey === undefined ? path : `${path}[${mapKey}]`
-  if (field.fieldKind !== 'list' && assigned.has(name)) throw refused(given, 'it is there twice, and not repeated')
+  if (field.fieldKind !== 'list' && assigned.has(name)) throw refused(given, 'it is given twice, and not repeated')
   assigned.add(name)
 }
 
@@ -380,7 +380,7 @@ function formText(body: Uint8Array | string): string {
   return typeof body === 'string' ? body : decodeUtf8(body, refuseForm)
 }
 
-/** A form as a query says the same. */
+/** Converts a form to the equivalent query. */
 function queryOfForm(body: Uint8Array | string): string {
   return formText(body)
     .toWellFormed()
@@ -409,7 +409,7 @@ function textIn({name, value}: Part): string {
   })
 }
 
-/** A part that is no text: for an HttpBody, and a file for a field of bytes; elsewhere bytes are base64. */
+/** The value of a binary part: an HttpBody, or a file for a bytes field. In all other cases bytes are base64. */
 function fileValue(field: DescField, part: Part): unknown {
   if (field.fieldKind === 'map') return undefined
   if (field.message && isHttpBody(field.message)) {
@@ -418,7 +418,7 @@ function fileValue(field: DescField, part: Part): unknown {
   return field.scalar === ScalarType.BYTES && part.filename !== undefined ? bytesOf(part.value) : undefined
 }
 
-/** Whether `desc` is google.api.HttpBody: not JSON, but the bytes of a body and their type (httpbody.proto). */
+/** Whether `desc` is google.api.HttpBody: the bytes of a body and their type, rather than JSON (httpbody.proto). */
 export function isHttpBody(desc: DescMessage | undefined): boolean {
   return desc?.typeName === 'google.api.HttpBody'
 }

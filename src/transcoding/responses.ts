@@ -23,13 +23,13 @@ export interface JsonWriting {
   readonly registry: Registry
   readonly useProtoFieldName: boolean
   readonly enumAsInteger: boolean
-  /** Whether fields without presence are written also when they have their zero value. */
+  /** Whether fields without presence are written even if they have their zero value. */
   readonly alwaysEmitImplicit: boolean
-  /** Whether fields with presence are null when they are not set. */
+  /** Whether unset fields with presence are written as null. */
   readonly unsetAsNull: boolean
 }
 
-/** How `dialect` has messages written; an Any may hold the types of `registry`. */
+/** The options for writing JSON in `dialect`. An Any may hold the types of `registry`. */
 export function jsonWriting(registry: Registry, {zeroValues, fieldNames, enums}: Dialect = ownDialect): JsonWriting {
   return {
     registry,
@@ -46,12 +46,12 @@ const plain = jsonWriting(createRegistry())
 export interface Encoded {
   contentType: string
   body: string | Uint8Array
-  /** What the answer itself says of its response: 200, and nothing more, unless given. */
+  /** HTTP status that the answer decides: 200 unless given. */
   status?: number
   headers?: Readonly<Record<string, string>>
 }
 
-/** How its caller wants an answer to look. */
+/** How the caller wants an answer presented. */
 export interface View {
   readonly enumAsInteger: boolean
   readonly isPretty: boolean
@@ -70,10 +70,10 @@ export function answersRaw({method, responseBody}: Binding): boolean {
   return responseBody.fieldKind === 'message' && isHttpBody(responseBody.message)
 }
 
-/** What may stand in a header (RFC 9110, 5.5). */
+/** A valid header value (RFC 9110, 5.5). */
 const headerValue = /^[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?$/
 
-/** The bytes and the type of an answersRaw() response; an absent field has neither, nor a type that is no header. */
+/** The bytes and the content type of an answersRaw() response; empty for an unset field, the type also if it is no valid header. */
 export function rawOf({responseBody}: Binding, message: Message): {contentType: string; body: Uint8Array} {
   const body = (responseBody ? fieldValue(message, responseBody) : message) as HttpBody | undefined
   const type = body?.contentType ?? ''
@@ -83,7 +83,7 @@ export function rawOf({responseBody}: Binding, message: Message): {contentType: 
 
 /**
  * The JSON text of a response or of its response_body.
- * @throws {Fault} 500 for what has no JSON: an Any of a type that is not known, a year beyond 9999.
+ * @throws {Fault} 500 for a message without a JSON form, such as an Any of an unknown type or a year beyond 9999
  */
 export function responseJson(
   {method, responseBody}: Binding,
@@ -114,7 +114,7 @@ function messageJson(desc: DescMessage, message: Message, writing: JsonWriting):
   return json
 }
 
-/** Adds a null for each field that could be set and is not; of a oneof, which says itself what is set, none. */
+/** Adds a null for each unset field with presence, except for members of oneofs. */
 function addNulls(desc: DescMessage, message: Message, json: Record<string, JsonValue>, writing: JsonWriting): void {
   for (const field of desc.fields) {
     const name = nameOf(field, writing)
@@ -124,7 +124,7 @@ function addNulls(desc: DescMessage, message: Message, json: Record<string, Json
       if (isUnset && !field.proto.proto3Optional) json[name] = null
     } else if (field.message && !hasOwnForm(field.message) && isFieldSet(message, field)) {
       const inner = fieldValue(message, field) as Message | Record<string, Message>
-      // Lists and maps as arrays and objects of both.
+      // Lists and maps are arrays and objects in the message as well as in the JSON.
       if (field.fieldKind === 'message') addNulls(field.message, inner as Message, value as never, writing)
       else {
         for (const [key, item] of Object.entries(inner)) {
@@ -144,7 +144,7 @@ interface HttpBody {
   data: Uint8Array
 }
 
-/** `message` with that field, and those alone that it cannot be written without: any other may have no JSON. */
+/** `message` with only the chosen field and the required ones: a value in any other field may have no JSON form. */
 function alone(desc: DescMessage, message: Message, chosen: DescField): Message {
   const made = create(desc)
   for (const field of desc.fields) {
@@ -161,7 +161,7 @@ function fieldsIn(message: Message): Record<string, unknown> {
   return message as unknown as Record<string, unknown>
 }
 
-/** The value at `path`, inside messages that are there. */
+/** The value at `path`; undefined if a message on the path is not set. */
 export function valueAt(message: Message, {parents, field}: FieldPath): unknown {
   let inner: Message | undefined = message
   for (const parent of parents) inner = inner && (fieldValue(inner, parent) as Message | undefined)
@@ -175,7 +175,7 @@ export function fieldValue(message: Message, {oneof, localName}: DescField): unk
   return choice.case === localName ? choice.value : undefined
 }
 
-/** A field that JSON leaves out is its empty value, or null where there is a difference (ProtoJSON). */
+/** The JSON of a field, also where ProtoJSON omits it: its empty value, or null for a field with presence. */
 function fieldJson(field: DescField, json: JsonValue, writing: JsonWriting): JsonValue {
   const fields = json as Record<string, JsonValue>
   const name = nameOf(field, writing)

@@ -22,46 +22,46 @@ import type {Unserved} from './rules/selection.ts'
 import {readSchema} from './schema/schema.ts'
 
 export interface TranscoderOptions extends BindingOptions, Partial<Dialect> {
-  /** The bytes of a google.protobuf.FileDescriptorSet with all imports, or what protobuf-es made of it. */
+  /** The bytes of a google.protobuf.FileDescriptorSet with all imports, or a registry of protobuf-es. */
   schema: Uint8Array | FileRegistry
   /** Limit for the values of one message of a request: 20,000 unless given. */
   maxValues?: number | undefined
   /** Limit for one message of a client stream, in bytes: 1 MiB unless given. */
   maxMessageBytes?: number | undefined
-  /** What checks the request messages of a method; nothing does unless given. */
+  /** Gives the check for the request messages of a method: no check unless given. */
   checkOf?: ((method: DescMethod) => MessageCheck | undefined) | undefined
-  /** Which request headers go to the backend. */
+  /** Which request headers are forwarded to the backend. */
   metadata?: MetadataOptions | undefined
-  /** What makes event streams resumable: none is unless given. */
+  /** The rules that make event streams resumable: none unless given. */
   eventIds?: readonly EventIdRule[] | undefined
-  /** Whether what a method `Create…` has made is answered with 201: false unless given. */
+  /** Whether a method `Create…` answers 201: false unless given. */
   created?: boolean | undefined
 }
 
-/** HTTP requests to messages and back, by the google.api.http rules of one schema. */
+/** Converts HTTP requests to messages and back, by the google.api.http rules of one schema. */
 export interface Transcoder {
   readonly registry: FileRegistry
   readonly dialect: Dialect
   readonly bindings: readonly Binding[]
-  /** The rules that cannot be served, a line each: to be shown at start. */
+  /** The rules that cannot be served, one line each, to be logged at start. */
   readonly problems: readonly string[]
   /** How event streams are resumed. */
   readonly cursors: Cursors
   /** Which of Google's conventions each binding follows. */
   readonly conventions: ReadonlyMap<Binding, Conventions>
-  /** What the schema has beside `bindings`. */
+  /** The services and methods of the schema that are not served. */
   readonly unserved: readonly Unserved[]
-  /** The binding for a request, by its raw path without the query. @throws {Fault} 400 for a path that is no UTF-8. */
+  /** The binding for a request. @param path raw, without the query @throws {Fault} 400 for a path that is not UTF-8 */
   route(httpMethod: string, path: string): Match<Binding> | Unrouted
   /**
-   * Decides how a request is carried out, by its head alone.
-   * @returns undefined for a browser that connects again although its event stream is complete
+   * Decides how a request is carried out, from its head alone.
+   * @returns undefined for a browser that reconnects although its event stream is complete
    * @throws {Fault} 406 for Accept, 415 for Content-Type, 400 naming the header, path variable or parameter
    */
   exchange(match: Match<Binding>, head: RequestHead): Exchange | undefined
   /**
-   * The binding of a method that takes a stream, by its path, whatever its HTTP method is.
-   * @throws {Fault} 400 for a path that is no UTF-8 or whose methods take no stream, 404
+   * The binding of a client-streaming method at a path, for any HTTP method.
+   * @throws {Fault} 400 for a path that is not UTF-8 or whose methods take no stream, 404 for an unknown path
    */
   routeStream(path: string): Match<Binding>
   /** How the frames of a WebSocket are read and written. @throws {Fault} 400 naming the header, path variable or parameter */
@@ -69,8 +69,8 @@ export interface Transcoder {
 }
 
 /**
- * Compiles a schema into a transcoder. This takes a while: make one at the start and keep it.
- * @throws {Error} for bytes that are no complete FileDescriptorSet, and unless `leaveOut` for messages that cannot be read
+ * Compiles a schema into a transcoder. Expensive: make one at the start and keep it.
+ * @throws {Error} for bytes that are not a complete FileDescriptorSet, and for unreadable messages unless `leaveOut`
  * @example
  * const transcoder = createTranscoder({schema: readFileSync('src/gen/descriptors.binpb')})
  * for (const problem of transcoder.problems) console.warn(problem)
@@ -101,7 +101,7 @@ export function createTranscoder({
   const cursors = cursorsOf(bindings, eventIds)
   const conventions = conventionsOf(bindings, {created})
   const exchanges = new Map<Binding, ExchangeOptions>()
-  // Made when first asked for: an instance gets requests for few of the methods that it serves.
+  // Made on first use: an instance gets requests for only a few of its methods.
   const exchangeFor = (binding: Binding) => {
     let exchange = exchanges.get(binding)
     if (!exchange) {
@@ -141,7 +141,7 @@ function streamAt(bindings: readonly Binding[], router: Router<Binding>, path: s
   throw Fault.invalid('upgrade', 'Cannot open a WebSocket here: expected the path of a method that takes a stream')
 }
 
-/** Whether requests of `binding` are streams of messages in their body. */
+/** Whether the request body of `binding` is a stream of messages. */
 function takesStream({method: {methodKind}, body}: Binding): boolean {
   return body !== undefined && (methodKind === 'client_streaming' || methodKind === 'bidi_streaming')
 }
@@ -151,7 +151,7 @@ function dialectIn(options: Partial<Dialect>): Dialect {
   return Object.fromEntries(names.map((name) => [name, options[name] ?? ownDialect[name]])) as unknown as Dialect
 }
 
-/** What a google.protobuf.Any may hold: none of `messages`. */
+/** The types that a google.protobuf.Any may hold: all but `messages`. */
 function without(registry: Registry, messages: ReadonlySet<unknown>): Registry {
   return createRegistry(...[...registry].filter((type) => !messages.has(type)))
 }

@@ -13,7 +13,7 @@ import {type FieldPath, fieldsOf, isPlainMessage, type MessageField} from './fie
 /** A field of type google.protobuf.FieldMask. */
 export type MaskField = MessageField
 
-/** The parts of a binding that decide. */
+/** The parts of a binding that decide about the mask. */
 interface Rule {
   readonly httpMethod: string
   readonly method: DescMethod
@@ -22,16 +22,16 @@ interface Rule {
 }
 
 /**
- * The field of a PATCH request that says which fields of the body to update, as AIP-134 has it: `update_mask`, or the only
- * google.protobuf.FieldMask of the message. A backend that gets none takes it for all fields, and so erases those that the
- * caller did not write. Undefined where the body is not one message, or a caller has to give the mask.
+ * The update mask of a PATCH request (AIP-134): the field `update_mask`, or the only google.protobuf.FieldMask of the message. To a
+ * backend, no mask means all fields, so it would erase those that the caller did not write. Undefined where the body is not one
+ * message, or where the caller has to give the mask.
  */
 export function updateMaskOf({httpMethod, method, body, variables}: Rule): MaskField | undefined {
   if (httpMethod !== 'PATCH' || typeof body !== 'object' || !isPlainMessage(body)) return undefined
   if (body.message.typeName === 'google.api.HttpBody') return undefined
   const masks = method.input.fields.filter(isMask)
   const mask = masks.find(({name}) => name === 'update_mask') ?? (masks.length === 1 ? masks[0] : undefined)
-  // A read mask says which fields to answer with (AIP-157).
+  // A read mask is about the answer (AIP-157).
   if (!mask || mask.oneof || mask.name === 'read_mask') return undefined
   return variables.some(({field, parents}) => field === mask && parents.length === 0) ? undefined : mask
 }
@@ -40,10 +40,10 @@ function isMask(field: DescField): field is MaskField {
   return field.fieldKind === 'message' && field.message.typeName === 'google.protobuf.FieldMask'
 }
 
-/** The most characters of all paths: nested deeply, they are many times longer than the JSON that they are made of. */
+/** Limit for all paths together, in characters: deeply nested paths are many times longer than the JSON that they come from. */
 const maxLength = 256 * 1024
 
-/** The paths of the fields that the body of one request writes, from the body on and in proto names. */
+/** Collects the paths of the fields that a request's body writes: in proto names, relative to the body. */
 export class WrittenPaths {
   readonly #mask: MaskField
   readonly #paths = new Set<string>()
@@ -55,12 +55,12 @@ export class WrittenPaths {
   }
 
   /**
-   * Adds what `value`, the JSON of a message of `desc` as it came, writes: nested down to what is written. A `null` writes
-   * its field, and so does an empty message; a repeated field, a map or a type with a JSON form of its own is one path.
+   * Adds the paths that `value` writes: the unconverted JSON of a message of `desc`. Nested messages give nested paths. A `null` or an
+   * empty message writes its field. A repeated field, a map or a type with its own JSON form is one path.
    * @throws {Fault} 400 for paths that are too long
    */
   addJson(desc: DescMessage, value: unknown, registry: Registry, prefix = ''): void {
-    // Anything else is for the reader of the body to refuse.
+    // The reader of the body refuses anything else.
     if (!isObject(value)) return
     for (const key of Object.keys(value)) {
       const field = fieldsOf(desc).get(key)
@@ -81,11 +81,11 @@ export class WrittenPaths {
     if (this.#length <= maxLength) return
     throw Fault.invalid(
       'body',
-      `Cannot make the update mask of the body: its paths have more than ${maxLength} characters: give the mask in the query`,
+      `Cannot make an update mask from the body: its paths have more than ${maxLength} characters. Give the mask in the query`,
     )
   }
 
-  /** Puts the paths into the mask of `message`, unless the caller gave some. */
+  /** Puts the paths into the mask of `message`, unless the caller has given a mask. */
   fill(message: Message): void {
     const fields = message as unknown as Record<string, FieldMask | undefined>
     const {localName, message: desc} = this.#mask

@@ -6,8 +6,8 @@ import {Fault} from '../core/fault.ts'
 const defaultMaxValues = 20_000
 
 /**
- * Counts the values of one message while its request is read: objects, arrays and the values in them, query parameters and
- * parts of a form. Bytes alone are no limit: a value takes two of them in a body, and hundreds once it is built.
+ * Counts the values of one message while its request is read: objects, arrays and the values in them, query parameters, and parts of
+ * a form. A limit for bytes alone would not do: a value takes two bytes in a body, but hundreds of bytes of memory.
  */
 export class ValueCount {
   readonly #max: number
@@ -17,7 +17,7 @@ export class ValueCount {
     this.#max = max
   }
 
-  /** A count of its own that begins with what this one has counted: for one more message with the same query. */
+  /** A new count that starts at this one's value: for one more message with the same query. */
   copy(): ValueCount {
     const copy = new ValueCount(this.#max)
     copy.#count = this.#count
@@ -25,14 +25,14 @@ export class ValueCount {
   }
 
   /**
-   * Counts what a message of `desc` takes beside the one value that it is: one more for each KiB of it when it is empty.
-   * @throws {Fault} 400 when that is too many
+   * Counts the memory of an empty message of `desc`, beyond the one value that it is: one more value for each KiB.
+   * @throws {Fault} 400 when the limit is exceeded
    */
   addFieldsOf(desc: DescMessage): void {
     this.add(Math.floor(emptySize(desc) / 1024))
   }
 
-  /** @throws {Fault} 400 when `values` more are too many */
+  /** Adds `values`. @throws {Fault} 400 when the limit is exceeded */
   add(values: number): void {
     this.#count += values
     if (this.#count <= this.#max) return
@@ -44,7 +44,7 @@ export class ValueCount {
 
 const sizes = new WeakMap<DescMessage, number>()
 
-/** Bytes that protobuf-es allocates for an empty message, measured with V8 13.6: each field that is never unset has a value. */
+/** Bytes that protobuf-es allocates for an empty message, measured with V8 13.6: every field without presence has a value. */
 function emptySize(desc: DescMessage): number {
   let size = sizes.get(desc)
   if (size === undefined) {

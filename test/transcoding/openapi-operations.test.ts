@@ -19,7 +19,7 @@ test('a segment of a variable says which, `**` that it takes slashes, a literal 
   const operation = found.get('GET /v1/shelves/{shelvesId}/books/{booksId}/end:go')
   const [shelf, books] = operation?.parameters ?? []
   t.is(shelf?.description, 'A segment of `name`, which is `shelves/{shelvesId}/books/{booksId}`.')
-  t.regex(books?.description ?? '', /slashes are sent as they are/)
+  t.regex(books?.description ?? '', /Slashes are sent unescaped/)
   t.true(books?.['x-multi-segment'])
   t.is(operation?.description, 'The path sets `renamed` to "end".')
 })

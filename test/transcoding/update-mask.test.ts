@@ -217,7 +217,7 @@ test('update mask: paths that are many times longer than their JSON are refused'
   const body = `{"child":${'{"child":'.repeat(80)}${tree(10)}${'}'.repeat(80)}}`
   const fault = caught(() => decode(transcoder, 'PATCH', '/e', body))
   t.is(httpStatusOf(fault), 400)
-  t.regex(fault.message, /^Cannot make the update mask of the body: its paths have more than 262144 characters/)
+  t.regex(fault.message, /^Cannot make an update mask from the body: its paths have more than 262144 characters/)
   t.deepEqual(maskOf('/e', `{"child":${'{"child":'.repeat(80)}{}${'}'.repeat(80)}}`), [`${'child.'.repeat(80)}child`])
 })
 

@@ -1,9 +1,9 @@
 import type {DescField, DescMessage, Message} from '@bufbuild/protobuf'
 
-/** Checks a request message that has been read, whatever the protocol. @throws {Fault} 400 with a violation for each thing that is wrong */
+/** Checks a decoded request message, for every protocol. @throws {Fault} 400 with one violation for each invalid field */
 export type MessageCheck = (message: Message) => void
 
-/** What is wrong with one field. */
+/** A problem of one field. */
 export interface Violation {
   /** Its path by JSON names: `book.authors[0].displayName`. */
   readonly field: string
@@ -12,8 +12,8 @@ export interface Violation {
   readonly reason: string
 }
 
-/** The name of a field in a path. */
+/** Gives the name of a field as paths show it. */
 export type FieldName = (field: DescField) => string
 
-/** Checks messages by other options than Google's. @throws {Fault} 500 for options that cannot be followed */
+/** Checks messages by a third party's options, such as protovalidate's. @throws {Fault} 500 for options that cannot be evaluated */
 export type Validate = (desc: DescMessage, message: Message, nameOf: FieldName) => Violation[]

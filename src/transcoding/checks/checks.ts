@@ -10,15 +10,15 @@ import {FieldBehavior} from './field-behavior.ts'
 export interface CheckOptions {
   /** Whether requests are checked by `google.api.field_behavior`. */
   readonly fieldBehavior: boolean
-  /** Another check, of messages that have `isOn` hold for one of the messages in them. */
+  /** Another check, applied to each message type for which `isOn` is true or that contains such a type. */
   readonly other?: {readonly validate: Validate; isOn(desc: DescMessage): boolean} | undefined
   readonly fieldNames: Dialect['fieldNames']
 }
 
-/** The most violations that a failure names. */
+/** Limit for the violations that one error names. */
 const maxViolations = 100
 
-/** Gives what checks the requests of a method: undefined where the schema asks for nothing. Compiled here, once. */
+/** Gives the check for the requests of a method; undefined where the schema demands nothing. Compiled once, here. */
 export function checksOf(
   registry: FileRegistry,
   {fieldBehavior, other, fieldNames}: CheckOptions,
@@ -59,7 +59,7 @@ function invalid(violations: readonly Violation[]): Fault {
     return {field: shortened(field) || 'body', description: shortened(description), reason}
   })
   return new Fault('INVALID_ARGUMENT', `Cannot accept ${place}`, {
-    // Rules of the schema's author may quote what they refuse.
+    // Rules that the schema's author wrote may quote the refused value.
     callerOnly: `: ${shortened(first!.description)}${more}`,
     details: [detail(BadRequestSchema, {fieldViolations})],
   })

@@ -4,12 +4,12 @@ import {FeatureSet_FieldPresence, type FieldMask} from '@bufbuild/protobuf/wkt'
 import {fieldValue} from '../responses.ts'
 import type {FieldName, Violation} from './check.ts'
 
-/** The option `google.api.field_behavior` of a field, and the values that decide something of a request. */
+/** The field number of the option `google.api.field_behavior`, and the values of it that matter for requests. */
 const optionNumber = 1052
 const requiredNumber = 2
 const outputOnlyNumber = 3
 
-/** What the option says of one field, as its bytes: options of a schema that is read have it among what is unknown. */
+/** The option's values for one field, read from bytes: in the options of a decoded schema it is an unknown field. */
 function behaviorsOf(field: DescField): number[] {
   const values: number[] = []
   for (const {no, wireType, data} of field.proto.options?.$unknown ?? []) {
@@ -21,14 +21,14 @@ function behaviorsOf(field: DescField): number[] {
   return values
 }
 
-/** The fields of a message that matter. */
+/** The fields of a message that have the option. */
 interface Plan {
   readonly required: readonly DescField[]
   readonly outputOnly: readonly DescField[]
   readonly inner: readonly DescField[]
 }
 
-/** Checks requests by AIP-203: what is REQUIRED has to be there, what is OUTPUT_ONLY is dropped. */
+/** Checks requests by AIP-203: REQUIRED fields must be set, OUTPUT_ONLY fields are dropped. */
 export class FieldBehavior {
   readonly #plans = new Map<DescMessage, Plan>()
 
@@ -37,7 +37,7 @@ export class FieldBehavior {
     return desc.fields.some((field) => field.proto.options?.$unknown?.some(({no}) => no === optionNumber))
   }
 
-  /** Drops what is OUTPUT_ONLY; what is REQUIRED and not there is a violation. */
+  /** Drops OUTPUT_ONLY fields. A REQUIRED field that is not set is a violation. */
   check(desc: DescMessage, message: Message, nameOf: FieldName): Violation[] {
     const violations: Violation[] = []
     const mask = maskOf(desc, message)
@@ -74,7 +74,7 @@ export class FieldBehavior {
       const behaviors = new Map(desc.fields.map((field) => [field, behaviorsOf(field)]))
       const having = (number: number) => desc.fields.filter((field) => behaviors.get(field)!.includes(number))
       plan = {
-        // Of a oneof one member is there, and which one is the caller's choice.
+        // A oneof has one member set, and the caller chooses which one.
         required: having(requiredNumber).filter(({oneof}) => !oneof),
         outputOnly: having(outputOnlyNumber),
         inner: desc.fields.filter(({message}) => message !== undefined && !isOwnForm(message)),
@@ -91,15 +91,15 @@ function isOwnForm({typeName}: DescMessage): boolean {
 
 /** Which fields of a resource an update writes. */
 interface UpdateMask {
-  /** Whether the mask has the field, by the proto names from the resource on. */
+  /** Whether the mask names the field, given by its path of proto names, from the resource on. */
   names(field: readonly string[]): boolean
-  /** Takes out what was dropped: its empty value is not to be written. Never all of the mask, as none means all fields. */
+  /** Removes a dropped field, so that its empty value is not written. Never empties the mask: an empty mask means all fields. */
   drop(fields: readonly string[]): void
 }
 
 /**
- * In an update only what its mask names is written (AIP-134), so nothing else of the resource has to be there. Undefined for
- * requests without a field for a mask.
+ * The update mask of a request; undefined where the request has no field for one. An update writes only the fields that its mask
+ * names (AIP-134), so only those of the resource are required.
  */
 function maskOf(desc: DescMessage, message: Message): UpdateMask | undefined {
   const isMask = ({name, message}: DescField) =>
@@ -119,7 +119,7 @@ function maskOf(desc: DescMessage, message: Message): UpdateMask | undefined {
   }
 }
 
-/** AIP-203: present and not empty. A number or bool without presence may be meant as zero: nobody can tell. */
+/** AIP-203: a required field is present and not empty. A number or bool without presence may be zero on purpose, so it passes. */
 function isEmpty(message: Message, field: DescField): boolean {
   if (isFieldSet(message, field)) return false
   if (field.fieldKind !== 'scalar' || field.presence !== FeatureSet_FieldPresence.IMPLICIT) return true

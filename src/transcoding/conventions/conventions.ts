@@ -6,26 +6,26 @@ import {Etags, etagOfAnswer, etagOfRequest} from './etag.ts'
 import {type NextPage, nextPageOf} from './next-page.ts'
 import {type RoutingParameter, routingOf} from './routing-header.ts'
 
-/** Which of Google's conventions (https://google.aip.dev) apply to one binding: decided once, by its messages and its rule. */
+/** Which of Google's conventions (https://google.aip.dev) apply to one binding. Decided once, from its messages and its rule. */
 export interface Conventions {
   readonly etags: Etags
-  /** The etag of an answer; undefined where it has none. */
+  /** Reads the etag of an answer; undefined where answers have none. */
   readonly etagOf: ReturnType<typeof etagOfAnswer>
   /** The field that If-Match fills; undefined where there is none. */
   readonly ifMatch: FieldPath | undefined
-  /** Where what was made can be had; undefined where nothing is made, or nobody wants to know. */
+  /** The path of the created resource, for the header Location; undefined for methods that create nothing, or when switched off. */
   readonly locationOf: LocationOf | undefined
   readonly nextPage: NextPage | undefined
-  /** The parameters of the routing header; undefined: the variables of the path are. */
+  /** The parameters of the routing header; undefined where the path's variables are used instead. */
   readonly routing: readonly RoutingParameter[] | undefined
   /** The names of these variables. */
   readonly variables: readonly string[]
-  /** Whether an answer has to be looked at beside its JSON. */
+  /** Whether the answer sets headers or the status. */
   readonly concernsAnswer: boolean
 }
 
 export interface ConventionOptions {
-  /** Whether what was made is answered with 201. */
+  /** Whether a Create method answers 201. */
   readonly created: boolean
 }
 
@@ -49,7 +49,7 @@ export function conventionsOf(
         {
           etags,
           etagOf,
-          // What is yet to be made has no etag.
+          // A resource that is yet to be created has no etag.
           ifMatch: isUnary && !method.name.startsWith('Create') ? etagOfRequest(binding) : undefined,
           locationOf: whereMade,
           nextPage,

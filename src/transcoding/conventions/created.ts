@@ -4,19 +4,20 @@ import type {Binding} from '../rules/bindings.ts'
 import type {Template} from '../rules/templates.ts'
 import {textField} from './etag.ts'
 
-/** Where what a Create method (AIP-133) has made can be had: a path. Undefined when its answer has no name. */
+/** The path of the resource that a Create method (AIP-133) has created. Undefined when its answer has no name. */
 export type LocationOf = (answer: Message) => string | undefined
 
 /**
- * For a method `Create…` that answers with a resource, or with a field that is one; undefined for any other. The path is that of the
- * service's method that gets a resource of this type by its name, or else the name behind what the rule's own path begins with.
+ * For a method `Create…` whose answer is a resource, or has a field that is one; undefined for any other method. The path is that of
+ * the service's method that gets a resource of this type by name. Without such a method it is the prefix of the rule's own path,
+ * followed by the name.
  */
 export function locationOf(binding: Binding, bindings: readonly Binding[]): LocationOf | undefined {
   const {method, responseBody} = binding
   if (method.methodKind !== 'unary' || !method.name.startsWith('Create')) return undefined
   const resource = resourceOf(binding)
   const nameField = resource && textField(resource, 'name')
-  // Of what is yet to be made there is an operation (AIP-151).
+  // A resource that is still being created is answered with an operation (AIP-151).
   if (!nameField || resource.typeName === 'google.longrunning.Operation') return undefined
   const getter = bindings.find((other) => gets(other, resource, method))
   return (answer) => {
@@ -27,7 +28,7 @@ export function locationOf(binding: Binding, bindings: readonly Binding[]): Loca
   }
 }
 
-/** The message that the response is. */
+/** The message type of the response body. */
 function resourceOf({method, responseBody}: Binding): DescMessage | undefined {
   if (!responseBody) return method.output
   return responseBody.fieldKind === 'message' ? responseBody.message : undefined
@@ -55,7 +56,7 @@ function filled({segments, variables, verb}: Template, name: string): string | u
   return all.includes(undefined) ? undefined : pathOf(all as string[])
 }
 
-/** `/v1/shelves/1/books/2` for the name `shelves/1/books/2`, made at `/v1/{parent=shelves/*}/books` or at `/v1/shelves`. */
+/** `/v1/shelves/1/books/2` for the name `shelves/1/books/2`, created at `/v1/{parent=shelves/*}/books` or at `/v1/shelves`. */
 function behindPrefix({segments, variables}: Template, name: string): string | undefined {
   const given = name.split('/')
   if (given.length < 2 || given.includes('')) return undefined

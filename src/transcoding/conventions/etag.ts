@@ -9,13 +9,13 @@ import type {Binding} from '../rules/bindings.ts'
 const quoted = /^(?:W\/)?"[\x21\x23-\x7e]*"$/
 
 /**
- * The etags of one service's resources. Some services have them in their field as a header has them, quoted (AIP-154), some without
- * quotes: which of the two is known from the last answer that had one. Until there is one they are taken for those without.
+ * The etags of one service's resources. Some services put quotes into the field as a header does (AIP-154), some do not. The last
+ * answer with an etag tells which; until there is one, no quotes are assumed.
  */
 export class Etags {
   #areQuoted = false
 
-  /** The header ETag for what the field says; undefined for a text that can be none. */
+  /** The header ETag for a field's value; undefined for text that cannot be an etag. */
   headerFor(value: string): string | undefined {
     const isQuoted = quoted.test(value)
     const header = isQuoted ? value : `"${value}"`
@@ -25,13 +25,13 @@ export class Etags {
   }
 
   /**
-   * What the field of a request has for the header If-Match; undefined for `*`: any etag will do.
-   * @throws {Fault} 400 for several, or none
+   * The value of the request's etag field for the header If-Match; undefined for `*`, which any etag matches.
+   * @throws {Fault} 400 unless the header is one etag or `*`
    */
   fieldFor(ifMatch: string): string | undefined {
     const etag = resourceEtag(ifMatch.trim())
     if (etag === '*') return undefined
-    // An empty one would be no condition at all.
+    // An empty etag would be no condition at all.
     const bare = quoted.test(etag) ? etag.replace(/^W\//, '').slice(1, -1) : ''
     if (bare) return this.#areQuoted ? etag : bare
     if (/^[\x21\x23-\x2b\x2d-\x7e]+$/.test(etag)) return etag
@@ -40,8 +40,8 @@ export class Etags {
 }
 
 /**
- * The etag, as a header If-None-Match names it, that is `etag` (RFC 9110 13.1.2): weak or strong, compressed or not, makes no difference.
- * Undefined where none of them is.
+ * The entry of a header If-None-Match that matches `etag` by weak comparison (RFC 9110 13.1.2), compressed or not. Undefined if none
+ * matches.
  */
 export function namedEtag(etag: string, ifNoneMatch: string): string | undefined {
   if (ifNoneMatch.trim() === '*') return etag
@@ -53,7 +53,7 @@ export function namedEtag(etag: string, ifNoneMatch: string): string | undefined
   return undefined
 }
 
-/** The etag of what the response is, at its top: undefined where there is no such field. */
+/** Reads the etag of the response body, from its top-level field; undefined where there is no such field. */
 export function etagOfAnswer({method, responseBody}: Binding): ((answer: Message) => string) | undefined {
   const resource = responseBody ? messageOf(responseBody) : method.output
   const etag = resource && textField(resource, 'etag')
@@ -64,7 +64,7 @@ export function etagOfAnswer({method, responseBody}: Binding): ((answer: Message
   }
 }
 
-/** The field of a request that says which etag its resource must have: its own one, or else that of the resource in it. */
+/** The request's field for the expected etag: its own field `etag`, or else that of the resource in it. */
 export function etagOfRequest({method: {input}, body}: Binding): FieldPath | undefined {
   const own = textField(input, 'etag')
   if (own) return {name: own.name, parents: [], field: own}
@@ -75,7 +75,7 @@ export function etagOfRequest({method: {input}, body}: Binding): FieldPath | und
   return {name: `${resource.name}.${field.name}`, parents: [resource], field}
 }
 
-/** The singular field of text `name`. */
+/** The singular string field `name`. */
 export function textField(desc: DescMessage, name: string): DescField | undefined {
   return desc.fields.find(
     (field) => field.name === name && field.fieldKind === 'scalar' && field.scalar === ScalarType.STRING,

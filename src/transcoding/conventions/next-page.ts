@@ -3,13 +3,13 @@ import {fieldValue} from '../responses.ts'
 import type {Binding} from '../rules/bindings.ts'
 import {textField} from './etag.ts'
 
-/** The query parameters that are not for the next page: its token is another one, and a key is in no header. */
+/** Query parameters that are left out of the next page's URL: the page token is replaced, and an API key belongs in no header. */
 const left = /^(?:page_?token|(?:\$|%24)?key)$/i
 
-/** The header Link to the page after `answer`, of a request for `path` with `query`; undefined for the last one. */
+/** The header Link to the page after `answer`, for a request of `path` with `query`; undefined after the last page. */
 export type NextPage = (answer: Message, path: string, query: string) => string | undefined
 
-/** For a method that lists by GET (AIP-158): its answer has `next_page_token`, and its query `page_token`. */
+/** For a method that lists by GET (AIP-158): its answer has `next_page_token`, its request `page_token`. Undefined for others. */
 export function nextPageOf({method, httpMethod, variables}: Binding): NextPage | undefined {
   const next = textField(method.output, 'next_page_token')
   const token = textField(method.input, 'page_token')
@@ -24,7 +24,7 @@ export function nextPageOf({method, httpMethod, variables}: Binding): NextPage |
   }
 }
 
-/** A URL as a header can have it: what came unescaped is escaped. */
+/** A URL that a header can hold: unescaped characters are percent-encoded. */
 function safe(url: string): string {
   return url.replace(
     /[^\x21-\x7e]|[<>"]/g,

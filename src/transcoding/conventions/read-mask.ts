@@ -5,7 +5,7 @@ import {fieldsOf} from '../fields/fields.ts'
 import {messageText} from '../fields/well-known.ts'
 import {maxNesting} from '../json/text.ts'
 
-/** What a value may have inside it. */
+/** The structure of a value: which parts a mask may name. */
 type Shape =
   | {readonly kind: 'message'; readonly desc: DescMessage}
   | {readonly kind: 'list'; readonly items: Shape}
@@ -14,36 +14,36 @@ type Shape =
   | {readonly kind: 'any'}
   | {readonly kind: 'scalar'}
 
-/** What is asked for of one value: all of it, or what its parts say. */
+/** The part of a mask that is about one value: all of it, or some of its parts. */
 interface Node {
   isWhole: boolean
   /** By JSON name and proto name, or by the key of a map. */
   readonly parts: Map<string, Node>
-  /** Of each value of a map. */
+  /** For each value of a map. */
   each: Node | undefined
 }
 
-/** The most steps of all paths of a mask. */
+/** Limit for the names in all paths of a mask together. */
 const maxSteps = 1000
 
 /**
- * The fields that are asked for of an answer, as AIP-157 and AIP-161 have it: `name,author.displayName`, with `*` for all items of a
- * list and all keys of a map. Google's `items(id,author/name)` is read as well.
+ * A read mask: the fields of the answer that the caller asks for (AIP-157, AIP-161), such as `name,author.displayName`. `*` means all
+ * items of a list or all keys of a map. Google's form `items(id,author/name)` is read as well.
  */
 export class ReadMask {
   readonly #root: Node = newNode()
 
   /**
-   * @param answer the message, or the field, that the response is
-   * @param name the parameter's
-   * @throws {Fault} 400 naming the parameter, for paths that the answer does not have
+   * @param answer the message type or field that is the response body
+   * @param name name of the parameter
+   * @throws {Fault} 400 naming the parameter, for a path that is not in the answer
    */
   constructor(answer: DescMessage | DescField, text: string, name: string) {
     if (text.trim() === '') this.#root.isWhole = true
     else new Parser(text, name).read({node: this.#root, shape: shapeOf(answer)})
   }
 
-  /** `json` with no more than what is asked for. */
+  /** `json` reduced to the fields of the mask. */
   apply(json: JsonValue): JsonValue {
     return masked(json, this.#root)
   }
@@ -58,7 +58,7 @@ function newNode(): Node {
   return {isWhole: false, parts: new Map(), each: undefined}
 }
 
-/** `items`, a key of a map in backticks, or any. */
+/** `items`, a key of a map in backticks, or `*`. */
 const segment = /\*|`[^`]*`|[\p{L}\p{N}_\-@]+/uy
 
 class Parser {
@@ -171,7 +171,7 @@ function ofField(field: DescField): Shape {
 
 const scalar: Shape = {kind: 'scalar'}
 
-/** What may have anything inside it. */
+/** Types whose JSON may have any structure. */
 const free = new Set(['Any', 'Struct', 'Value', 'ListValue'].map((name) => `google.protobuf.${name}`))
 
 function ofMessage(desc: DescMessage): Shape {
@@ -191,7 +191,7 @@ function masked(json: JsonValue, node: Node): JsonValue {
   return made
 }
 
-/** What either of two masks has left of the same value. */
+/** The union of what two masks have kept of the same value. */
 function merged(one: JsonValue, other: JsonValue): JsonValue {
   if (typeof one !== 'object' || typeof other !== 'object' || one === null || other === null) return one
   if (Array.isArray(one)) return one.map((item, index) => merged(item, (other as JsonValue[])[index]!))

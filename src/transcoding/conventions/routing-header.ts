@@ -5,7 +5,7 @@ import type {MetadataEntry} from '../metadata.ts'
 import {valueAt} from '../responses.ts'
 import {parseTemplate} from '../rules/templates.ts'
 
-/** The metadata key by which front ends of Google's send a call to where its resource is (AIP-4222). */
+/** The metadata key by which Google's front ends route a call to the region of its resource (AIP-4222). */
 const routingKey = 'x-goog-request-params'
 
 /** The longest value, in characters: some servers take 8 KiB of metadata in all. */
@@ -15,7 +15,7 @@ const maxLength = 4096
 export interface RoutingParameter {
   readonly path: FieldPath
   readonly key: string
-  /** What of the field's text is the value; all of it unless given. */
+  /** Its group captures the value from the field's text; all of the text unless given. */
   readonly pattern: RegExp | undefined
 }
 
@@ -26,13 +26,13 @@ const parameterField = 1
 const parameterTemplate = 2
 
 /**
- * What google.api.routing says of `method`; undefined where it says nothing, and so the path decides.
- * @throws {Error} for fields that the request does not have, and templates that are none
+ * The parameters of the option google.api.routing of `method`; undefined without the option: the path decides then.
+ * @throws {Error} for fields that the request does not have, and for malformed templates
  */
 export function routingOf(method: DescMethod): readonly RoutingParameter[] | undefined {
   const option = method.proto.options?.$unknown?.findLast(({no}) => no === routingOption)
   if (!option) return undefined
-  // The bytes of a message come with their length.
+  // The bytes of an embedded message begin with their length.
   const rule = fieldsIn(new BinaryReader(option.data).bytes())
   const parameters = rule.filter(({number}) => number === routingParameters)
   return parameters.map(({bytes}) => {
@@ -73,7 +73,7 @@ function parameterOf({input}: DescMethod, field: string, template: string): Rout
 
 type Parsed = ReturnType<typeof parseTemplate>
 
-/** `**` is any number of segments, none too, and then also without the slash before it. */
+/** `**` matches any number of segments. For none of them the slash before it is optional. */
 function patternOf(segments: Parsed['segments'], {start, end}: Parsed['variables'][number]): RegExp {
   const parts = segments.map((segment, index) => {
     const slash = index === 0 ? '' : '/'
@@ -105,7 +105,7 @@ export function routingValue(
   return written([...values])
 }
 
-/** The routing header for what the variables of a path have captured, as `names` has them. */
+/** The routing header for the captures of a path's variables, whose names are in `names`. */
 export function pathRouting(names: readonly string[], captures: readonly string[]): string | undefined {
   return written(names.map((name, index) => [name, captures[index]!] as const))
 }
@@ -121,7 +121,7 @@ function written(pairs: readonly (readonly [key: string, value: string])[]): str
   return text === '' || text.length > maxLength ? undefined : text
 }
 
-/** RFC 6570 3.2.2: all but what is unreserved. */
+/** Percent-encodes all characters but the unreserved ones (RFC 6570 3.2.2). */
 function escaped(value: string): string {
   return encodeURIComponent(value).replace(/[!'()*]/g, (char) => `%${char.charCodeAt(0).toString(16).toUpperCase()}`)
 }

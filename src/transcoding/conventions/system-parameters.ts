@@ -2,24 +2,24 @@ import {Fault} from '../../core/fault.ts'
 import {shortened} from '../../core/shortened.ts'
 
 /**
- * What a query says of the request as a whole rather than of a field of it.
+ * System parameters: query parameters about the request as a whole rather than one of its fields.
  * @see https://cloud.google.com/apis/docs/system-parameters
  */
 export interface SystemParameters {
-  /** How the answer is written; as Accept says unless given. */
+  /** Format of the answer; by the header Accept unless given. */
   alt?: 'json' | 'sse' | 'media'
-  /** Whether enums are numbers. */
+  /** Whether enums are written as numbers. */
   enumAsInteger?: boolean
-  /** Whether JSON is written for readers. */
+  /** Whether JSON is indented. */
   prettyPrint?: boolean
-  /** Which fields of the answer are asked for, as it is written, and in which parameter. */
+  /** The read mask for the answer, as text, and the name of the parameter that it came in. */
   fields?: {readonly text: string; readonly name: string}
 }
 
-/** A system parameter: sets what it says. @throws {Fault} 400 naming the parameter */
+/** Sets the system parameter from its text. @throws {Fault} 400 naming the parameter */
 export type SystemParameter = (system: SystemParameters, text: string, name: string) => void
 
-/** Quota and billing are the front end's affair, a key no credential here; the shape of errors is ours. */
+/** Accepted and ignored: quota and billing belong to the front end, a key is no credential here, the error format is configured. */
 const dropped: SystemParameter = () => {}
 
 const parameters: ReadonlyMap<string, SystemParameter> = new Map(
@@ -36,20 +36,19 @@ const parameters: ReadonlyMap<string, SystemParameter> = new Map(
   }),
 )
 
-/** The parameter that `name` always means: `$fields`; undefined for any other name. */
+/** The parameter for a reserved name such as `$fields`; undefined for any other name. */
 export function reservedParameter(name: string): SystemParameter | undefined {
   return name.startsWith('$') ? parameters.get(name.slice(1)) : undefined
 }
 
-/** The parameter that `name` means where the request has no such field: `fields`. */
+/** The parameter for a name such as `fields`, for requests that have no field of this name. */
 export function freeParameter(name: string): SystemParameter | undefined {
   return name.startsWith('.') ? undefined : parameters.get(name)
 }
 
 function readAlt(system: SystemParameters, text: string, name: string): void {
   const [, alt, encoding] = /^(json|sse|media)(;enum-encoding=int)?$/.exec(text) ?? []
-  if (!alt)
-    throw refused(name, text, '"json", "sse" or "media", and ";enum-encoding=int" behind it for enums as numbers')
+  if (!alt) throw refused(name, text, '"json", "sse" or "media", followed by ";enum-encoding=int" for enums as numbers')
   system.alt = alt as 'json' | 'sse' | 'media'
   if (encoding) system.enumAsInteger = true
 }

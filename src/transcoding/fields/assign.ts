@@ -14,13 +14,13 @@ import type {FieldPath, MessageField} from './fields.ts'
 import {isLong, scalarTexts} from './scalars.ts'
 import {messageText, wrappedText} from './well-known.ts'
 
-/** A field, and how to set it from text: made once, used for each request. */
+/** A field and how to set it from text. Made once, used for each request. */
 export interface FieldPlan extends FieldPath {
-  /** What the text should be. */
+  /** The expected form of the text, for messages. */
   expected: string
-  /** The text as the local value of the field, or of an item of a list; undefined when it is none. */
+  /** Parses the text to the value of the field, or of a list's item; undefined when the text is malformed. */
   read(text: string): unknown
-  /** How many values more than one the text holds. */
+  /** How many values beyond the first the text holds. */
   items?(text: string): number
 }
 
@@ -29,14 +29,14 @@ export function planOf(path: FieldPath): FieldPlan {
   return {...path, ...textOf(path.field)}
 }
 
-/** Where a value came from: its name, for the violation, and whether it must be the first. */
+/** The source of a value: a parameter or path variable. */
 export interface Origin {
   name: string
-  /** Whether a body may have set the same value before: a path may repeat what the body says, and only that. */
+  /** Whether the body may have set the same value before. A path may repeat the body's value, but not change it. */
   mayRepeat: boolean
 }
 
-/** What to set a field to: read once, also where each message of a stream gets it. */
+/** A field and its parsed value. Parsed once, also where every message of a stream gets it. */
 export interface Assignment {
   readonly path: FieldPath
   readonly value: unknown
@@ -46,8 +46,8 @@ export interface Assignment {
 }
 
 /**
- * The value that `text` is for the field of `plan`; the caller has counted it as one.
- * @throws {Fault} 400 naming the origin: not such a value, or too many in one text.
+ * Parses `text` for the field of `plan`. The caller has already counted one value.
+ * @throws {Fault} 400 naming the origin, for a malformed value or too many values in one text
  */
 export function assignmentOf(plan: FieldPlan, text: string, origin: Origin, count: ValueCount): Assignment {
   if (plan.items) count.add(plan.items(text))
@@ -59,8 +59,8 @@ export function assignmentOf(plan: FieldPlan, text: string, origin: Origin, coun
 }
 
 /**
- * Sets a field of `message`, and counts and makes the messages on its path: a zero value makes them present (ProtoJSON).
- * @throws {Fault} 400 naming the origin: another value there, another member of the oneof; or too many values.
+ * Sets a field of `message`. Creates and counts the messages on its path, also for a zero value (ProtoJSON).
+ * @throws {Fault} 400 naming the origin, if the field has another value, another member of its oneof is set, or there are too many values
  */
 export function put(
   message: Message,
@@ -88,7 +88,7 @@ export function put(
   set(target, field, value)
 }
 
-/** As put(), but what stands in the way gives way: another value, another member of a oneof. */
+/** As put(), but replaces an existing value or another member of the oneof. */
 export function override(message: Message, {path, value, origin}: Assignment, count: ValueCount): void {
   let target: Message | undefined = message
   for (const field of [...path.parents, path.field]) {

@@ -6,7 +6,7 @@ import {messageText} from './well-known.ts'
 /** A field that holds one message. */
 export type MessageField = DescField & {fieldKind: 'message'}
 
-/** A field of a message or of one inside it. */
+/** A field of a message or of a message nested in it. */
 export interface FieldPath {
   /** The proto names from the outermost message to the field: `book.display_name`. */
   name: string
@@ -14,10 +14,10 @@ export interface FieldPath {
   field: DescField
 }
 
-/** Why there is no such field: to be read after `"a.b": `. */
+/** Why a path leads to no field. The problem is printed after `"a.b": `. */
 export interface NoField {
   problem: string
-  /** Whether one of the names is none of its message's fields. */
+  /** Whether one of the names does not exist in its message. */
   unknown: boolean
 }
 
@@ -36,7 +36,7 @@ export function fieldsOf(desc: DescMessage): ReadonlyMap<string, DescField> {
 
 const problems = new WeakMap<Registry, ReadonlyMap<DescMessage, readonly string[]>>()
 
-/** The messages of `registry` with fields that protobuf-es, or a caller, would take for something else: a line each field. */
+/** Messages of `registry` with fields that protobuf-es or a caller would mistake for something else: one line for each field. */
 export function fieldProblems(registry: Registry): ReadonlyMap<DescMessage, readonly string[]> {
   let found = problems.get(registry)
   if (!found) {
@@ -56,7 +56,7 @@ function problemsOf(desc: DescMessage): string[] {
     if (field.jsonName !== field.name && names.has(field.jsonName)) {
       problems.push(`${place}: its JSON name "${field.jsonName}" is the name of another field`)
     }
-    // Where it is not set protobuf-es would find the function that all objects share, and write to it.
+    // While the field is unset, protobuf-es would find Object.prototype's function under this name, and write to it.
     if (field.fieldKind === 'message' && !field.oneof && field.localName in Object.prototype) {
       problems.push(`${place}: "${field.localName}" is a property of every JavaScript object`)
     }
@@ -64,7 +64,7 @@ function problemsOf(desc: DescMessage): string[] {
   return problems
 }
 
-/** The field that `path` names from `desc` on, by proto or JSON names, mixed as one likes. */
+/** The field at `path`, starting from `desc`. Proto names and JSON names may be mixed. */
 export function findField(desc: DescMessage, path: string): FieldPath | NoField {
   const parents: MessageField[] = []
   const names = path.split('.', maxNesting + 1)
@@ -83,24 +83,24 @@ export function findField(desc: DescMessage, path: string): FieldPath | NoField 
   return {name: [...parents.map((parent) => parent.name), field.name].join('.'), parents, field}
 }
 
-/** Whether `field` holds one message whose fields can be set one by one: no well-known type with a form of its own. */
+/** Whether `field` holds one message whose fields can be set one by one, and not a well-known type with its own JSON form. */
 export function isPlainMessage(field: DescField): field is MessageField {
   return field.fieldKind === 'message' && !hasOwnForm(field.message)
 }
 
-/** Whether the JSON of `desc` is not that of its fields. */
+/** Whether `desc` has a JSON form of its own (ProtoJSON), rather than an object of its fields. */
 export function hasOwnForm(desc: DescMessage): boolean {
   return ownForms.has(desc.typeName) || messageText(desc) !== undefined
 }
 
-/** Whether one piece of text can be a value of `field`, or of an item of it when it is a list. */
+/** Whether text can be a value of `field`, or of its items if it is a list. */
 export function isTextual(field: DescField): boolean {
   if (field.fieldKind === 'list') return field.listKind !== 'message'
   if (field.fieldKind === 'message') return messageText(field.message) !== undefined
   return field.fieldKind !== 'map'
 }
 
-/** What `field` is, as a caller would say it. */
+/** The kind of `field`, for messages. */
 export function kindOf(field: DescField): string {
   if (field.fieldKind === 'map') return 'a map'
   if (field.fieldKind === 'list') return field.listKind === 'message' ? 'a repeated message' : 'a repeated field'
@@ -111,7 +111,7 @@ export function kindOf(field: DescField): string {
 /** Well-known types whose JSON form is an object or an array, and not that of their fields. */
 const ownForms = new Set(['Any', 'Struct', 'Value', 'ListValue'].map((name) => `google.protobuf.${name}`))
 
-/** `desc` and all messages that it can hold, in `google.protobuf.Any` apart. */
+/** `desc` and all messages that it can contain, except those inside a `google.protobuf.Any`. */
 export function reachable(desc: DescMessage, found = new Set<DescMessage>()): Set<DescMessage> {
   if (found.has(desc)) return found
   found.add(desc)

@@ -14,7 +14,7 @@ export function refuseMissing(desc: DescMessage, message: Message, path = ''): v
     const place = `${path}${field.name}`
     const set = isFieldSet(message, field)
     if (field.presence === FeatureSet_FieldPresence.LEGACY_REQUIRED && !set) {
-      throw Fault.invalid(place, `Cannot do without "${shortened(place)}": the field is required`)
+      throw Fault.invalid(place, `Cannot accept "${shortened(place)}": the field is required`)
     }
     if (!set || !field.message) continue
     for (const [key, child] of children(message, field)) refuseMissing(field.message, child, `${place}${key}.`)
@@ -31,7 +31,7 @@ function children(message: Message, field: DescMessage['fields'][number]): [stri
 
 const known = new WeakMap<DescMessage, boolean>()
 
-/** Whether `desc`, or a message that it can hold, has a required field. */
+/** Whether `desc`, or a message that it can contain, has a required field. */
 function hasRequired(desc: DescMessage): boolean {
   let answer = known.get(desc)
   if (answer === undefined) {

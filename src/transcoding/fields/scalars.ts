@@ -2,14 +2,14 @@ import {ScalarType} from '@bufbuild/protobuf'
 import {base64Decode} from '@bufbuild/protobuf/wire'
 import {exactInteger} from '../json/text.ts'
 
-/** A value of a singular field, as protobuf-es keeps it. */
+/** A value of a singular field, as protobuf-es represents it. */
 type Scalar = string | number | bigint | boolean | Uint8Array
 
-/** How a scalar is written as text in a path, a query or a form, and within a JSON string. */
+/** The text form of a scalar in a path, a query, a form, or a JSON string. */
 export interface ScalarText {
-  /** Of "expected …": what a caller should have written. */
+  /** The expected form, to be printed after "expected ". */
   expected: string
-  /** The value, or undefined when `text` is not one. */
+  /** The value, or undefined when `text` is malformed. */
   read(text: string): Scalar | undefined
 }
 
@@ -18,7 +18,7 @@ const uint32 = integer('an integer from 0 to 4294967295', 0n, 2n ** 32n - 1n, Nu
 const int64 = integer('an integer of 64 bits', -(2n ** 63n), 2n ** 63n - 1n, (value) => value)
 const uint64 = integer('a positive integer of 64 bits', 0n, 2n ** 64n - 1n, (value) => value)
 
-/** The text of each scalar type (ProtoJSON): integers exactly and in range, also as 1e2; nothing is trimmed or rounded. */
+/** The text form of each scalar type (ProtoJSON). Integers are exact and in range, also written as 1e2. Nothing is trimmed or rounded. */
 export const scalarTexts = {
   [ScalarType.STRING]: {expected: 'a string', read: (text) => text},
   [ScalarType.BOOL]: {expected: 'true or false', read: readBool},
@@ -42,17 +42,17 @@ export function isLong(type: ScalarType): boolean {
   return scalarTexts[type] === int64 || scalarTexts[type] === uint64
 }
 
-/** Whether values of `type` are integers, of which "1e2" is another spelling of 100. */
+/** Whether values of `type` are integers, for which "1e2" is another spelling of 100. */
 export function isInteger(type: ScalarType): boolean {
   return isLong(type) || scalarTexts[type] === int32 || scalarTexts[type] === uint32
 }
 
-/** Whether `text` can be a key of type `type` in JSON: an integer in digits, as another spelling would be another key. */
+/** Whether `text` can be a map key of type `type` in JSON. Integers are in digits only: another spelling would be another key. */
 export function isMapKey(type: ScalarType, text: string): boolean {
   return scalarTexts[type].read(text) !== undefined && (!isInteger(type) || digits.test(text))
 }
 
-// 20 digits are the most that fit; more would make a bigint of any size before its range is looked at.
+// At most 20 digits fit. More would build a bigint of any size before its range is checked.
 const digits = /^-?(?=[0-9])0*(?:[1-9][0-9]{0,19})?$/
 
 function integer(expected: string, min: bigint, max: bigint, local: (value: bigint) => Scalar): ScalarText {
@@ -80,13 +80,13 @@ function readDouble(text: string): number | undefined {
 function readFloat(text: string): number | undefined {
   const value = readDouble(text)
   if (value === undefined) return undefined
-  // What rounds to infinity in 32 bits is out of range, but infinity itself is not.
+  // A finite value that rounds to infinity in 32 bits is out of range. Infinity itself is valid.
   return Number.isFinite(value) && !Number.isFinite(Math.fround(value)) ? undefined : value
 }
 
 const base64 = /^[A-Za-z0-9+/_-]*(={0,2})$/
 
-/** The bytes of base64 or base64url, padded or not; undefined for anything else, white space too. */
+/** Decodes base64 or base64url, padded or not; undefined for anything else, also with white space. */
 export function readBase64(text: string): Uint8Array | undefined {
   const padding = base64.exec(text)?.[1]
   if (padding === undefined || (padding && text.length % 4 !== 0)) return undefined

@@ -14,8 +14,8 @@ const duration = /^-?\d{1,12}(?:\.\d{1,9})?s$/
 type Form = Pick<MessageText, 'expected' | 'items'> & {fits(text: string, desc: DescMessage): boolean}
 
 /**
- * The well-known types whose JSON form is a string (ProtoJSON). protobuf-es reads it, but more as well; of texts at
- * the end of the range it is asked, as offset and digits decide.
+ * The well-known types whose JSON form is a string (ProtoJSON). protobuf-es accepts more than these forms, so they are checked here.
+ * Only for values near the end of the range does protobuf-es decide, as offset and fraction count there.
  */
 const strings = new Map<string, Form>(
   Object.entries<Form>({
@@ -39,18 +39,18 @@ const strings = new Map<string, Form>(
   }),
 )
 
-/** A message as it is written in one piece of text. */
+/** The text form of a message. */
 export interface MessageText {
   expected: string
-  /** The message, or undefined when `text` is not one. */
+  /** The message, or undefined when `text` is malformed. */
   read(text: string): Message | undefined
   /** Whether read() would give a message. */
   fits(text: string): boolean
-  /** How many values more than one the text holds: a FieldMask is a list of paths. */
+  /** How many values beyond the first the text holds: a FieldMask is a list of paths. */
   items?(text: string): number
 }
 
-/** How a message of type `desc` is written as text; undefined when its JSON form is neither string nor primitive. */
+/** The text form of messages of type `desc`; undefined when their JSON is an object or an array. */
 export function messageText(desc: DescMessage): MessageText | undefined {
   if (isWrapperDesc(desc)) return wrapperText(desc)
   const form = strings.get(desc.typeName)
@@ -59,7 +59,7 @@ export function messageText(desc: DescMessage): MessageText | undefined {
   return {...form, fits, read: (text) => (fits(text) ? attempt(desc, text) : undefined)}
 }
 
-/** How the value inside of a google.protobuf wrapper is written. */
+/** The text form of the value in a google.protobuf wrapper. */
 export function wrappedText(desc: DescMessage): ScalarText | undefined {
   const field = isWrapperDesc(desc) ? desc.fields[0] : undefined
   return field?.scalar && scalarTexts[field.scalar]
@@ -75,7 +75,7 @@ function wrapperText(desc: DescMessage): MessageText | undefined {
   return {expected: text.expected, read, fits: (value) => text.read(value) !== undefined}
 }
 
-/** 30 February is no day, though protobuf-es reads it as 1 March. */
+/** Needed because protobuf-es reads 30 February as 1 March. */
 function daysIn(year: number, month: number): number {
   if (month === 2) return year % 4 === 0 && (year % 100 !== 0 || year % 400 === 0) ? 29 : 28
   return month === 4 || month === 6 || month === 9 || month === 11 ? 30 : 31
@@ -91,7 +91,7 @@ function attempt(desc: DescMessage, text: string): Message | undefined {
   try {
     return fromJson(desc, text)
   } catch {
-    // Of the right form and yet no value: a year or a number of seconds out of range.
+    // Well-formed but out of range: a year, or a number of seconds.
     return undefined
   }
 }

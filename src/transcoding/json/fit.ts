@@ -8,30 +8,30 @@ import type {ValueCount} from '../value-count.ts'
 
 /** How JSON is read. */
 export interface JsonOptions {
-  /** For the types in an Any, and for extensions. */
+  /** To look up the types in an Any, and extensions. */
   registry: Registry
   /** Whether unknown fields are dropped rather than refused. */
   ignoreUnknown: boolean
 }
 
-/** How the JSON of one message is read. */
+/** The context in which the JSON of one message is read. */
 export interface Reading extends JsonOptions {
-  /** Counts the values in a text, such as a FieldMask's; the others were counted as JSON. */
+  /** Counts values inside strings, such as a FieldMask's paths. All others were counted when the JSON was parsed. */
   count: ValueCount
-  /** How many Anys there are around what is read. */
+  /** Nesting depth of Anys around the current value. */
   anys?: number
 }
 
-/** How many Anys may be in one another (our decision): each is a copy of all that is in it. */
+/** Limit for nested Anys (our decision): each level copies all of its content. */
 const maxAnys = 5
 
 type Json = Record<string, unknown>
 
 /**
- * Makes a value of parseJson() one for protobuf-es to read as a message of `desc`, in place: a bigint becomes a string
- * where the field is a 64-bit integer and a double anywhere else. Refuses what proto3 JSON does not allow, naming the
- * field from `path` on; protobuf-es would name its type alone, and would take "0x10" for 16 and "1s or so" for 1s.
- * @throws {Fault} 400
+ * Converts a value of parseJson(), in place, so that protobuf-es can read it as a message of `desc`: a bigint becomes a string for a
+ * 64-bit integer field and a double anywhere else. Refuses what proto3 JSON does not allow. protobuf-es alone would name only the
+ * type in its errors, and would read "0x10" as 16 and "1s or so" as 1s.
+ * @throws {Fault} 400 naming the field, from `path` on
  */
 export function fitMessage(desc: DescMessage, value: unknown, path: string, options: Reading): unknown {
   const special = specials.get(desc.typeName)
@@ -48,7 +48,7 @@ export function fitMessage(desc: DescMessage, value: unknown, path: string, opti
   return fitFields(desc, expectObject(value, path, desc.typeName), path, options)
 }
 
-/** As fitMessage(), for the value of one field of any kind. `null` is unset (ProtoJSON) and fits all of them. */
+/** As fitMessage(), for the value of one field of any kind. `null` means unset (ProtoJSON) and is valid for all of them. */
 export function fitField(field: DescField, value: unknown, path: string, options: Reading): unknown {
   if (value === null) return value
   if (field.fieldKind === 'map') {
@@ -81,7 +81,7 @@ function fitFields(desc: DescMessage, object: Json, path: string, options: Readi
       refuseUnknown(desc, place)
     }
     refuseTwice(field, present, place)
-    // A null is unset (ProtoJSON), and so it does not take its oneof; protobuf-es would let a message do so.
+    // A null means unset (ProtoJSON), so it does not select its oneof. protobuf-es would let a message select it.
     if (field.oneof && value === null && !takesNull(field)) delete object[key]
     else present.push(field)
     if (value !== null) replace(object, key, fitField(field, value, place, options))
@@ -94,7 +94,7 @@ function refuseUnknown(desc: DescMessage, place: string): never {
 }
 
 function refuseTwice(field: DescField, present: readonly DescField[], path: string): void {
-  // Two keys of one field are told apart by its two names, if it has two; the same key twice was refused as text.
+  // A field can occur twice only under its two names: parseJson() has refused the same key twice.
   if (field.name === field.jsonName && !field.oneof) return
   if (present.includes(field)) {
     throw Fault.invalid(
@@ -143,7 +143,7 @@ function fitsNumber(type: ScalarType, value: number): boolean {
   return Number.isSafeInteger(value) && scalarTexts[type].read(`${value}`) !== undefined
 }
 
-/** Unknown names are errors, numbers are kept where the enum is open (ProtoJSON), also where unknown fields are ignored. */
+/** Unknown names are errors; unknown numbers are kept where the enum is open (ProtoJSON). Ignoring unknown fields changes neither. */
 function fitEnum(desc: DescEnum, value: unknown, path: string): unknown {
   const known = desc.values.some(({name, jsonName, number}) => [name, jsonName, number].includes(value as string))
   if (known || value === null || (desc.open && typeof value === 'number' && fitsScalar(ScalarType.INT32, value))) {
@@ -152,7 +152,7 @@ function fitEnum(desc: DescEnum, value: unknown, path: string): unknown {
   return refuse(path, value, `a name or number of ${desc.typeName}`)
 }
 
-/** The well-known types whose JSON form is neither that of their fields nor one piece of text (ProtoJSON). */
+/** The well-known types whose JSON form is neither an object of their fields nor a string (ProtoJSON). */
 const specials = new Map<string, (value: unknown, path: string, options: Reading) => unknown>([
   ['google.protobuf.Any', fitAny],
   ['google.protobuf.Value', fitValue],
@@ -197,12 +197,12 @@ function takesNull(field: DescField): boolean {
 function extensionOf(desc: DescMessage, key: string, registry: Registry): DescField | undefined {
   if (!key.startsWith('[') || !key.endsWith(']')) return undefined
   const extension = registry.getExtension(key.slice(1, -1))
-  // An extension is read as a field is: of the two it lacks what nobody asks for here.
+  // An extension is read as a field is: the members that DescExtension lacks are not used here.
   return extension?.extendee.typeName === desc.typeName ? (extension as unknown as DescField) : undefined
 }
 
 function replace(object: Json, key: string, value: unknown): void {
-  // The key may be "__proto__", an own one by JSON.parse: not written to unless it has to be.
+  // The key may be "__proto__", which JSON.parse makes an own property. So it is only written to when its value changes.
   if (object[key] !== value)
     Object.defineProperty(object, key, {value, enumerable: true, writable: true, configurable: true})
 }

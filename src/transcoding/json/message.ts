@@ -4,14 +4,14 @@ import {ValueCount} from '../value-count.ts'
 import {fitMessage, type JsonOptions} from './fit.ts'
 import {decodeUtf8, isBlank, parseJson} from './text.ts'
 
-/** JSON is held to 100 levels as text; of these protobuf-es counts some twice. */
+/** Nesting limit for protobuf-es. parseJson() has enforced 100 levels already, some of which protobuf-es counts twice. */
 export const recursionLimit = 500
 
 const strict: JsonOptions = {registry: createRegistry(), ignoreUnknown: false}
 
 /**
- * The message that a body is in proto3's JSON mapping; an empty body, or one of white space, is the empty message.
- * @throws {Fault} 400 that names the field which cannot be read, or `body`
+ * Decodes a body by proto3's JSON mapping. An empty body, or one of only white space, is the empty message.
+ * @throws {Fault} 400 naming the malformed field, or `body`
  */
 export function messageFromJson<Desc extends DescMessage>(
   desc: Desc,
@@ -29,20 +29,20 @@ export function messageFromJson<Desc extends DescMessage>(
   })
 }
 
-/** @throws {Fault} 400 for what is no JSON, for null, which would say nothing (our decision), and for too many values */
+/** Parses the JSON of a body. @throws {Fault} 400 for malformed JSON, for null (our decision), and for too many values */
 export function jsonValue(text: string, count: ValueCount): unknown {
   const value = parseJson(text, count)
   if (value === null) throw Fault.invalid('body', 'Cannot read the body: expected a value, got null')
   return value
 }
 
-/** What `read` gives; what it throws is a Fault. */
+/** Calls `read`, and turns what it throws into a Fault. */
 export function asRead<T>(read: () => T): T {
   try {
     return read()
   } catch (error) {
     if (error instanceof Fault) throw error
-    // protobuf-es quotes the value.
+    // The message of protobuf-es quotes the value, so it is not for the log.
     throw Fault.invalid('body', 'Cannot read the body', {callerOnly: `: ${(error as Error).message}`})
   }
 }

@@ -4,24 +4,24 @@ import {isJson} from '../media.ts'
 const maxBytes = 1024
 
 /**
- * Reads the body of a request whose rule takes none, as its bytes arrive: generated clients send `{}`, and that says
- * nothing, as white space does (our decision).
+ * Checks the body of a request whose rule takes none, while it arrives. Generated clients send `{}`, so `{}` and white space are
+ * accepted (our decision).
  */
 export class NoBody {
   readonly #rule: string
   readonly #json: boolean
   #size = 0
-  /** What may come besides white space: `{`, then `}`, then nothing. */
+  /** The next byte that is accepted besides white space: `{`, then `}`, then none. */
   #expected: '{' | '}' | '' = '{'
 
-  /** @param rule as a reader of the proto knows it, for the message */
+  /** @param rule the rule as the proto writes it, for the error message */
   constructor(rule: string, contentType: string | undefined) {
     this.#rule = rule
     this.#json = isJson(contentType)
     if (!this.#json) this.#expected = ''
   }
 
-  /** @throws {Fault} 400 as soon as a byte says something */
+  /** @throws {Fault} 400 at the first other byte */
   push(bytes: Uint8Array): void {
     this.#size += bytes.length
     if (this.#size > maxBytes) this.#refuse()
@@ -32,13 +32,13 @@ export class NoBody {
     }
   }
 
-  /** @throws {Fault} 400 when the body says something */
+  /** @throws {Fault} 400 unless the body is `{}` or white space */
   readAll(bytes: Uint8Array): void {
     this.push(bytes)
     this.end()
   }
 
-  /** @throws {Fault} 400 for half of `{}` */
+  /** @throws {Fault} 400 when `{` was not closed */
   end(): void {
     if (this.#expected === '}') this.#refuse()
   }

@@ -2,20 +2,20 @@ import {Fault} from '../../core/fault.ts'
 import {decodeUtf8, maxNesting} from './text.ts'
 
 export interface SplitterOptions {
-  /** The most bytes of one value: 1 MiB unless given. */
+  /** Limit for one value, in bytes: 1 MiB unless given. */
   maxBytes?: number | undefined
-  /** The most levels of arrays and objects in one value: 100 unless given. */
+  /** Limit for the nesting of arrays and objects in one value: 100 unless given. */
   maxDepth?: number
 }
 
-// What the next byte belongs to. Numbers, as they are compared for each byte.
+// The splitter's states: what the next byte belongs to. Numbers, because they are compared for each byte.
 const between = 0
 const inString = 1
 const inEscape = 2
 const inNest = 3
 const inScalar = 4
 
-// What may stand between two values.
+// What is expected between two values.
 const anyValue = 0
 const firstItem = 1
 const item = 2
@@ -23,12 +23,12 @@ const comma = 3
 const nothing = 4
 
 /**
- * Takes the JSON values of a request stream apart while their bytes arrive, cut anywhere: one a line, one after the
- * other, or as the items of one array (when the first byte is a `[`). It looks at strings, brackets and what stands
- * between values; whether a value is JSON is for parseJson() to say.
+ * Splits the JSON values of a request stream while their bytes arrive in chunks of any size. Values come one on each line, one after
+ * the other, or as the items of one array (when the first byte is a `[`). The splitter looks only at strings, brackets and the bytes
+ * between values: parseJson() checks each value.
  *
- * By hand, because streaming parsers from npm take every value apart in JavaScript, where JSON.parse is to read the whole of
- * it anyway, and because it must count bytes and levels before anything is built.
+ * Hand-written, because streaming parsers from npm parse every value in JavaScript although JSON.parse reads it again, and because
+ * bytes and levels must be counted before anything is built.
  */
 export class JsonSplitter {
   readonly #maxBytes: number
@@ -38,9 +38,9 @@ export class JsonSplitter {
   #depth = 0
   #state = between
   #expected: number = anyValue
-  /** Whether the values are the items of an array, whose brackets are no value's. */
+  /** Whether the values are the items of one array. Its brackets belong to no value. */
   #array = false
-  /** The bytes of a value that began in an earlier chunk, and how many they are. */
+  /** The buffered bytes of a value that began in an earlier chunk, and their number. */
   #held = new Uint8Array(0)
   #size = 0
   #failure: Fault | undefined
@@ -51,19 +51,19 @@ export class JsonSplitter {
     this.#closers = new Uint8Array(maxDepth)
   }
 
-  /** Whether the values are the items of an array: where there are none, that was said. Known after the first byte. */
+  /** Whether the values are the items of an array, so that an empty array can be told from an empty body. Known after the first byte. */
   get isArray(): boolean {
     return this.#array
   }
 
-  /** How many bytes are kept for a value that has not ended. */
+  /** How many bytes of an incomplete value are buffered. */
   get held(): number {
     return this.#size
   }
 
   /**
-   * The texts of the values that end in `bytes`. What is wrong after them is thrown by the next call, so that how the
-   * bytes were cut makes no difference.
+   * The texts of the values that end in `bytes`. An error after these values is thrown by the next call, so that the chunk boundaries
+   * make no difference.
    * @throws {Fault} 400 naming `body`; 413 for a value of more than maxBytes.
    */
   push(bytes: Uint8Array): string[] {
@@ -78,7 +78,7 @@ export class JsonSplitter {
     return values
   }
 
-  /** The last value, where only the end could end it. @throws {Fault} 400 for a value or an array cut short. */
+  /** The last value, if only the end of the body ends it, as for a number. @throws {Fault} 400 for an incomplete value or array */
   end(): string[] {
     if (this.#failure) throw this.#failure
     const values: string[] = []
@@ -89,7 +89,7 @@ export class JsonSplitter {
   }
 
   #scan(bytes: Uint8Array, values: string[]): void {
-    // Where the bytes of the value begin that are not held yet.
+    // The start of the value's bytes that are not buffered yet.
     let start = 0
     let at = 0
     while (at < bytes.length) {
@@ -122,7 +122,7 @@ export class JsonSplitter {
           }
           break
         case inScalar:
-          // The byte that ends it is looked at again, as what stands between.
+          // The byte that ends a scalar is looked at again, as one between two values.
           if (endsScalar[byte]) this.#finish(bytes, start, at, values)
           else at++
           break
@@ -132,7 +132,7 @@ export class JsonSplitter {
     if (this.#state !== between) this.#hold(bytes, start, bytes.length)
   }
 
-  /** Takes a byte that stands between two values or begins one. */
+  /** Handles a byte between two values, or the first byte of one. */
   #begin(byte: number): void {
     if (isSpace(byte)) return
     if (this.#expected === nothing) refuse('something follows the array')
@@ -150,7 +150,7 @@ export class JsonSplitter {
     else refuse(`expected a value, found ${shown(byte)}`)
   }
 
-  /** Whether `byte` is the punctuation of the array; if it is none, it begins an item. */
+  /** Whether `byte` is the array's own punctuation. If not, it begins an item. */
   #between(byte: number): boolean {
     if (byte === closeBracket && this.#expected !== item) {
       this.#expected = nothing
@@ -163,7 +163,7 @@ export class JsonSplitter {
   }
 
   #open(byte: number): void {
-    // The array around the items is none of an item's levels.
+    // The array around the items does not count as a level.
     if (this.#depth === this.#maxDepth) refuse(`a value nests deeper than ${this.#maxDepth} levels`)
     this.#closers[this.#depth++] = byte + 2
   }
@@ -182,7 +182,7 @@ export class JsonSplitter {
     this.#expected = this.#array ? comma : item
   }
 
-  /** Copies what a later chunk will complete; what is held so far. */
+  /** Buffers bytes that a later chunk will complete. Returns all buffered bytes. */
   #hold(bytes: Uint8Array, start: number, end: number): Uint8Array {
     const size = this.#size + end - start
     if (size > this.#held.length) {
@@ -206,7 +206,7 @@ export class JsonSplitter {
   }
 }
 
-/** A larger buffer is not kept for the next value. */
+/** Largest buffer that is kept for the next value, in bytes. */
 const mostKept = 4096
 
 const quote = 0x22
@@ -216,7 +216,7 @@ const closeBracket = 0x5d
 const openBrace = 0x7b
 const closeBrace = 0x7d
 
-/** Bytes of numbers and of true, false and null: what parseJson() makes of them is its affair. */
+/** First bytes of numbers, true, false and null. parseJson() checks the rest. */
 const startsScalar = bytesIn('-0123456789tfn')
 const endsScalar = bytesIn(' \t\r\n,:"[]{}')
 
@@ -226,7 +226,7 @@ function bytesIn(chars: string): Uint8Array {
   return set
 }
 
-/** Where the next quote or backslash is. */
+/** The position of the next quote or backslash. */
 function endOfRun(bytes: Uint8Array, start: number): number {
   let at = start
   while (at < bytes.length && bytes[at] !== quote && bytes[at] !== backslash) at++

@@ -6,11 +6,10 @@ import {ValueCount} from '../value-count.ts'
 export const maxNesting = 100
 
 /**
- * What JSON.parse gives, but for integers that a double would round: these are bigints. Duplicate keys, more than 100
- * levels of nesting, a byte order mark and anything after the value are refused, and more values than `count` allows:
- * the text is scanned before anything is built of it.
+ * As JSON.parse, but integers that a double would round become bigints. Refuses duplicate keys, more than 100 levels of nesting, a
+ * byte order mark, anything after the value, and more values than `count` allows. The text is scanned before anything is built.
  *
- * By hand around JSON.parse, which takes duplicate keys and any depth, and has built all of a text before a reviver sees it.
+ * Hand-written around JSON.parse, which accepts duplicate keys and any depth, and has built everything before its reviver is called.
  * @throws {Fault} 400 naming `body`
  */
 export function parseJson(text: string, count = new ValueCount()): unknown {
@@ -20,22 +19,22 @@ export function parseJson(text: string, count = new ValueCount()): unknown {
 
 type Reviver = (key: string, value: unknown) => unknown
 
-// biome-ignore lint/suspicious/noExplicitAny: as JSON.parse has it
+// biome-ignore lint/suspicious/noExplicitAny: the type of JSON.parse
 function parsed(text: string, reviver?: Reviver): any {
   try {
     return JSON.parse(text, reviver)
   } catch (cause) {
-    // It quotes the text around the place.
+    // The message quotes the text around the error, so it is not for the log.
     throw Fault.invalid('body', 'Cannot read the body as JSON', {callerOnly: `: ${(cause as Error).message}`})
   }
 }
 
-/** Whether a body of JSON has nothing in it but white space. */
+/** Whether a JSON body is empty or only white space. */
 export function isBlank(text: string): boolean {
   return /^[ \t\r\n]*$/.test(text)
 }
 
-/** The text of a JSON body, or of whatever `fail` throws for. @throws {Fault} 400 for bytes that are not UTF-8. */
+/** Decodes UTF-8. @param fail throws the error for other bytes; unless given, a Fault about a JSON body @throws {Fault} 400 */
 export function decodeUtf8(bytes: Uint8Array, fail: (reason: string) => never = refuse): string {
   try {
     return utf8.decode(bytes)
@@ -51,7 +50,7 @@ function refuse(reason: string): never {
   throw Fault.invalid('body', `Cannot read the body as JSON: ${reason}`)
 }
 
-/** A reviver that sees each number's text, and so its digits. */
+/** A reviver that reads each number from its source text, so that no digit is lost. */
 function exact(_key: string, value: unknown, {source}: {source?: string}): unknown {
   return typeof value === 'number' && source && Math.abs(value) > Number.MAX_SAFE_INTEGER
     ? (exactInteger(source) ?? value)
@@ -59,8 +58,8 @@ function exact(_key: string, value: unknown, {source}: {source?: string}): unkno
 }
 
 /**
- * The integer that `source` denotes, where it is a number of at most 100 characters and at most 20 digits: `1.5e1` is 15.
- * Undefined for anything else.
+ * The integer that the JSON number `source` denotes, for example 15 for `1.5e1`. Undefined for other values, and for more than 100
+ * characters or 20 digits.
  */
 export function exactInteger(source: string): bigint | undefined {
   const parts = source.length <= 100 && /^(-?)([0-9]+)(?:\.([0-9]+))?(?:[eE]([+-]?[0-9]+))?$/.exec(source)
@@ -78,8 +77,8 @@ const quote = 0x22
 const backslash = 0x5c
 
 /**
- * Looks at what JSON.parse does not tell: how many values there are, their nesting and duplicate keys. Returns whether
- * there is a number that a double may round. Of a text that is not JSON it says nothing: JSON.parse does.
+ * Checks what JSON.parse does not: the number of values, their nesting, and duplicate keys. Returns whether a double may round one of
+ * the numbers. Malformed JSON is left for JSON.parse to refuse.
  */
 function scan(text: string, count: ValueCount): boolean {
   // The keys seen in each open object; undefined for an array.
@@ -115,7 +114,7 @@ function scan(text: string, count: ValueCount): boolean {
   return long
 }
 
-/** Where the quote is that ends a string, or the end of the text. */
+/** The position of the quote that ends a string, or the end of the text. */
 function endOfString(text: string, start: number): number {
   // Natively, as most of a large body is one long text.
   let at = text.indexOf('"', start + 1)
@@ -150,7 +149,7 @@ function isNumeric(char: number): boolean {
   return isDigit(char) || char === 0x2e || char === 0x65 || char === 0x45 || char === 0x2b || char === 0x2d
 }
 
-/** 15 digits always fit a double; with an exponent fewer may not. */
+/** A double holds any 15 digits. With an exponent, fewer digits may be rounded. */
 function mayRound(text: string, start: number, end: number): boolean {
   const first = text.charCodeAt(start) === 0x2d ? start + 1 : start
   let at = first
@@ -160,7 +159,7 @@ function mayRound(text: string, start: number, end: number): boolean {
   return at < end
 }
 
-/** Whether the string that ends at `end` is a key. In an object it is one when a colon follows. */
+/** Whether the string that ends at `end` is a key: in an object it is one if a colon follows. */
 function isKey(text: string, end: number): boolean {
   for (let at = end + 1; at < text.length; at++) {
     const char = text.charCodeAt(at)

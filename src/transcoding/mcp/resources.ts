@@ -3,19 +3,19 @@ import {placementsOf} from '../openapi/paths.ts'
 import {answersRaw} from '../responses.ts'
 import type {Binding} from '../rules/bindings.ts'
 
-/** What can be got by a name, as a resource template of the Model Context Protocol. */
+/** A resource template of the Model Context Protocol: resources that a GET returns by name. */
 export interface ResourceTemplate {
   readonly binding: Binding
-  /** As RFC 6570 has it: `api:///v1/shelves/{shelf}`. */
+  /** A URI template (RFC 6570): `api:///v1/shelves/{shelf}`. */
   readonly uriTemplate: string
   readonly description: string
-  /** Left out where the backend says it. */
+  /** Left out where the backend sets the type of each answer. */
   readonly mimeType?: string
 }
 
 const scheme = 'api://'
 
-/** The templates of the methods that a GET with a name in its path calls. */
+/** The templates of the unary methods that are bound to a GET with variables in its path. */
 export function resourceTemplatesOf(bindings: readonly Binding[]): readonly ResourceTemplate[] {
   return placementsOf(bindings.filter(isRead)).flatMap(({binding, method, path, parameters}) => {
     if (method !== 'get' || parameters.length === 0) return []
@@ -31,7 +31,7 @@ function isRead({httpMethod, method}: Binding): boolean {
   return httpMethod === 'GET' && method.methodKind === 'unary'
 }
 
-/** The path of a resource, as a GET has it; undefined for a URI that is of none. */
+/** The path to GET for a resource's URI; undefined for a URI of another form. */
 export function resourcePath(uri: string): string | undefined {
   return uri.startsWith(`${scheme}/`) && !/[?#]/.test(uri) ? uri.slice(scheme.length) : undefined
 }

@@ -17,15 +17,15 @@ export interface Tool extends NamedMethod {
   readonly inputSchema: Schema & {readonly type: 'object'}
   readonly outputSchema: Schema & {readonly type: 'object'}
   readonly annotations: {readonly readOnlyHint?: true; readonly idempotentHint?: true}
-  /** Whether the request is the argument `value`, because its JSON is no object. */
+  /** Whether the request is wrapped in an argument `value`, because its JSON is not an object. */
   readonly wrapsInput: boolean
-  /** The same of the answer. */
+  /** Whether the answer is wrapped likewise. */
   readonly wrapsOutput: boolean
 }
 
 /**
- * The tools of `methods`, with the same schemas as in the OpenAPI document. Each schema is complete: what it refers to is in its `$defs`.
- * Making them takes a while: keep them.
+ * The tools of `methods`, with the same schemas as in the OpenAPI document. Each schema is self-contained, with its references in
+ * `$defs`. Expensive: keep the result.
  * @param options.refusesUnknown whether a request with fields that its messages do not have is refused
  */
 export function toolsOf(
@@ -34,7 +34,7 @@ export function toolsOf(
   {refusesUnknown}: {readonly refusesUnknown: boolean},
 ): readonly Tool[] {
   const answers = new Schemas(registry, {refusesUnknown, dialect: ownDialect})
-  // Before the first of a request, which has a name of its own for what an answer has too.
+  // Answers first: a message in both then keeps its plain name for the answer, and the request's schema is renamed.
   const outputs = methods.map(({method}) => answers.message(method.output))
   const requests = refusesUnknown ? new Schemas(registry, {refusesUnknown, answers, dialect: ownDialect}) : answers
   const inputs = methods.map(({method}) => requests.message(method.input))
@@ -61,14 +61,14 @@ type Components = Readonly<Record<string, Schema>>
 
 const pointer = '#/components/schemas/'
 
-/** The schema of a message as arguments are: an object, which stands at the root. */
+/** The schema of a message as arguments require it: an object at the root. */
 function rootOf(schema: Schema, components: Components): {schema: ObjectSchema; isWrapped: boolean} {
   const root = schema.$ref?.startsWith(pointer) ? components[schema.$ref.slice(pointer.length)]! : schema
   if (root.type === 'object') return {schema: root as ObjectSchema, isWrapped: false}
   return {schema: {type: 'object', properties: {value: schema}, required: ['value']}, isWrapped: true}
 }
 
-/** Models' APIs take no choices at the root of a schema, so it says in words that of a oneof there is at most one. */
+/** APIs of models refuse `oneOf` and the like at the root of a schema, so the limit of one member of a oneof is put into the description. */
 function flat({oneOf, allOf, anyOf, ...schema}: ObjectSchema, {oneofs}: DescMessage): ObjectSchema {
   if (!oneOf && !allOf && !anyOf) return schema
   const choices = oneofs
@@ -88,7 +88,7 @@ function listOf(items: Schema): ObjectSchema {
   }
 }
 
-/** `schema` with what it refers to, and what that does. */
+/** `schema` with all that it refers to, directly or indirectly, in `$defs`. */
 function complete(schema: ObjectSchema, components: Components): ObjectSchema {
   const found = new Map<string, Schema>()
   const local = <T extends Schema>(one: T): T => {
@@ -100,7 +100,7 @@ function complete(schema: ObjectSchema, components: Components): ObjectSchema {
   }
   const add = (name: string) => {
     if (found.has(name)) return
-    // Taken first: a message may hold itself.
+    // Reserved first: a message may contain itself.
     found.set(name, {})
     found.set(name, local(components[name]!))
   }
@@ -108,7 +108,7 @@ function complete(schema: ObjectSchema, components: Components): ObjectSchema {
   return found.size > 0 ? {...root, $defs: Object.fromEntries(found)} : root
 }
 
-/** OpenAPI's formats are unknown to what validates a client's arguments: the limits beside them say the same. */
+/** OpenAPI's formats, unknown to validators of arguments. They are dropped: the limits beside them say the same. */
 const formats: ReadonlySet<unknown> = new Set(['int32', 'uint32', 'int64', 'uint64', 'float', 'double', 'byte'])
 
 function withoutFormats(key: string, value: unknown): unknown {
@@ -120,7 +120,7 @@ function descriptionOf(method: DescMethod): string {
   const deprecated = method.deprecated || method.parent.deprecated ? 'Deprecated.' : ''
   const stream =
     method.methodKind === 'server_streaming'
-      ? 'Its messages come one by one, as progress, and together in the result.'
+      ? 'Its messages are sent one by one as progress, and all together in the result.'
       : ''
   return [comment, stream, deprecated].filter(Boolean).join('\n\n')
 }

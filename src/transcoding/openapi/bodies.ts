@@ -12,13 +12,13 @@ import {choice, exclusion, isRequired, isRequiredIn} from './parameters.ts'
 import {atMostOneOfEach, nullable, type Schemas} from './schemas.ts'
 import {binarySchema} from './values.ts'
 
-/** The request body of an operation; undefined where there is to be none. */
+/** The request body of an operation; undefined for an operation without one. */
 export function requestBodyOf(binding: Binding, schemas: Schemas): RequestBody | undefined {
   const reader = bodyReaderOf(binding)
   return reader && bodies[reader](binding, schemas)
 }
 
-/** The answer when all goes well. */
+/** The response to a successful request. */
 export function responseOf(binding: Binding, schemas: Schemas): Response {
   const isStream = binding.method.methodKind === 'server_streaming' || binding.method.methodKind === 'bidi_streaming'
   const response = answersRaw(binding)
@@ -26,12 +26,12 @@ export function responseOf(binding: Binding, schemas: Schemas): Response {
     : isStream
       ? streamAnswer(binding, schemas)
       : answer(binding, schemas)
-  // Nothing has a body that answers a HEAD.
+  // The response to a HEAD has no body.
   return binding.httpMethod === 'HEAD' ? {description: response.description} : response
 }
 
 const bodies = {
-  raw: () => ({description: 'Any bytes: their Content-Type goes along.', content: {'*/*': {schema: binarySchema}}}),
+  raw: () => ({description: 'Any bytes, passed on with their Content-Type.', content: {'*/*': {schema: binarySchema}}}),
   message: (binding, schemas) => {
     const schema = bodySchema(binding, schemas)
     const content = {'application/json': {schema}, ...formsOf(binding, schemas)}
@@ -44,7 +44,7 @@ const bodies = {
         'Messages, read as they arrive: one JSON value a line, or the items of one JSON array.',
         bodyComment(binding),
       ),
-      // As OpenAPI 3.2 models both: what is sent, as if it were an array. JSON first: many tools take the first, or know no other.
+      // OpenAPI 3.2 too models both as an array of what is sent. JSON is first, because many tools use the first or know only JSON.
       content: {'application/json': {schema}, 'application/x-ndjson': {schema}},
     }
   },
@@ -57,11 +57,11 @@ function bodySchema(binding: Binding, schemas: Schemas): Schema {
     ? schemas.messageWithout(method.input, closedBy(binding), '')
     : schemas.field(body, closedBy(binding), body.name)
   const desc = isWhole ? method.input : body.fieldKind === 'message' ? body.message : undefined
-  // Alone it would say nothing.
+  // `Value` alone would also allow null, which is refused as a body.
   return desc?.typeName === 'google.protobuf.Value' ? {...schema, not: {type: 'null'}} : schema
 }
 
-/** No body at all is the empty message, or no field: good enough unless something in it is required. */
+/** Whether a body is required: an empty body is the empty message, which is valid unless a field of it is required. */
 function needsBody(binding: Binding): boolean {
   const {method, body} = binding
   if (body && body !== '*') return isRequired(body, body.name)
@@ -73,7 +73,7 @@ function bodyComment({body}: Binding): string {
   return body && body !== '*' ? commentOf(body) : ''
 }
 
-/** Forms map to fields by name, so they are for what has fields that text can set. */
+/** The forms of a request body, if it has fields that text can set: forms map to fields by name. */
 function formsOf(binding: Binding, schemas: Schemas): Content {
   const form = formFields(binding, false)
   const multipart = formFields(binding, true)
@@ -110,7 +110,7 @@ function formSchema(fields: readonly TextField[], schemaOf: (field: DescField) =
   } satisfies Schema)
 }
 
-/** What a field brings with it: the required fields of the messages that it makes present. */
+/** For each field, the required fields of the messages that become present when it is set. */
 function requiredWith(fields: readonly TextField[]): Schema['dependentRequired'] {
   const below = fields.filter(({field, name}) => isRequiredIn(field) && name.includes('.')).map(({name}) => name)
   const entries = fields
@@ -123,7 +123,7 @@ function messageOf(name: string): string {
   return name.slice(0, name.lastIndexOf('.') + 1)
 }
 
-/** A member of a oneof may be many fields of a form: those of a message. */
+/** At most one member of each oneof. A member that is a message may be many fields of a form. */
 function exclusive(fields: readonly TextField[]): Schema {
   const oneofs = new Map<string, Map<string, string[]>>()
   for (const {name, oneofs: chosen} of fields) {
@@ -142,7 +142,7 @@ function partSchema(field: DescField, schemas: Schemas): Schema {
 }
 
 const rawAnswer: Response = {
-  description: 'Any bytes, of a Content-Type of their own.',
+  description: 'Any bytes, with their own Content-Type.',
   content: {'*/*': {schema: binarySchema}},
 }
 
@@ -180,7 +180,7 @@ function answerSchema({method, responseBody}: Binding, schemas: Schemas): Schema
   if (!responseBody) return schemas.message(method.output)
   const schema = schemas.field(responseBody)
   const isSingular = responseBody.fieldKind !== 'list' && responseBody.fieldKind !== 'map'
-  // Where absent is not the same as empty, an absent field is null.
+  // An unset field with presence is null; one without presence has its zero value.
   return isSingular && responseBody.presence !== FeatureSet_FieldPresence.IMPLICIT ? nullable(schema) : schema
 }
 

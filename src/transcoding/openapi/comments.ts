@@ -9,12 +9,12 @@ import type {
 } from '@bufbuild/protobuf'
 import type {FileDescriptorProto} from '@bufbuild/protobuf/wkt'
 
-/** What a comment is read of. */
+/** A declaration that may have a comment. */
 export type Commented = DescEnum | DescEnumValue | DescExtension | DescField | DescMessage | DescMethod | DescService
 
 /**
- * The comment before `desc`, or after it where there is none before; empty without one, and for a schema that was built
- * without comments. What is for tools, not for readers, is left out: `buf:lint:` and `@` lines, and `(-- … --)` (AIP-192).
+ * The leading comment of `desc`, or else its trailing comment; empty without one, or if the schema was built without comments. Parts
+ * for tools rather than readers are left out: lines of `buf:lint:` and `@`, and `(-- … --)` (AIP-192).
  */
 export function commentOf(desc: Commented): string {
   return commentsOf(fileOf(desc)).get(pathOf(desc).join()) ?? ''
@@ -48,7 +48,7 @@ function commentsOf(file: FileDescriptorProto): ReadonlyMap<string, string> {
 function readable(comment: string): string {
   return (
     comment
-      // Of "/**" the second star is left.
+      // A comment that began with two stars still has the second one.
       .replace(/^\*\n/, '')
       .replace(/\(--.*?--\)/gs, '')
       .split('\n')
@@ -64,7 +64,7 @@ function fileOf(desc: Commented): FileDescriptorProto {
   return 'file' in desc ? desc.file.proto : fileOf(desc.parent)
 }
 
-/** Where `desc` is in its file: the numbers of the fields of the descriptors, and the places in them. */
+/** The path of `desc` in its file: field numbers of the descriptors, and indexes in them. */
 function pathOf(desc: Commented): number[] {
   switch (desc.kind) {
     case 'message':

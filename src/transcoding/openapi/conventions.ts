@@ -4,7 +4,7 @@ import type {Operation, Parameter, Response, Schema} from './document.ts'
 import type {Placement} from './paths.ts'
 import type {Schemas} from './schemas.ts'
 
-/** What an operation has beside its fields: headers that stand for some of them. */
+/** Headers of an operation that stand for fields. */
 export interface OperationConventions {
   readonly conventions: Conventions | undefined
   readonly cursor: Cursor | undefined
@@ -12,7 +12,7 @@ export interface OperationConventions {
 
 const etag = '(?:W/)?"[!#-~]+"'
 
-/** `operation` with the headers that its fields are, too. */
+/** `operation` with the headers that stand for some of its fields. */
 export function withConventions(
   operation: Operation,
   {method}: Placement,
@@ -27,7 +27,9 @@ export function withConventions(
   ]
   const headers = {
     ...(conventions?.etagOf && {ETag: textHeader('The field `etag`.')}),
-    ...(conventions?.nextPage && {Link: textHeader('The next page, with `rel="next"`; none with the last one.')}),
+    ...(conventions?.nextPage && {
+      Link: textHeader('The URL of the next page, with `rel="next"`; absent on the last page.'),
+    }),
   }
   const answer = operation.responses[200] as Response
   const responses = {
@@ -36,7 +38,7 @@ export function withConventions(
     ...(conventions?.locationOf && {
       201: withHeaders(
         {...answer, description: 'What was made.'},
-        {...headers, Location: textHeader('Where it can be had.')},
+        {...headers, Location: textHeader('The path of the created resource.')},
       ),
     }),
     ...(conventions?.etagOf && isGet && {304: withHeaders({description: 'What `If-None-Match` names.'}, headers)}),
@@ -57,7 +59,7 @@ function textHeader(description: string): {description: string; schema: Schema} 
 const ifNoneMatch: Parameter = {
   name: 'If-None-Match',
   in: 'header',
-  description: 'Etags that the caller has: an answer with one of them is 304, and has no body.',
+  description: 'Etags that the caller has. If the resource has one of them, the response is 304 without a body.',
   schema: {type: 'string', pattern: `^(?:\\*|${etag}(?:, ?${etag})*)$`},
 }
 
@@ -65,7 +67,7 @@ const ifMatch: Parameter = {
   name: 'If-Match',
   in: 'header',
   description:
-    'The etag that the resource has to have: the field `etag` of the request. With another one the answer is 412.',
+    'The etag that the resource must have; sets the field `etag` of the request. If the resource has another one, the response is 412.',
   schema: {type: 'string', pattern: `^(?:\\*|${etag})$`},
 }
 
@@ -74,8 +76,8 @@ function lastEventId({after}: Cursor, schemas: Schemas): Parameter {
   return {
     name: 'Last-Event-ID',
     in: 'header',
-    description: `The id of the last event that a reader of the event stream had: \`${after.name}\`, whatever the request says of that.`,
-    // As it stands in an id: what a header cannot hold is percent-encoded.
+    description: `The id of the last event that the client has received. It replaces \`${after.name}\` in the request.`,
+    // In an id, characters that a header cannot hold are percent-encoded.
     schema: isAnyText(text) ? {type: 'string', pattern: '^[!-$&-~]*$'} : text,
   }
 }

@@ -1,6 +1,6 @@
 /**
- * An OpenAPI 3.1 document, as far as this project writes one. By hand, not from openapi-types: only what we
- * write has a type, and so have our `x-` keywords.
+ * An OpenAPI 3.1 document. Hand-written, not from openapi-types, so that only the parts that we write have types, and our `x-` keywords
+ * have types as well.
  */
 export interface OpenApiDocument {
   openapi: '3.1.1'
@@ -17,7 +17,7 @@ export interface OpenApiDocument {
   }
 }
 
-/** How a caller proves who it is. */
+/** A way to authenticate a caller. */
 export type SecurityScheme =
   | {readonly type: 'http'; readonly scheme: string}
   | {readonly type: 'apiKey'; readonly in: string; readonly name: string}
@@ -32,13 +32,13 @@ export interface Reference {
   $ref: string
 }
 
-/** The HTTP methods that a path item has a place for. */
+/** The HTTP methods that a path item has a member for. */
 export const pathMethods = ['get', 'put', 'post', 'delete', 'options', 'head', 'patch', 'trace'] as const
 type PathMethod = (typeof pathMethods)[number]
 
 export type PathItem = {
   parameters?: (Parameter | Reference)[]
-  /** By HTTP method, the ones that OpenAPI 3.1 has no place for; in 3.2 it is called `additionalOperations`. */
+  /** Operations of other HTTP methods, by method; `additionalOperations` in OpenAPI 3.2. */
   'x-additional-operations'?: Record<string, Operation>
 } & {[Method in PathMethod]?: Operation}
 
@@ -51,7 +51,7 @@ export interface Operation {
   parameters?: Parameter[]
   requestBody?: RequestBody
   responses: Record<string, Response | Reference>
-  /** Empty: anybody may call it. */
+  /** An empty list allows calls without credentials. */
   security?: Record<string, string[]>[] | undefined
   /** The full name of the gRPC method. */
   'x-grpc-method': string
@@ -64,16 +64,16 @@ export interface Parameter {
   required?: boolean
   deprecated?: boolean
   schema: Schema
-  /** The path of fields, by their proto names, that a path parameter sets all of or a part of: `body.name`. */
+  /** The field that a path parameter sets, or sets a part of, as a path of proto names: `body.name`. */
   'x-grpc-field'?: string
-  /** Whether a path parameter may span many segments: its slashes are sent as they are. */
+  /** Whether a path parameter may span many segments, with slashes that are not escaped. */
   'x-multi-segment'?: boolean
   'x-oneof'?: OneofChoice
 }
 
 /**
- * The oneofs that a parameter has a part in, and which of their members it sets. Two parameters that name one oneof with
- * two members exclude each other.
+ * The oneofs that a parameter belongs to, and the member of each that it sets. Parameters with different members of one oneof exclude
+ * each other.
  */
 export type OneofChoice = Record<string, string>
 
@@ -122,7 +122,7 @@ export interface Schema {
   oneOf?: readonly Schema[]
   not?: Schema
   $defs?: Record<string, Schema>
-  /** In forms alone, whose fields are named by paths as parameters are. */
+  /** Only in forms, whose fields are named by paths as parameters are. */
   'x-oneof'?: OneofChoice
 }
 
@@ -131,7 +131,7 @@ export function sorted<T>(entries: Iterable<readonly [string, T]>): Record<strin
   return Object.fromEntries([...entries].sort(([left], [right]) => (left < right ? -1 : 1)))
 }
 
-/** `object` without what is undefined, false or empty: an absent keyword says the same, `additionalProperties` excepted. */
+/** `object` without members that are undefined, false or empty, which mean the same as absent ones. `additionalProperties` is kept. */
 export function withoutEmpty<T extends object>(object: T): T {
   const says = ([name, value]: [string, unknown]) => !isEmpty(value) || (name === closing && value === false)
   return Object.fromEntries(Object.entries(object).filter(says)) as T

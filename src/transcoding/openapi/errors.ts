@@ -2,28 +2,28 @@ import type {ErrorShape} from '../../core/config.ts'
 import {codes} from '../../core/fault.ts'
 import type {Response, Schema} from './document.ts'
 
-/** The names of the components of a failure: no message can have them, as a proto name has no hyphen. */
+/** The names of the components of an error response. No message can have them, because proto names have no hyphen. */
 const errorName = 'error-response'
 const detailName = 'error-detail'
 
-/** A failure, whatever the operation. */
+/** The error response of every operation. */
 export const errorResponse: Response = {
-  description: 'A failure: the HTTP status is the one of its gRPC code, as google/rpc/code.proto has it.',
+  description: 'An error. Its gRPC code decides the HTTP status, as in google/rpc/code.proto.',
   content: {'application/json': {schema: {$ref: `#/components/schemas/${errorName}`}}},
 }
 
-/** The schemas of a failure in either shape. */
+/** The schemas of an error in the given shape. */
 export function errorSchemas(shape: ErrorShape): Record<string, Schema> {
   return {[detailName]: detail, [errorName]: shapes[shape]}
 }
 
 const details: Schema = {type: 'array', items: {$ref: `#/components/schemas/${detailName}`}}
-const message: Schema = {type: 'string', description: 'What was wrong, for the person who reads it.'}
+const message: Schema = {type: 'string', description: 'What was wrong, for people.'}
 
 const detail: Schema = {
   type: 'object',
   description:
-    'A message such as those of google/rpc/error_details.proto, or its bytes as `value` where its type is unknown.',
+    'A message, for example of google/rpc/error_details.proto. If its type is unknown, its bytes are in `value`.',
   properties: {'@type': {type: 'string'}},
   required: ['@type'],
   additionalProperties: true,
@@ -38,7 +38,7 @@ const detail: Schema = {
 const shapes = {
   aip: {
     type: 'object',
-    description: 'A failure as AIP-193 has it.',
+    description: 'An error in the format of AIP-193.',
     properties: {
       error: {
         type: 'object',
@@ -55,7 +55,7 @@ const shapes = {
   },
   status: {
     type: 'object',
-    description: 'A failure as a google.rpc.Status.',
+    description: 'An error as a google.rpc.Status.',
     properties: {code: {type: 'integer', description: 'The gRPC code.'}, message, details},
     required: ['code', 'message'],
   },

@@ -5,7 +5,7 @@ import type {Binding} from '../rules/bindings.ts'
 import type {OneofChoice} from './document.ts'
 import type {Closed} from './schemas.ts'
 
-/** A field that a query or a form can set, by itself. */
+/** A field that one parameter of a query or form can set. */
 export interface TextField {
   /** The JSON names from the message on: `book.displayName`. */
   name: string
@@ -16,13 +16,13 @@ export interface TextField {
 /** Which fields of a message to list, and how deep. */
 export interface Listing {
   closed: Closed
-  /** What the paths of `closed` have before the names of the message's own fields. */
+  /** The prefix of the message's own fields in the paths of `closed`. */
   prefix: string
   /** Whether fields of google.api.HttpBody count too, as files. */
   files: boolean
 }
 
-/** The fields that no query parameter or form field can set any more: those of the path, and whatever excludes them. */
+/** The fields that neither query nor form can set: those that the path sets, and other members of their oneofs. */
 export function closedBy({variables, body}: Binding): Closed {
   const closed = new Set<string>()
   for (const {name, parents, field} of variables) {
@@ -34,9 +34,8 @@ export function closedBy({variables, body}: Binding): Closed {
 }
 
 /**
- * The fields of `desc` that text can set, and those of the messages inside of it. A message that holds its own kind is
- * followed once. No path is longer than five names, or than what keeps the list below a few hundred: a request may set
- * what is further down all the same.
+ * The fields of `desc` that text can set, also in nested messages. A recursive message is entered once. The depth is at most five
+ * names, or less to keep the list below a few hundred. A request may still set deeper fields.
  */
 export function textFields(desc: DescMessage, listing: Listing): TextField[] {
   const fields = (deepest: number) => walk(desc, {...listing, deepest, name: '', oneofs: {}, above: []})
@@ -73,7 +72,7 @@ function* walk(desc: DescMessage, at: Walk): Generator<TextField> {
   }
 }
 
-/** Whether `field` holds a google.api.HttpBody, or many: a file of a multipart form. */
+/** Whether `field` holds one or many google.api.HttpBody: a file of a multipart form. */
 export function isFile(field: DescField): boolean {
   return field.fieldKind !== 'map' && isHttpBody(field.message)
 }

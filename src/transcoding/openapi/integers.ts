@@ -1,6 +1,6 @@
 /**
- * The source of a pattern for the integers from `min` to `max` as proto3 JSON writes them in text, in digits without
- * leading zeros: JSON Schema has no other way to say what range a string is in. `min` is 0, `-max` or `-max - 1`.
+ * The source of a pattern for the integers from `min` to `max` as proto3 JSON writes them: digits without leading zeros. JSON Schema
+ * has no other way to give the range of a number in a string. `min` must be 0, `-max` or `-max - 1`.
  */
 export function integerPattern(min: bigint, max: bigint): string {
   if (min === 0n) return `(?:0|${upTo(max)})`
@@ -15,7 +15,7 @@ function upTo(max: bigint): string {
   return shorter + asLong(digits, 1)
 }
 
-/** As many digits as `digits` has, up to what they say; the first of them is `least` at least. */
+/** Numbers of as many digits as `digits`, up to its value, whose first digit is at least `least`. */
 function asLong(digits: string, least: number): string {
   const first = Number(digits[0])
   const rest = digits.slice(1)

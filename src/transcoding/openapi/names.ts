@@ -2,8 +2,8 @@ import type {Binding} from '../rules/bindings.ts'
 import type {Placement} from './paths.ts'
 
 /**
- * Names operations: `Service_Method`, then `Service_Method_2` for an additional binding, and `_get` for each method of a
- * `custom {kind: "*"}`. A service whose name is not the only one of its kind goes by its full name.
+ * Names operations: `Service_Method`, then `Service_Method_2` for an additional binding, with `_get` and so on for each method of a
+ * `custom {kind: "*"}`. Services with the same short name are called by their full names.
  */
 export function operationNames(bindings: readonly Binding[]): (placement: Placement) => string {
   const services = new Map<string, Set<string>>()
@@ -21,7 +21,7 @@ export function operationNames(bindings: readonly Binding[]): (placement: Placem
   return ({binding, method}) => bases.get(binding)! + (binding.httpMethod === '*' ? `_${method}` : '')
 }
 
-/** `base`, with the first number behind it that makes it none of `used`, which it is put into. */
+/** `base`, followed by the first number that makes it unique in `used`. Adds the name to `used`. */
 export function numbered(base: string, used: Set<string>): string {
   let name = base
   for (let nth = 2; used.has(name); nth++) name = `${base}_${nth}`

@@ -28,36 +28,36 @@ import {Schemas} from './schemas.ts'
 export type {OpenApiDocument} from './document.ts'
 
 export interface OpenApiOptions {
-  /** As the router has them. */
+  /** The bindings of the router. */
   bindings: readonly Binding[]
   registry: FileRegistry
   title: string
   version: string
-  /** Before what is said of all operations. */
+  /** Put before the general description of JSON and queries. */
   description?: string | undefined
-  /** The URLs of the API; the root of the document's own server unless given. */
+  /** The base URLs of the API; the root of the server that the document comes from unless given. */
   servers?: readonly string[] | undefined
-  /** What a caller proves who it is by: each alone is enough. Nothing is said of it unless given. */
+  /** The security schemes, of which any one is enough. Left out of the document unless given. */
   security?: readonly SecurityScheme[] | undefined
-  /** Whether a method, `pkg.Service/Method`, needs no such proof: none unless given. */
+  /** Whether a method, `pkg.Service/Method`, needs no credentials: false unless given. */
   isOpen?: ((method: string) => boolean) | undefined
-  /** The roles that a caller of a method must have, `books.write` or `hd=example.com`: none unless given. */
+  /** The roles that a caller of a method needs, such as `books.write` or `hd=example.com`: none unless given. */
   rolesOf?: ((method: string) => readonly string[]) | undefined
-  /** The header of the signature that is a proof for a method as well: none unless given. */
+  /** The header with the webhook signature that authenticates calls of a method, beside the security schemes: none unless given. */
   signatureOf?: ((method: string) => string | undefined) | undefined
-  /** The shape of failures: AIP-193's unless given. */
+  /** The format of errors: AIP-193 unless given. */
   errors?: ErrorShape | undefined
   /** How requests are read and answers are written. */
   dialect?: Dialect | undefined
   /** Which of Google's conventions each binding follows: none unless given. */
   conventions?: ReadonlyMap<Binding, Conventions> | undefined
-  /** How event streams are resumed: they are not unless given. */
+  /** How event streams are resumed; not at all unless given. */
   cursors?: Pick<Cursors, 'byMethod'> | undefined
 }
 
 /**
- * The OpenAPI 3.1 document of the API that `bindings` serve. The same schema always gives the same document. Making it takes a
- * while: keep it.
+ * The OpenAPI 3.1 document of the API that `bindings` serve. The same schema always gives the same document. Expensive: keep the
+ * result.
  * @example
  * const transcoder = createTranscoder({schema: readFileSync('src/gen/descriptors.binpb')})
  * const document = openApi({...transcoder, title: 'Books', version: '1.0.0', servers: ['https://books.example.com']})
@@ -97,13 +97,13 @@ export function openApi(options: OpenApiOptions): OpenApiDocument {
   }
 }
 
-/** The proofs of all methods, and the signatures of some. */
+/** The security schemes of all methods, and the signatures of some. */
 interface Proofs {
   readonly schemes: readonly NamedScheme[]
   readonly signatures: readonly NamedScheme[]
 }
 
-/** What a caller of `method` has to prove; undefined where it is what callers of all methods have to. */
+/** The security requirements of `method`; undefined where they are those of the whole document. */
 function securityOf(
   {security, isOpen, rolesOf, signatureOf}: OpenApiOptions,
   {schemes, signatures}: Proofs,
@@ -114,7 +114,7 @@ function securityOf(
   const header = signatureOf?.(method)
   if (!security && header === undefined) return undefined
   if (roles.length > 0) {
-    // A key, a password and a signature have no claims: they are not enough for it.
+    // Rules about claims need a token: a key, a password or a signature has none.
     const able = schemes.filter(([, scheme]) => hasClaims(scheme))
     return able.length > 0 ? able.map(([name]) => ({[name]: [...roles]})) : undefined
   }
@@ -123,7 +123,7 @@ function securityOf(
   return [...schemes, ...signed].map(([name]) => ({[name]: []}))
 }
 
-/** A signature is a header to OpenAPI, as a key is. */
+/** The schemes of signatures. To OpenAPI a signature is a header, as an API key is. */
 function signaturesOf({bindings, signatureOf}: OpenApiOptions): NamedScheme[] {
   const headers = bindings.map((binding) => signatureOf?.(nameOf(binding))).filter((header) => header !== undefined)
   const used = new Set<string>()
@@ -136,7 +136,7 @@ function hasClaims(scheme: SecurityScheme): boolean {
 
 type NamedScheme = [name: string, scheme: SecurityScheme]
 
-/** Each by a name of its own. */
+/** Gives each scheme a unique name. */
 function named(schemes: readonly SecurityScheme[]): NamedScheme[] {
   const used = new Set<string>()
   return schemes.map((scheme) => [numbered('scheme' in scheme ? scheme.scheme : scheme.type, used), scheme])
@@ -152,18 +152,18 @@ function schemasOf(bindings: readonly Binding[], registry: FileRegistry, dialect
   const refusesUnknown = !ignoresUnknownFields(dialect)
   const answers = new Schemas(registry, {refusesUnknown, dialect})
   if (!refusesUnknown) return {requests: answers, answers}
-  // Before the first of a request, which has a name of its own for what an answer has too.
+  // Answers first: a message in both then keeps its plain name for the answer, and the request's schema is renamed.
   for (const binding of bindings) responseOf(binding, answers)
   return {requests: new Schemas(registry, {refusesUnknown, answers, dialect}), answers}
 }
 
-/** What schemas leave out, so as to say what is sent and not all that is taken. */
+/** The description of what schemas leave out: they describe what is sent, not everything that is accepted. */
 function conventionsOf({fieldNames, enums, zeroValues}: Dialect): string {
   return [
     `JSON is the JSON mapping of Protocol Buffers. Requests may also name fields ${fieldNames === 'json' ? 'as the proto does' : 'in lowerCamelCase'}, give 64-bit integers as`,
     `numbers, enums by ${enums === 'name' ? 'number' : 'name'}, bytes in base64url, and null for a field that is not set. An answer`,
     `${zeroValues === 'omit' ? 'leaves out' : 'has'} fields that have their zero value, and has the number of an enum value that its schema does not list.`,
-    'Any query may have `$fields` (the fields of the answer that are wanted, as a FieldMask), `$prettyPrint` and `$alt`.',
+    'Any query may have `$fields` (the fields of the answer to return, as a FieldMask), `$prettyPrint` and `$alt`.',
   ].join(' ')
 }
 
@@ -189,7 +189,7 @@ function nameOf({method: {name, parent}}: Binding): string {
   return `${parent.typeName}/${name}`
 }
 
-/** An operation that needs no proof says so with an empty list. */
+/** An operation that needs no credentials has an empty list. */
 function withSecurity(operation: Operation, security: Operation['security']): Operation {
   return security ? {...operation, security} : operation
 }
@@ -225,7 +225,7 @@ function operation(placement: Placement, operationId: string, {requests, answers
   })
 }
 
-/** `ListBooksByShelf` as "List books by shelf", where a comment says nothing better. */
+/** `ListBooksByShelf` as "List books by shelf", for methods without a comment. */
 function sentence(name: string): string {
   const words = name.match(/(?:[A-Z]{2,}(?![a-z])|[A-Z]?[a-z]+|[A-Z])\d*|\d+/g) ?? [name]
   return words.map((word, index) => (index > 0 && /^[A-Z][a-z]*$/.test(word) ? word.toLowerCase() : word)).join(' ')

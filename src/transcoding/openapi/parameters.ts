@@ -6,24 +6,24 @@ import {closedBy, textFields} from './fields.ts'
 import type {PathParameter, Placement} from './paths.ts'
 import type {Schemas} from './schemas.ts'
 
-/** The request headers that mean something to every operation. */
+/** The request headers that apply to every operation. */
 export const headerParameters = {
   'x-request-id': {
     name: 'x-request-id',
     in: 'header',
-    description: 'Names the request in the logs; made up when it is not given. The answer has it too.',
+    description: 'Identifies the request in the logs. Generated when it is not given, and returned in the response.',
     schema: {type: 'string'},
   },
   'x-server-timeout': {
     name: 'x-server-timeout',
     in: 'header',
     description:
-      'After how many seconds to give up and answer 504: sooner than the server would of its own, never later. Less than a tenth is taken too, and leaves no time for an answer.',
+      'Timeout in seconds, after which the response is 504. It can only shorten the timeout of the server. Less than 0.1 is accepted, but leaves no time for an answer.',
     schema: {type: 'number', minimum: 0.1, examples: [2.5]},
   },
 } as const satisfies Record<string, Parameter>
 
-/** What an operation takes from its path and query. */
+/** The path and query parameters of an operation. */
 export function parametersOf(placement: Placement, schemas: Schemas): Parameter[] {
   return [
     ...placement.parameters.map((parameter) => pathParameter(placement, parameter, schemas)),
@@ -31,7 +31,7 @@ export function parametersOf(placement: Placement, schemas: Schemas): Parameter[
   ]
 }
 
-/** What the path sets by its literals alone: `{name=qm}` says no more than its URL does. */
+/** Describes variables that consist of literals, such as `{name=qm}`: they are no parameters. */
 export function literalsOf({binding: {template, variables}}: Placement): string {
   return template.variables
     .map(({start, end}, index) => ({segments: template.segments.slice(start, end), name: variables[index]!.name}))
@@ -46,10 +46,10 @@ export function literalsOf({binding: {template, variables}}: Placement): string 
 function pathParameter(placement: Placement, parameter: PathParameter, schemas: Schemas): Parameter {
   const {binding} = placement
   const {name, variable, whole, multi} = parameter
-  const many = multi && 'Any number of segments: its slashes are sent as they are, not as "%2F".'
+  const many = multi && 'Any number of segments. Slashes are sent unescaped, not as "%2F".'
   const base = {name, in: 'path', required: true} as const
   if (variable === undefined) {
-    const description = lines('No part of the request message: anything may be there.', many)
+    const description = lines('Not part of the request message: any value is accepted.', many)
     return withoutEmpty({...base, description, schema: segmentSchema, 'x-multi-segment': multi})
   }
   const {field, name: fieldName} = binding.variables[variable]!
@@ -64,7 +64,7 @@ function pathParameter(placement: Placement, parameter: PathParameter, schemas: 
   })
 }
 
-/** What a variable spans of the path as it is rendered, where a `**` may be more than one segment. */
+/** The part of the rendered path that a variable spans. A `**` may span more than one segment. */
 function spanOf({binding: {template}, path}: Placement, variable: number): string {
   const {start, end} = template.variables[variable]!
   const segments = path.slice(1, template.verb ? path.indexOf(':', path.lastIndexOf('/')) : undefined).split('/')
@@ -73,7 +73,7 @@ function spanOf({binding: {template}, path}: Placement, variable: number): strin
   return segments.slice(start + (isAfter(start) ? stretch : 0), end + (isAfter(end) ? stretch : 0)).join('/')
 }
 
-const filledMask = 'Unless it is given, the fields that the body writes.'
+const filledMask = 'Defaults to the fields that are in the body.'
 
 function queryParameters({binding}: Placement, schemas: Schemas): Parameter[] {
   const {method, body, updateMask} = binding
@@ -93,12 +93,12 @@ function queryParameters({binding}: Placement, schemas: Schemas): Parameter[] {
   )
 }
 
-/** Whether a field must be there, whatever else is: one of proto2, of the outermost message. */
+/** Whether a field is always required: a required field (proto2) of the outermost message. */
 export function isRequired(field: DescField, name: string): boolean {
   return isRequiredIn(field) && !name.includes('.')
 }
 
-/** Whether a field must be there where its message is: one of proto2. */
+/** Whether a field is required where its message is present (proto2). */
 export function isRequiredIn(field: DescField): boolean {
   return field.presence === FeatureSet_FieldPresence.LEGACY_REQUIRED
 }
@@ -107,14 +107,14 @@ export function choice(oneofs: OneofChoice): OneofChoice | undefined {
   return Object.keys(oneofs).length > 0 ? oneofs : undefined
 }
 
-/** What no keyword of OpenAPI says of parameters. */
+/** Says in words that parameters exclude each other, for which OpenAPI has no keyword. */
 export function exclusion(oneofs: OneofChoice): string {
   return Object.keys(oneofs)
     .map((oneof) => `At most one member of \`${oneof}\` may be set.`)
     .join(' ')
 }
 
-/** An empty segment matches nothing. */
+/** A wildcard does not match an empty segment. */
 const segmentSchema: Schema = {type: 'string', minLength: 1}
 
 function filled(schema: Schema): Schema {

@@ -4,39 +4,39 @@ import {pathMethods} from './document.ts'
 
 /** A parameter of a path: one wildcard of a template. */
 export interface PathParameter {
-  /** Letters, digits and `_`; no other parameter of the path has it. */
+  /** Letters, digits and `_`; unique in the path. */
   name: string
-  /** The index in the binding's variables; undefined for a wildcard that no variable holds. */
+  /** The index in the binding's variables; undefined for a wildcard outside of any variable. */
   variable: number | undefined
-  /** Whether it is all that the variable spans, and not one segment of several. */
+  /** Whether it is the whole variable, rather than one of its segments. */
   whole: boolean
   /** Whether it may span any number of segments. */
   multi: boolean
 }
 
-/** Where an operation is in a document. */
+/** The place of an operation in a document. */
 export interface Placement {
   binding: Binding
-  /** In lower case where OpenAPI has a place for it. */
+  /** The HTTP method, in lower case if OpenAPI has a member for it. */
   method: string
   path: string
   parameters: readonly PathParameter[]
 }
 
 /**
- * The places of `bindings`. OpenAPI knows one segment a parameter, so a variable of several segments is written out:
- * `{name=shelves/*}` is `shelves/{shelvesId}`, as Google's own discovery documents have it in `flatPath`. Paths that
- * differ in the names of their parameters alone are one path to OpenAPI: the first of them names the parameters.
+ * The places of `bindings`. In OpenAPI a parameter is one segment, so a variable of several segments is expanded: `{name=shelves/*}`
+ * becomes `shelves/{shelvesId}`, as in `flatPath` of Google's discovery documents. Paths that differ only in the names of their
+ * parameters are one path in OpenAPI: the first one names the parameters.
  */
 export function placementsOf(bindings: readonly Binding[]): Placement[] {
   const paths = new Map<string, Taken>()
-  // A later one yields to those before it, and so in this order to the ones that a request would rather reach.
+  // An earlier placement takes precedence, so the order is that in which the router prefers them.
   return [0, 1, 2, 3].flatMap((rank) =>
     bindings.filter((binding) => rankOf(binding) === rank).flatMap((binding) => placeAll(binding, paths)),
   )
 }
 
-/** What is taken of the paths of one shape: who named its parameters, and by which HTTP methods. */
+/** Paths of one shape: the one that named the parameters, and the HTTP methods in use. */
 interface Taken {
   path: string
   names: readonly string[]
@@ -53,7 +53,7 @@ function placeAll(binding: Binding, paths: Map<string, Taken>): Placement[] {
     .filter((placement) => placement !== undefined)
 }
 
-/** The HTTP methods of a binding: `*` is every method that has a use for the body, or for the lack of it (RFC 9110, 9.3). */
+/** The HTTP methods of a binding. `*` stands for each method that allows a body, or that allows none (RFC 9110, 9.3). */
 export function httpMethodsOf({httpMethod, body}: Binding): readonly string[] {
   if (httpMethod === '*') return body ? ['put', 'post', 'patch'] : ['get', 'put', 'post', 'delete', 'patch']
   const method = httpMethod.toLowerCase()
@@ -74,13 +74,13 @@ function place(binding: Binding, method: string, paths: Map<string, Taken>): Pla
       const renamed = parameters.map((parameter, index) => ({...parameter, name: taken.names[index]!}))
       return {binding, method, path: taken.path, parameters: renamed}
     }
-    // Only a `custom {kind: "*"}` can be hidden by another of its very shape.
+    // Only a `custom {kind: "*"}` can be hidden by another one of the same shape.
     if (binding.template.rest < 0) return undefined
   }
 }
 
 interface Rendered {
-  /** The path less the names of its parameters. */
+  /** The path without the names of its parameters. */
   shape: string
   path: string
   parameters: readonly PathParameter[]
@@ -122,7 +122,7 @@ function nameOf(before: {kind: string; text?: string} | undefined, index: number
   return `${toName(before.text)}Id`
 }
 
-/** Names of parameters become names in code, and tools refuse or misread those with a dot: `body.name` is `body_name`. */
+/** `body.name` becomes `body_name`: parameter names become names in code, and tools refuse or misread a dot. */
 function toName(text: string): string {
   return text.replace(/[^A-Za-z0-9_]/g, '_').replace(/^(?=\d)/, '_')
 }
@@ -138,7 +138,7 @@ function unique(name: string, parameters: readonly PathParameter[]): string {
   return candidate
 }
 
-/** A literal as a URL has it; a colon stays escaped, as it would begin a verb. */
+/** Escapes a literal for a URL. A colon is escaped too, as it would begin a verb. */
 function escapeSegment(text: string): string {
   return encodeURIComponent(text).replace(/%(?:24|26|2B|2C|3B|3D|40)/g, decodeURIComponent)
 }

@@ -5,22 +5,22 @@ import {commentOf} from './comments.ts'
 import {type Schema, sorted, withoutEmpty} from './document.ts'
 import {integerSchemas, keySchemas, scalarSchemas, wellKnownSchemas} from './values.ts'
 
-/** Fields that are left out of a schema: their paths by proto names, from the message that the schema is of. */
+/** Fields that are left out of a schema, as paths of proto names from the schema's message on. */
 export type Closed = ReadonlySet<string>
 
 export interface SchemasOptions {
   /** Whether a request with fields that its messages do not have is refused. */
   refusesUnknown: boolean
-  /** How answers are written: requests are described as they are. */
+  /** How answers are written. Requests are described in the same form. */
   dialect: Dialect
   /**
-   * Those of the answers, where these are the schemas of requests that are refused: an answer may have more fields one day,
-   * a request may not, so a message that is in both has two schemas.
+   * The schemas of answers, if these are the schemas of requests and unknown fields are refused. An answer may get more fields in the
+   * future, a request may not have unknown ones, so a message that is in both has two schemas.
    */
   answers?: Schemas
 }
 
-/** The schemas of messages and enums in proto3 JSON: each made once, under its full name, when first referred to. */
+/** The schemas of messages and enums in proto3 JSON. Each is made when first referred to, and stored under its full name. */
 export class Schemas {
   readonly #components = new Map<string, Schema>()
   readonly #extensions = new Map<string, DescExtension[]>()
@@ -50,7 +50,7 @@ export class Schemas {
     return this.#components.has(name)
   }
 
-  /** A message, as a whole body or inside of another one. */
+  /** The schema of a message, as a body or nested in another message. */
   message(desc: DescMessage): Schema {
     if (isWrapperDesc(desc)) return this.#shared(scalarSchemas[desc.fields[0]!.scalar!])
     const wellKnown = this.#wellKnown(desc)
@@ -59,14 +59,14 @@ export class Schemas {
     return this.#refer(isInBoth ? `${desc.typeName}-Input` : desc.typeName, () => this.#object(desc, none, ''))
   }
 
-  /** As message(), without the fields that are closed: by reference where there are none, else written out. */
+  /** As message(), without the fields of `closed`: a reference if there are none, else an inline schema. */
   messageWithout(desc: DescMessage, closed: Closed, prefix: string): Schema {
     const hasOwnForm = isWrapperDesc(desc) || wellKnownSchemas.has(desc.typeName)
     const isTouched = [...closed].some((path) => path.startsWith(prefix))
     return isTouched && !hasOwnForm ? this.#object(desc, closed, prefix) : this.message(desc)
   }
 
-  /** The value of a field: what `body` and `response_body` stand for. */
+  /** The schema of a field's value, also for a field that is a `body` or `response_body`. */
   field(field: DescField | DescExtension, closed: Closed = none, path = ''): Schema {
     if (field.fieldKind === 'list') return {type: 'array', items: this.#item(field)}
     if (field.fieldKind !== 'map') {
@@ -80,15 +80,15 @@ export class Schemas {
     } satisfies Schema)
   }
 
-  /** One piece of text in a path, a query or a form; an array of them for a repeated field. */
+  /** The schema of a field as text in a path, a query or a form; an array of texts for a repeated field. */
   text(field: DescField): Schema {
-    // Where JSON has null, text has the name.
+    // A NullValue is null in JSON, but its name in text.
     if (!isNull(field)) return this.field(field)
     const item = {type: 'string', enum: ['NULL_VALUE']} as const
     return field.fieldKind === 'list' ? {type: 'array', items: item} : item
   }
 
-  /** `schema` of an object that is to have no other properties, where a request with others is refused. */
+  /** Forbids other properties in the schema of an object, if requests with unknown fields are refused. */
   closed(schema: Schema): Schema {
     return this.#answers && this.#refusesUnknown ? {...schema, additionalProperties: false} : schema
   }
@@ -108,7 +108,7 @@ export class Schemas {
     return isClosed ? {...schema, additionalProperties: false} : schema
   }
 
-  /** What no reader could guess: which types may be in an Any. */
+  /** An example that shows which types may be in an Any. */
   #anyExample(): unknown {
     const names = [...this.#registry]
       .filter((desc) => desc.kind === 'message' && desc.fields.every(({presence}) => presence !== required))
@@ -153,14 +153,14 @@ export class Schemas {
     const schema = this.field(field, closed, prefix + field.name)
     return withoutEmpty({
       ...(this.#isNullable(field) ? nullable(schema) : schema),
-      // A comment says more than the type that is referred to.
+      // The field's own comment is more specific than that of its type.
       description: commentOf(field) || schema.description,
       deprecated: field.deprecated || schema.deprecated,
       default: defaultOf(field, this.dialect),
     } satisfies Schema)
   }
 
-  /** `schema`, with its component where it is a reference to one. */
+  /** Adds the component that `schema` refers to, if it is one of the integer schemas. */
   #shared<T extends Schema | undefined>(schema: T): T {
     const name = Object.keys(integerSchemas).find((key) => schema?.$ref?.endsWith(`/${key}`))
     if (name) this.#refer(name, () => integerSchemas[name as keyof typeof integerSchemas])
@@ -169,7 +169,7 @@ export class Schemas {
 
   #refer(name: string, make: () => Schema): Schema {
     if (!this.#components.has(name)) {
-      // Taken first: a message may hold itself.
+      // Reserved first: a message may contain itself.
       this.#components.set(name, {})
       this.#components.set(name, make())
     }
@@ -192,13 +192,13 @@ function isNull(field: DescField | DescExtension): boolean {
   return field.enum?.typeName === 'google.protobuf.NullValue'
 }
 
-/** Of each oneof, given as the properties of each of its members, at most one. */
+/** At most one member of each oneof. A member is given by its properties. */
 export function atMostOneOfEach(oneofs: readonly (readonly string[])[][]): Schema {
   const schemas = oneofs.filter(({length}) => length > 1).map(atMostOne)
   return schemas.length > 1 ? {allOf: schemas} : (schemas[0] ?? {})
 }
 
-/** Exactly one member, or none at all. */
+/** Exactly one member, or none. */
 function atMostOne(members: readonly (readonly string[])[]): Schema {
   const any = (names: readonly string[]) => names.map((name) => ({required: [name]}))
   const each = members.map((names) => (names.length === 1 ? any(names)[0]! : {anyOf: any(names)}))
@@ -225,7 +225,7 @@ function enumSchema(desc: DescEnum, enums: Dialect['enums']): Schema {
   } satisfies Schema)
 }
 
-/** The default that proto2 and editions let a field have. */
+/** The explicit default of a field (proto2 and editions). */
 function defaultOf(field: DescField | DescExtension, {enums}: Dialect): unknown {
   if (!field.proto.defaultValue || field.fieldKind === 'list' || field.fieldKind === 'map') return undefined
   const value = field.getDefaultValue()

@@ -15,7 +15,7 @@ const uint64 = {$ref: '#/components/schemas/uint-64'} as const
 const int32Key = {$ref: '#/components/schemas/int-32-key'} as const
 const uint32Key = {$ref: '#/components/schemas/uint-32-key'} as const
 
-/** Integers in text, by the names of their components: no message can have these, as a proto name has no hyphen. */
+/** Schemas of integers in text, by component name. No message can have these names, because proto names have no hyphen. */
 export const integerSchemas = {
   'int-64': integer('int64', -(2n ** 63n), 2n ** 63n - 1n),
   'uint-64': integer('uint64', 0n, 2n ** 64n - 1n),
@@ -42,7 +42,7 @@ export const scalarSchemas = {
   [ScalarType.FIXED64]: uint64,
 } as const satisfies Record<ScalarType, Schema>
 
-/** The keys of a map, which JSON has as strings. A map has no other kinds of key. */
+/** Schemas of map keys, which are strings in JSON. Other types cannot be keys. */
 export const keySchemas = {
   [ScalarType.STRING]: undefined,
   [ScalarType.BOOL]: {enum: ['true', 'false']},
@@ -61,25 +61,25 @@ export const keySchemas = {
   Schema | undefined
 >
 
-/** The well-known types whose JSON is not that of their fields (ProtoJSON); the wrappers are their scalars. */
+/** Schemas of well-known types with a JSON form of their own (ProtoJSON). Wrappers have the schemas of their scalars. */
 export const wellKnownSchemas = new Map<string, Schema>(
   Object.entries({
     'google.protobuf.Timestamp': {
       type: 'string',
       format: 'date-time',
-      description: 'A time as RFC 3339 has it, to the nanosecond at most.',
+      description: 'A time in the format of RFC 3339, with at most nanosecond precision.',
       examples: ['2024-02-29T12:00:00Z'],
     },
     'google.protobuf.Duration': {
       type: 'string',
       pattern: `^(?:-0|${integerPattern(-mostSeconds, mostSeconds)})(?:\\.[0-9]{1,9})?s$`,
-      description: 'Seconds, to the nanosecond at most.',
+      description: 'A duration in seconds, with at most nanosecond precision.',
       examples: ['1.5s'],
     },
     'google.protobuf.FieldMask': {
       type: 'string',
       pattern: fieldMask.source,
-      description: 'Paths of fields in lowerCamelCase, with commas between.',
+      description: 'Paths of fields in lowerCamelCase, separated by commas.',
       examples: ['user.displayName,photo'],
     },
     'google.protobuf.Struct': {type: 'object', additionalProperties: true, description: 'Any JSON object.'},
@@ -88,16 +88,16 @@ export const wellKnownSchemas = new Map<string, Schema>(
     'google.protobuf.Any': {
       type: 'object',
       properties: {
-        '@type': {type: 'string', description: 'The URL of its type: "type.googleapis.com/" and its full name.'},
+        '@type': {type: 'string', description: 'The type URL: "type.googleapis.com/" and the full name of the type.'},
       },
       additionalProperties: true,
-      description: 'A message of any type: its fields, or its `value` where the JSON of its type is no object.',
+      description: 'A message of any type: its fields, or `value` if the JSON of its type is not an object.',
     },
     'google.protobuf.Empty': {type: 'object', description: 'An empty object.'},
   } satisfies Record<string, Schema>),
 )
 
-/** The bytes of a body or of a part of one, as they are. */
+/** The raw bytes of a body or of a part of one. */
 export const binarySchema = {
   type: 'string',
   format: 'binary',

@@ -10,7 +10,7 @@ import type {
 } from './document.ts'
 import {pathMethods} from './document.ts'
 
-/** Types of media that are items one after the other, so that OpenAPI 3.2 has a schema for each of them. */
+/** Sequential media types: OpenAPI 3.2 gives them a schema for each item. */
 const sequential: ReadonlySet<string> = new Set(['application/x-ndjson', 'text/event-stream'])
 
 interface Media32 {
@@ -35,7 +35,7 @@ export interface OpenApiDocument32 extends Omit<OpenApiDocument, 'openapi' | 'pa
   readonly paths: Readonly<Record<string, PathItem32>>
 }
 
-/** `document` as OpenAPI 3.2 has it: with the items of streams, and with operations of any HTTP method. */
+/** Converts `document` to OpenAPI 3.2, which has schemas for the items of streams, and operations of any HTTP method. */
 export function inVersion32(document: OpenApiDocument): OpenApiDocument32 {
   const paths = Object.entries(document.paths).map(([path, item]) => [path, pathItem(item)] as const)
   return {...document, openapi: '3.2.0', paths: Object.fromEntries(paths)}

@@ -3,22 +3,22 @@ import {Fault} from '../../core/fault.ts'
 import {readBase64} from '../fields/scalars.ts'
 import {joined} from './frames.ts'
 
-/** Characters that stand for three bytes. */
+/** Characters that encode three bytes. */
 const quantum = 4
 
 const latin1 = new TextDecoder('latin1')
 const ascii = new TextEncoder()
 
-/** `bytes` in base64, padded: a body may be several of these one after the other (gRPC-Web, `-text`). */
+/** Encodes `bytes` in padded base64. A body may be several of these one after the other (gRPC-Web, `-text`). */
 export function base64Body(bytes: Uint8Array): Uint8Array {
   return ascii.encode(base64Encode(bytes))
 }
 
-/** Reads a body in base64 while it arrives; padding may stand within it, where two pieces were joined. */
+/** Decodes a base64 body while it arrives. Padding may occur in the middle, where two encoded pieces were joined. */
 export class Base64Reader {
   #rest = ''
 
-  /** @throws {Fault} 400 for what is no base64 */
+  /** @throws {Fault} 400 for invalid base64 */
   push(piece: Uint8Array): Uint8Array {
     const text = this.#rest + latin1.decode(piece)
     const whole = text.length - (text.length % quantum)
@@ -29,7 +29,7 @@ export class Base64Reader {
     return joined(decoded)
   }
 
-  /** @throws {Fault} 400 when the body ends within four characters */
+  /** @throws {Fault} 400 when the body ends within a group of four characters */
   end(): void {
     if (this.#rest !== '') throw refused()
   }

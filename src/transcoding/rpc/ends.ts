@@ -8,7 +8,7 @@ export type MetadataTexts = readonly (readonly [name: string, value: string])[]
 
 const utf8 = new TextEncoder()
 
-/** The last envelope of a stream, which says how it ended; undefined: well. */
+/** The last envelope of a stream, with its status. @param error undefined for success */
 export function endFrame(protocol: RpcProtocol, error: RpcError | undefined, trailers: MetadataTexts): Uint8Array {
   return protocol === 'connect' ? endOfStream(error, trailers) : trailersFrame(error, trailers)
 }

@@ -6,9 +6,9 @@ import {type Code, codes, type Fault} from '../../core/fault.ts'
 import {fitting} from '../../core/shortened.ts'
 import {StatusSchema} from '../../gen/google/rpc/status_pb.js'
 
-// How callers of RPC see a Fault: the counterpart of http/failure.ts, which shows it to callers of REST.
+// Renders a Fault for callers of RPC. http/failure.ts does it for callers of REST.
 
-/** A failure as RPC has it. */
+/** An error of an RPC protocol. */
 export interface RpcError {
   readonly code: Code
   readonly message: string
@@ -16,10 +16,10 @@ export interface RpcError {
   readonly types: Fault['types']
 }
 
-/** Limit for the details together, in bytes. */
+/** Limit for all details together, in bytes. */
 const maxDetails = 32 * 1024
 
-/** HTTP statuses that say more than any code does, and the code that RPC's clients take them for. */
+/** HTTP statuses that are more specific than any gRPC code, and the codes to which RPC clients map them. */
 const codesOfHttp: ReadonlyMap<number | undefined, Code> = new Map<number | undefined, Code>([
   [404, 'UNIMPLEMENTED'],
   [405, 'UNKNOWN'],
@@ -27,11 +27,11 @@ const codesOfHttp: ReadonlyMap<number | undefined, Code> = new Map<number | unde
   [415, 'UNKNOWN'],
 ])
 
-/** `fault` as RPC has it. `wasRouted` is false for a path that no method has. */
+/** Converts `fault`. `wasRouted` is false if no method has the requested path. */
 export function rpcError(fault: Fault, wasRouted = true): RpcError {
   const {message, details, types} = fault
   const ofHttp = !wasRouted && fault.code === 'NOT_FOUND' ? 'UNIMPLEMENTED' : codesOfHttp.get(fault.ownHttpStatus)
-  // What a status of HTTP says has no details: they would be those of another code.
+  // With a code from an HTTP status there are no details: they would belong to another code.
   const told = ofHttp ? [] : details.map((any) => detailToTell(any, types)).filter((any) => any !== undefined)
   return {code: ofHttp ?? fault.code, message, details: fitting(told, maxDetails, ({value}) => value.length), types}
 }
@@ -54,14 +54,14 @@ function connectDetail(any: Any, types: RpcError['types']): JsonValue {
   return {type, value: unpadded(any.value), ...debugOf(type, any, types)}
 }
 
-/** For people: the JSON of a detail whose type is known. */
+/** The JSON of a detail whose type is known, for people. */
 function debugOf(type: string, any: Any, types: RpcError['types']): {debug?: JsonValue} {
   const {'@type': _, ...debug} = detailJson(any, types) as Record<string, JsonValue>
   const isKnown = !type.startsWith('google.protobuf.') && debug.value !== base64Encode(any.value)
   return isKnown ? {debug} : {}
 }
 
-/** The trailers that say how a call ended: https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md */
+/** The trailers with the status of a call: https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md */
 export function statusTrailers(error: RpcError | undefined): [key: string, value: string][] {
   if (!error) return [['grpc-status', '0']]
   const {code, message, details} = error
@@ -76,7 +76,7 @@ export function statusTrailers(error: RpcError | undefined): [key: string, value
 
 const utf8 = new TextEncoder()
 
-/** A text as `grpc-message` has it: bytes of UTF-8 that are not printable ASCII, and `%`, as `%XX`. */
+/** Encodes text for `grpc-message`: `%` and each byte of UTF-8 that is not printable ASCII become `%XX`. */
 function percentEncoded(text: string): string {
   let encoded = ''
   for (const byte of utf8.encode(text)) {
@@ -86,7 +86,7 @@ function percentEncoded(text: string): string {
   return encoded
 }
 
-/** Base64 as metadata has it: without padding. */
+/** Base64 for metadata: without padding. */
 export function unpadded(bytes: Uint8Array): string {
   return base64Encode(bytes, 'std_raw')
 }

@@ -1,13 +1,13 @@
 import {Fault} from '../../core/fault.ts'
 
-/** Bytes before each message: its flags, and its length in four of them, the highest first. */
+/** Size of the prefix of each message, in bytes: one of flags, four of length (big-endian). */
 export const prefixSize = 5
 
 /** Flags of an envelope. */
 export const compressedFlag = 0b0000_0001
-/** Connect: the last message, which says how the stream ended. */
+/** Connect: the last message, with the status of the stream. */
 export const endStreamFlag = 0b0000_0010
-/** gRPC-Web: the trailers, which say how the call ended. */
+/** gRPC-Web: the trailers, with the status of the call. */
 export const trailersFlag = 0b1000_0000
 
 /** A message in its envelope. */
@@ -38,10 +38,10 @@ export function joined(pieces: readonly Uint8Array[]): Uint8Array {
   return all
 }
 
-/** Least size of a buffer that grows, in bytes. */
+/** Smallest size of the growing buffer, in bytes. */
 const minGrowth = 4096
 
-/** Takes the envelopes of a request out of its bytes, while they arrive: no more room is taken than bytes have come. */
+/** Splits the bytes of a request into envelopes while they arrive. Buffers grow with the received bytes, not with the announced length. */
 export class FrameSplitter {
   readonly #check: (flags: number, length: number) => void
   readonly #prefix = new Uint8Array(prefixSize)
@@ -50,17 +50,17 @@ export class FrameSplitter {
   #data = new Uint8Array(0)
   #filled = 0
 
-  /** @param check throws for flags and lengths that are not taken, before any of the message has come */
+  /** @param check throws for flags and lengths that are not accepted, before any of the message is read */
   constructor(check: (flags: number, length: number) => void) {
     this.#check = check
   }
 
-  /** Bytes of a message that is not complete. */
+  /** Buffered bytes of an incomplete message. */
   get held(): number {
     return this.#prefixed + this.#filled
   }
 
-  /** The messages that `bytes` complete. */
+  /** The messages that are completed by `bytes`. */
   push(bytes: Uint8Array): Frame[] {
     const frames: Frame[] = []
     let at = 0
@@ -100,11 +100,11 @@ export class FrameSplitter {
     return start + part.length
   }
 
-  /** The message, when `part` completes it. */
+  /** Buffers `part`. Returns the message once it is complete. */
   #gathered(part: Uint8Array): Uint8Array | undefined {
     const filled = this.#filled + part.length
     if (filled > this.#data.length) {
-      // Once half of it is there, room for all of it.
+      // Once half of the message is there, allocate all of it.
       const enough = 2 * filled >= this.#length ? this.#length : Math.max(minGrowth, Math.ceil(1.5 * filled))
       const size = Math.min(this.#length, enough)
       const grown = new Uint8Array(size)

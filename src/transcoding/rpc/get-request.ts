@@ -3,7 +3,7 @@ import {shortened} from '../../core/shortened.ts'
 import {readBase64} from '../fields/scalars.ts'
 import {type RpcForm, rpcForm} from './media.ts'
 
-/** A unary call that came by GET: https://connectrpc.com/docs/protocol/#unary-get-request */
+/** A unary call by GET: https://connectrpc.com/docs/protocol/#unary-get-request */
 export interface GetRequest {
   readonly form: RpcForm
   /** The name of the message's compression. */
@@ -11,7 +11,7 @@ export interface GetRequest {
   readonly message: Uint8Array
 }
 
-/** Whether a raw query says that it is Connect's. */
+/** Whether a raw query is that of a Connect request. */
 export function isConnectQuery(query: string): boolean {
   return /(?:^|&)connect=v1(?:&|$)/.test(query)
 }
@@ -27,7 +27,7 @@ export function readGetRequest(query: string): GetRequest {
     })
   }
   const text = parameters.get('message')
-  if (text === undefined) throw Fault.invalid('message', 'Cannot do without the parameter message')
+  if (text === undefined) throw Fault.invalid('message', 'Cannot read the request: the parameter message is missing')
   const bytes = percentDecoded(text)
   const message = parameters.get('base64') === '1' ? readBase64(latin1.decode(bytes)) : bytes
   if (!message) throw Fault.invalid('message', 'Cannot read the parameter message: it is not base64')
@@ -41,7 +41,7 @@ function splitAt(text: string, mark: string): [string, string] {
 
 const latin1 = new TextDecoder('latin1')
 
-/** The bytes of a parameter: they need not be UTF-8. @throws {Fault} 400 */
+/** Decodes a parameter to bytes, which need not be UTF-8. @throws {Fault} 400 */
 function percentDecoded(text: string): Uint8Array {
   const bytes = new Uint8Array(text.length)
   let length = 0

@@ -1,16 +1,16 @@
 import type {DescMethod} from '@bufbuild/protobuf'
 
-/** A protocol of RPC over HTTP/1.1, beside REST. */
+/** An RPC protocol over HTTP/1.1, beside REST. */
 export type RpcProtocol = 'connect' | 'grpcweb'
 
 /** How messages are written. */
 export type RpcCodec = 'proto' | 'json'
 
-/** What the content type of an RPC request says of its body and of the response's. */
+/** The format of the request and response bodies, by the request's content type. */
 export interface RpcForm {
   readonly protocol: RpcProtocol
   readonly codec: RpcCodec
-  /** Whether each message stands in an envelope; else the body is the one message itself (Connect, unary). */
+  /** Whether each message has an envelope. If not, the body is the one message itself (Connect, unary). */
   readonly enveloped: boolean
   /** Whether the body is base64 (gRPC-Web, `-text`). */
   readonly text: boolean
@@ -39,24 +39,24 @@ const forms: readonly RpcForm[] = [
 
 const byType: ReadonlyMap<string, RpcForm> = new Map(forms.map((form) => [form.type, form]))
 
-/** The form of a body with this Content-Type; undefined for all that no RPC protocol knows, and for charsets but UTF-8. */
+/** The format for this Content-Type; undefined for types of no RPC protocol, and for charsets other than UTF-8. */
 export function rpcForm(contentType = ''): RpcForm | undefined {
   const [type = '', ...parameters] = contentType.split(';').map((part) => part.trim().toLowerCase())
   const isRead = (parameter: string) => !parameter.startsWith('charset=') || /^charset="?utf-?8"?$/.test(parameter)
   return parameters.every(isRead) ? byType.get(type) : undefined
 }
 
-/** Whether a content type is one of RPC rather than of REST, served here or not: `application/connect+thrift`. */
+/** Whether a content type is one of RPC rather than REST, supported or not: for example `application/connect+thrift`. */
 export function isOfRpc(contentType = ''): boolean {
   return /^\s*application\/(?:proto\b|connect\+|grpc\b)/i.test(contentType)
 }
 
-/** Whether requests of `method` may have this form: Connect writes unary calls without envelopes, and no others. */
+/** Whether requests of `method` may have this format: in Connect, unary calls and only those have no envelopes. */
 export function fits({protocol, enveloped}: RpcForm, {methodKind}: DescMethod): boolean {
   return protocol === 'grpcweb' || enveloped === (methodKind !== 'unary')
 }
 
-/** The content types that `method` takes in `protocols`, as Accept-Post lists them. */
+/** The content types that `method` accepts in `protocols`, for the header Accept-Post. */
 export function acceptPost(method: DescMethod, protocols: ReadonlySet<string>): string {
   return forms
     .filter((form) => protocols.has(form.protocol) && fits(form, method))
@@ -64,12 +64,12 @@ export function acceptPost(method: DescMethod, protocols: ReadonlySet<string>): 
     .join(', ')
 }
 
-/** The form of the response: that of the request, but for base64, of which gRPC-Web's Accept has the last word. */
+/** The format of the response: that of the request, except that in gRPC-Web the header Accept decides about base64. */
 export function responseForm(form: RpcForm, accept = ''): RpcForm {
   if (form.protocol !== 'grpcweb') return form
   const types = accept.split(',').map((range) => range.split(';', 1)[0]!.trim().toLowerCase())
-  const wanted = types.map((type) => byType.get(type)).filter((found) => found?.protocol === 'grpcweb')
-  const text = wanted.length > 0 ? wanted.every((found) => found!.text) : form.text
+  const accepted = types.map((type) => byType.get(type)).filter((found) => found?.protocol === 'grpcweb')
+  const text = accepted.length > 0 ? accepted.every((found) => found!.text) : form.text
   if (text === form.text) return form
   const [base = '', codec] = form.type.split('+')
   const type = text ? `${base}-text` : base.replace(/-text$/, '')

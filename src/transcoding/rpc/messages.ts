@@ -10,11 +10,11 @@ import {checkWire} from './wire-check.ts'
 
 /** How the messages of a method are read and written. */
 export interface RpcMessages {
-  /** The bytes of a request message as the backend gets them. @throws {Fault} 400 */
+  /** Converts a request message to the bytes for the backend. @throws {Fault} 400 */
   read(bytes: Uint8Array): Uint8Array
   /**
-   * A response message as the caller gets it, from a message or from its bytes.
-   * @throws {Fault} 500 for what has no JSON
+   * Converts a response message, or its bytes, to the bytes for the caller.
+   * @throws {Fault} 500 for a message without a JSON form
    */
   write(message: Message | Uint8Array): Uint8Array
 }
@@ -22,11 +22,11 @@ export interface RpcMessages {
 export interface RpcMessageOptions extends JsonOptions {
   /** Limit for the values of one request message. */
   readonly maxValues: number
-  /** Checks each request message, last of all. */
+  /** Checks each request message, as the last step. */
   readonly check?: MessageCheck | undefined
 }
 
-/** The messages of `method` in `codec`: those of `proto` are checked, and go through as they came. */
+/** Reads and writes the messages of `method` in `codec`. Those of `proto` are checked and passed on unchanged. */
 export function rpcMessages(method: DescMethod, codec: RpcCodec, options: RpcMessageOptions): RpcMessages {
   return codec === 'proto' ? protoMessages(method, options) : jsonMessages(method, options)
 }

@@ -6,9 +6,9 @@ import {recursionLimit} from '../json/message.ts'
 import type {ValueCount} from '../value-count.ts'
 
 /**
- * Checks that `bytes` are a message of `desc` on the wire, and counts its values as those of JSON are counted, without building
- * anything: what is sent on as it came must not do to the backend what would be refused as JSON. Unknown fields are taken.
- * @throws {Fault} 400 for what is malformed, nests too deep, lacks a required field of proto2, or has too many values
+ * Checks that `bytes` are a message of `desc` in the wire format, without building it, so that the limits for JSON also hold for
+ * messages that are passed on unchanged. Values are counted as in JSON. Unknown fields are accepted.
+ * @throws {Fault} 400 for a message that is malformed, nests too deep, lacks a required field (proto2), or has too many values
  */
 export function checkWire(desc: DescMessage, bytes: Uint8Array, count: ValueCount): void {
   try {
@@ -25,7 +25,7 @@ export function checkWire(desc: DescMessage, bytes: Uint8Array, count: ValueCoun
 interface Place {
   readonly count: ValueCount
   readonly level: number
-  /** The number of the group whose end is awaited. */
+  /** The field number of the open group. */
   readonly group?: number
 }
 
@@ -41,7 +41,7 @@ function check(desc: DescMessage | undefined, reader: BinaryReader, {count, leve
     const [number, type] = reader.tag()
     if (type === WireType.EndGroup) {
       if (number === group) break
-      throw new Error('a group ends that has not begun')
+      throw new Error('a group ends that was not opened')
     }
     count.add(1)
     missing?.delete(number)
@@ -55,7 +55,7 @@ function check(desc: DescMessage | undefined, reader: BinaryReader, {count, leve
 }
 
 function refuseMissing({name}: DescField): never {
-  throw Fault.invalid(name, `Cannot do without "${name}": the field is required`)
+  throw Fault.invalid(name, `Cannot accept "${name}": the field is required`)
 }
 
 /** The longest varint, in bytes. */
@@ -66,7 +66,7 @@ function skip(reader: BinaryReader, type: WireType, number: number): void {
   if (type === WireType.Varint && skipped.length > maxVarint) throw new Error('a varint is too long')
 }
 
-/** A number that the schema has must have its type: to some backends it would be an unknown field, to others a failure. */
+/** A known field must have its wire type. With another one, some backends see an unknown field, others fail. */
 function checkType(field: DescField, type: WireType): void {
   const isPacked = type === WireType.LengthDelimited && field.fieldKind === 'list' && isPackable(field)
   if (!isPacked && type !== typeOf(field)) throw new Error(`${field.name} has another type`)
@@ -140,7 +140,7 @@ function isAscii(value: Uint8Array): boolean {
   return true
 }
 
-/** How many values there are in a packed field; varints end with a byte whose highest bit is not set. */
+/** The number of values in a packed field. The last byte of a varint has its highest bit unset. */
 function packedCount(scalar: ScalarType | undefined, value: Uint8Array): number {
   const width = scalar === undefined ? undefined : fixedWidths.get(scalar)
   if (width !== undefined) {
@@ -162,10 +162,10 @@ const fixedWidths: ReadonlyMap<ScalarType, number> = new Map([
   [ScalarType.SFIXED32, 4],
 ])
 
-/** What is looked up of a message type. */
+/** The facts about a message type that the check looks up. */
 interface Known {
   readonly fields: ReadonlyMap<number, DescField>
-  /** The numbers of its required fields, of proto2; undefined for none. */
+  /** The numbers of its required fields (proto2); undefined for none. */
   readonly required: readonly number[] | undefined
 }
 

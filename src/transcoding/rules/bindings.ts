@@ -14,35 +14,35 @@ export interface Binding {
   /** An HTTP method in capitals, or `*` for any. */
   httpMethod: string
   template: Template
-  /** The field of each variable of the template, in their order. */
+  /** The field of each variable of the template, in the same order. */
   variables: readonly FieldPlan[]
-  /** What the body is: nothing, the whole message less what the path binds, or one field of it. */
+  /** What the body sets: nothing, the whole message except for the path's fields, or one field. */
   body: undefined | '*' | DescField
   /** The field that is the whole response; undefined for the message itself. */
   responseBody: DescField | undefined
-  /** The field that is filled with what the body of a PATCH writes where the caller gives none; undefined: no field is. */
+  /** The mask that is filled with the fields in the body of a PATCH, if the caller gives none; undefined if no field is filled. */
   updateMask: MaskField | undefined
-  /** As a reader of the proto knows it: `get: "/v1/{name}"`. */
+  /** The rule as the proto writes it: `get: "/v1/{name}"`. */
   rule: string
-  /** Where a reader finds it: its file, and the method's full name. */
+  /** Its source: the file, and the method's full name. */
   place: string
 }
 
 export interface BindingOptions extends SelectionOptions {
-  /** Which escapes stay in what a variable of many segments captures: `slash` unless given. */
+  /** Which escapes are kept in the capture of a multi-segment variable: `slash` unless given. */
   readonly pathDecoding?: Dialect['pathDecoding']
-  /** Why a binding cannot be served where it is to be served; undefined: it can. */
+  /** Gives the reason why this server cannot serve a binding; undefined if it can. */
   refuse?: ((binding: Binding) => string | undefined) | undefined
-  /** Whether messages that cannot be read are a problem of the methods that have them, and not of the whole schema. */
+  /** Whether unreadable messages exclude only the methods that use them, rather than the whole schema. */
   leaveOut?: boolean | undefined
-  /** Whether a PATCH gets the update mask that its caller does not give: `fill` unless given. */
+  /** Whether a missing update mask of a PATCH is filled in: `fill` unless given. */
   updateMask?: 'fill' | 'off' | undefined
 }
 
 export interface Bindings {
   bindings: readonly Binding[]
   router: Router<Binding>
-  /** The rules that `bindings` leaves out, a line each: proto file, method, rule and what is wrong with it. */
+  /** The rules that are not in `bindings`, one line each: proto file, method, rule, and what is wrong. */
   problems: readonly string[]
   unserved: readonly Unserved[]
 }
@@ -83,7 +83,7 @@ function unknownServices(registry: FileRegistry, services: readonly string[] = [
     .map((name) => `Cannot serve "${name}": no proto file has a service of this full name`)
 }
 
-/** Where a reader finds the rules of `method`: the file that they are in, and its full name. */
+/** The source of the rules of `method`: their file, and the method's full name. */
 function placeOf(method: DescMethod, file = `${method.parent.file.name}.proto`): string {
   return `${file}: ${method.parent.typeName}/${method.name}`
 }
@@ -119,7 +119,7 @@ function bind(method: DescMethod, rule: Rule, {updateMask = 'fill', refuse}: Bin
   return binding
 }
 
-/** @throws {Error} for messages with fields that cannot be read or written as they are named */
+/** @throws {Error} for messages with fields whose names cannot be used in JSON or JavaScript */
 function refuseUnreadable({input, output}: DescMethod, unreadable: ReadonlyMap<DescMessage, readonly string[]>): void {
   const lines = [...reachable(output, reachable(input))].flatMap((message) => unreadable.get(message) ?? [])
   if (lines.length > 0) throw new Error(lines.join('; '))
@@ -142,7 +142,7 @@ function topLevel(message: DescMessage, name: string, option: string): DescField
   return field
 }
 
-/** Fields that no request can set together: one of them would always be refused. */
+/** Refuses rules that bind fields which exclude each other, because every request would be refused. @throws {Error} */
 function refuseOverlaps(variables: readonly FieldPlan[], body: Binding['body']): void {
   for (const [index, variable] of variables.entries()) {
     const first = variable.parents[0] ?? variable.field

@@ -1,18 +1,18 @@
 import {Fault} from '../../core/fault.ts'
 import {shortened} from '../../core/shortened.ts'
 
-/** A `%2F` of a multi-segment capture stays as it is (http.proto); split() keeps what a group has matched. */
+/** Multi-segment captures keep `%2F` (http.proto). In a group, so that split() keeps the match. */
 const slash = /(%2f)/i
 /** `:/?#[]@!$&'()*+,;=`, escaped (RFC 6570, 1.5). */
 const reserved = /(%(?:3a|2f|3f|23|5b|5d|40|21|24|26|27|28|29|2a|2b|2c|3b|3d))/i
 const outsideAscii = /[\x80-\uffff]/g
-/** Runs of escapes; and a `%` that begins none, which decodeURIComponent refuses. */
+/** Runs of escapes, and a `%` that begins none, which decodeURIComponent refuses. */
 const escapes = /(?:%[0-9A-Fa-f]{2})+|%/g
 
 /**
- * `raw` with each `%XX` decoded, once. What came outside of ASCII is taken as the bytes that it came as: Node hands the
- * request line over as Latin-1.
- * @throws {Fault} 400 naming `place`, for a malformed escape and for bytes that are not UTF-8.
+ * Decodes each `%XX` of `raw`, once. Characters outside of ASCII are read as bytes of UTF-8, because Node decodes the request line as
+ * Latin-1.
+ * @throws {Fault} 400 naming `place`, for a malformed escape and for bytes that are not UTF-8
  */
 export function decodePercent(raw: string, place: string): string {
   try {
@@ -22,12 +22,12 @@ export function decodePercent(raw: string, place: string): string {
   }
 }
 
-/** As decodePercent(), but `%2F` and `%2f` stay as they are: for captures of many segments (http.proto). */
+/** As decodePercent(), but keeps `%2F` and `%2f`: for multi-segment captures (http.proto). */
 export function decodeSegments(raw: string, place: string): string {
   return decodeBut(slash, raw, place)
 }
 
-/** As decodePercent(), but what RFC 6570 reserves stays as it is. */
+/** As decodePercent(), but keeps escapes of reserved characters (RFC 6570). */
 export function decodeUnreserved(raw: string, place: string): string {
   return decodeBut(reserved, raw, place)
 }
@@ -44,8 +44,7 @@ function decodeBut(kept: RegExp, raw: string, place: string): string {
 export type Pair = readonly [name: string, value: string]
 
 /**
- * The pairs of a raw query string, without its `?`, one by one. `+` is a space (our decision); a name without `=` has the empty
- * value.
+ * The pairs of a raw query string, without its `?`, one by one. `+` is a space (our decision). A name without `=` has an empty value.
  * @throws {Fault} 400 naming the parameter.
  */
 export function parseQuery(raw: string): Generator<Pair> {
@@ -53,7 +52,7 @@ export function parseQuery(raw: string): Generator<Pair> {
 }
 
 /**
- * As parseQuery(), for a form that was decoded from UTF-8: what stands outside of an escape is text already.
+ * As parseQuery(), for a form that was already decoded from UTF-8, so that only escapes remain.
  * @throws {Fault} 400 naming the field.
  */
 export function parseForm(text: string): Generator<Pair> {
@@ -77,7 +76,7 @@ function pairOf(part: string, decode: Decode): Pair {
   return [name, equals < 0 ? '' : decode(part.slice(equals + 1), name)]
 }
 
-/** `text` with each `%XX` decoded where the rest is text already. */
+/** Decodes each `%XX` in `text`, which is already decoded from UTF-8. */
 function decodeEscapes(text: string, place: string): string {
   try {
     return text.replace(escapes, decodeURIComponent)
@@ -94,6 +93,6 @@ function undecodable(raw: string, place: string): never {
 
 function escapeByte(char: string): string {
   const byte = char.charCodeAt(0)
-  // Beyond a byte it cannot have come over the wire: an escape that decodes to nothing.
+  // Characters above 0xff cannot come over the wire: give an escape that is malformed.
   return byte > 0xff ? '%' : `%${byte.toString(16)}`
 }

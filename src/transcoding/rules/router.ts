@@ -4,49 +4,50 @@ import {shortened} from '../../core/shortened.ts'
 import {decodePercent, decodeSegments, decodeUnreserved} from './percent.ts'
 import {type Segment, type Template, type Variable, verbKey} from './templates.ts'
 
-/** Which escapes stay as they are in what a variable of many segments captures. */
+/** Which escapes are kept in the capture of a multi-segment variable. */
 type Decoding = Dialect['pathDecoding']
 
-/** What a route needs to be found by. */
+/** The properties of a route by which it is found. */
 export interface Route {
   /** An HTTP method in capitals, or `*` for any (`custom {kind: "*"}` of http.proto). */
   httpMethod: string
   template: Template
 }
 
-/** A route that takes a request, and what its variables captured: decoded, in their order. */
+/** The route for a request, and the captures of its variables: decoded, in the template's order. */
 export interface Match<R extends Route> {
   binding: R
   captures: readonly string[]
 }
 
-/** Nobody takes the request: 404; 405 with what `allow` lists; or 204, the answer to OPTIONS, with the same. */
+/** No route matches: 404, or 405 with the methods of `allow`, or 204 with the same methods as the answer to OPTIONS. */
 export interface Unrouted {
   status: 404 | 405 | 501 | 204
   allow: readonly string[]
 }
 
 /**
- * Finds routes by HTTP method and raw path. Its cost grows with the path, and with how many templates its beginning fits:
- * where a literal and a `*` stand side by side it looks behind both. So the number of routes does not matter where they
- * do not overlap; 4,096 that do, a literal or a `*` at each of 12 places, cost ms for a path that none of them takes.
+ * Finds routes by HTTP method and raw path, with a trie. The cost grows with the length of the path and with the number of templates
+ * that match its beginning: where a literal and a `*` are alternatives, both branches are searched. So the number of routes does not
+ * matter unless they overlap. The worst case, 4,096 templates with a literal or a `*` at each of 12 places, costs milliseconds for a
+ * path that none of them matches.
  */
 export class Router<R extends Route> {
   readonly #roots = new Map<string, Node<R>>()
-  /** Only these can be verbs: any other colon belongs to its segment (our decision). */
+  /** The known verbs. Any other colon belongs to its segment (our decision). */
   readonly #verbs = new Set<string>()
-  /** The most colons that one of them has, its first one included. */
+  /** The largest number of colons in one of them, including its first. */
   #mostColons = 0
-  /** Templates of one layout share one, so that a lookup touches little memory however many routes there are. */
+  /** Templates with the same layout share one object, so that a lookup touches little memory even with many routes. */
   readonly #layouts = new Map<string, Layout>()
   readonly #decoding: Decoding
 
-  /** @param decoding which escapes stay in what a variable of many segments captures */
+  /** @param decoding which escapes are kept in the capture of a multi-segment variable */
   constructor(decoding: Decoding = 'slash') {
     this.#decoding = decoding
   }
 
-  /** Adds `route`, or gives back the one that already has its method, shape and verb. */
+  /** Adds `route`. If a route with the same method, shape and verb exists, returns that one instead. */
   add(route: R): R | undefined {
     const {httpMethod, template} = route
     const {variables, rest, verb} = template
@@ -76,7 +77,7 @@ export class Router<R extends Route> {
     return this.#routeVerb(httpMethod, whole) ?? this.#routeTarget(httpMethod, whole) ?? unknown
   }
 
-  /** By the longest verb that is bound to this very path, by whatever HTTP method: of others the colon claims nothing. */
+  /** Matches the longest verb that some route has at this path, for any HTTP method. Other colons are part of the segment. */
   #routeVerb(httpMethod: string, {raw, texts}: Target): Match<R> | Unrouted | undefined {
     const last = raw[raw.length - 1]!
     for (const colon of lastColons(last, this.#mostColons)) {
@@ -86,7 +87,7 @@ export class Router<R extends Route> {
       const target = {raw: raw.with(-1, segment), texts: texts.with(-1, plain(segment)), verb}
       const found = this.#routeTarget(httpMethod, target)
       if (found) return found
-      // An empty segment is no name, with a verb after it neither.
+      // A wildcard does not match an empty segment, also before a verb.
       if (segment === '' && this.#allow({...target, mayBeEmpty: true}).length > 0) return unknown
     }
     return undefined
@@ -137,16 +138,16 @@ export function unroutedFault({status, allow}: Unrouted, httpMethod: string, pat
 
 const unknown: Unrouted = {status: 404, allow: []}
 
-/** A path taken apart: the raw segments for captures, the decoded ones for literals. */
+/** A path split into segments: raw ones for captures, decoded ones for literals. */
 interface Target {
   raw: readonly string[]
   texts: readonly string[]
   verb: string
-  /** Whether `*` takes an empty segment as well: never, but to see what a path would be with a name in its place. */
+  /** Whether `*` matches an empty segment as well. Only set to find out whether the path would match with a name in its place. */
   mayBeEmpty?: boolean
 }
 
-/** Where the last `count` colons of `text` are, from the left. */
+/** The positions of the last `count` colons of `text`, from left to right. */
 function lastColons(text: string, count: number): number[] {
   const colons: number[] = []
   for (let at = text.lastIndexOf(':'); at >= 0 && colons.length < count; at = text.lastIndexOf(':', at - 1)) {
@@ -156,12 +157,12 @@ function lastColons(text: string, count: number): number[] {
   return colons
 }
 
-/** What follows a colon, as a verb of a template: `%3A` is none that begins another verb. */
+/** The text after a colon in the spelling of a template's verb, where `%3A` begins no further verb. */
 function writtenVerb(raw: string): string {
   return /^[\w.:-]*$/.test(raw) ? raw : verbKey(raw.split(':').map(plain))
 }
 
-/** Where the variables of a template are: all that a capture needs of it. */
+/** The positions of a template's variables, as needed for captures. */
 interface Layout {
   decoding: Decoding
   length: number
@@ -178,7 +179,7 @@ interface Leaf<R> {
   layout: Layout
 }
 
-/** Where templates of one shape end, each with a verb of its own. */
+/** The end of all templates of one shape, which differ in their verbs. */
 class End<R> {
   #plain: Leaf<R> | undefined
   #byVerb: Map<string, Leaf<R>> | undefined
@@ -189,7 +190,7 @@ class End<R> {
     return byVerb?.get(verb)
   }
 
-  /** Puts `leaf` here, or gives back the one that is. */
+  /** Adds `leaf`. If there is one already, returns that one instead. */
   put(verb: string, leaf: Leaf<R>): Leaf<R> | undefined {
     const taken = this.get(verb)
     if (taken) return taken
@@ -207,7 +208,7 @@ class Node<R> extends End<R> {
   #star: Node<R> | undefined
   #rest: Tail<R> | undefined
 
-  /** Where a template ends, from segment `index` on; made as needed. */
+  /** The end of a template, from segment `index` on. Creates missing nodes. */
   place(segments: readonly Segment[], index = 0): End<R> {
     const segment = segments[index]
     if (!segment) return this
@@ -218,7 +219,7 @@ class Node<R> extends End<R> {
     return this.#child(segment).place(segments, index + 1)
   }
 
-  /** Literal before `*` before `**`, backtracking (our decision). A node is seen once at most: its depth is `index`. */
+  /** Tries a literal, then `*`, then `**`, with backtracking (our decision). Visits a node at most once, as its depth is `index`. */
   find(target: Target, index: number): Leaf<R> | undefined {
     const text = target.texts[index]
     if (text === undefined) return this.get(target.verb) ?? this.#findRest(target, index)
@@ -242,7 +243,7 @@ class Node<R> extends End<R> {
   }
 }
 
-/** What follows a `**`: literals, found from the end of the path. The longest tail wins. */
+/** The literals after a `**`, matched from the end of the path. The longest match wins. */
 class Tail<R> extends End<R> {
   readonly #literals = new Map<string, Tail<R>>()
 
@@ -252,7 +253,7 @@ class Tail<R> extends End<R> {
     return getOrMake(this.#literals, last, () => new Tail<R>()).place(texts.slice(0, -1))
   }
 
-  /** Looks at no segment before `from`, nor at those from `end` on. */
+  /** Considers the segments from `from` to before `end`. */
   find(target: Target, from: number, end = target.texts.length): Leaf<R> | undefined {
     const longer = end > from ? this.#literals.get(target.texts[end - 1]!)?.find(target, from, end - 1) : undefined
     return longer ?? this.get(target.verb)
@@ -271,7 +272,7 @@ function matched<R extends Route>({route, layout}: Leaf<R>, {raw}: Target): Matc
   return {binding: route, captures: layout.variables.map((variable) => capture(layout, variable, raw))}
 }
 
-/** What `variable` spans of a path of any length: whatever lies behind a `**` is counted from the end. */
+/** The segments that `variable` captures. Positions after a `**` are counted from the end of the path. */
 function capture({length, rest, decoding}: Layout, variable: Omit<Variable, 'path'>, raw: readonly string[]): string {
   const stretch = raw.length - length
   const start = rest >= 0 && rest < variable.start ? variable.start + stretch : variable.start
@@ -281,7 +282,7 @@ function capture({length, rest, decoding}: Layout, variable: Omit<Variable, 'pat
   const text = segments.join('/')
   if (decoding === 'reserved') return escaped.test(text) ? decodeUnreserved(text, 'path') : text
   if (decoding === 'all' && rest >= variable.start && rest < variable.end && escaped.test(text)) {
-    // As http.proto says, `%2F` stays where a single segment is matched.
+    // Segments that a `*` matches keep `%2F` (http.proto). Those of the `**` are decoded.
     const isRest = (at: number) => at >= rest && at <= rest + stretch
     const decoded = segments.map((one, index) => (isRest(start + index) ? plain(one) : decodeSegments(one, 'path')))
     return decoded.join('/')
@@ -289,7 +290,7 @@ function capture({length, rest, decoding}: Layout, variable: Omit<Variable, 'pat
   return escaped.test(text) ? decodeSegments(text, 'path') : text
 }
 
-/** `path` decoded, with escapes left of what another decoding would change. */
+/** Decodes `path`, but keeps escapes that a second decoding would change. */
 function decodedOnce(path: string): string {
   return escaped.test(path) ? decodePercent(path, 'path').replace(/[%\x80-\uffff]+/g, encodeURIComponent) : path
 }

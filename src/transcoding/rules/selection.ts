@@ -2,27 +2,27 @@ import type {DescFile, DescMethod, DescService, FileRegistry} from '@bufbuild/pr
 import type {GivenRules} from './rules.ts'
 
 export interface SelectionOptions {
-  /** Full names; all but imported services of Google's unless given. */
+  /** Full names of the services to serve. Unless given, all but imported Google services. */
   services?: readonly string[] | undefined
   /**
-   * Whether methods without a rule are served at `POST /<package.Service>/<Method>`: those of services that `services`
-   * names unless given.
+   * Whether methods without a rule are served at `POST /<package.Service>/<Method>`. Unless given, only methods of the services in
+   * `services`.
    */
   defaultBindings?: boolean | undefined
-  /** Rules in place of those of the protos: what has one is asked for, also of an imported service of Google's. */
+  /** Rules that replace those of the protos. A method with such a rule is served, also in an imported Google service. */
   rules?: GivenRules | undefined
-  /** The services of an API, full names: no others are served, where `services` does not say which. */
+  /** Full names of the services of an API. Unless `services` is given, only these are served. */
   apis?: readonly string[] | undefined
 }
 
-/** A service or a method that a schema has and that is not served. */
+/** A service or a method of the schema that is not served. */
 export interface Unserved {
   /** `package.Service`, or `package.Service/Method`. */
   name: string
   why: 'not named' | 'not in apis' | 'imported' | 'no rule' | 'unservable'
 }
 
-/** What of a schema is served: what has a rule, and without one only what was asked for. */
+/** The parts of a schema that are served: methods with a rule, and those without one that were asked for. */
 export interface Selection {
   methods: readonly SelectedMethod[]
   unserved: readonly Unserved[]
@@ -30,11 +30,11 @@ export interface Selection {
 
 interface SelectedMethod {
   method: DescMethod
-  /** Whether it has a binding also when it has no rule. */
+  /** Whether the method is served even without a rule. */
   byDefault: boolean
 }
 
-/** The methods to serve, in the order of their files' names: the same whatever the order of the set. */
+/** The methods to serve, sorted by the names of their files, so that the order of files in the set does not matter. */
 export function selectMethods(registry: FileRegistry, options: SelectionOptions = {}): Selection {
   const {services, defaultBindings, apis} = options
   const methods: SelectedMethod[] = []
@@ -64,8 +64,8 @@ function others(service: DescService, asked: readonly SelectedMethod[]): Unserve
 }
 
 /**
- * Whether `service` is one of Google's that came along with a schema: google.longrunning.Operations and the like, whose
- * rules are for Google's own servers, and whose files others import for their messages.
+ * Whether `service` is a Google service that is in the schema only as an import, such as google.longrunning.Operations. Other files
+ * import it for its messages, and its rules are for Google's own servers.
  */
 function isImported({file}: DescService, files: readonly DescFile[]): boolean {
   const own = file.proto.package

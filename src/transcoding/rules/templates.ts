@@ -1,13 +1,13 @@
-/** One segment of a template with its variables taken off: a literal, `*` (one segment) or `**` (zero or more). */
+/** One segment of a template, without variable names: a literal, `*` (one segment) or `**` (zero or more). */
 export type Segment = {kind: 'literal'; text: string} | {kind: '*'} | {kind: '**'}
 
-/** Which segments of a template a variable spans: from `start` to before `end`. */
+/** A variable and the segments that it spans: from `start` to before `end`. */
 export interface Variable {
-  /** The path of fields as it is written: `book.name`. */
+  /** The field path, as written: `book.name`. */
   path: string
   start: number
   end: number
-  /** Whether it may span anything but exactly one segment: `{v=a/*}` and `{v=**}` do, `{v}` does not (http.proto). */
+  /** Whether it is a multi-segment variable, such as `{v=a/*}` and `{v=**}`, but not `{v}` (http.proto). */
   multi: boolean
 }
 
@@ -16,8 +16,8 @@ export interface Template {
   segments: readonly Segment[]
   variables: readonly Variable[]
   /**
-   * What follows the first `:` of the last segment, as verbKey() has it: `cancel`, or `cancel:now` where several verbs are
-   * written. Empty when there is none.
+   * The text after the first `:` of the last segment, normalized by verbKey(): `cancel`, or `cancel:now` for several verbs. Empty for
+   * none.
    */
   verb: string
   /** The index of the `**` in `segments`, or -1. */
@@ -25,9 +25,9 @@ export interface Template {
 }
 
 /**
- * Parses by the grammar of google/api/http.proto. Beyond it, literals may follow a `**`, and several verbs may stand one
- * after the other, as in APIs of Google (our decision).
- * @throws {Error} whose message says where it stopped and what was expected there.
+ * Parses a template by the grammar of google/api/http.proto. In addition, literals may follow a `**`, and there may be several verbs,
+ * as in some Google APIs (our decision).
+ * @throws {Error} with the position of the error and what was expected there
  */
 export function parseTemplate(source: string): Template {
   const parser = new Parser(source)
@@ -38,12 +38,12 @@ export function parseTemplate(source: string): Template {
   return {segments, variables, verb, rest}
 }
 
-/** A verb, or several with `:` between them, in the one spelling in which two of them can be compared. */
+/** Normalizes a verb, or several separated by `:`, so that they can be compared. */
 export function verbKey(verbs: readonly string[]): string {
   return verbs.map(encodeURIComponent).join(':')
 }
 
-/** What RFC 3986 allows in a segment, less `*` and `:`, which mean something here, and what lies outside ASCII. */
+/** Characters of a literal: those that RFC 3986 allows in a segment, except for `*` and `:`, and those outside of ASCII. */
 const literal = /(?:[A-Za-z0-9\-._~!$&'()+,;=@%]|[^\0-\x7f])+/y
 const identifier = /[A-Za-z_][A-Za-z0-9_]*/y
 

@@ -17,9 +17,9 @@ interface Declared {
 type Files = ReadonlyMap<string, FileDescriptorProto>
 
 /**
- * The files in an order in which each comes after those that it needs. In place, relative type names become full ones, as
- * the sets that protobufjs makes need it, and a field whose type is left out gets it.
- * @param lacks throws for a type that no file declares
+ * Sorts the files so that each comes after those that it imports. In place, it resolves relative type names, which protobufjs writes,
+ * and adds missing field types.
+ * @param lacks throws the error for a type that no file declares
  */
 export function link(files: Files, lacks: (type: string, file: FileDescriptorProto) => never): FileDescriptorProto[] {
   const declared = new Map<string, Declared>()
@@ -37,7 +37,7 @@ export function link(files: Files, lacks: (type: string, file: FileDescriptorPro
   return [...ordered]
 }
 
-/** The scope of what stands at the top of `file`; full names begin with a dot. */
+/** The scope of top-level declarations in `file`. Full names begin with a dot. */
 function scopeOf(file: FileDescriptorProto): string {
   return file.package && `.${file.package}`
 }
@@ -56,7 +56,7 @@ function declare(
   }
 }
 
-/** Gives every type that `file` names its full name; returns the files that declare them. */
+/** Replaces every type name in `file` by the full name. Returns the files that declare the types. */
 function resolveTypes(
   file: FileDescriptorProto,
   declared: ReadonlyMap<string, Declared>,
@@ -83,7 +83,7 @@ function resolveTypes(
   return needed
 }
 
-/** Every field and extension that `file` declares, with the scope of its type's name. */
+/** Every field and extension that `file` declares, with the scope in which its type's name is resolved. */
 function* fieldsOf(file: FileDescriptorProto): Generator<[field: FieldDescriptorProto, scope: string]> {
   const scope = scopeOf(file)
   for (const extension of file.extension) yield [extension, scope]

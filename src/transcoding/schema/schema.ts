@@ -18,10 +18,10 @@ import {
 import {link} from './link.ts'
 
 /**
- * Reads the types of a google.protobuf.FileDescriptorSet from any source: a compiler, server reflection, or `cat` of two sets.
+ * Reads the types of a google.protobuf.FileDescriptorSet from any source: a compiler, server reflection, or two sets joined by `cat`.
  * JSON names and field types may be missing, type names may be relative, and files may come in any order and more than once
- * (descriptor.proto); protobuf-es alone expects the form that a compiler writes.
- * @throws {Error} one line for the operator: what the bytes are instead, or what the set lacks, and what to do
+ * (descriptor.proto). protobuf-es without this function accepts only the form that compilers write.
+ * @throws {Error} with one line for the operator: what the bytes are instead, or what the set lacks, and what to do
  * @example
  * const registry = readSchema(readFileSync('src/gen/descriptors.binpb'))
  * console.log(registry.getService('ping.PingService')?.methods.map(({name}) => name))
@@ -47,7 +47,7 @@ function parse(bytes: Uint8Array): FileDescriptorSet {
   } catch (cause) {
     return fail(formatOf(bytes) ?? `it is none (${(cause as Error).message})`, cause)
   }
-  // Another file can happen to be protobuf as well, of fields that no set has.
+  // Bytes of another kind may decode by accident, into unknown fields.
   const isSet = set.file.length > 0 ? set.file.every(({name}) => name !== '') : !set.$unknown?.length
   return isSet ? set : fail(formatOf(bytes) ?? 'it is none (it has no files with names)')
 }
@@ -55,7 +55,7 @@ function parse(bytes: Uint8Array): FileDescriptorSet {
 const commentsAndSpace = /^(?:\s+|\/\/[^\n]*(?:\n|$)|\/\*[\s\S]*?\*\/)+/
 const declaration = /^(?:syntax|edition|package|import|option|message|enum|service|extend)\b/
 
-/** Another format that is easily taken for a set. */
+/** Names another format that is easily mistaken for a set. */
 function formatOf(bytes: Uint8Array): string | undefined {
   if (bytes[0] === 0x1f && bytes[1] === 0x8b) return 'it is compressed with gzip'
   const text = new TextDecoder().decode(bytes)
@@ -64,7 +64,7 @@ function formatOf(bytes: Uint8Array): string | undefined {
   return undefined
 }
 
-/** The default of json_name, for sets of servers in Python, C++ and Java, and of protoc without it. */
+/** Adds the default json_name, which is missing in sets from reflection servers in Python, C++ and Java, and in some of protoc's. */
 function addJsonNames(message: DescriptorProto): void {
   for (const field of message.field) field.jsonName ||= protoCamelCase(field.name)
   message.nestedType.forEach(addJsonNames)
@@ -84,7 +84,7 @@ function isSame(left: FileDescriptorProto, right: FileDescriptorProto): boolean 
   return equals(FileDescriptorProtoSchema, bare(left), bare(right), {unknown: true, registry: createRegistry()})
 }
 
-/** Without comments, and without buf's note whether the file is an import. */
+/** `file` without comments, and without buf's extension that marks imports. */
 function bare(file: FileDescriptorProto): FileDescriptorProto {
   const copy = clone(FileDescriptorProtoSchema, file)
   clearField(copy, FileDescriptorProtoSchema.field.sourceCodeInfo)
