@@ -204,7 +204,7 @@ export const limits: Readonly<Record<string, Readonly<Record<string, Limit>>>> =
   },
   'http/body.ts': {
     defaultLimit: [MiB, 'bytes of a body that is read whole'],
-    minGrowth: [4096, 'bytes by which a buffer grows at least'],
+    blockSize: [4096, 'bytes of a block that small pieces are copied into'],
     maxDiscarded: [MiB, 'bytes of a body that nobody reads: for more the connection ends'],
   },
   'http/compress.ts': {worthIt: [1024, 'bytes: shorter answers are sent as they are']},

@@ -49,7 +49,7 @@ export async function wholeBody(
   const announced = Number(headers['content-length'] ?? 0)
   if (announced > limit) throw tooLong(limit)
   account.expect(announced)
-  const buffer = new BodyBuffer(account, announced || limit)
+  const buffer = new BodyBuffer(account)
   for await (const piece of body) {
     if (buffer.length + piece.length > limit) throw tooLong(limit)
     buffer.add(piece)
@@ -64,40 +64,49 @@ export function readBefore(body: Buffer, limit = defaultLimit): Buffer {
   return body
 }
 
-/** Least size of a buffer that grows, in bytes. */
-const minGrowth = 4096
+/** Size of a block that small pieces are copied into, in bytes. */
+const blockSize = 4096
 
 /**
- * A body's bytes in one buffer. Each piece is copied as it comes: a body can come in a million pieces, and a Buffer takes
- * much more memory than a small piece.
+ * The bytes of a body, copied once. Small pieces are gathered in blocks as they come: a body can come in a million pieces, and a
+ * Buffer takes much more memory than a small piece.
  */
 class BodyBuffer {
   readonly #account: BodyAccount
-  readonly #max: number
-  #buffer: Buffer = Buffer.alloc(0)
+  readonly #blocks: Buffer[] = []
+  /** What is free of the last block. */
+  #room = Buffer.alloc(0)
   length = 0
 
-  /** @param max limit for the body, in bytes */
-  constructor(account: BodyAccount, max: number) {
+  constructor(account: BodyAccount) {
     this.#account = account
-    this.#max = max
   }
 
   get bytes(): Buffer {
-    return this.#buffer.subarray(0, this.length)
+    const [first] = this.#blocks
+    return first && this.#blocks.length === 1
+      ? first.subarray(0, this.length)
+      : Buffer.concat(this.#blocks, this.length)
   }
 
   /** @throws {Fault} 429 */
   add(piece: Buffer): void {
-    const length = this.length + piece.length
-    this.#account.holdPart(length)
-    if (length > this.#buffer.length) {
-      // Once half of it is there, room for all of it.
-      const size = 2 * length >= this.#max ? this.#max : Math.max(minGrowth, Math.ceil(1.5 * length))
-      this.#buffer = this.length === 0 ? piece : Buffer.concat([this.bytes], size)
+    this.#account.holdPart(this.length + piece.length)
+    this.length += piece.length
+    const copied = piece.copy(this.#room)
+    this.#room = this.#room.subarray(copied)
+    this.#begin(piece.subarray(copied))
+  }
+
+  /** Takes the rest of a piece, for which the last block has no room. */
+  #begin(rest: Buffer): void {
+    // Mostly a body comes in one piece.
+    if (rest.length >= blockSize || this.#blocks.length === 0) this.#blocks.push(rest)
+    else if (rest.length > 0) {
+      const block = Buffer.allocUnsafe(blockSize)
+      this.#blocks.push(block)
+      this.#room = block.subarray(rest.copy(block))
     }
-    if (this.length > 0) piece.copy(this.#buffer, this.length)
-    this.length = length
   }
 }
 

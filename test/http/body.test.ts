@@ -87,7 +87,7 @@ for (const [title, {head, body, status, read}] of Object.entries(unread)) {
 
 test.serial('a body of many pieces is read whole', async (t) => {
   const {url} = await app.serve(async (scope) => ({body: await scope.bytes()}))
-  const pieces = ['a', 'bc', 'd'.repeat(5000), 'e', 'f'.repeat(7000)]
+  const pieces = ['a', 'bc', 'd'.repeat(5000), 'e', 'f'.repeat(7000), 'g'.repeat(3000), 'h'.repeat(3000), 'i']
   await using connection = await connectTo(url)
   const chunks = pieces.map((piece) => `${piece.length.toString(16)}\n${piece}\n`)
   connection.send(`POST / HTTP/1.1\nHost: test\nTransfer-Encoding: chunked\n\n${chunks.join('')}0\n\n`)
