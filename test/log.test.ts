@@ -234,6 +234,20 @@ test('a body that proves malformed is in the record of its request', async (t) =
   t.regex(message, /^POST \/whole 400 in \d+ ms: The request is not HTTP: /)
 })
 
+test('a caller that ends its side in the middle of a body has one record', async (t) => {
+  await using connection = await connectTo(child.url)
+  connection.send('POST /whole HTTP/1.1\nHost: test\nx-request-id: half-closed\nContent-Length: 10\n\nhalf')
+  connection.socket.end()
+  const {status, headers} = await connection.response()
+  t.is(status, 400)
+  t.is((await recordOf('half-closed')).httpRequest.status, 499)
+  const id = headers.get('x-request-id')!
+  t.deepEqual(
+    child.out.all.filter((line) => line.includes(id)),
+    [],
+  )
+})
+
 test('what a function notes is in its record, and what it logs carries the request’s id and trace', async (t) => {
   const {record} = await ask('/notes', {'x-request-id': 'noted', traceparent: `00-${trace}-00f067aa0ba902b7-01`})
   t.is(record.colour, 'green')

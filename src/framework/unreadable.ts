@@ -74,11 +74,14 @@ function endBehind(last: ServerResponse, error: Unreadable, unseen: Unseen): voi
   }
 }
 
-/** Answers a caller that half-closes in the middle of a body, if that is the only request of the connection. */
+/**
+ * Answers a caller that half-closes in the middle of a body, if that is the only request of the connection. Its record is that of the
+ * request, which ends as hung up.
+ */
 function hangUp(last: ServerResponse, error: Unreadable, unseen: Unseen): void {
   const {req} = last
   if (req.complete || last.headersSent || !last.socket) req.socket.end()
-  else answer(req.socket, faultOf(error), unseen)
+  else send(req.socket, faultOf(error), {id: randomUUID(), ...unseen})
 }
 
 function isUnderWay(response: ServerResponse): boolean {
@@ -117,10 +120,23 @@ function faultOf(error: Unreadable): Fault {
   return new Fault(code, message, {http, reason: 'MALFORMED_REQUEST', cause: error})
 }
 
-/** Writes a failure as the last response on `socket`. */
-function answer(socket: Socket, fault: Fault, {log, errorShape = 'aip'}: Unseen): void {
+/** Writes a failure as the last response on `socket`, and a record of it. */
+function answer(socket: Socket, fault: Fault, unseen: Unseen): void {
   const http = httpStatusOf(fault)
   const id = randomUUID()
+  unseen.log.warn(
+    {requestId: id, httpRequest: {status: http, remoteIp: socket.remoteAddress}, code: fault.code},
+    `${http} before a request was read: ${fault.message}`,
+  )
+  send(socket, fault, {id, ...unseen})
+}
+
+function send(
+  socket: Socket,
+  fault: Fault,
+  {id, errorShape = 'aip'}: Pick<Unseen, 'errorShape'> & {readonly id: string},
+): void {
+  const http = httpStatusOf(fault)
   const body = JSON.stringify(failureJson(fault, errorShape))
   const head = [
     `HTTP/1.1 ${http} ${STATUS_CODES[http]}`,
@@ -131,10 +147,6 @@ function answer(socket: Socket, fault: Fault, {log, errorShape = 'aip'}: Unseen)
     'X-Content-Type-Options: nosniff',
     `X-Request-Id: ${id}`,
   ]
-  log.warn(
-    {requestId: id, httpRequest: {status: http, remoteIp: socket.remoteAddress}, code: fault.code},
-    `${http} before a request was read: ${fault.message}`,
-  )
   socket.write(`${head.join('\r\n')}\r\n\r\n${body}`)
   endGently(socket)
 }
