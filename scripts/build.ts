@@ -204,7 +204,9 @@ function ranged<M extends Manifest>(manifest: M): M {
     if (!needed) continue
     const ranges = Object.keys(needed).map((name) => {
       if (!versions[name]) throw new Error(`${manifest.name} needs ${name}, which package.json here does not have`)
-      return [name, `^${versions[name]}`]
+      // The tools of a new project are those that it was tried with.
+      const isTool = kind === 'devDependencies' && !Object.hasOwn(packages, name)
+      return [name, isTool ? versions[name] : `^${versions[name]}`]
     })
     Object.assign(manifest, {[kind]: Object.fromEntries(ranges)})
   }

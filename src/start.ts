@@ -19,7 +19,7 @@ const isBuilt = typeof __dirname === 'string'
  * @param environment `process.env`
  * @param functions maps each function's name to a factory. Only the deployed function's factory is called: let it require
  * the function's code
- * @param options of the runtime
+ * @param options makes the options of the runtime. It too is only called where the functions run: let it require what it needs
  * @example
  * import {createRequire} from 'node:module'
  * import {start} from 'grpc-functions/start'
@@ -34,11 +34,11 @@ export function start(
   folder: string,
   environment: Readonly<Record<string, string | undefined>>,
   functions: Readonly<Record<string, (runtime: Runtime) => Handler>>,
-  options: RuntimeOptions = {},
+  options: () => RuntimeOptions = () => ({}),
 ): void {
   const build = isBuilt || !environment.K_SERVICE ? undefined : buildOf(folder)
   if (build) require(build)
-  else (require('./run.ts') as typeof import('./run.ts')).run(environment, functions, options)
+  else (require('./run.ts') as typeof import('./run.ts')).run(environment, functions, options())
 }
 
 /** dist/deployed.js of the project that `folder` is in; undefined when there is none. */

@@ -364,11 +364,11 @@ const require = createRequire(import.meta.url)
 start(import.meta.dirname, process.env, {
   hello: () => require('./hello.js').hello,
   gateway: (runtime) => require('grpc-functions/gateway').gateway(runtime, {schema: ${schema}}),
-})
+}, () => ({flush: require('./flush.js').flush}))
 `,
     hello: `import {json} from 'grpc-functions'
 
-export const hello = () => json({hello: 'world', folder: import.meta.dirname})
+export const hello = () => json({hello: 'world', folder: import.meta.dirname, ...globalThis.flush})
 `,
   },
   CommonJS: {
@@ -399,6 +399,13 @@ run(process.env, {hello: () => hello, gateway: (runtime) => gateway(runtime, {sc
   },
 }
 
+/** An option of the runtime. It counts in the process, not in the module, how often it was loaded. */
+const flush = `globalThis.flush ??= {loaded: 0, called: 0}
+globalThis.flush.loaded++
+
+export const flush = async () => void globalThis.flush.called++
+`
+
 for (const [kind, {type, entry, hello}] of Object.entries(plain)) {
   test(`a project in plain JavaScript, ${kind}, is served by the framework's --target, from its source and from a build`, async (t) => {
     const made = join(folder, kind.replaceAll(/\W+/g, '-'))
@@ -407,13 +414,15 @@ for (const [kind, {type, entry, hello}] of Object.entries(plain)) {
     writeFileSync(join(made, 'package.json'), JSON.stringify({name: 'plain', type, main: 'index.js'}))
     writeFileSync(join(made, 'index.js'), entry)
     writeFileSync(join(made, 'hello.js'), hello)
+    writeFileSync(join(made, 'flush.js'), flush)
     const backend = await startBackend()
     t.teardown(() => backend.close())
     const ask = async (onCloudRun: boolean) => {
       const gateway = {root: made, target: 'gateway', path: '/api/ping?message=hi', backend: backend.url, onCloudRun}
       t.like(await answerOf(t, gateway), {pong: {message: 'hi'}})
       if (entry.includes('start(')) {
-        const expected = {hello: 'world', folder: realpathSync(made)}
+        const own = entry.includes('flush') ? {loaded: 1, called: 0} : {}
+        const expected = {hello: 'world', folder: realpathSync(made), ...own}
         t.deepEqual(await answerOf(t, {...gateway, target: 'hello', path: '/'}), expected)
       }
     }
