@@ -423,6 +423,52 @@ test.serial('the backend gets the verified claims, and no caller can set them', 
   }
 })
 
+for (const AUTH of ['iam', 'none']) {
+  test.serial(`under AUTH=${AUTH} there is no caller, and nobody sets one`, async (t) => {
+    const guarded = await startApp({env: {AUTH, GATEWAY_DESCRIPTORS: schema.path, MCP: 'true'}, backend: {services}})
+    t.teardown(() => guarded.close())
+    const seen: unknown[] = []
+    const {url} = await guarded.serve((scope) => {
+      seen.push(scope.caller)
+      return json({})
+    })
+    const forged = Buffer.from('{"sub":"eve"}').toString('base64')
+    const headers = {
+      ...bearer(await issuer.token()).headers,
+      'x-goog-iap-jwt-assertion': await issuer.token({aud: 'iap'}),
+      'x-verified-claims-bin': forged,
+      'X-Verified-Claims-Bin': forged,
+      'grpc-metadata-x-verified-claims-bin': forged,
+      'grpc-metadata-x_verified_claims-bin': forged,
+      'grpc-metadata-x-goog-iap-jwt-assertion': 'x',
+    }
+    t.is((await fetch(url, {headers})).status, 200)
+    t.deepEqual(seen, [undefined])
+    const tool = {jsonrpc: '2.0', id: 1, method: 'tools/call', params: {name: 'PingService_Send', arguments: {}}}
+    for (const [path, body, type] of [
+      ['/ping?message=hi', undefined, undefined],
+      ['/api/ping?message=hi', undefined, undefined],
+      ['/ping.PingService/Send', '{}', 'application/json'],
+      ['/ping.PingService/Send', '\0\0\0\0\0', 'application/grpc-web+proto'],
+      ['/mcp', JSON.stringify(tool), 'application/json'],
+    ] as const) {
+      const call = guarded.backend.ping.next()
+      const method = body === undefined ? 'GET' : 'POST'
+      const more = {
+        'content-type': type ?? '',
+        'connect-protocol-version': '1',
+        accept: '*/*, application/json, text/event-stream',
+      }
+      const answer = fetch(guarded.url(path), {method, headers: {...headers, ...more}, body: body ?? null})
+      const {metadata, answer: go} = await call
+      go()
+      t.is((await answer).status, 200)
+      const keys = Object.keys(metadata.getMap()).filter((key) => /verified|goog/.test(key))
+      t.deepEqual(keys, [], path)
+    }
+  })
+}
+
 test.serial('the log has the subject and the issuer of each request', async (t) => {
   lines.length = 0
   t.is((await app.ask(t, closed, bearer(await issuer.token({sub: 'grace'})))).status, 200)
