@@ -247,6 +247,7 @@ export function readConfig(given: Env, argv: readonly string[] = []): Config {
       protocols: read(env, 'GATEWAY_PROTOCOLS'),
       ignoreUnknown: read(env, 'GATEWAY_IGNORE_UNKNOWN'),
       boundParameters: read(env, 'GATEWAY_BOUND_PARAMETERS'),
+      booleans: read(env, 'GATEWAY_BOOLEANS'),
       mapParameters: read(env, 'GATEWAY_MAP_PARAMETERS'),
       forms: read(env, 'GATEWAY_FORMS'),
       contentTypes: read(env, 'GATEWAY_CONTENT_TYPES'),

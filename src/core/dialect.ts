@@ -6,6 +6,8 @@ export interface Dialect {
   readonly boundParameters: 'refuse' | 'ignore'
   /** Whether `labels[color]=red` in the query sets the entry of a map, and an empty value a google.protobuf.Empty. */
   readonly mapParameters: boolean
+  /** Whether `1`, `t`, `T`, `TRUE`, `yes` … are true in path and query, and their opposites false. */
+  readonly booleans: 'strict' | 'any'
   /** Whether a form is read as the body, or as if it were the query. In the latter case a POST of a form also matches rules of GET. */
   readonly forms: 'body' | 'query'
   /** Whether a body of any type is read as JSON where a message is expected. */
@@ -43,6 +45,7 @@ export const ownDialect: Dialect = {
   ignoreUnknown: false,
   boundParameters: 'refuse',
   mapParameters: false,
+  booleans: 'strict',
   forms: 'body',
   contentTypes: 'strict',
   unexpectedBody: 'refuse',

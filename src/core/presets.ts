@@ -8,6 +8,7 @@ export const presets = {
     GATEWAY_IGNORE_UNKNOWN: 'true',
     GATEWAY_BOUND_PARAMETERS: 'ignore',
     GATEWAY_MAP_PARAMETERS: 'true',
+    GATEWAY_BOOLEANS: 'any',
     GATEWAY_FORMS: 'query',
     GATEWAY_CONTENT_TYPES: 'any',
     GATEWAY_UNEXPECTED_BODY: 'ignore',
@@ -23,6 +24,7 @@ export const presets = {
   envoy: {
     GATEWAY_ERRORS: 'status',
     GATEWAY_IGNORE_UNKNOWN: 'body',
+    GATEWAY_BOOLEANS: 'any',
     GATEWAY_PATH_DECODING: 'reserved',
     GATEWAY_STREAMS: 'array',
     GATEWAY_UPDATE_MASK: 'off',

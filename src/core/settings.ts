@@ -581,6 +581,12 @@ export const settings = {
       '`true`: `labels[color]=red` in the query sets an entry of a map, and an empty value sets a google.protobuf.Empty',
     default: 'false',
   },
+  GATEWAY_BOOLEANS: {
+    parser: oneOf('strict', 'any'),
+    meaning:
+      '`any`: in path and query, `1`, `t`, `y` and `yes` are `true`, `0`, `f`, `n` and `no` are `false`, in any case',
+    default: 'strict',
+  },
   GATEWAY_FORMS: {
     parser: oneOf('body', 'query'),
     meaning:

@@ -128,7 +128,10 @@ export class RequestDecoder {
     this.#binding = binding
     this.#options = options
     this.#dialect = options.dialect ?? ownDialect
-    this.#paths = binding.variables.map((plan) => ({plan, origin: {name: plan.name, mayRepeat: true}}))
+    this.#paths = binding.variables.map((plan) => ({
+      plan: this.#spelled(plan),
+      origin: {name: plan.name, mayRepeat: true},
+    }))
     this.#bound = new Set(binding.variables.map((plan) => plan.name))
   }
 
@@ -253,8 +256,21 @@ export class RequestDecoder {
     if (isBodys || this.#bound.has(found.name)) {
       return boundParameters === 'ignore' ? {skip: true} : {problem: `the ${isBodys ? 'body' : 'path'} sets it`}
     }
-    if (key !== undefined) return entryOf(found, key)
-    return mapParameters && isEmptyMessage(found.field) ? {plan: emptyPlan(found)} : textual(found)
+    const query =
+      key !== undefined
+        ? entryOf(found, key)
+        : mapParameters && isEmptyMessage(found.field)
+          ? {plan: emptyPlan(found)}
+          : textual(found)
+    return 'plan' in query ? {...query, plan: this.#spelled(query.plan)} : query
+  }
+
+  /** `plan` with the spellings of booleans that the dialect takes. */
+  #spelled(plan: FieldPlan): FieldPlan {
+    const {field} = plan
+    const isBoolean = field.scalar === ScalarType.BOOL || field.message?.typeName === 'google.protobuf.BoolValue'
+    if (this.#dialect.booleans === 'strict' || !isBoolean) return plan
+    return {...plan, read: (text) => plan.read(strictBoolean(text))}
   }
 
   #json(text: string, {count, written}: Draft): Message {
@@ -346,6 +362,12 @@ function entryOf(path: FieldPath, key: string): Query {
   return read === undefined
     ? {problem: `expected ${scalarTexts[field.mapKey].expected} in its brackets`}
     : {plan: planOf(path), mapKey: String(read)}
+}
+
+/** What Go and Envoy read as booleans, as ProtoJSON has it; all other text as it is. */
+function strictBoolean(text: string): string {
+  if (/^(?:1|t|true|y|yes)$/i.test(text)) return 'true'
+  return /^(?:0|f|false|n|no)$/i.test(text) ? 'false' : text
 }
 
 function isEmptyMessage(field: DescField): field is MessageField {

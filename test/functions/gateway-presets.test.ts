@@ -104,6 +104,23 @@ test.serial('grpc-gateway: unknown fields and parameters, and those that the pat
   t.is((await go.send('GET /one/a?flag=maybe')).status, 400, 'not what is known and wrong')
 })
 
+test.serial('grpc-gateway and Envoy: booleans in path and query as Go and C++ read them', async (t) => {
+  for (const app of [go, envoy]) {
+    for (const text of ['1', 't', 'T', 'TRUE', 'True', 'true', 'y', 'yes']) {
+      t.true((await app.send(`GET /one/a?flag=${text}`)).json.flag, text)
+      t.true((await app.send(`GET /typed/1/1/${text}/RED/AA/1/2020-01-01T00:00:00Z`)).json.flag, text)
+      t.true((await app.send(`GET /one/a?boolWrapper=${text}`)).json.boolWrapper, text)
+    }
+    for (const text of ['0', 'f', 'F', 'FALSE', 'n', 'NO']) {
+      t.false((await app.send(`GET /one/a?boolWrapper=${text}`)).json.boolWrapper, text)
+    }
+    for (const text of ['', '2', '+1', 'on', '01', ' 1', 'truee']) {
+      t.is((await app.send(`GET /one/a?flag=${encodeURIComponent(text)}`)).status, 400, text)
+    }
+    t.is((await app.send('PUT /whole/a', {headers: json, body: '{"flag": "1"}'})).status, 400, 'JSON is JSON')
+  }
+})
+
 test.serial('grpc-gateway: entries of maps in the query', async (t) => {
   const found = await go.send('GET /whole?labels[a]=1&labels[b]=&long_map[x]=5&color_map[true]=RED&labels[__proto__]=p')
   const {labels, longMap, colorMap} = found.json

@@ -68,7 +68,12 @@ export const gateway: Room = {
     },
     {
       file: 'src/gateway/metadata.ts',
-      by: ['test/functions/gateway-metadata.test.ts', 'test/auth/door.test.ts', 'test/auth/webhooks.test.ts'],
+      by: [
+        'test/functions/gateway-metadata.test.ts',
+        'test/functions/gateway-presets.test.ts',
+        'test/auth/door.test.ts',
+        'test/auth/webhooks.test.ts',
+      ],
       changes: [
         [
           '(metadata ?? []).filter((key) => !mayBeSet(key))',
@@ -76,6 +81,7 @@ export const gateway: Room = {
           'callers set what the platform is believed for',
         ],
         ['if (isGrpc(call)) {', 'if (true) {', 'headers of a front end reach the caller'],
+        ['if (!/(?:^|,)', 'if (/(?:^|,)', 'trailers go to those who ask for none'],
         ['...issuers.map(({header}) => header), ', '', 'a backend gets the proofs that are for us'],
         ["apiKeys === undefined ? [] : ['x-api-key']", '[]', 'a backend gets the keys of callers'],
       ],
@@ -87,7 +93,6 @@ export const gateway: Room = {
         ['endWith(scope, answers)\n  if', 'if', 'a stream goes on for a caller who hung up'],
         ['headFirst: !isAnswered,', '', 'the head waits for the first answer'],
         ['/^2(?!0[56])\\d\\d$/', '/^\\d\\d\\d$/', 'a backend answers 500 with a message'],
-        ['if (names.length === 0 || !', 'if (', 'trailers go to those who ask for none'],
         ['while (!(await atMost(ms, pending))) yield paused', 'await pending', 'a proxy ends a silent event stream'],
       ],
     },
