@@ -119,7 +119,7 @@ const maxKept = 16 * 1024
 /**
  * The bytes of `messages` that came together, each made when it is asked for. A small batch is kept, so that it can be sent again.
  * @param size of what they are made of, in bytes
- * @param onEnd called at the end of each attempt to send them
+ * @param onEnd called when they have been sent, or when the first attempt to send them has ended
  */
 export function batchOf<T>(
   messages: Iterable<T>,
@@ -128,6 +128,7 @@ export function batchOf<T>(
   const isKept = size <= maxKept
   const made: Uint8Array[] = []
   const source = messages[Symbol.iterator]()
+  let hasEnded = false
   return {
     isKept,
     *[Symbol.iterator]() {
@@ -139,7 +140,8 @@ export function batchOf<T>(
           yield bytes
         }
       } finally {
-        onEnd()
+        if (!hasEnded) onEnd()
+        hasEnded = true
       }
     },
   }

@@ -12,6 +12,14 @@ import {ask, envelope} from './rpc-client.ts'
 
 const maxDecoding = 1_000_000
 
+const pure = `syntax = "proto3";
+package pure;
+import "every/every.proto";
+service Pure {
+  rpc Get(every.Every) returns (every.Every) { option idempotency_level = NO_SIDE_EFFECTS; }
+  rpc Set(every.Every) returns (every.Every);
+}`
+
 let server: FaultServer
 let app: Served
 test.before(async () => {
@@ -23,10 +31,13 @@ test.before(async () => {
       '/served.Streams/Down': ([request]) => [request!, request!],
       '/served.Streams/Up': first,
       '/served.Streams/Both': all,
+      '/pure.Pure/Get': first,
+      '/pure.Pure/Set': first,
     },
   })
   app = await startServed({
     target: 'app',
+    protos: {'pure.proto': pure},
     env: {
       BACKEND_URL: server.url,
       BACKEND_AUDIENCE: 'none',
@@ -140,6 +151,21 @@ for (const [name, send] of Object.entries(requests)) {
     t.is(server.executions.length, length + 2)
   })
 }
+
+test.serial(
+  'after UNAVAILABLE a call is made again where its method has no side effects, and not elsewhere',
+  async (t) => {
+    for (const [path, status, runs] of [
+      ['/pure.Pure/Get', 200, 2],
+      ['/pure.Pure/Set', 503, 1],
+    ] as const) {
+      const {length} = server.executions
+      server.next({kind: 'status', code: 14})
+      t.is((await rest(`POST ${path}`, {headers: json, body: '{"name":"a"}'})).status, status)
+      t.is(server.executions.length - length, runs)
+    }
+  },
+)
 
 test.serial('what has been sent is kept for a repeat, until others need the room', async (t) => {
   const admission = admissionOf(app.runtime)
