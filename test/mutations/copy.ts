@@ -8,8 +8,13 @@ import {type Mutation, withFault} from './mutations.ts'
 
 /** The limit for one run of tests, in ms: a fault may hang them. */
 const limit = 10 * 60_000
-/** Without output for so long, ava ends a run: such a fault is noticed, as a hang. */
-const silence = '60s'
+/** Tests to run. */
+export interface Tests {
+  /** Their files. */
+  readonly patterns: readonly string[]
+  /** Without a result for so long, in seconds, ava ends the run: a fault that does that is noticed, as a hang. */
+  readonly silence: number
+}
 
 /** A copy of the project in which faults are put: the working tree is left alone. */
 export class ProjectCopy {
@@ -28,7 +33,7 @@ export class ProjectCopy {
   }
 
   /** The first failure of `tests` with the fault, or undefined when all pass. */
-  async failureWith(mutation: Mutation, tests: readonly string[]): Promise<string | undefined> {
+  async failureWith(mutation: Mutation, tests: Tests): Promise<string | undefined> {
     const path = join(this.#path, mutation.file)
     const source = readFileSync(path, 'utf8')
     writeFileSync(path, withFault(mutation, source))
@@ -40,9 +45,9 @@ export class ProjectCopy {
   }
 
   /** The title of the first of `tests` that fails, or undefined when all pass. */
-  async failureOf(tests: readonly string[]): Promise<string | undefined> {
+  async failureOf({patterns, silence}: Tests): Promise<string | undefined> {
     const ava = join(this.#path, 'node_modules/.bin/ava')
-    const child = spawn(process.execPath, [ava, '--tap', '--fail-fast', `--timeout=${silence}`, ...tests], {
+    const child = spawn(process.execPath, [ava, '--tap', '--fail-fast', `--timeout=${silence}s`, ...patterns], {
       cwd: this.#path,
       stdio: ['ignore', 'pipe', 'ignore'],
       // A process group, which is ended as a whole.

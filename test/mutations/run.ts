@@ -26,7 +26,12 @@ Options:
 
 Exit code: 0 when every fault is noticed, 1 when some are not, 2 for wrong options or tests that fail without a fault.`
 
-const levels = ['the tests that should notice', 'the tests of the room', 'the whole suite']
+/** The tests of a fault, level by level, and how many seconds may pass between two of their results. */
+const levels = [
+  {name: 'the tests that should notice', silence: 30},
+  {name: 'the tests of the room', silence: 60},
+  {name: 'the whole suite', silence: 90},
+] as const
 const root = join(import.meta.dirname, '../..')
 
 function optionsOf(args: string[]) {
@@ -97,16 +102,17 @@ process.exitCode = survivors.some(({mayLive}) => !mayLive) ? 1 : 0
 async function runAll(level: number): Promise<void> {
   const due = chosen.filter((fault) => isDue(fault, level))
   if (due.length === 0) return
-  const tests = [...new Set(due.flatMap((fault) => testsOf(fault, level)))]
-  console.error(`${due.length} faults, ${levels[level]}. First without a fault: ${tests.join(' ')}`)
-  const failure = await copy.failureOf(tests)
+  const {name, silence} = levels[level]!
+  const patterns = [...new Set(due.flatMap(({tests}) => tests[level]!))]
+  console.error(`${due.length} faults, ${name}. First without a fault: ${patterns.join(' ')}`)
+  const failure = await copy.failureOf({patterns, silence})
   if (failure !== undefined) {
     console.error(`A test fails without a fault, mend that first: ${failure}`)
     process.exit(2)
   }
   const began = Date.now()
   for (const [index, fault] of due.entries()) {
-    const by = await copy.failureWith(fault, testsOf(fault, level))
+    const by = await copy.failureWith(fault, {patterns: fault.tests[level]!, silence})
     results.add(fault, {level: level + 1, ...(by !== undefined && {by})})
     const left = ((Date.now() - began) / (index + 1)) * (due.length - index - 1)
     const word = by !== undefined ? 'noticed ' : fault.mayLive ? 'lives   ' : 'SURVIVED'
@@ -120,10 +126,6 @@ async function runAll(level: number): Promise<void> {
 function isDue(fault: Mutation, level: number): boolean {
   const {level: passed, by} = results.of(fault) ?? {level: 0, by: undefined}
   return by === undefined && passed === level && !(level === 2 && fault.mayLive)
-}
-
-function testsOf(fault: Mutation, level: number): readonly string[] {
-  return fault.tests[level]!
 }
 
 function isAlive(fault: Mutation): boolean {
