@@ -4,6 +4,7 @@ import {type IncomingMessage, request} from 'node:http'
 import {gzipSync} from 'node:zlib'
 import test from 'ava'
 import {pattern} from '../../local/samples.ts'
+import {admissionOf} from '../../src/http/admission.ts'
 import {type App, startApp} from '../helpers/app.ts'
 import {eventsIn} from '../http/events.ts'
 
@@ -305,6 +306,7 @@ test.serial('a slow backend slows the Storage read', async (t) => {
     before = sent()
   }
   t.true(sent() < 32 * MiB, `${sent()} bytes were read of 64 MiB, none of which the backend took`)
+  t.is(admissionOf(app.runtime).bytes, 0, 'the bytes of the job have been read')
   call.readAll()
   t.is((await answer).json.size, 64 * MiB)
 })

@@ -265,6 +265,23 @@ test.serial('the request id is taken when it can be one, or else made, and retur
   }
 })
 
+test.serial('a 401 says how to log in, unless the failure says it itself', async (t) => {
+  const own = {'www-authenticate': 'Basic realm="own"'}
+  const {url} = await app.serve(({path}) => {
+    throw new Fault('UNAUTHENTICATED', 'Who are you?', path === '/own' ? {headers: own} : {})
+  })
+  await using connection = await connectTo(url)
+  for (const [path, challenge] of [
+    ['/', 'Bearer realm="grpc-functions"'],
+    ['/own', 'Basic realm="own"'],
+  ] as const) {
+    connection.get(path)
+    const response = await connection.response()
+    t.is(response.status, 401)
+    t.is(response.headers.get('www-authenticate'), challenge)
+  }
+})
+
 test.serial('a failure carries the request id as well', async (t) => {
   const {url} = await app.serve(() => {
     throw new Fault('NOT_FOUND', 'No')

@@ -199,7 +199,7 @@ export const http: Room = {
     },
     {
       file: 'src/http/failure.ts',
-      by: [...every, 'test/fault.test.ts', 'test/functions/{ping,bounds}.test.ts', ...door],
+      by: [...every, ...scope, 'test/fault.test.ts', 'test/functions/{ping,bounds}.test.ts'],
       changes: [
         ['DEADLINE_EXCEEDED: 504,', 'DEADLINE_EXCEEDED: 503,', 'a timeout is 503'],
         ['RESOURCE_EXHAUSTED: 429,', 'RESOURCE_EXHAUSTED: 503,', 'too much is 503'],
