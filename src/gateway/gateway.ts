@@ -127,11 +127,14 @@ function gatewayOf(
   {schema, own = schema, taken = [], mcpPaths = ['/mcp'], functions, doubt}: Parts,
 ): Gateway {
   const {config, log} = runtime
-  const {transcoder, deadlines, checkOf, notes} = loadTranscoder(settings, schema, [
-    ...taken,
-    ...(settings.console && settings.protocols.includes('rest') ? pagePaths : []),
-    ...(settings.mcp ? mcpPaths : []),
-  ])
+  const {transcoder, deadlines, checkOf, notes} = loadTranscoder(settings, schema, {
+    taken: [
+      ...taken,
+      ...(settings.console && settings.protocols.includes('rest') ? pagePaths : []),
+      ...(settings.mcp ? mcpPaths : []),
+    ],
+    proofs: proofHeaders(config.auth),
+  })
   refuseUnknownBackends(transcoder, config, own)
   refuseUnknownMethods(transcoder, config, own)
   learnContract(transcoder, runtime)

@@ -27,7 +27,8 @@ export function metadataOptions({authorization, metadata, invalidMetadata}: Gate
 /** The headers by which callers prove to us who they are: no backend gets them, even where a header is metadata. */
 export function proofHeaders({apiKeys, issuers, webhooks}: AuthConfig): ReadonlySet<string> {
   const headers = [...issuers.map(({header}) => header), ...webhooks.map(({header}) => header)]
-  return new Set([...headers, ...(apiKeys === undefined ? [] : ['x-api-key'])].filter((name) => name !== undefined))
+  const names = [...headers, ...(apiKeys === undefined ? [] : ['x-api-key'])].filter((name) => name !== undefined)
+  return new Set(names.map((name) => name.replaceAll('_', '-')))
 }
 
 type Headers = Record<string, string | string[]>

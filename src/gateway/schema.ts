@@ -8,6 +8,7 @@ import {nearest} from '../core/settings.ts'
 import {schemaChannel} from '../core/start-channels.ts'
 import {livePath} from '../http/own-paths.ts'
 import type {MessageCheck} from '../transcoding/checks/check.ts'
+import type {MetadataOptions} from '../transcoding/metadata.ts'
 import type {Binding} from '../transcoding/rules/bindings.ts'
 import {readSchema} from '../transcoding/schema/schema.ts'
 import {createTranscoder, type Transcoder} from '../transcoding/transcoder.ts'
@@ -41,13 +42,13 @@ export interface Loaded {
 export function loadTranscoder(
   config: GatewayConfig,
   schema: Schema | undefined,
-  taken: readonly string[] = [],
+  {taken = [], proofs}: {readonly taken?: readonly string[]; readonly proofs?: MetadataOptions['proofs']} = {},
 ): Loaded {
   const {descriptors, services, defaultBindings} = config
   const leaveOut = config.unservable === 'warn'
   const paths = new Set([documentPath, livePath, ...taken])
   const {maxBodyValues: maxValues, maxBodyBytes: maxMessageBytes} = config
-  const metadata = metadataOptions(config)
+  const metadata = {...metadataOptions(config), proofs}
   const given = descriptors ?? schema
   if (given === undefined)
     throw new ConfigError('GATEWAY_DESCRIPTORS is not set: expected a file with a FileDescriptorSet')

@@ -14,7 +14,7 @@ export interface MetadataOptions {
   authorization?: boolean | undefined
   /** The keys that a caller may set with `grpc-metadata-*`, in lower case. Unless given, all for which mayBeSet() is true. */
   keys?: ReadonlySet<string> | undefined
-  /** Headers with the caller's credentials for this server, in lower case. They are never forwarded. */
+  /** Headers with the caller's credentials for this server, in lower case with hyphens. They are never forwarded. */
   proofs?: ReadonlySet<string> | undefined
   /** Whether values that metadata cannot hold are dropped rather than refused. */
   dropInvalid?: boolean | undefined
@@ -118,7 +118,7 @@ export function rpcMetadata(
     if (key === 'authorization') return authorization === true
     if (besideMetadata.test(key) || nominated.has(key) || !/^[0-9a-z_.-]+$/.test(key)) return false
     if (allowed.has(key)) return true
-    return mayBeSet(key) && !proofs?.has(key) && (keys?.has(key) ?? true)
+    return mayBeSet(key) && !isProof(key, proofs) && (keys?.has(key) ?? true)
   }
   for (const [name, value] of Object.entries(headers)) {
     if (value === undefined || !goes(name)) continue
@@ -161,12 +161,16 @@ export function trailerHeaders(metadata: Iterable<MetadataEntry>): [name: string
   return written('grpc-trailer-', metadata, 'std')
 }
 
-function metadataKey(name: string, {authorization = false, keys}: MetadataOptions): string | undefined {
+function isProof(key: string, proofs: MetadataOptions['proofs']): boolean {
+  return proofs?.has(key.replaceAll('_', '-')) ?? false
+}
+
+function metadataKey(name: string, {authorization = false, keys, proofs}: MetadataOptions): string | undefined {
   // Only under its own name: `grpc-metadata-authorization` would be a second credential.
   if (name === 'authorization') return authorization ? name : undefined
   if (!name.startsWith(prefix)) return allowed.has(name) ? name : undefined
   const key = name.slice(prefix.length)
-  return mayBeSet(key) && (keys?.has(key) ?? true) ? key : undefined
+  return mayBeSet(key) && !isProof(key, proofs) && (keys?.has(key) ?? true) ? key : undefined
 }
 
 /** The hop-by-hop headers that `Connection` lists (RFC 9110 7.6.1). */

@@ -55,7 +55,7 @@ test.before(async () => {
     env: {
       GATEWAY_DESCRIPTORS: schema.path,
       AUTH: 'jwt',
-      AUTH_ISSUERS: `${issuer.url} audience=api|other; ${rsa.url} audience=api; ${issuer.url} audience=iap header=x-goog-iap-jwt-assertion`,
+      AUTH_ISSUERS: `${issuer.url} audience=api|other; ${rsa.url} audience=api; ${issuer.url} audience=iap header=x-goog-iap-jwt-assertion; ${issuer.url} audience=proxy header=X_Proxy-Jwt`,
       AUTH_PUBLIC: '/openapi.json, ping.PingService/Send',
       AUTH_ALLOW: 'ping.PingService/SendUpstream email=ada@example.com|grace@example.com; Users scope=users.read',
       CORS_ORIGINS: page,
@@ -407,6 +407,11 @@ test.serial('the backend gets the verified claims, and no caller can set them', 
     const {metadata, answer: go} = await call
     go()
     t.is((await answer).status, 200)
+    t.deepEqual(
+      Object.keys(metadata.getMap()).filter((key) => /proxy.jwt/.test(key)),
+      [],
+      'what a proxy vouches for goes to us alone',
+    )
     return metadata.get('x-verified-claims-bin').map((value) => JSON.parse(String(value)))
   }
   const forged = Buffer.from('{"sub":"eve"}').toString('base64')
@@ -414,6 +419,9 @@ test.serial('the backend gets the verified claims, and no caller can set them', 
     'grpc-metadata-x-verified-claims-bin': forged,
     'grpc-metadata-x_verified_claims-bin': forged,
     'grpc-metadata-x-verified-claims': 'eve',
+    'grpc-metadata-x_proxy-jwt': 'forged',
+    'grpc-metadata-x-proxy-jwt': 'forged',
+    'grpc-metadata-x-proxy_jwt': 'forged',
     'x-verified-claims-bin': forged,
   }
   for (const path of ['/ping?message=hi', '/api/ping?message=hi']) {
