@@ -55,7 +55,7 @@ export async function* send(call: Call): AsyncGenerator<Message> {
       const retry = call.span?.part('retry')
       if (!(await retries.again(exchange))) throw await faultOf(end!, call, connection.loss)
       retry?.end()
-      telemetry()?.count('retry')
+      telemetry()?.count('retry', {'rpc.method': pathOf(call.method).slice(1)})
     }
   } finally {
     outgoing.close()

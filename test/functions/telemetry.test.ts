@@ -291,6 +291,33 @@ test.serial('a token that cannot be fetched is a part of the call that failed', 
   )
 })
 
+test.serial('an attempt that is made again is a part of its call, and counted', async (t) => {
+  const iam = app.backend.iam!
+  await fetch(app.url('/api/ping?message=hi'))
+  spans.length = 0
+  const tokens = firstOf('grpc_functions.id_tokens')
+  // The front end takes every token for expired.
+  iam.now = () => Date.now() + 3_600_000
+  t.teardown(() => (iam.now = Date.now))
+  t.is((await fetch(app.url('/api/ping?message=hi'))).status, 502)
+  const [client] = named('ping.PingService/Send')
+  for (const part of ['retry', 'id token']) t.is(named(part)[0]?.parentSpanId, client!.spanId)
+  t.is(named('retry').length, 1)
+  t.is(firstOf('grpc_functions.id_tokens'), tokens + 1)
+  const [retries] = metrics.get('grpc_functions.retries')!
+  t.is(Number(retries?.asDouble ?? retries?.asInt), 1)
+  t.like(attributesOf(retries!), {'rpc.method': 'ping.PingService/Send'})
+})
+
+test.serial('a connection in the place of one that was lost is a reconnect', async (t) => {
+  t.is((await fetch(app.url('/api/ping?message=hi'))).status, 200)
+  const connections = firstOf('grpc_functions.connections')
+  app.backend.dropConnections()
+  t.is((await fetch(app.url('/api/ping?message=hi'))).status, 200)
+  t.is(firstOf('grpc_functions.connections'), connections + 1)
+  t.is(firstOf('grpc_functions.reconnects'), 1)
+})
+
 test.serial('log lines are under the span of their request', async (t) => {
   t.is((await fetch(app.url('/health/live'), {headers})).status, 200)
   const [line] = lines.filter(({httpRequest}) => httpRequest)
