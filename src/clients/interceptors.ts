@@ -10,11 +10,15 @@ import {metrics} from './metrics.ts'
 /** Sends the request's id and trace context to the backend. */
 const requestId: Interceptor = (call, next) => {
   call.metadata.set('x-request-id', call.life.id)
-  for (const [name, value] of Object.entries(call.life.trace)) {
-    // HTTP allows characters that metadata does not. Skip the trace rather than fail the call.
-    if (/^[ -~]*$/.test(value)) call.metadata.set(name, value)
-  }
+  setTrace(call, call.life.trace)
   return next(call)
+}
+
+function setTrace({metadata}: Call, headers: Readonly<Record<string, string>>): void {
+  for (const [name, value] of Object.entries(headers)) {
+    // HTTP allows characters that metadata does not. Skip the trace rather than fail the call.
+    if (/^[ -~]*$/.test(value)) metadata.set(name, value)
+  }
 }
 
 /** Has the call in a span of its own, whose child the backend's span becomes; where the process has an SDK of OpenTelemetry. */
@@ -25,9 +29,9 @@ const span: Interceptor = (call, next) => {
 
 async function* inSpan(span: CallSpan, call: Call, next: Invoke) {
   call.span = span
-  for (const [name, value] of Object.entries(span.headers)) call.metadata.set(name, value)
   let code: Code = 'CANCELLED'
   try {
+    setTrace(call, span.headers)
     yield* next(call)
     code = 'OK'
   } catch (error) {

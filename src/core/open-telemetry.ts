@@ -2,6 +2,7 @@ import {
   type Attributes,
   type Context,
   context,
+  diag,
   metrics,
   propagation,
   ROOT_CONTEXT,
@@ -9,8 +10,8 @@ import {
   SpanStatusCode,
   trace,
 } from '@opentelemetry/api'
-import {codes} from './fault.ts'
-import type {CallSpan, Counter, RequestFacts, RequestSpan, Telemetry} from './spans.ts'
+import {type Code, codes} from './fault.ts'
+import type {CallSpan, Counter, RequestFacts, RequestOutcome, RequestSpan, Telemetry} from './spans.ts'
 
 /** Spans and metrics have it as their instrumentation scope. */
 const name = 'grpc-functions'
@@ -43,8 +44,18 @@ const methods = new Set(['GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'CONNECT', 'OPT
 
 /** OpenTelemetry by its API alone: an SDK decides what becomes of it. */
 export const openTelemetry: Telemetry = {
-  request: beginRequest,
-  count: (counter, attributes) => counters[counter].add(1, attributes),
+  request: (facts) => safely(() => beginRequest(facts)),
+  count: (counter, attributes) => safely(() => counters[counter].add(1, attributes)),
+}
+
+/** Processors and exporters of an SDK are anybody's code: what they throw is no reason for a request to fail. */
+function safely<T>(work: () => T): T | undefined {
+  try {
+    return work()
+  } catch (error) {
+    diag.error('A span or a metric is lost', error)
+    return undefined
+  }
 }
 
 /**
@@ -66,7 +77,7 @@ function beginRequest(facts: RequestFacts): RequestSpan {
   instruments.active.add(1, common)
   return {
     get headers() {
-      return headersOf(inside)
+      return safely(() => headersOf(inside)) ?? {}
     },
     run: (work) => context.with(inside, work),
     routed(template) {
@@ -74,20 +85,24 @@ function beginRequest(facts: RequestFacts): RequestSpan {
       span.updateName(`${shown} ${template}`)
       span.setAttribute('http.route', template)
     },
-    call: (call) => beginCall(inside, call),
-    end({status, code, isFailure, bodySize}) {
+    call: (call) => safely(() => beginCall(inside, call)),
+    end(outcome) {
       if (!isOpen) return
       isOpen = false
-      const error = isFailure ? {'error.type': code ?? String(status)} : {}
-      const measured = {...common, 'http.response.status_code': status, ...(route && {'http.route': route}), ...error}
-      span.setAttributes({'http.response.status_code': status, 'http.response.body.size': bodySize, ...error})
-      if (isFailure) span.setStatus({code: SpanStatusCode.ERROR})
-      span.end()
-      instruments.active.add(-1, common)
-      instruments.duration.record((performance.now() - began) / 1000, measured, inside)
-      instruments.responseSize.record(bodySize, measured, inside)
-      if (facts.bodySize !== undefined) instruments.requestSize.record(facts.bodySize, measured, inside)
+      safely(() => instruments.active.add(-1, common))
+      safely(() => end(outcome))
     },
+  }
+
+  function end({status, code, isFailure, bodySize}: RequestOutcome): void {
+    const error = isFailure ? {'error.type': code ?? String(status)} : {}
+    const measured = {...common, 'http.response.status_code': status, ...(route && {'http.route': route}), ...error}
+    instruments.duration.record((performance.now() - began) / 1000, measured, inside)
+    instruments.responseSize.record(bodySize, measured, inside)
+    if (facts.bodySize !== undefined) instruments.requestSize.record(facts.bodySize, measured, inside)
+    span.setAttributes({'http.response.status_code': status, 'http.response.body.size': bodySize, ...error})
+    if (isFailure) span.setStatus({code: SpanStatusCode.ERROR})
+    span.end()
   }
 }
 
@@ -127,15 +142,17 @@ function beginCall(around: Context, {method, url}: {readonly method: string; rea
         const part = tracer.startSpan(name, {kind: SpanKind.INTERNAL, startTime}, inside)
         part.end(startTime + performance.now() - started)
       }
-      return {end}
+      return {end: () => void safely(end)}
     },
-    end(code) {
-      const ended = {'rpc.response.status_code': code, ...(code !== 'OK' && {'error.type': code})}
-      span.setAttributes({...ended, 'rpc.grpc.status_code': codes[code]})
-      if (code !== 'OK') span.setStatus({code: SpanStatusCode.ERROR})
-      span.end()
-      instruments.call.record((performance.now() - began) / 1000, {...attributes, ...ended}, inside)
-    },
+    end: (code) => void safely(() => end(code)),
+  }
+
+  function end(code: Code): void {
+    const ended = {'rpc.response.status_code': code, ...(code !== 'OK' && {'error.type': code})}
+    instruments.call.record((performance.now() - began) / 1000, {...attributes, ...ended}, inside)
+    span.setAttributes({...ended, 'rpc.grpc.status_code': codes[code]})
+    if (code !== 'OK') span.setStatus({code: SpanStatusCode.ERROR})
+    span.end()
   }
 }
 

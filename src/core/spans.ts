@@ -35,7 +35,7 @@ export interface RequestSpan {
   /** The template of the path, once it is known. */
   routed(route: string): void
   /** Begins a client span, for one gRPC call of `pkg.Service/Method`. */
-  call(call: {readonly method: string; readonly url: string}): CallSpan
+  call(call: {readonly method: string; readonly url: string}): CallSpan | undefined
   /** Ends it. Only the first call counts. */
   end(outcome: RequestOutcome): void
 }
@@ -54,6 +54,7 @@ export type Counter = 'id token' | 'connection' | 'reconnect' | 'retry'
 
 /** OpenTelemetry, as the SDK of this process gives it. */
 export interface Telemetry {
-  request(facts: RequestFacts): RequestSpan
+  /** Begins a server span; undefined where the SDK fails. */
+  request(facts: RequestFacts): RequestSpan | undefined
   count(counter: Counter, attributes?: Readonly<Record<string, string>>): void
 }

@@ -318,6 +318,20 @@ test.serial('a connection in the place of one that was lost is a reconnect', asy
   t.is(firstOf('grpc_functions.reconnects'), 1)
 })
 
+for (const method of ['end', 'setAttributes'] as const) {
+  test.serial(`an SDK whose spans throw at ${method} breaks no request`, async (t) => {
+    const {trace} = await import('@opentelemetry/api')
+    const prototype = Object.getPrototypeOf(trace.getTracer('own').startSpan('any'))
+    const original = prototype[method]
+    prototype[method] = () => {
+      throw new Error('A processor failed')
+    }
+    t.teardown(() => (prototype[method] = original))
+    t.is((await fetch(app.url('/api/ping?message=hi'))).status, 200)
+    t.is(firstOf('http.server.active_requests'), 0)
+  })
+}
+
 test.serial('log lines are under the span of their request', async (t) => {
   t.is((await fetch(app.url('/health/live'), {headers})).status, 200)
   const [line] = lines.filter(({httpRequest}) => httpRequest)
