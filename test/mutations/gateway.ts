@@ -196,11 +196,7 @@ export const gateway: Room = {
       changes: [
         ['if (Array.isArray(body)) throw', 'if (false) throw', 'a batch makes calls that no limit counts'],
         ['await scope.admit(catalog.accessFor(body))', '', 'everybody may call tools'],
-        [
-          'new ValueCount(served.settings.maxBodyValues)',
-          'new ValueCount(1e9)',
-          'GATEWAY_MAX_BODY_VALUES does not hold for MCP',
-        ],
+        ['new ValueCount(maxValues)', 'new ValueCount(1e9)', 'GATEWAY_MAX_BODY_VALUES does not hold for MCP'],
         [
           'scope.bytes(served.settings.maxBodyBytes)',
           'scope.bytes(1e9)',
