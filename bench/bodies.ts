@@ -1,7 +1,8 @@
 import {deployed} from './lib/deployed.ts'
-import {costs} from './lib/load.ts'
-import {end, functionProcess, median, stackProcess} from './lib/processes.ts'
-import {keep, roundsOr, spreadOf, type Table} from './lib/results.ts'
+import {descriptorFile} from './lib/descriptors.ts'
+import {costs, send} from './lib/load.ts'
+import {end, functionProcess, median, stackProcess, type Usage, usageOf} from './lib/processes.ts'
+import {keep, roundsOr, type Spread, spreadOf, type Table} from './lib/results.ts'
 
 /** JSON with one long text to the backend and back, through the gateway as deployed and by hand, which has no limits and no checks. */
 const rounds = roundsOr(7)
@@ -10,6 +11,9 @@ const loads = [
   {size: 64 * KiB, aim: 0.95, requests: 300, concurrency: 4},
   {size: 1024 * KiB, aim: 1, requests: 40, concurrency: 4},
 ] as const
+
+/** How long one body may hold the event loop, in ms. */
+const mostHold = 50
 
 using build = await deployed()
 const stack = await stackProcess({size: 0})
@@ -34,6 +38,43 @@ for (const {size, aim, ...load} of loads) {
   })
   if (ratio > aim) process.exitCode = 1
 }
+tables.push(await holds())
 keep('bodies', tables)
 await Promise.all([gateway, byHand].map(({child}) => end(child, 'SIGKILL')))
 await end(stack.child, 'stop')
+
+/** How long one body at a time keeps the event loop from all others, in a process of its own that measures nothing else. */
+async function holds(): Promise<Table> {
+  using set = descriptorFile()
+  const kindsEnv = {GATEWAY_DESCRIPTORS: set.path, GATEWAY_DEFAULT_BINDINGS: 'true', MEASURE_HOLD: '1'}
+  const server = await functionProcess('src/main.js', 'gateway', {...env, ...kindsEnv}, build.folder)
+  const headers = {'content-type': 'application/json'}
+  const requests = {
+    'one text': {path: '/api/ping', headers, body: `{"message":"${'a'.repeat(1_000_000)}"}`},
+    'a text of escapes': {path: '/api/ping', headers, body: `{"message":"${'\\u00e9'.repeat(160_000)}"}`},
+    'bytes in base64': {path: '/test.Kinds/One', headers, body: `{"filler":"${'AAAA'.repeat(250_000)}"}`},
+  }
+  const rows: Record<string, Record<string, Spread>> = {}
+  for (const [name, request] of Object.entries(requests)) {
+    const target = {...server, ...request}
+    await send(target, {requests: 5, concurrency: 1})
+    const all: Usage[] = []
+    for (let round = 0; round < 3 * rounds; round++) {
+      await usageOf(server)
+      await send(target, {requests: 1, concurrency: 1})
+      all.push(await usageOf(server))
+    }
+    rows[name] = {
+      'event loop late by ms': spreadOf(all.map(({delay}) => delay)),
+      'of it CPU ms': spreadOf(all.map(({hold}) => hold)),
+    }
+  }
+  await end(server.child, 'SIGKILL')
+  const most = Math.max(...Object.values(rows).map((row) => row['event loop late by ms']!.median))
+  if (most >= mostHold) process.exitCode = 1
+  return {
+    title: `The longest delay of the event loop by one body of 1 MB, by Node's \`monitorEventLoopDelay\`, ${3 * rounds} times each`,
+    rows,
+    verdict: `${most} ms (aim: under ${mostHold} ms).`,
+  }
+}

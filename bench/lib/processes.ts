@@ -22,6 +22,8 @@ export interface Usage {
   readonly cpuSeconds: number
   /** How much CPU was used between two turns of the event loop at the most, in ms; 0 unless MEASURE_HOLD is set. */
   readonly hold: number
+  /** How late the event loop was at the most by Node's `monitorEventLoopDelay`, in ms; 0 unless MEASURE_HOLD is set. */
+  readonly delay: number
 }
 
 /** Asks a process over its channel. */
@@ -31,8 +33,17 @@ export async function ask<T>(child: ChildProcess, question: string): Promise<T> 
   return (await answer)[0] as T
 }
 
+export interface StackOptions {
+  /** The HTTP/2 window of the backend; the local stack's own unless given. */
+  readonly window?: number
+  /** Length of the object that Storage has, in bytes. */
+  readonly size: number
+  /** Whether the backend answers calls without a token too: false unless given. */
+  readonly open?: boolean
+}
+
 /** The local stack in a process of its own; gives the environment of functions that use it. */
-export async function stackProcess(options: {window?: number; size: number}) {
+export async function stackProcess(options: StackOptions) {
   const child = fork(join(import.meta.dirname, 'stack-process.ts'), [JSON.stringify(options)])
   const [env] = (await once(child, 'message')) as [Record<string, string>]
   return {child, env}
@@ -105,7 +116,7 @@ function nativeUsage(pid: number): Usage {
   const rss = (rssOf(pid) ?? Number.NaN) * 1024 * 1024
   const cpuSeconds = cpu - (lastCpu.get(pid) ?? 0)
   lastCpu.set(pid, cpu)
-  return {rss, peak: rss, cpuSeconds, hold: 0}
+  return {rss, peak: rss, cpuSeconds, hold: 0, delay: 0}
 }
 
 /** CPU of all threads of a process, in ms, by the scheduler's own count, which is finer than a tick; undefined where the system does not tell. */

@@ -1,14 +1,29 @@
 import {setFlagsFromString} from 'node:v8'
+import {startBackend} from '../../local/grpc/backend.ts'
+import {startParts} from '../../local/parts.ts'
 import {pattern} from '../../local/samples.ts'
-import {sampleBucket, startStack} from '../../local/stack.ts'
-import {KindsService} from '../../test/clients/kinds.ts'
+import {sampleBucket} from '../../local/stack.ts'
+import {KindsService, silence} from '../../test/clients/kinds.ts'
+import type {StackOptions} from './processes.ts'
 
 // As local/backend-main.ts has it: the receiving end must not be what limits the sending one.
 setFlagsFromString('--scavenger-max-new-space-capacity-mb=8')
 
 /** The local stack in a process of its own, so that what is measured of the functions is theirs alone. */
-const {window, size} = JSON.parse(process.argv[2] ?? '{}') as {window?: number; size: number}
-const stack = await startStack({}, {services: [new KindsService()], ...(window && {window})})
+const {window, size, open = false} = JSON.parse(process.argv[2] ?? '{}') as StackOptions
+const kinds = new KindsService()
+kinds.handle({
+  /** Counts down; from a negative number it sends that one, and no more until the call ends. */
+  async *down({value}, context) {
+    for (let left = value; left > 0; left--) yield {value: left}
+    if (value >= 0) return
+    yield {value}
+    await silence(context)
+  },
+})
+const stack = await startParts({}, ({iam}) =>
+  startBackend({services: [kinds], ...(window && {window}), iam: open ? undefined : iam}),
+)
 const object = await stack.storage?.put(sampleBucket, 'object', pattern(size))
 
 process.on('message', (question) => {

@@ -1,11 +1,19 @@
+import {monitorEventLoopDelay} from 'node:perf_hooks'
+import {setFlagsFromString} from 'node:v8'
+import {runInNewContext} from 'node:vm'
+
 /**
  * Loaded into a process that is measured: answers `usage` with what it has used since it was last asked, and ends with the
- * benchmark, however that ends.
+ * benchmark, however that ends. `collected` answers the same after a collection of all garbage.
  */
 const every = 10
 
 let peak = process.memoryUsage.rss()
 let cpu = process.cpuUsage()
+
+/** How late timers were at the most, in ns: in time, of all that the machine does. */
+const delays = process.env.MEASURE_HOLD ? monitorEventLoopDelay({resolution: 1}) : undefined
+delays?.enable()
 
 /** In CPU rather than in time: on a busy machine the process is kept from the loop by others. It costs CPU itself. */
 let hold = 0
@@ -23,13 +31,27 @@ setInterval(() => {
 }, every).unref()
 
 process.on('message', (question) => {
-  if (question !== 'usage') return
+  if (question !== 'usage' && question !== 'collected') return
+  if (question === 'collected') collect()
   const {user, system} = process.cpuUsage(cpu)
   const rss = process.memoryUsage.rss()
-  process.send?.({rss, peak: Math.max(peak, rss), cpuSeconds: (user + system) / 1e6, hold})
+  process.send?.({
+    rss,
+    peak: Math.max(peak, rss),
+    cpuSeconds: (user + system) / 1e6,
+    hold,
+    delay: (delays?.max ?? 0) / 1e6,
+  })
   hold = 0
+  delays?.reset()
   peak = rss
   cpu = process.cpuUsage()
 })
 process.once('disconnect', () => process.exit())
 process.channel?.unref()
+
+function collect(): void {
+  setFlagsFromString('--expose-gc')
+  const gc = runInNewContext('gc') as () => void
+  for (let times = 0; times < 3; times++) gc()
+}
