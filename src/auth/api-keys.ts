@@ -11,7 +11,7 @@ interface Key {
   readonly caller: KeyCaller
 }
 
-/** How old what was read may be before the file is read again whether it looks changed or not, in ms: mounts can say nothing. */
+/** Maximum age of the cached file, in ms. It is then read again even if it looks unchanged, as some mounts do not update the time. */
 const maxAge = 60_000
 
 /**
@@ -35,8 +35,8 @@ export class ApiKeys {
   }
 
   /**
-   * Whose key `given` is.
-   * @param report gets each line of a changed file that is wrong, and why a file cannot be read: the other lines hold
+   * The caller whose key `given` is.
+   * @param report is called for each malformed line of a changed file, and if the file cannot be read. The other lines remain valid
    * @throws {Fault} 401
    */
   async callerOf(given: string, report: (problem: string) => void): Promise<KeyCaller> {
@@ -46,9 +46,9 @@ export class ApiKeys {
     await this.#reload
     const digest = createHash('sha256').update(given).digest()
     let found: KeyCaller | undefined
-    // All of them, whichever it is: how long it takes says nothing.
+    // Compares with all keys, so that the time does not depend on which one matches.
     for (const key of this.#keys) if (timingSafeEqual(key.digest, digest)) found ??= key.caller
-    if (!found) throw unauthenticated('the key is none of AUTH_API_KEYS')
+    if (!found) throw unauthenticated('the key is not in AUTH_API_KEYS')
     return found
   }
 
@@ -67,7 +67,7 @@ export class ApiKeys {
     }
   }
 
-  /** Once, until it is another problem. */
+  /** Reports problems once, until they change. */
   #say(problems: readonly string[], report: (problem: string) => void): void {
     for (const problem of problems) if (!this.#problems.includes(problem)) report(problem)
     this.#problems = problems
@@ -92,7 +92,7 @@ function parsed(text: string, path: string): {readonly keys: readonly Key[]; rea
     const methods = list.split(',').filter(Boolean)
     const isRight = /^[0-9a-f]{64}$/i.test(digest) && name && methods.length > 0 && more.length === 0
     if (isRight) keys.push({digest: Buffer.from(digest, 'hex'), caller: {kind: 'key', name, methods}})
-    // Not the line itself: it may hold a key by mistake.
+    // The message does not quote the line, which may contain a key by mistake.
     else
       problems.push(
         `AUTH_API_KEYS="${path}", line ${index + 1}: expected a SHA-256 digest in hex, a name, and methods with commas or "*"`,

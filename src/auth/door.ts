@@ -11,33 +11,33 @@ import {type Access, Rules} from './rules.ts'
 import {Tokens} from './tokens.ts'
 import {Webhook} from './webhooks.ts'
 
-/** The parts of a request that can prove who sends it. */
+/** The parts of a request that can authenticate its caller. */
 export interface Proofs {
   readonly headers: IncomingHttpHeaders
-  /** Names and values in turn, as they came. */
+  /** Names and values in turn, as received. */
   readonly rawHeaders: readonly string[]
   readonly signal: AbortSignal
-  /** The whole body, as it came; it can still be read afterwards. @param limit in bytes @throws {Fault} 413, 429 */
+  /** The whole body as received. It can still be read afterwards. @param limit in bytes @throws {Fault} 413, 429 */
   rawBody(limit: number): Promise<Buffer>
-  /** The URL of the API as the caller sees it, without a slash at its end. */
+  /** The URL of the API as the caller sees it, without a trailing slash. */
   readonly resource: string
-  /** Gets the caller as soon as it is verified, before it is decided what it may do. */
+  /** Called with the verified caller, before its permissions are checked. */
   identified(caller: Caller): void
-  /** Gets what the operator should know of the files that proofs are checked with. */
+  /** Called with problems of the files of keys and secrets, for the operator. */
   report(problem: string): void
 }
 
-/** A door that each request has to pass. */
+/** Authenticates and authorizes each request. */
 export interface Door {
   /**
-   * Lets a request pass: of a verified caller who may do what it is for, or of nobody in particular where that is open.
-   * @throws {Fault} 401, 403, or 503 when an issuer's keys are not to be had
+   * Admits a request if its verified caller may do what it asks for, or if that is open to anonymous callers.
+   * @throws {Fault} 401, 403, or 503 when the keys of an issuer are unavailable
    */
   admit(proofs: Proofs, access: Access): void | Promise<void>
-  /** Whether what `access` is about needs no proof. */
+  /** Whether `access` needs no credentials. */
   isOpen(access: Access): boolean
   /**
-   * Refuses a call of the method `name` (`pkg.Service/Method`) for `caller`, whichever function makes it.
+   * Checks that `caller` may call the method `name` (`pkg.Service/Method`), for whichever function makes the call.
    * @throws {Fault} 401, 403
    */
   checkCall(caller: Caller | undefined, name: string): void
@@ -47,14 +47,14 @@ export interface Door {
 
 /**
  * The door of `config`.
- * @param contract what the protos say of who may call
- * @throws {ConfigError} for files that cannot be used
+ * @param contract who may call, by the protos
+ * @throws {ConfigError} for files of keys or secrets that cannot be used
  */
 export function doorFor(config: AuthConfig, times: Partial<KeySetTimes> = {}, contract = new Contract()): Door {
   return config.mode === 'jwt' ? new CheckedDoor(config, contract, times) : new OpenDoor(config, contract)
 }
 
-/** The platform or nobody checks who calls. */
+/** Authenticates nobody: the platform does, or nobody has to. */
 class OpenDoor implements Door {
   readonly #config: AuthConfig
   readonly #contract: Contract
@@ -80,7 +80,7 @@ class OpenDoor implements Door {
   }
 }
 
-/** What a door is made for: a runtime. */
+/** The parts of a runtime that a door needs. */
 interface Guarded {
   readonly config: {readonly auth: AuthConfig}
 }
@@ -89,7 +89,7 @@ const doors = new WeakMap<Guarded, Door>()
 
 /**
  * The door of `runtime`: one for all of its functions.
- * @throws {ConfigError} for files that cannot be used
+ * @throws {ConfigError} for files of keys or secrets that cannot be used
  */
 export function doorOf(runtime: Guarded): Door {
   let door = doors.get(runtime)
@@ -104,7 +104,7 @@ class CheckedDoor implements Door {
   readonly #rules: Rules
   readonly #tokens: Tokens
   readonly #keys: ApiKeys | undefined
-  /** The headers of issuers that have one of their own. */
+  /** The token headers of issuers that do not use `authorization`. */
   readonly #headers: readonly string[]
   readonly #takesBearer: boolean
   readonly #webhooks: ReadonlyMap<string, Webhook>
@@ -149,7 +149,7 @@ class CheckedDoor implements Door {
     this.#rules.check(caller, access)
   }
 
-  /** A 401 says what would be taken (RFC 9110, 11.6.1; RFC 6750, 3; RFC 9728, 5.1), and nothing of what was wrong. */
+  /** A 401 lists the accepted credentials (RFC 9110, 11.6.1; RFC 6750, 3; RFC 9728, 5.1), but does not tell what was wrong. */
   #challenge(error: unknown, {headers, resource}: Proofs): never {
     if (!(error instanceof Fault) || error.code !== 'UNAUTHENTICATED') throw error
     const invalid = headers.authorization === undefined ? '' : ', error="invalid_token"'
@@ -158,7 +158,7 @@ class CheckedDoor implements Door {
     throw unauthenticated(error.hint ?? '', error.cause, {'www-authenticate': challenge})
   }
 
-  /** Where no proof is needed, one that does not hold is none. */
+  /** Where no credentials are needed, invalid ones are ignored. */
   async #anybody(proofs: Proofs, access: Access): Promise<Caller | undefined> {
     try {
       return await this.#callerOf(proofs, access)
@@ -168,7 +168,7 @@ class CheckedDoor implements Door {
     }
   }
 
-  /** The first proof decides: one that does not hold is not made up for by another. */
+  /** The first credentials decide: if they are invalid, others do not make up for them. */
   #callerOf(proofs: Proofs, {name}: Access): Caller | undefined | Promise<Caller | undefined> {
     const {headers, signal} = proofs
     const webhook = name === undefined ? undefined : this.#webhooks.get(name)
@@ -200,7 +200,7 @@ class CheckedDoor implements Door {
   }
 }
 
-/** Node keeps the first of two headers and says nothing of the other. */
+/** Whether a header occurs twice. Node keeps the first one and silently drops the second. */
 function isTwice(rawHeaders: readonly string[], name: string): boolean {
   let count = 0
   for (let index = 0; index < rawHeaders.length; index += 2) {

@@ -1,11 +1,11 @@
 import type {IncomingMessage} from 'node:http'
 
-/** The most bytes that an issuer may answer: real key sets have less than a tenth. */
+/** Limit for the answer of an issuer, in bytes. Real key sets have less than a tenth of it. */
 const maxBytes = 256 * 1024
 
 /**
- * The JSON at `url`. Redirects are not followed: the operator has named the issuer.
- * @throws {Error} for any other answer than 200 with JSON, or the signal's reason
+ * Fetches the JSON at `url`. Redirects are not followed, because the operator trusts only the configured issuer.
+ * @throws {Error} for any answer but 200 with JSON, or the signal's reason
  */
 export async function getJson(url: URL, signal: AbortSignal): Promise<unknown> {
   const response = await responseOf(url, signal)
@@ -18,10 +18,10 @@ export async function getJson(url: URL, signal: AbortSignal): Promise<unknown> {
 }
 
 async function responseOf(url: URL, signal: AbortSignal): Promise<IncomingMessage> {
-  // Loaded when first needed: most instances never ask.
+  // Loaded on first use: most instances never need it.
   const {request} = url.protocol === 'https:' ? await import('node:https') : await import('node:http')
   return await new Promise((resolve, reject) => {
-    // A connection of its own: one that is kept is dead when the instance wakes up, and a fetch is rare.
+    // No keep-alive: fetches are rare, and an idle connection would be dead when the instance wakes up.
     const sent = request(url, {agent: false, signal, headers: {accept: 'application/json'}})
     sent.once('response', resolve).once('error', reject).end()
   })

@@ -6,23 +6,23 @@ import {atMost, within} from '../core/waiting.ts'
 import {getJson} from './get-json.ts'
 import {unauthenticated} from './refusals.ts'
 
-/** How long the keys of an issuer are good, and how often it is asked, in ms. */
+/** How long the keys of an issuer are cached, and how often they are fetched, in ms. */
 export interface KeySetTimes {
-  /** How long keys serve before the issuer is asked again. */
+  /** Age of keys at which they are fetched again. */
   readonly fresh: number
-  /** How long they serve while the issuer is away. */
+  /** Maximum age of keys while the issuer is unavailable. */
   readonly kept: number
-  /** The least pause between two questions, unless there are no keys at all. */
+  /** Minimum interval between two fetches, unless there are no keys at all. */
   readonly coolDown: number
-  /** How long a request that known keys can serve waits for better ones. */
+  /** How long a request waits for new keys when it could use cached ones. */
   readonly patience: number
-  /** How long an issuer has to answer. */
+  /** Timeout of a fetch. */
   readonly timeout: number
 }
 
 const minute = 60_000
 
-/** As jose's remote key sets have it, which know no issuer that is away. */
+/** The values of jose's remote key sets, which do not keep keys while an issuer is unavailable. */
 const usual: KeySetTimes = {fresh: 10 * minute, kept: 1440 * minute, coolDown: 30_000, patience: 1000, timeout: 5000}
 
 /** A fetch under way. */
@@ -36,12 +36,12 @@ interface Fetch {
   waiting: number
 }
 
-/** Gives the keys for a token's header; none when it names an unknown one. */
+/** Finds the keys for a token's header: none for an unknown key id. */
 type Lookup = (header: JWSHeaderParameters) => Promise<readonly CryptoKey[]>
 
 /**
- * The public keys of one issuer. They are fetched in a request and never in the background; all that wait share one fetch,
- * and when the last of them has gone, the fetch is broken off.
+ * The public keys of one issuer. They are fetched during a request, never in the background. All waiting requests share one fetch,
+ * which is cancelled when the last of them has ended.
  */
 export class KeySet {
   readonly #issuer: IssuerConfig
@@ -59,8 +59,8 @@ export class KeySet {
   }
 
   /**
-   * The keys that a token with `header` may be signed with: mostly one.
-   * @throws {Fault} 401 when the issuer has none, 503 when it cannot be asked; the signal's reason
+   * The keys that may have signed a token with `header`: usually one.
+   * @throws {Fault} 401 if the issuer has no such key, 503 if the issuer is unavailable, or the signal's reason
    */
   async keysFor(header: JWSHeaderParameters, signal: AbortSignal): Promise<readonly CryptoKey[]> {
     const {fresh, kept, patience} = this.#times
@@ -70,7 +70,7 @@ export class KeySet {
     const found = await this.#lookup!(header)
     if (found.length > 0) return found
     if (this.#mayAsk()) await this.#refresh(signal)
-    else if (this.#failed) throw this.#away(new Error('The last question failed, and the next one has to wait'))
+    else if (this.#failed) throw this.#away(new Error('The last fetch failed, and the next one has to wait'))
     const later = await this.#lookup!(header)
     if (later.length === 0)
       throw unauthenticated(`"${this.#issuer.issuer}" has no key that the token can be signed with`)
@@ -126,14 +126,14 @@ export class KeySet {
       this.#fetchedAt = Date.now()
       this.#failed = false
     } catch (cause) {
-      // Where the keys are may be what has changed.
+      // The URL of the keys may have changed.
       this.#location = undefined
       if (signal.reason !== over || this.#isTry({beganAt})) this.#failed = true
       throw this.#away(cause)
     }
   }
 
-  /** Where the keys are: OpenID Connect Discovery 1.0, 4. */
+  /** Finds the URL of the keys (OpenID Connect Discovery 1.0, 4). */
   async #discover(signal: AbortSignal): Promise<URL> {
     const {issuer, jwks} = this.#issuer
     if (jwks) return new URL(jwks)
@@ -147,7 +147,7 @@ export class KeySet {
   }
 
   #away(cause: unknown): Fault {
-    return new Fault('UNAVAILABLE', "The keys of the token's issuer are not to be had: try again", {
+    return new Fault('UNAVAILABLE', "The keys of the token's issuer are unavailable: try again", {
       reason: 'ISSUER_UNAVAILABLE',
       retryAfter: 1,
       hint: `the issuer is "${this.#issuer.issuer}"`,
@@ -156,7 +156,7 @@ export class KeySet {
   }
 }
 
-/** @throws {Error} for what is no JSON Web Key Set, or an empty one */
+/** @throws {Error} unless `jwks` is a JSON Web Key Set with at least one key */
 async function lookupIn(jwks: unknown): Promise<Lookup> {
   const {createLocalJWKSet} = await import('jose/jwks/local')
   const {JWKSMultipleMatchingKeys, JWKSNoMatchingKey} = await import('jose/errors')

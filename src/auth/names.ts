@@ -3,16 +3,16 @@ import {type Contract, contractOf, namedIn} from '../core/contract.ts'
 import type {Logger} from '../core/log.ts'
 import {ConfigError, nearest} from '../core/settings.ts'
 
-/** What names are checked for: a runtime. */
+/** The parts of a runtime that the check needs. */
 interface Named {
   readonly config: {readonly auth: AuthConfig}
   readonly log: Pick<Logger, 'warn'>
 }
 
 /**
- * Checks the methods in AUTH_PUBLIC, AUTH_ALLOW and AUTH_WEBHOOK against what the functions of `runtime` call, as far as that is known when they
- * have been made. What cannot be checked is told in the log.
- * @throws {ConfigError} for a method that its service does not have, and for one that its proto does not open
+ * Checks the methods in AUTH_PUBLIC, AUTH_ALLOW and AUTH_WEBHOOK against the services that the functions of `runtime` call, as far as
+ * these are known once the functions are made. Names that cannot be checked are logged.
+ * @throws {ConfigError} for a method that its service does not have, and for a method in AUTH_PUBLIC that its proto closes
  */
 export function checkNames(runtime: Named): void {
   const {auth} = runtime.config
@@ -29,12 +29,12 @@ export function checkNames(runtime: Named): void {
   if (unknown.length === 0) return
   const texts = unknown.map(({variable, name}) => `${variable} names ${name}`)
   runtime.log.warn(
-    `${texts.join(', ')}: no client of this function calls it, so nobody has checked whether it exists. Where it is misspelt, it holds for nothing`,
+    `${texts.join(', ')}: no client of this function calls it, so nobody has checked whether it exists. If it is misspelt, it has no effect`,
   )
 }
 
 function closed(name: string): string {
-  return `AUTH_PUBLIC: "${name}" is closed by its option (grpc_functions.auth): a configuration does not open it`
+  return `AUTH_PUBLIC: "${name}" is closed by its option (grpc_functions.auth), and configuration cannot open it`
 }
 
 /** A line for a method that a known service does not have. */

@@ -1,8 +1,8 @@
 import {Fault} from '../core/fault.ts'
 
-/** A request without a proof, or with one that does not hold. `why` is for the log alone. */
+/** For a request without valid credentials. @param why only for the log */
 export function unauthenticated(why: string, cause?: unknown, headers: Record<string, string> = {}): Fault {
-  return new Fault('UNAUTHENTICATED', 'The request does not prove who sends it', {
+  return new Fault('UNAUTHENTICATED', 'The request has no valid credentials', {
     reason: 'UNAUTHENTICATED_CALLER',
     hint: why,
     cause,
@@ -10,7 +10,7 @@ export function unauthenticated(why: string, cause?: unknown, headers: Record<st
   })
 }
 
-/** A caller who may not do this. `why` is for the log alone. */
+/** For a caller without the permission. @param why only for the log */
 export function denied(why: string): Fault {
   return new Fault('PERMISSION_DENIED', 'The caller may not do this', {reason: 'CALLER_NOT_ALLOWED', hint: why})
 }

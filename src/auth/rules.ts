@@ -4,22 +4,22 @@ import type {Contract} from '../core/contract.ts'
 import type {Fault} from '../core/fault.ts'
 import {denied, unauthenticated} from './refusals.ts'
 
-/** What a request is for, in the names that AUTH_PUBLIC, AUTH_ALLOW and the lines of AUTH_API_KEYS have for it. */
+/** What a request accesses, by the names that AUTH_PUBLIC, AUTH_ALLOW and AUTH_API_KEYS use. */
 export interface Access {
-  /** `pkg.Service/Method`, or the path of a function such as `/ping`. What has none is closed to all but verified callers. */
+  /** `pkg.Service/Method`, or the path of a function such as `/ping`. Without a name, only verified callers are admitted. */
   readonly name?: string
-  /** The methods that a function calls for its caller: to open all of them opens the function. */
+  /** The methods that a function calls for its caller. The function is open if all of them are. */
   readonly methods?: readonly string[]
   /** One of these methods will be called, which one is known later: it is for those who may call at least one. */
   readonly oneOf?: readonly string[]
-  /** Whether it is open whatever is configured: for probes, and for those who want to know where to log in. */
+  /** Whether it is always open, as for probes and for the document that tells where to log in. */
   readonly isOpen?: true
 }
 
-/** What AUTH_PUBLIC and AUTH_ALLOW say. */
+/** The contents of AUTH_PUBLIC and AUTH_ALLOW. */
 type Given = Pick<AuthConfig, 'open' | 'allow' | 'opensByContract'>
 
-/** Which requests need no proof, and what is asked of claims: by the configuration, and by the options of methods. */
+/** Which requests need no credentials, and which claims others need: by the configuration, and by the options of methods. */
 export class Rules {
   readonly #open: ReadonlySet<string>
   readonly #allow: readonly AllowRule[]
@@ -33,7 +33,7 @@ export class Rules {
     this.#contract = contract
   }
 
-  /** Whether anybody may: conditions on claims close what is open, and so does a proto. */
+  /** Whether anonymous callers are admitted. Conditions on claims, or a closing option in the proto, have priority over AUTH_PUBLIC. */
   isOpen(access: Access): boolean {
     if (access.isOpen || access.oneOf?.some((name) => this.isOpen({name}))) return true
     return isNamed(access, (name) => this.#opens(name)) && !this.#namesOf(access).some((name) => this.#closes(name))
@@ -48,7 +48,7 @@ export class Rules {
   }
 
   /**
-   * Refuses a request of `caller`; undefined is nobody in particular.
+   * Checks that `caller` may make the request. Undefined is an anonymous caller.
    * @throws {Fault} 401 or 403
    */
   check(caller: Caller | undefined, access: Access): void {
@@ -75,7 +75,7 @@ export class Rules {
   }
 
   /**
-   * Refuses a call of the method `name` for `caller`, by the conditions alone.
+   * Checks that `caller` may call the method `name`, by the conditions on claims alone.
    * @throws {Fault} 401 or 403
    */
   checkCall(caller: Caller | undefined, name: string): void {
@@ -87,7 +87,7 @@ export class Rules {
     if (!this.#contract.isClosed(name)) return
     if (!caller) throw unauthenticated(`(grpc_functions.auth) asks for a caller of ${name}, and there is none`)
     const conditions = this.#contract.conditionsOf(name)
-    // A configuration cannot give what the proto asks for: only a token has claims.
+    // No configuration replaces the claims that a proto demands, and only a token has claims.
     const hasAll = conditions.length === 0 || (caller.kind === 'token' && meetsAll(caller.claims, conditions))
     if (!hasAll) throw conditionsDenied('(grpc_functions.auth)', name)
   }
@@ -105,23 +105,23 @@ function conditionsDenied(whose: string, name: string): Fault {
   return denied(`the caller does not meet the conditions of ${whose} for ${name}`)
 }
 
-/** A key has no claims: its line has to name the method. A webhook is for its one method. */
+/** A key has no claims, so its line has to name the method. A webhook is only for its own method. */
 function holds({conditions}: AllowRule, caller: Caller, name: string): boolean {
   if (caller.kind === 'token') return meetsAll(caller.claims, conditions)
   return caller.kind === 'key' ? isIn(new Set(caller.methods), name) : caller.name === name
 }
 
-/** Whether `has` has the name, or all methods that the function calls. */
+/** Whether `has` holds for the name, or for all methods that the function calls. */
 function isNamed({name, methods = []}: Access, has: (name: string) => boolean): boolean {
   return (name !== undefined && has(name)) || (methods.length > 0 && methods.every(has))
 }
 
-/** Whether `names` has the name, or that of its service. */
+/** Whether `names` contains the name, or that of its service. */
 function isIn(names: ReadonlySet<string>, name: string): boolean {
   return names.has(name) || names.has(serviceOf(name))
 }
 
-/** The service of `pkg.Service/Method`; of a path nothing that could be in a list. */
+/** The service of `pkg.Service/Method`. A path is returned unchanged, as it has no service. */
 function serviceOf(name: string): string {
   return name.startsWith('/') ? name : name.slice(0, name.lastIndexOf('/'))
 }
@@ -130,9 +130,9 @@ function meetsAll(claims: Claims, conditions: AllowRule['conditions']): boolean 
   return conditions.every(({claim, values}) => meets(claims, claim, values))
 }
 
-/** Whether the claim has one of `values`: as text, in a list, or among the words of a scope. */
+/** Whether the claim has one of `values`: as its text, as an item of its list, or as a word of a scope. */
 function meets(claims: Claims, claim: string, values: readonly string[]): boolean {
-  // Whoever signs up can give any address, until it is verified.
+  // An address that is not verified may belong to somebody else.
   if (claim === 'email' && !mayHaveEmail(claims)) return false
   const value = claimIn(claims, claim)
   const texts =
@@ -145,7 +145,7 @@ function mayHaveEmail({email_verified: verified}: Claims): boolean {
   return verified === undefined || verified === true || verified === 'true'
 }
 
-/** By its whole name, or else by names with dots between them: `realm_access.roles`. */
+/** Finds a claim by its whole name, or else by a path with dots: `realm_access.roles`. */
 function claimIn(claims: Claims, name: string): unknown {
   if (Object.hasOwn(claims, name)) return claims[name]
   let value: unknown = claims

@@ -1,28 +1,28 @@
 import {unauthenticated} from './refusals.ts'
 
-/** A token taken apart: nothing of it has been verified. */
+/** A decoded token that has not been verified. */
 export interface UnverifiedToken {
   readonly header: Readonly<Record<string, unknown>>
   readonly claims: Readonly<Record<string, unknown>>
 }
 
-/** The most characters of a token: proxies take no longer header. */
+/** Limit for a token, in characters. Proxies do not accept longer headers. */
 const maxLength = 8192
 
-/** The most objects and arrays inside each other. */
+/** Limit for nested objects and arrays. */
 const maxDepth = 16
 
-/** Types of tokens that say who calls. Others, such as `logout+jwt`, have the same issuer and another purpose. */
+/** Types of access and ID tokens. Tokens of other types, such as `logout+jwt`, come from the same issuers for other purposes. */
 const types: ReadonlySet<string> = new Set(['jwt', 'at+jwt', 'application/jwt', 'application/at+jwt'])
 
 /**
- * Takes a signed token apart, as strictly as one can: each signed text has one form.
- * @throws {Fault} 401 for what is none
+ * Decodes a signed token strictly: only the canonical encoding is accepted.
+ * @throws {Fault} 401 for a malformed token
  */
 export function readToken(text: string): UnverifiedToken {
   if (text.length > maxLength) throw unauthenticated(`the token has more than ${maxLength} characters`)
   const parts = text.split('.')
-  if (parts.length !== 3) throw unauthenticated('the token is no signed JWT')
+  if (parts.length !== 3) throw unauthenticated('the token is not a signed JWT')
   const [header, claims] = parts.map(bytesOf).slice(0, 2).map(objectIn) as [Parsed, Parsed]
   const {typ = 'JWT', cty} = header
   if (typeof typ !== 'string' || !types.has(typ.toLowerCase())) throw unauthenticated('the token has another type')
@@ -32,7 +32,7 @@ export function readToken(text: string): UnverifiedToken {
 
 type Parsed = Readonly<Record<string, unknown>>
 
-/** @throws {Fault} 401 for base64url that has bits or characters to spare */
+/** @throws {Fault} 401 for base64url with superfluous bits or characters */
 function bytesOf(part: string): Buffer {
   const bytes = Buffer.from(part, 'base64url')
   if (part === '' || bytes.toString('base64url') !== part) throw unauthenticated('the token is not in base64url')
@@ -55,7 +55,7 @@ function parsed(text: string): unknown {
   }
 }
 
-/** How many members all objects in `value` have together. */
+/** The number of members of all objects in `value` together. */
 function membersOf(value: object, depth = 1): number {
   if (depth > maxDepth) throw unauthenticated(`the token nests more than ${maxDepth} objects`)
   const own = Array.isArray(value) ? 0 : Object.keys(value).length
@@ -63,7 +63,7 @@ function membersOf(value: object, depth = 1): number {
   return inner.reduce((sum, item) => sum + membersOf(item, depth + 1), own)
 }
 
-/** How many members stand in the text of valid JSON: each has one colon outside of strings. */
+/** The number of members in the text of valid JSON: each has one colon outside of strings. */
 function writtenMembers(json: string): number {
   return json.replace(/"(?:[^"\\]|\\.)*"/g, '').split(':').length - 1
 }

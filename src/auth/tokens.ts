@@ -6,16 +6,16 @@ import {KeySet, type KeySetTimes} from './key-set.ts'
 import {unauthenticated} from './refusals.ts'
 import {readToken} from './token.ts'
 
-/** Signatures with a private key. One with a shared secret could be made by everybody who checks it. */
+/** Algorithms with a private key. With a shared secret, everyone who can verify a token could also sign one. */
 const algorithms = 'RS256 RS384 RS512 PS256 PS384 PS512 ES256 ES384 ES512 EdDSA Ed25519'.split(' ')
 
-/** How far clocks may be apart, in seconds. */
+/** Tolerated clock skew, in seconds. */
 const skew = 60
 
-/** How long a verified token is believed without looking at its signature again, in ms: its key may have been withdrawn. */
+/** How long a verified token is cached, in ms. Then its signature is checked again, as the key may have been revoked. */
 const believed = 5 * 60_000
 
-/** The most characters of tokens that are remembered. */
+/** Limit for all cached tokens together, in characters. */
 const maxRemembered = 2 * 1024 * 1024
 
 interface Remembered {
@@ -24,7 +24,7 @@ interface Remembered {
   readonly until: number
 }
 
-/** Verifies tokens of the configured issuers, and remembers those that it has verified. */
+/** Verifies tokens of the configured issuers, and caches verified ones. */
 export class Tokens {
   readonly #issuers: readonly (IssuerConfig & {readonly keys: KeySet})[]
   readonly #remembered = new Map<string, Remembered>()
@@ -35,8 +35,8 @@ export class Tokens {
   }
 
   /**
-   * The caller that `token` is about, when it has been verified lately.
-   * @param header the issuer's own header that the token came in; undefined: `authorization`
+   * The caller of `token`, if the token is in the cache.
+   * @param header the issuer's own header that the token came in; undefined for `authorization`
    */
   remembered(token: string, header: string | undefined): TokenCaller | undefined {
     const key = keyOf(token, header)
@@ -48,13 +48,13 @@ export class Tokens {
   }
 
   /**
-   * The caller that `token` is about, verified.
-   * @throws {Fault} 401, 503 when its issuer's keys are not to be had, or the signal's reason
+   * Verifies `token`, and returns its caller.
+   * @throws {Fault} 401, 503 when the keys of its issuer are unavailable, or the signal's reason
    */
   async verify(token: string, header: string | undefined, signal: AbortSignal): Promise<TokenCaller> {
     const {claims} = readToken(token)
     const issuers = this.#issuers.filter((each) => each.issuer === claims.iss && each.header === header)
-    let refusal = unauthenticated('the issuer of the token is none of AUTH_ISSUERS')
+    let refusal = unauthenticated('the issuer of the token is not in AUTH_ISSUERS')
     for (const issuer of issuers) {
       try {
         const verified = await claimsOf(token, issuer, signal)
@@ -95,7 +95,7 @@ async function claimsOf(
 ): Promise<JWTPayload> {
   const {jwtVerify} = await import('jose/jwt/verify')
   const {header} = readToken(token)
-  if (!algorithms.includes(String(header.alg))) throw unauthenticated('the token is signed in a way that is not taken')
+  if (!algorithms.includes(String(header.alg))) throw unauthenticated('the algorithm of the token is not accepted')
   const keys = await issuer.keys.keysFor(header as {alg: string}, signal).catch(asRefusal)
   const options = {
     algorithms,
@@ -107,7 +107,7 @@ async function claimsOf(
   return await firstOf(keys, async (key) => (await jwtVerify(token, key, options)).payload).catch(asRefusal)
 }
 
-/** What `verify` gives for the first of `keys` that it does not throw for. */
+/** The result of `verify` for the first of `keys` for which it does not reject. */
 async function firstOf<T>(keys: readonly CryptoKey[], verify: (key: CryptoKey) => Promise<T>): Promise<T> {
   let failure: unknown
   for (const key of keys) {
@@ -120,12 +120,12 @@ async function firstOf<T>(keys: readonly CryptoKey[], verify: (key: CryptoKey) =
   throw failure
 }
 
-/** All that jose says of a token is the token's fault; it does not quote it. */
+/** Converts an error of jose, which is about the token but does not quote it, to a 401. */
 function asRefusal(error: unknown): never {
   if (error instanceof Fault) throw error
   const {code, claim} = error as {code?: unknown; claim?: unknown}
   const why = [code, claim].filter((text) => typeof text === 'string' && text !== 'unspecified')
-  throw unauthenticated(`the token does not hold: ${why.join(', ') || 'its key cannot be used'}`)
+  throw unauthenticated(`the token is not valid: ${why.join(', ') || 'its key cannot be used'}`)
 }
 
 function callerOf(claims: JWTPayload): TokenCaller {

@@ -6,17 +6,17 @@ import type {WebhookConfig} from '../core/config.ts'
 import {ConfigError} from '../core/settings.ts'
 import {unauthenticated} from './refusals.ts'
 
-/** How old or how far ahead a signed timestamp may be, in seconds. */
+/** Tolerance for a signed timestamp in either direction, in seconds. */
 const tolerance = 300
 
-/** The parts of a request that a signature is about. */
+/** The parts of a request that are signed. */
 export interface Signed {
   header(name: string): string | undefined
-  /** As it came, before anything is made of it. */
+  /** The body as received. */
   readonly body: Buffer
 }
 
-/** What was signed, and the signatures that came with it. */
+/** The signed text, and the signatures in the header. */
 interface Claim {
   readonly text: readonly (string | Buffer)[]
   readonly signatures: readonly string[]
@@ -70,12 +70,12 @@ export class Webhook {
     const {form, algorithm, encoding, secret, target} = this.#config
     const {text, signatures, timestamp} = forms[form](signature, signed) as Claim
     if (timestamp !== undefined && !(Math.abs(Date.now() / 1000 - timestamp) <= tolerance))
-      throw unauthenticated('the timestamp of the webhook is too old, too far ahead, or none')
-    // A new secret holds at once; what was read holds while the file cannot be.
+      throw unauthenticated('the timestamp of the webhook is missing, too old, or too far ahead')
+    // Read for each request, so that a new secret is used at once. If the file cannot be read, the last contents are used.
     this.#secrets = await readFile(secret, 'utf8')
       .then(secretsIn)
       .catch(() => this.#secrets)
-    // As text: a digest has one form in it.
+    // Compared as text: a digest has only one text form.
     const given = signatures.map((one) => Buffer.from(encoding === 'hex' ? one.toLowerCase() : one))
     let isSigned = false
     for (const key of this.#secrets) {

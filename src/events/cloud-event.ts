@@ -3,10 +3,10 @@ import {shortened} from '../core/shortened.ts'
 import type {Scope} from '../http/scope.ts'
 import {decodeUtf8, parseJson} from '../transcoding/json/text.ts'
 
-/** A message of Pub/Sub that an event came in. */
+/** The Pub/Sub message that contained an event. */
 export interface PubsubMessage {
   readonly messageId: string
-  /** As RFC 3339 writes it. */
+  /** In the format of RFC 3339. */
   readonly publishTime: string | undefined
   readonly orderingKey: string | undefined
   readonly attributes: Readonly<Record<string, string>>
@@ -14,34 +14,34 @@ export interface PubsubMessage {
   readonly subscription: string
 }
 
-/** An event: its attributes as CloudEvents 1.0 has them, and its data. */
+/** An event: the attributes of CloudEvents 1.0, and its data. */
 export interface CloudEvent<T = unknown> {
-  /** With `source` it tells one event from all others; a duplicate has both again. */
+  /** Unique together with `source`. A duplicate of an event has the same two values. */
   readonly id: string
   readonly source: string
-  /** `google.cloud.storage.object.v1.finalized` and the like. */
+  /** For example `google.cloud.storage.object.v1.finalized`. */
   readonly type: string
   readonly subject: string | undefined
-  /** As RFC 3339 writes it. */
+  /** In the format of RFC 3339. */
   readonly time: string | undefined
   readonly dataContentType: string | undefined
   readonly dataSchema: string | undefined
-  /** Attributes that CloudEvents does not have itself, such as `bucket`, as text. */
+  /** Extension attributes of CloudEvents, such as `bucket`, as text. */
   readonly extensions: Readonly<Record<string, string>>
-  /** The message that it came in, where that was Pub/Sub. */
+  /** The Pub/Sub message that contained the event; undefined for other events. */
   readonly message: PubsubMessage | undefined
   readonly data: T
 }
 
-/** An event whose data nobody has read. */
+/** An event whose data has not been decoded. */
 export type RawEvent = Omit<CloudEvent, 'data'> & {readonly bytes: Uint8Array}
 
-/** The form of a request with an event: CloudEvents' HTTP binding 3.1 and 3.2, or a push of Pub/Sub. */
+/** The format of a request with an event: binary or structured mode (CloudEvents HTTP binding, 3.1 and 3.2), or a Pub/Sub push. */
 type Form = 'binary' | 'structured' | 'push'
 
 /**
- * Which form of an event a request has.
- * @throws {Fault} 415 for a request that has none
+ * The format of the event in a request.
+ * @throws {Fault} 415 for a request without an event
  */
 export function formOf({headers, contentType = ''}: Pick<Scope, 'headers' | 'contentType'>): Form {
   const [type = ''] = contentType.toLowerCase().split(';', 1)
@@ -69,24 +69,24 @@ export function structuredEvent(bytes: Uint8Array): RawEvent {
   const texts = Object.entries(attributes).filter(([, value]) => isText(value))
   const all: Attributes = Object.fromEntries(texts.map(([name, value]) => [name, String(value)]))
   if (base64 !== undefined) return eventWith(all, bytesIn(base64, 'data_base64'))
-  // JSON is data as it stands; text of another type is in a JSON string (CloudEvents JSON format, 3.1).
+  // JSON data is embedded directly. Data of another type is text in a JSON string (CloudEvents JSON format, 3.1).
   const isRaw = typeof data === 'string' && !isJson(all.datacontenttype)
   return eventWith(all, Buffer.from(data === undefined ? '' : isRaw ? data : jsonOf(data)))
 }
 
-/** Whether data of this type is JSON: so is data without a type. */
+/** Whether data of this type is JSON. Without a type it is. */
 export function isJson(contentType = 'application/json'): boolean {
   return /^\s*[\w.+-]+\/(?:[\w.+-]*\+)?json\s*(?:;|$)/i.test(contentType)
 }
 
-/** Whether data of this type is a message on the wire. */
+/** Whether data of this type is a message in the protobuf wire format. */
 export function isProtobuf(contentType = ''): boolean {
   return /^\s*application\/(?:x-|vnd\.google\.)?protobuf\s*(?:;|$)/i.test(contentType)
 }
 
 type Attributes = Readonly<Record<string, string | undefined>>
 
-/** @throws {Fault} 400 for attributes that are no event's */
+/** @throws {Fault} 400 for invalid attributes */
 export function eventWith(attributes: Attributes, bytes: Uint8Array, message?: PubsubMessage): RawEvent {
   const {id, source, type, subject, time, specversion, datacontenttype, dataschema, ...others} = attributes
   if (specversion !== '1.0') {
@@ -107,26 +107,26 @@ export function eventWith(attributes: Attributes, bytes: Uint8Array, message?: P
   }
 }
 
-/** @throws {Fault} 400 for what is no JSON object */
+/** @throws {Fault} 400 unless the bytes are a JSON object */
 export function objectIn(bytes: Uint8Array, what: string): Readonly<Record<string, unknown>> {
   const value = parseJson(decodeUtf8(bytes))
   if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>
   throw Fault.invalid('body', `Cannot read the body: expected ${what}, a JSON object`)
 }
 
-/** @throws {Fault} 400 for what is no base64 */
+/** @throws {Fault} 400 unless the value is base64 */
 export function bytesIn(value: unknown, field: string): Uint8Array {
   if (typeof value === 'string' && /^[\w+/-]*={0,2}$/.test(value)) return Buffer.from(value, 'base64')
   throw Fault.invalid(field, `Cannot read "${field}": expected base64`)
 }
 
-/** JSON with the integers that a double would round as they stood. */
+/** Writes JSON in which integers keep all of their digits. */
 function jsonOf(value: unknown): string {
   const {rawJSON} = JSON as unknown as {rawJSON(text: string): unknown}
   return JSON.stringify(value, (_key, item) => (typeof item === 'bigint' ? rawJSON(String(item)) : item))
 }
 
-/** A header has all that is not printable, and `"` and `%`, percent-encoded (HTTP binding, 3.1.3.2). */
+/** Decodes a header, in which characters that are not printable, and `"` and `%`, are percent-encoded (HTTP binding, 3.1.3.2). */
 function unescaped(value: string): string {
   try {
     return decodeURIComponent(value)

@@ -1,4 +1,4 @@
-/** Functions for events, and the type of Storage's. */
+/** Event functions, and the type of Storage events. */
 export {type StorageObjectData, StorageObjectDataSchema} from '../gen/google/events/cloud/storage/v1/data_pb.js'
 export {
   type CloudEvent,

@@ -1,10 +1,10 @@
 import {Fault} from '../core/fault.ts'
 import {bytesIn, eventWith, objectIn, type PubsubMessage, type RawEvent, structuredEvent} from './cloud-event.ts'
 
-/** The type of the events that Eventarc makes of messages. */
+/** The type of the events that Eventarc makes from Pub/Sub messages. */
 export const messagePublished = 'google.cloud.pubsub.topic.v1.messagePublished'
 
-/** What a notification of Storage says in `eventType`, as the type of an event. */
+/** The event type for each `eventType` of a Storage notification. */
 const storageTypes: ReadonlyMap<string, string> = new Map([
   ['OBJECT_FINALIZE', 'google.cloud.storage.object.v1.finalized'],
   ['OBJECT_DELETE', 'google.cloud.storage.object.v1.deleted'],
@@ -15,8 +15,8 @@ const storageTypes: ReadonlyMap<string, string> = new Map([
 type Json = Readonly<Record<string, unknown>>
 
 /**
- * The event of a push of Pub/Sub, as Eventarc would have made it.
- * @throws {Fault} 400 for a body that is no push
+ * Converts a Pub/Sub push to an event, in the same way as Eventarc.
+ * @throws {Fault} 400 for a body that is not a push
  */
 export function pushedEvent(body: Uint8Array): RawEvent {
   const {message} = envelopeIn(body)
@@ -27,8 +27,8 @@ export function pushedEvent(body: Uint8Array): RawEvent {
 }
 
 /**
- * What the message of a messagePublished event holds, where that is an event itself: one of CloudEvents' (Pub/Sub binding), or
- * a notification of Storage. Else the event itself, with its message.
+ * Unwraps the event in the message of a messagePublished event: a CloudEvent (Pub/Sub binding), or a Storage notification. If the
+ * message contains no event, returns the event itself, with its message.
  * @throws {Fault} 400 for an event without a message
  */
 export function unwrapped(event: RawEvent): RawEvent & {readonly payload?: Payload} {
@@ -49,13 +49,13 @@ export function unwrapped(event: RawEvent): RawEvent & {readonly payload?: Paylo
   return {...event, message, payload: {bytes: payload, contentType: isBinary ? 'application/protobuf' : contentType}}
 }
 
-/** What a message holds that is no event itself. */
+/** The data of a message that contains no event. */
 export interface Payload {
   readonly bytes: Uint8Array
   readonly contentType: string | undefined
 }
 
-/** A notification of Storage: the object is in its payload, or only named by its attributes (payload format NONE). */
+/** The event of a Storage notification. The object is in the payload, or only named by attributes (payload format NONE). */
 function notification(type: string, message: PubsubMessage, payload: Uint8Array): RawEvent {
   const {bucketId: bucket = '', objectId: name = '', objectGeneration: generation, payloadFormat} = message.attributes
   const isWhole = payloadFormat === 'JSON_API_V1' && payload.length > 0

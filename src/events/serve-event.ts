@@ -44,17 +44,17 @@ export interface EventOptions<T> {
   readonly key?: (event: CloudEvent<T>) => string
 }
 
-/** Retry-After for an event whose duplicate is being handled, in seconds. */
+/** Retry-After for a duplicate of an event that is being handled, in seconds. */
 const duplicateRetryAfter = 10
 
 /**
- * A function for events: CloudEvents of Eventarc, binary or structured, and pushes of Pub/Sub. It is an HTTP function like
- * all others: the same life, the same deadline; all that the scope tracks has ended when the event is acknowledged.
+ * A function for events: CloudEvents from Eventarc, binary or structured, and Pub/Sub pushes. It is an HTTP function like all others,
+ * with the same request context and deadline. All work that the scope tracks has ended when the event is acknowledged.
  *
- * With a schema the data of an event is a message, read from JSON or from protobuf, as its type says; of an event that
- * Pub/Sub's message is, the message's data.
- * Without, it is what JSON gives (integers that a double would round as bigints), or bytes where it is no JSON.
- * @param schema the type of the data, as it is generated
+ * With a schema the data of an event is a message, decoded from JSON or protobuf by its content type. For an event that is a Pub/Sub
+ * message, it is the data of that message. Without a schema the data is a JSON value, in which integers that a double would round are
+ * bigints, or bytes if it is not JSON.
+ * @param schema the generated type of the data
  * @example
  * import {serveEvent, StorageObjectDataSchema} from 'grpc-functions/events'
  *
@@ -95,7 +95,7 @@ export function serveEvent(...args: unknown[]): Handler {
   })
 }
 
-/** @throws {Fault} 400 or 415 for what is no event: nobody acknowledges that */
+/** @throws {Fault} 400 or 415 for a request without a valid event, which is not acknowledged */
 async function rawEvent(scope: Scope, limit: number | undefined): Promise<RawEvent> {
   const form = formOf(scope)
   const bytes = await scope.bytes(limit)
@@ -105,7 +105,7 @@ async function rawEvent(scope: Scope, limit: number | undefined): Promise<RawEve
 
 type WithPayload = RawEvent & {readonly payload?: Payload}
 
-/** Makes the function that reads an event's data. It throws a Fault, INVALID_ARGUMENT, for data that is not what is expected. */
+/** Makes the decoder of an event's data. It throws a Fault, INVALID_ARGUMENT, for invalid data. */
 function readerOf(schema: DescMessage | undefined) {
   if (!schema) {
     return ({bytes, dataContentType}: RawEvent): unknown => {
@@ -113,7 +113,7 @@ function readerOf(schema: DescMessage | undefined) {
       return bytes.length === 0 ? undefined : parseJson(decodeUtf8(bytes))
     }
   }
-  // Events get new fields at any time.
+  // Google may add fields to events at any time.
   const options = {registry: createRegistry(schema.file), ignoreUnknown: true}
   return ({bytes, dataContentType, payload}: WithPayload): unknown => {
     const {bytes: data, contentType: type} = payload ?? {bytes, contentType: dataContentType}
@@ -128,7 +128,7 @@ function readerOf(schema: DescMessage | undefined) {
   }
 }
 
-/** Does `work`, unless other work with this key is in progress. @throws {Fault} UNAVAILABLE while it is */
+/** Does `work`, unless other work with this key is in progress. @throws {Fault} UNAVAILABLE if it is */
 async function exclusively<T>(inProgress: Set<string>, key: string, work: () => Promise<T>): Promise<T> {
   if (inProgress.has(key)) {
     throw new Fault('UNAVAILABLE', 'The same event is being handled: try again', {
@@ -144,7 +144,7 @@ async function exclusively<T>(inProgress: Set<string>, key: string, work: () => 
   }
 }
 
-/** `fault` with a status that every sender retries: some retry none but 429 and 5xx. */
+/** Gives `fault` a status that every sender retries: some retry only 429 and 5xx. */
 function retryable(fault: Fault): Fault {
   const status = httpStatusOf(fault)
   if (status >= 500 || status === 429) return fault
@@ -152,7 +152,7 @@ function retryable(fault: Fault): Fault {
   return new Fault(code, logMessage, {details: [...details], http: 503, cause, ...(hint && {hint})})
 }
 
-/** Acknowledges an event that failed permanently: sent again, it would fail again. */
+/** Acknowledges an event that failed permanently, because it would fail again. */
 function givenUp({log}: Scope, raw: RawEvent, fault: Fault): Reply {
   const {code, cause, hint, logMessage} = fault
   const event = eventFields(raw)

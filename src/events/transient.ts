@@ -1,8 +1,8 @@
 import type {Code, Fault} from '../core/fault.ts'
 
 /**
- * Whether a failure with this code may be transient: then the event is not acknowledged. An acknowledged event is lost for ever; one that is
- * sent again ends in the dead letters at last.
+ * Whether an error with this code may be transient. The event is then not acknowledged, so that it is sent again and, in the end, goes
+ * to the dead-letter topic. An acknowledged event is lost.
  */
 const transient = {
   OK: false,
@@ -17,7 +17,7 @@ const transient = {
   FAILED_PRECONDITION: false,
   ABORTED: true,
   OUT_OF_RANGE: false,
-  // A front end answers so, with 404, while there is no service behind it.
+  // A front end answers 404, which becomes this code, while there is no service behind it.
   UNIMPLEMENTED: true,
   INTERNAL: true,
   UNAVAILABLE: true,
@@ -25,7 +25,7 @@ const transient = {
   UNAUTHENTICATED: true,
 } as const satisfies Record<Code, boolean>
 
-/** Whether an event that failed with `fault` is to be sent again. A failure of ours toward a backend (502) is transient, whatever its code is. */
+/** Whether an event that failed with `fault` has to be sent again. Our own errors toward a backend (502) are transient, for any code. */
 export function isTransient(fault: Fault): boolean {
   return transient[fault.code] || fault.retryAfter !== undefined || (fault.ownHttpStatus ?? 0) >= 500
 }

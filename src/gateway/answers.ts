@@ -12,14 +12,14 @@ import {allHeadersOf, headersOf, wantedTrailers, withMetadataOfFailure} from './
 
 type Writing<Body extends ResponseWriting['body']> = Extract<ResponseWriting, {body: Body}>
 
-/** How answers are sent. */
+/** Options for sending answers. */
 export interface AnswerOptions {
-  /** How long an event stream may be silent, in ms. */
+  /** Interval of keep-alive comments on an idle event stream, in ms. */
   readonly ping: number
   readonly trailers: Dialect['trailers']
 }
 
-/** Makes `call`, and the reply of its answers. */
+/** Makes `call`, and a reply from its answers. */
 export async function answerOf(
   scope: Scope,
   call: Call,
@@ -42,7 +42,7 @@ async function wholeAnswer(
 ): Promise<Reply> {
   const answer = await scope.track(withMetadataOfFailure(scope, call, onlyAnswer(call), trailers))
   const {contentType, body, headers, status: own} = encode(answer)
-  // What the caller has already is not sent, whatever the backend calls it.
+  // 304 has priority over a status of the backend: the caller has this version already.
   const status = own === 304 ? own : (statusIn(call) ?? own ?? 200)
   const all = {...(trailers === 'headers' ? allHeadersOf(call) : headersOf(call)), ...headers}
   if (status === 304) return {status, headers: {...all, vary: 'accept-encoding'}}
@@ -51,15 +51,15 @@ async function wholeAnswer(
   return trailers === 'headers' ? reply : {...reply, trailers: wantedTrailers(scope, call)}
 }
 
-/** The HTTP status that the backend has for an answer, as grpc-gateway's do: one of success, and of a whole answer. */
+/** The HTTP status that the backend sets by the metadata `x-http-code`, as with grpc-gateway. Only a 2xx that allows a whole body. */
 function statusIn({header}: Call): number | undefined {
   const [given] = header?.get('x-http-code') ?? []
   return given !== undefined && /^2(?!0[56])\d\d$/.test(String(given)) ? Number(given) : undefined
 }
 
 /**
- * Answers as they come, and a comment before any of them: a browser waits for a head, and shows its page nothing of a status
- * that is none of success. What fails later is an event.
+ * Answers as events, after a comment that is sent at once: a browser waits for the response head, and hides error statuses from its
+ * page. So every later error is an event.
  */
 function events({type, encode, eventId}: Writing<'stream'>, answers: AsyncIterable<Message | typeof paused>): Reply {
   async function* values() {
@@ -72,7 +72,7 @@ function events({type, encode, eventId}: Writing<'stream'>, answers: AsyncIterab
   return stream(type, values())
 }
 
-/** Answers as they come. A failure before the backend's metadata, and before the first answer, has its own status. */
+/** Answers as JSON, sent as they arrive. An error before the backend's metadata and the first answer has its own HTTP status. */
 async function jsonStream(
   scope: Scope,
   call: Call,
@@ -91,10 +91,10 @@ async function jsonStream(
   }
 }
 
-/** Time for a first answer, or a failure, to follow the backend's metadata before the head leaves without it, in ms. */
+/** How long the response head waits after the backend's metadata for a first answer or an error, in ms. */
 const afterHeader = 5
 
-/** Whether `first` has come, when it has, or else when the backend's metadata has and nothing follows it. */
+/** Resolves to true when `first` has settled, or to false when the backend's metadata has arrived and nothing follows it soon. */
 export async function comesFirst(call: Call, first: Promise<unknown>): Promise<boolean> {
   const header = new Promise<false>((resolve) => {
     call.onHeader = () => resolve(false)
@@ -102,7 +102,7 @@ export async function comesFirst(call: Call, first: Promise<unknown>): Promise<b
   return (await Promise.race([first.then(() => true), header])) || (await atMost(afterHeader, first))
 }
 
-/** The bytes of each answer, in the type that the first one names. */
+/** The bytes of each answer. The first one gives the Content-Type. */
 async function rawStream(
   scope: Scope,
   call: Call,
@@ -117,7 +117,7 @@ async function rawStream(
   return {headers: {...headersOf(call), 'content-type': contentType}, body: body()}
 }
 
-/** `messages`, and `paused` whenever none has come for `ms`. */
+/** Yields `messages`, and `paused` whenever none has arrived for `ms`. */
 async function* withPauses(messages: AsyncIterator<Message>, ms: number): AsyncGenerator<Message | typeof paused> {
   for (;;) {
     const pending = messages.next()
@@ -128,7 +128,7 @@ async function* withPauses(messages: AsyncIterator<Message>, ms: number): AsyncG
   }
 }
 
-/** Ends the call when its request is over, even if not all of its answers have been read. */
+/** Ends the call at the end of its request, even if not all of its answers have been read. */
 export function endWith(scope: Scope, answers: AsyncIterator<Message>): void {
   const end = () => void scope.track(Promise.try(() => answers.return?.()).catch(() => {}))
   scope.signal.addEventListener('abort', end, {once: true})

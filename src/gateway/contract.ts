@@ -5,9 +5,9 @@ import {contractOf, optionName, optionNumber, uncheckable} from '../core/contrac
 import type {Transcoder} from '../transcoding/transcoder.ts'
 
 /**
- * Has all functions of `runtime` know what the served schema says of who may call. Where nobody has decided on AUTH, a line in
- * the log says what does not hold.
- * @throws {ConfigError} with a line for each option that cannot be read, and for each method whose callers are not verified
+ * Adds the options (grpc_functions.auth) of the served schema to the contract of `runtime`. If AUTH is not set, the log lists the
+ * methods whose options are not enforced.
+ * @throws {ConfigError} with a line for each malformed option, and for each method that demands verified callers while AUTH verifies none
  */
 export function learnContract({registry, bindings}: Transcoder, runtime: Runtime): void {
   const {auth} = runtime.config
@@ -19,7 +19,7 @@ export function learnContract({registry, bindings}: Transcoder, runtime: Runtime
       return number === optionNumber && extendee.typeName === MethodOptionsSchema.typeName && typeName !== optionName
     })
   if (other)
-    throw new ConfigError(`Option (${other.typeName}) has the number ${optionNumber}, which is that of (${optionName})`)
+    throw new ConfigError(`Option (${other.typeName}) has the number ${optionNumber}, which is taken by (${optionName})`)
   contract.learn(files.flatMap(({services}) => services))
   contract.isWhole = true
   const served = [...new Set(bindings.map(({method: {name, parent}}) => `${parent.typeName}/${name}`))]
@@ -27,5 +27,5 @@ export function learnContract({registry, bindings}: Transcoder, runtime: Runtime
   if (problems.length > 0) throw new ConfigError(problems.join('\n'))
   const closed = served.filter((name) => contract.isClosed(name))
   if (auth.mode === 'none' && closed.length > 0)
-    runtime.log.warn(`AUTH is not set: nobody checks what (${optionName}) asks of callers of ${closed.join(', ')}`)
+    runtime.log.warn(`AUTH is not set: (${optionName}) is not enforced for ${closed.join(', ')}`)
 }

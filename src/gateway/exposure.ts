@@ -1,7 +1,7 @@
 import type {Unserved} from '../transcoding/rules/selection.ts'
 import type {Transcoder} from '../transcoding/transcoder.ts'
 
-/** One line that lists what is served and what is not: services, or methods where only some of a service are served. */
+/** One line that lists what is served and what is not: services, or methods where only some methods of a service are served. */
 export function exposure({bindings, unserved}: Pick<Transcoder, 'bindings' | 'unserved'>): string {
   const served = bindings.map(({method: {name, parent}}) => `${parent.typeName}/${name}`)
   const unservedBy = (why: Unserved['why']) => unserved.filter((one) => one.why === why).map(({name}) => name)
@@ -28,10 +28,10 @@ export function leftOut(problems: readonly string[]): string[] {
   return problems.length > most ? [...lines, `Left out: ${problems.length - most} more`] : lines
 }
 
-/** A record of Cloud Logging has a size limit, a schema has none. */
+/** Limit for listed names, because records in Cloud Logging have a size limit. */
 const most = 200
 
-/** `names`, by their services alone where no method of the service is among `others`. */
+/** Lists `names`. If no method of a service is in `others`, only the service is named. */
 function listed(names: readonly string[], others: readonly string[]): string {
   const divided = new Set(others.map(serviceOf))
   const all = [...new Set(names.map((name) => (divided.has(serviceOf(name)) ? name : serviceOf(name))))]

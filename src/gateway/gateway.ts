@@ -37,48 +37,48 @@ import {
 } from './schema.ts'
 import type {CallsServed, Sent} from './served.ts'
 
-/** How a gateway differs from what its runtime's configuration says. */
+/** Options of a gateway. They have priority over its runtime's configuration. */
 export interface GatewayOptions extends Partial<GatewayConfig> {
   /**
-   * What is served unless GATEWAY_DESCRIPTORS names a file: a google.protobuf.FileDescriptorSet with all imports, as a
-   * file's path or as its bytes, or what protobuf-es made of one.
+   * The schema, unless GATEWAY_DESCRIPTORS names a file: a google.protobuf.FileDescriptorSet with all imports, as a file's path or as
+   * bytes, or a registry of protobuf-es.
    */
   readonly schema?: Schema
-  /** Paths that never get here, because another function of the instance takes them. */
+  /** Paths whose requests never get here, because another function of the instance handles them. */
   readonly taken?: readonly string[]
-  /** Where the Model Context Protocol is served, with MCP: at `/mcp` unless given. */
+  /** Paths of the Model Context Protocol, if MCP is on: `/mcp` unless given. */
   readonly mcpPaths?: readonly string[]
-  /** The functions at those paths: the page of CONSOLE has them too. */
+  /** The functions at the paths of `taken`, which the page of CONSOLE shows too. */
   readonly functions?: ReadonlyMap<string, Handler>
 }
 
-/** What one gateway serves, and how: made once. */
+/** One gateway with its schema and settings; made once. */
 interface Gateway {
   readonly runtime: Runtime
   readonly settings: GatewayConfig
   readonly transcoder: Transcoder
-  /** How long a call may take, in ms, by the method's name in `accesses`. */
+  /** Timeout of a call, in ms, by the method's name in `accesses`. */
   readonly deadlines: ReadonlyMap<string, number>
   readonly checkOf: Loaded['checkOf']
   /** By the full name of the service. */
   readonly backends: ReadonlyMap<string, Backend>
   /** By the binding of the request. */
   readonly accesses: ReadonlyMap<Binding, {readonly name: string}>
-  /** Whether methods are served by their rules. */
+  /** Whether methods are served as REST, by their rules. */
   readonly rest: boolean
   /** The paths of Connect and gRPC-Web; undefined where neither is served. */
   rpc?: RpcPaths
   /** The handler of the Model Context Protocol, by its paths; empty where it is not served. */
   mcp: ReadonlyMap<string, Handler>
-  /** OpenAPI 3.1, from the table that requests are routed by; made when first asked for. */
+  /** The OpenAPI 3.1 document, from the same bindings that requests are routed by. Made on first use. */
   document: Promise<string> | undefined
   /** The same in OpenAPI 3.2. */
   document32: Promise<string> | undefined
   /** The functions beside it, by their paths. */
   readonly functions: Map<string, Handler>
-  /** Has the schema asked for again, as something is not as it says. */
+  /** Marks the schema as possibly outdated, so that it is fetched again. */
   readonly doubt?: (() => void) | undefined
-  /** What the page of CONSOLE is made of; made when first asked for. */
+  /** The schema for the page of CONSOLE. Made on first use. */
   pageSchema: Promise<string> | undefined
 }
 
@@ -101,7 +101,7 @@ export function gateway(runtime: Runtime, options: GatewayOptions = {}): Handler
     webSockets: settings.webSocket,
     paths: settings.mcp ? (options.mcpPaths ?? ['/mcp']) : undefined,
     beside: (others: ReadonlyMap<string, Handler>) => {
-      // What is here by a path of its own stays.
+      // A function that is already at this path stays.
       for (const [path, handler] of others) if (!functions.has(path)) functions.set(path, handler)
     },
   })
@@ -111,12 +111,12 @@ function chooseBy(served: Gateway): (scope: Scope) => Handler {
   return (scope) => choice(served, scope)
 }
 
-/** What a gateway is made of beside its settings. */
+/** The inputs of a gateway beside its settings. */
 interface Parts extends Pick<GatewayOptions, 'schema' | 'taken' | 'mcpPaths'> {
   readonly functions: Map<string, Handler>
-  /** The schema of other functions, whose services variables may name; `schema` unless given. */
+  /** The schema of other functions, whose services may also be named in variables; `schema` unless given. */
   readonly own?: Schema | undefined
-  /** Has the schema asked for again, as something is not as it says. */
+  /** Marks the schema as possibly outdated, so that it is fetched again. */
   readonly doubt?: () => void
 }
 
@@ -166,7 +166,7 @@ function gatewayOf(
   return served
 }
 
-/** Until the schema is known, and while it cannot be had, nothing is open: a path may be that of any method. */
+/** Chooses the handler when the schema comes from reflection. While there is no schema, nothing is open: a path may be any method's. */
 function chooseByReflection(runtime: Runtime, settings: GatewayConfig, parts: Parts): (scope: Scope) => Handler {
   if (settings.descriptors !== undefined) {
     throw new ConfigError('GATEWAY_SCHEMA="reflection": expected no GATEWAY_DESCRIPTORS beside it')
@@ -195,12 +195,12 @@ function chooseByReflection(runtime: Runtime, settings: GatewayConfig, parts: Pa
   const pending: Handler = Object.assign(() => noMoreEvents, {errorShape, prepare})
   return (scope) => {
     const current = schema.current
-    // The page says why there is nothing to show.
+    // The page shows why the schema is missing.
     return current ? choice(current, scope) : (pageFilePart(runtime, settings, scope) ?? pending)
   }
 }
 
-/** What `scope` is for: routed here, once, so that who may call is judged by what is called. */
+/** The handler for `scope`. Requests are routed here, once, so that access is decided by the method that is called. */
 function choice(served: Gateway, scope: Scope): Handler {
   const {settings, accesses, rest, rpc} = served
   const errorShape = settings.errors
@@ -237,7 +237,7 @@ function choice(served: Gateway, scope: Scope): Handler {
   }
 }
 
-/** A WebSocket is asked for by GET alone: of the methods at its path it is for the one that takes a stream. */
+/** The handler for a WebSocket. Its request is always a GET, so it is for the client-streaming method at its path, for any HTTP method. */
 function webSocketChoice(served: Gateway, scope: Scope, offered: readonly string[]): Handler {
   const {transcoder, settings, accesses} = served
   const match = transcoder.routeStream(scope.path)
@@ -251,20 +251,20 @@ function webSocketChoice(served: Gateway, scope: Scope, offered: readonly string
   return Object.assign(open, {errorShape: settings.errors, access: accesses.get(match.binding)!})
 }
 
-/** Without rules no path has a method. */
+/** The route where REST is not served: none. */
 const unknown: Unrouted = {status: 404, allow: []}
 
-/** The same methods as by REST, but for those that take a stream. What carries requests out is loaded when the first one comes. */
+/** The handler of the Model Context Protocol, for the methods of REST except client-streaming ones. Its code is loaded on first use. */
 function mcpOf(served: Gateway): Handler {
   const {runtime, settings, transcoder} = served
   const {title, version} = runtime.config.openApi
   const all = servedMethods(transcoder)
   const methods = toolMethods(all, settings.tools)
   const unable = unableMethods(all)
-  if (unable.length > 0) runtime.log.info(`No tools, as they take a stream: ${unable.join(', ')}`)
+  if (unable.length > 0) runtime.log.info(`Not served as tools, because they take a stream: ${unable.join(', ')}`)
   const access = {name: '/mcp', oneOf: methods.map(({method}) => nameOf(method))}
   const mcp: McpServed = {...callsOf(served), title, version, transcoder, methods, access}
-  // Who may call is judged again when its body says what is called.
+  // Access is decided again once the body has been read, which names the method.
   const answer = async (scope: Scope) => {
     scope.span?.routed(scope.path)
     const {answerMcp} = await import('./mcp/answer.ts')
@@ -274,7 +274,7 @@ function mcpOf(served: Gateway): Handler {
   return Object.assign(answer, {methods: ['POST'], access, failure})
 }
 
-/** The same methods as by REST. */
+/** The paths of Connect and gRPC-Web, for the same methods as REST. */
 function rpcOf(served: Gateway): RpcPaths {
   const {transcoder, doubt} = served
   return new RpcPaths({
@@ -305,7 +305,7 @@ function callsOf(served: Gateway): CallsServed {
   }
 }
 
-/** As it is routed; where a form is read as a query, a POST of one as what it stands for. */
+/** The route of a request. Where forms are read as queries, a POST of a form also matches routes of GET. */
 function routed(
   {transcoder, settings}: Gateway,
   {method, path, headers, contentType}: Scope,
@@ -342,7 +342,7 @@ function pathIn({rule}: Binding): string {
   return /"(.*)"/s.exec(rule)?.[1] ?? rule
 }
 
-/** What a backend says of an etag that is not the resource's own is HTTP's 412 (AIP-154). */
+/** Converts a backend's error about an etag that does not match to 412 (AIP-154). */
 function refuseCondition(error: unknown): never {
   if (!(error instanceof Fault) || (error.code !== 'ABORTED' && error.code !== 'FAILED_PRECONDITION')) throw error
   const {code, message, details, types} = error
@@ -353,17 +353,17 @@ function headOf({method, path, headers, rawQuery, contentType}: Scope): RequestH
   return {method, path, headers, query: rawQuery, contentType, hasBody: hasBody(headers)}
 }
 
-/** The description of all that is served. */
+/** Answers with the OpenAPI document. */
 async function description(served: Gateway, scope: Scope): Promise<Reply> {
   const body = await (versionIn(scope) === '3.2' ? document32Of(served) : documentOf(served))
   return await compressed(scope, {headers: {'content-type': 'application/json'}, body})
 }
 
-/** The version of OpenAPI that is asked for: 3.1 unless one is, as generators lag. @throws {Fault} 400 */
+/** The requested version of OpenAPI. The default is 3.1, as many generators do not know 3.2 yet. @throws {Fault} 400 */
 function versionIn({query}: Scope): '3.1' | '3.2' {
   const version = query.get('version') ?? '3.1'
   if (version === '3.1' || version === '3.2') return version
-  throw Fault.invalid('version', `Cannot describe it in OpenAPI "${shortened(version)}": expected 3.1 or 3.2`)
+  throw Fault.invalid('version', `Cannot answer in version "${shortened(version)}" of OpenAPI: expected 3.1 or 3.2`)
 }
 
 function document32Of(served: Gateway): Promise<string> {
@@ -379,7 +379,7 @@ function documentOf(served: Gateway): Promise<string> {
   return served.document
 }
 
-/** What a browser asks for to show the page. What it shows is as open as the description of the API. */
+/** The handler for the page's own data. It has the same access rules as the OpenAPI document. */
 function pagePart(served: Gateway, scope: Scope): Handler | undefined {
   const {runtime, settings} = served
   if (scope.path !== schemaPath || !isForPage(settings, scope)) return pageFilePart(runtime, settings, scope)
@@ -388,8 +388,8 @@ function pagePart(served: Gateway, scope: Scope): Handler | undefined {
 }
 
 /**
- * The files of the page are the same for everybody and say nothing of the API, and a browser sends no token with them: they
- * are open.
+ * The handler for the page's files. They are open: they are the same for everybody and contain nothing about the API, and a browser
+ * sends no token when it loads them.
  */
 function pageFilePart(runtime: Runtime, settings: GatewayConfig, scope: Scope): Handler | undefined {
   const file = isForPage(settings, scope) ? pageFileAt(scope.path, scope.headers.accept) : undefined
@@ -397,7 +397,7 @@ function pageFilePart(runtime: Runtime, settings: GatewayConfig, scope: Scope): 
   return file && Object.assign(() => pageFile(file, runtime), open)
 }
 
-/** The page calls methods by their rules. */
+/** Whether a request may be for the page, which needs REST to call methods. */
 function isForPage(settings: GatewayConfig, {method, webSocket}: Scope): boolean {
   return (
     settings.console && settings.protocols.includes('rest') && !webSocket && (method === 'GET' || method === 'HEAD')
@@ -426,7 +426,7 @@ async function describeForPage({runtime, settings, transcoder, functions}: Gatew
 }
 const statuses = {'404': 404, '405': 405, '501': 501} as const
 
-/** What no rule takes: OPTIONS, 404 and 405. */
+/** The handler for requests without a route: OPTIONS, 404 and 405. */
 function unbound(
   unrouted: Unrouted,
   {method, path}: Scope,
@@ -437,12 +437,12 @@ function unbound(
     throw unroutedFault(status === 405 ? {status: statuses[methodNotAllowed], allow} : unrouted, method, path)
   }
   if (allow.length === 0) return Object.assign(refuse, {errorShape, unrouted: true})
-  // With its methods it is answered for: with 405, where it is not OPTIONS.
+  // The header Allow is sent with 405, and with the answer to OPTIONS.
   const isAnswered = methodNotAllowed === '405' || method === 'OPTIONS'
   return Object.assign(refuse, {errorShape, ...(isAnswered && {methods: allow})})
 }
 
-/** The document takes GET, whatever else rules with a wildcard take at its path. */
+/** Adds the OpenAPI document's GET to what rules with a wildcard allow at its path. */
 function withDocument({method, path}: Scope, unrouted: Unrouted): Unrouted {
   if (path !== documentPath) return unrouted
   const allow = [...new Set([...unrouted.allow, 'GET', 'HEAD', 'OPTIONS'])].sort()
@@ -454,7 +454,7 @@ async function describe({runtime, transcoder, settings: {errors}}: Gateway): Pro
   return JSON.stringify(openApi({...transcoder, ...runtime.config.openApi, ...securityOf(runtime), errors}))
 }
 
-/** 100 levels of JSON are up to 300 of messages, in a google.protobuf.Struct: an echo of what is read can be answered. */
+/** Nesting limit for answers. 100 levels of JSON are up to 300 levels of messages, in a google.protobuf.Struct, and must be writable. */
 const recursionLimit = 500
 
 async function callFor(served: Gateway, scope: Scope, method: DescMethod, exchange: Exchange): Promise<Call> {
@@ -479,8 +479,9 @@ function newCall(served: Gateway, scope: Scope, method: DescMethod, {requests, m
 }
 
 /**
- * A stream lasts as long as its request. Only a server stream is not to be silent: in a chat it may be the caller's turn.
- * @param deadline how long the answer may take, in ms, as GATEWAY_RULES says: of a server stream, each message
+ * Timeouts of a call. A stream may last as long as its request. Only a server stream has a limit for each message: in a bidirectional
+ * one it may be the caller's turn.
+ * @param deadline timeout from GATEWAY_RULES, in ms: for the answer, or for each message of a server stream
  */
 function limitsOf({methodKind}: DescMethod, {messageTimeout}: GatewayConfig, deadline?: number): CallOptions {
   const timeout = deadline ?? (methodKind === 'unary' ? undefined : Number.POSITIVE_INFINITY)

@@ -12,8 +12,8 @@ import {
 } from '../transcoding/metadata.ts'
 
 /**
- * Which of a caller's headers go to the backend.
- * @throws {ConfigError} for keys in GATEWAY_METADATA that no caller may set
+ * Which of a caller's headers are forwarded to the backend.
+ * @throws {ConfigError} for reserved keys in GATEWAY_METADATA
  */
 export function metadataOptions({authorization, metadata, invalidMetadata}: GatewayConfig): MetadataOptions {
   const refused = (metadata ?? []).filter((key) => !mayBeSet(key))
@@ -24,7 +24,7 @@ export function metadataOptions({authorization, metadata, invalidMetadata}: Gate
   )
 }
 
-/** The headers by which callers prove to us who they are: no backend gets them, even where a header is metadata. */
+/** The headers with callers' credentials for this server. They are never forwarded, even where all headers are metadata. */
 export function proofHeaders({apiKeys, issuers, webhooks}: AuthConfig): ReadonlySet<string> {
   const headers = [...issuers.map(({header}) => header), ...webhooks.map(({header}) => header)]
   const names = [...headers, ...(apiKeys === undefined ? [] : ['x-api-key'])].filter((name) => name !== undefined)
@@ -33,17 +33,17 @@ export function proofHeaders({apiKeys, issuers, webhooks}: AuthConfig): Readonly
 
 type Headers = Record<string, string | string[]>
 
-/** The response headers for the metadata that the backend has sent before its first message. */
+/** The response headers for the initial metadata of the backend. */
 export function headersOf({header}: Call): Headers {
   return merged(responseHeaders(entriesOf(header)))
 }
 
-/** The response headers for all metadata that the backend has sent, of a call that has ended. */
+/** The response headers for the initial and trailing metadata of an ended call. */
 export function allHeadersOf(call: Call): Headers {
   return {...headersOf(call), ...trailersOf(call)}
 }
 
-/** The headers, or HTTP trailers, for the metadata that the backend has sent with its status. */
+/** The headers, or HTTP trailers, for the trailing metadata of the backend. */
 export function trailersOf({trailer}: Call): Headers {
   return merged(trailerHeaders(entriesOf(trailer)))
 }
@@ -77,12 +77,12 @@ export async function withMetadataOfFailure<T>(
   }
 }
 
-/** Whether a gRPC server answered: the headers of an HTTP server in front of it are not metadata. */
+/** Whether a gRPC server answered. Headers of an HTTP proxy in front of it are not metadata. */
 export function isGrpc({header, trailer}: Call): boolean {
   return /^application\/grpc/.test(String((header ?? trailer)?.get('content-type')[0]))
 }
 
-/** Several values of one name as an array, as Node expects them. */
+/** Groups several values of one name into an array, as Node expects. */
 export function merged(headers: readonly [name: string, value: string][]): Headers {
   const byName: Headers = {}
   for (const [name, value] of headers) {

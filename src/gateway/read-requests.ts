@@ -8,21 +8,21 @@ import type {Scope} from '../http/scope.ts'
 import type {Exchange, RequestReading} from '../transcoding/exchange.ts'
 import type {MessageBatch, MessageStream} from '../transcoding/message-stream.ts'
 
-/** How much of a request is read. */
+/** Limits for reading a request. */
 export interface RequestLimits {
-  /** Limit for a body that is read whole, in bytes. */
+  /** Limit for a buffered body, in bytes. */
   readonly maxBodyBytes: number
   /** Limit for the parts of a multipart body. */
   readonly maxBodyValues: number
 }
 
-/** A body of this many bytes can take tens of milliseconds to decode. */
+/** Size of a body, in bytes, from which decoding can take tens of milliseconds. */
 export const largeBody = 8 * 1024
 
 /**
- * The requests of a call: one that is read here, or those of a stream, which are read as they arrive. Each message is made
- * into its bytes as soon as it is decoded: in memory it takes many times the body's size, and there is only one at a time.
- * @throws {Fault} 400, 413, 415 or 429 for what cannot be read
+ * The request messages of a call: one that is read here, or those of a stream, which are read as they arrive. Each message is encoded
+ * to protobuf as soon as it is decoded, so that only one is in memory as an object, which takes many times the body's size.
+ * @throws {Fault} 400, 413, 415 or 429
  */
 export async function readRequests(scope: Scope, exchange: Exchange, limits: RequestLimits): Promise<Requests> {
   const {request, input} = exchange
@@ -30,7 +30,7 @@ export async function readRequests(scope: Scope, exchange: Exchange, limits: Req
   if (isSent) scope.refuseCompressed()
   switch (request.body) {
     case 'none': {
-      // First: a problem with path or query does not wait for the end of a body.
+      // First, so that an error in path or query is reported before the body has arrived.
       const message = bytesOf(input, request.message())
       if (isSent && request.check) await refuseBody(scope, request.check)
       return () => [message]
@@ -56,7 +56,7 @@ export async function readRequests(scope: Scope, exchange: Exchange, limits: Req
 
 type BodyCheck = NonNullable<Extract<RequestReading, {body: 'none'}>['check']>
 
-/** @throws {Fault} 400 as soon as a byte of a body says something */
+/** Reads the body of a rule that takes none. @throws {Fault} 400 as soon as it is neither empty nor `{}` */
 async function refuseBody({body}: Scope, check: BodyCheck): Promise<void> {
   for await (const piece of body) check.push(piece)
   check.end()
@@ -148,8 +148,8 @@ export function batchOf<T>(
 }
 
 /**
- * The messages of a stream: those that came together, each decoded when it is asked for. No more is read before they have been
- * sent on, or their call has ended.
+ * The messages of a stream, in batches that arrived together. Each message is decoded when it is asked for. The next batch is read when
+ * this one has been sent, or its call has ended.
  */
 async function* batchesOf(
   scope: Scope,

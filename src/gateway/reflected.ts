@@ -8,26 +8,26 @@ import {Fault} from '../core/fault.ts'
 import {type Life, over} from '../core/life.ts'
 import {readSchema} from '../transcoding/schema/schema.ts'
 
-/** Timeout for each question to a backend's server reflection, in ms. */
+/** Timeout of each request to a backend's server reflection, in ms. */
 const patience = 5000
-/** How soon a schema is asked for again that may be out of date, or that could not be had while another is there, in ms. */
+/** Minimum interval between two fetches of a schema that may be outdated, in ms. */
 const pause = 10_000
 
-/** Keeps what is made of the schema that the backends have by server reflection: asked for in requests, and shared by all. */
+/** Caches what is made of the schema from the backends' server reflection. It is fetched during a request, and shared by all requests. */
 export class ReflectedSchema<Made> {
   readonly #runtime: Runtime
   readonly #maxAge: number
   readonly #make: (registry: FileRegistry) => Made
   #made: Made | undefined
   #bytes = new Uint8Array()
-  /** When the schema was asked for, and when it is to be asked for again, in ms since the epoch. */
+  /** When the schema was fetched, and when it has to be fetched again, in ms since the epoch. */
   #askedAt = 0
   #askAgainAt = 0
   #pending: Promise<Made> | undefined
 
   /**
-   * @param maxAge how long what is made is used without asking again, in ms
-   * @param make what is made of a schema; throws for one that cannot be served
+   * @param maxAge how long a schema is cached, in ms
+   * @param make makes the cached value from a schema; throws if the schema cannot be served
    */
   constructor(runtime: Runtime, maxAge: number, make: (registry: FileRegistry) => Made) {
     this.#runtime = runtime
@@ -35,19 +35,19 @@ export class ReflectedSchema<Made> {
     this.#make = make
   }
 
-  /** What is made of the schema; undefined when it has yet to be asked for, or again. */
+  /** The cached value; undefined if the schema has to be fetched first. */
   get current(): Made | undefined {
     return Date.now() < this.#askAgainAt ? this.#made : undefined
   }
 
-  /** Has the schema asked for again soon: something in it seems to be no longer as it is. */
+  /** Marks the schema as possibly outdated, so that it is fetched again soon. */
   doubt(): void {
     this.#askAgainAt = Math.min(this.#askAgainAt, this.#askedAt + pause)
   }
 
   /**
-   * What is made of the schema that the backends have now; of the last one, if they cannot be asked.
-   * @throws {Fault} 503 when there is none
+   * The value from the backends' current schema, or from the last one if the backends are unavailable.
+   * @throws {Fault} 503 when there is no schema
    */
   async get(): Promise<Made> {
     this.#pending ??= this.#ask().finally(() => {
@@ -70,7 +70,7 @@ export class ReflectedSchema<Made> {
     } catch (error) {
       const fault = faultOf(error)
       if (this.#made === undefined) throw fault
-      log.warn({err: fault.cause}, `The schema is that of before: ${fault.hint ?? fault.message}`)
+      log.warn({err: fault.cause}, `The schema could not be updated, the previous one is used: ${fault.hint ?? fault.message}`)
       this.#askedAt = Date.now()
       this.#askAgainAt = this.#askedAt + pause
       return this.#made
@@ -80,7 +80,7 @@ export class ReflectedSchema<Made> {
 
 function faultOf(error: unknown): Fault {
   if (error instanceof Fault) return error
-  // What is wrong with the schema is for the operator, not for callers.
+  // Problems of the schema are for the operator, not for callers.
   return new Fault('UNAVAILABLE', 'The schema of the backends cannot be served', {
     reason: 'SCHEMA_UNSERVABLE',
     retryAfter: 1,
@@ -89,7 +89,7 @@ function faultOf(error: unknown): Fault {
   })
 }
 
-/** The schema of all backends, as the bytes of a FileDescriptorSet. @throws {Fault} 503, {ConfigError} for what contradicts */
+/** The schema of all backends, as the bytes of a FileDescriptorSet. @throws {Fault} 503, {ConfigError} for contradicting files */
 async function schemaOf(runtime: Runtime): Promise<Uint8Array<ArrayBuffer>> {
   const {backends} = runtime.config
   const end = new AbortController()
@@ -108,7 +108,7 @@ async function schemaOf(runtime: Runtime): Promise<Uint8Array<ArrayBuffer>> {
     )
     for (const {backend, missing} of all) {
       if (missing.length > 0)
-        runtime.log.warn(`${backend.url} lists services, and does not give them: ${missing.join(', ')}`)
+        runtime.log.warn(`${backend.url} lists services without giving their descriptors: ${missing.join(', ')}`)
     }
     return merged(all.map((one) => ({backend: one.backend, files: filesFor(runtime, one)})))
   } finally {
@@ -121,34 +121,34 @@ interface Own {
   readonly files: readonly FileDescriptorProto[]
 }
 
-/** The files of the services that are called at this backend, with their imports: it may have others, for other backends. */
+/** The files of the services that are called at this backend, with imports. Other services of it are ignored. */
 function filesFor({config}: Runtime, {backend, services, files}: Own & {readonly services: readonly string[]}) {
   const called = new Set(services.filter((name) => isCalledAt(config, name, backend)))
   const byName = new Map(files.map((file) => [file.name, file]))
-  const wanted = new Set<FileDescriptorProto>()
+  const needed = new Set<FileDescriptorProto>()
   const add = (file: FileDescriptorProto) => {
-    if (wanted.has(file)) return
-    wanted.add(file)
+    if (needed.has(file)) return
+    needed.add(file)
     for (const name of file.dependency) add(byName.get(name)!)
   }
   const nameOf = (file: FileDescriptorProto, name: string) => (file.package ? `${file.package}.${name}` : name)
   for (const file of files) if (file.service.some(({name}) => called.has(nameOf(file, name)))) add(file)
-  return [...wanted]
+  return [...needed]
 }
 
 function isCalledAt(config: Config, name: string, {url}: Backend): boolean {
   try {
     return config.backendOf(name).url === url
   } catch {
-    // There is no BACKEND_URL, and this service has no URL of its own.
+    // Neither BACKEND_URL nor the service's own URL is set.
     return false
   }
 }
 
 /**
- * One set of the files of all. What comes with a compiler or from Google differs in what nobody sees, from version to version: the
- * first one holds.
- * @throws {ConfigError} naming the file that two backends have in two forms
+ * Merges the files of all backends into one set. Files that come with the compiler or from Google differ slightly between versions, so
+ * the first one is used.
+ * @throws {ConfigError} naming a file that differs between two backends
  */
 function merged(all: readonly Own[]): Uint8Array<ArrayBuffer> {
   const found = new Map<string, {readonly file: FileDescriptorProto; readonly backend: Backend}>()
@@ -170,7 +170,7 @@ function isSame(left: FileDescriptorProto, right: FileDescriptorProto): boolean 
   return equals(FileDescriptorProtoSchema, bare(left), bare(right), {unknown: true, registry})
 }
 
-/** Without comments, and the options of the file: they are about generated code. */
+/** `file` without comments and without file options, which are about generated code. */
 function bare(file: FileDescriptorProto): FileDescriptorProto {
   const copy = clone(FileDescriptorProtoSchema, file)
   clearField(copy, FileDescriptorProtoSchema.field.sourceCodeInfo)

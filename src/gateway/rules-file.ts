@@ -10,27 +10,27 @@ import type {GivenRules} from '../transcoding/rules/rules.ts'
 
 const require = createRequire(import.meta.url)
 
-/** What the file of GATEWAY_RULES says of one schema. */
+/** The contents of the GATEWAY_RULES file for one schema. */
 export interface ServiceRules {
   readonly http: GivenRules
-  /** How long a call may take, in ms, by `package.Service/Method`. */
+  /** Timeout of a call, in ms, by `package.Service/Method`. */
   readonly deadlines: ReadonlyMap<string, number>
-  /** The services of the API; undefined: the file does not list them. */
+  /** The services of the API; undefined if the file does not list them. */
   readonly apis: readonly string[] | undefined
   readonly fullyDecode: boolean
-  /** What matches nothing of the schema, a line each. */
+  /** Names that match nothing in the schema, one line each. */
   readonly problems: readonly string[]
-  /** What is read by other programs than this one, a line each, for the log. */
+  /** Settings that this gateway ignores, one line each, for the log. */
   readonly notes: readonly string[]
 }
 
-/** Services of Google's that a file has rules for, whether its schema has them or not. */
+/** Google services for which a file may have rules even if the schema does not have them. */
 const mixins = ['google.cloud.location.Locations', 'google.iam.v1.IAMPolicy', 'google.longrunning.Operations']
 
 /**
- * The rules of the file at `path`, a google.api.Service in YAML or JSON, for the methods of `registry`. Of several rules for
- * a method the last one holds (http.proto, backend.proto).
- * @throws {ConfigError} with a line for each thing that is wrong with the file, whatever the schema
+ * Reads the rules in the file at `path`, a google.api.Service in YAML or JSON, for the methods of `registry`. If several rules match a
+ * method, the last one applies (http.proto, backend.proto).
+ * @throws {ConfigError} with a line for each error in the file
  */
 export function readRules(path: string, registry: FileRegistry): ServiceRules {
   const file = new RulesFile(path)
@@ -70,7 +70,7 @@ export function readRules(path: string, registry: FileRegistry): ServiceRules {
   }
 }
 
-/** Full names with dots, as Google writes methods. */
+/** The full names of methods, with dots as in Google's files. */
 function methodsOf(registry: FileRegistry): string[] {
   return [...registry.files].flatMap(({services}) =>
     services.flatMap(({typeName, methods}) => methods.map(({name}) => `${typeName}.${name}`)),
@@ -83,8 +83,8 @@ function withSlash(name: string): string {
 }
 
 /**
- * The methods that `selector` is for, by documentation.proto: patterns with commas between them, each a name whose last part
- * may be `*`, which stands for one or more parts.
+ * The methods that `selector` matches (documentation.proto): names separated by commas. The last part of each may be `*`, which matches
+ * one or more parts.
  */
 function selected(selector: string, names: ReadonlySet<string>): string[] {
   return selector.split(',').flatMap((text) => {
@@ -104,9 +104,9 @@ interface Selected {
   readonly line: number
 }
 
-/** What a google.api.Service has that decides how requests are answered, by other programs than this one. */
+/** Fields of google.api.Service that configure other programs, and would change how requests are answered. */
 const readElsewhere = ['authentication', 'usage', 'quota', 'context', 'endpoints', 'system_parameters'] as const
-/** What else it has; the first ones are read. */
+/** The other fields. The first ones are read here. */
 const serviceKeys = [
   ...[
     'http',
@@ -127,7 +127,7 @@ const serviceKeys = [
 
 const patterns = ['get', 'put', 'post', 'delete', 'patch'] as const
 const httpKeys = ['selector', ...patterns, 'custom', 'body', 'response_body', 'additional_bindings'] as const
-/** What a google.api.BackendRule says beside its deadline, which is for the proxies of Google's. */
+/** Fields of google.api.BackendRule, other than the deadline, that are for Google's proxies. */
 const backendOnly = [
   'address',
   'jwt_audience',
@@ -166,7 +166,7 @@ class RulesFile {
     const service = this.#fields(root, serviceKeys, 1)
     for (const key of readElsewhere) {
       const field = service.get(key)
-      if (field) this.notes.push(`${this.#path}, line ${field.line}: "${key}" is not read by this gateway`)
+      if (field) this.notes.push(`${this.#path}, line ${field.line}: "${key}" is ignored by this gateway`)
     }
     const http = this.#fieldsOf(service.get('http'), ['rules', 'fully_decode_reserved_expansion'])
     const backend = this.#fieldsOf(service.get('backend'), ['rules'])
@@ -203,7 +203,7 @@ class RulesFile {
     this.#problems.push(this.at(line, text))
   }
 
-  /** What an alias stands for. */
+  /** Resolves an alias. */
   #resolved(node: Node | null | undefined): Node | null | undefined {
     return this.#yaml.isAlias(node) ? node.resolve(this.#document!) : node
   }
@@ -216,7 +216,7 @@ class RulesFile {
     return field ? this.#fields(field.node, known, field.line) : new Map()
   }
 
-  /** The fields of a message by their proto names: JSON names are as good. */
+  /** The fields of a message by their proto names. JSON names are accepted too. */
   #fields(given: Node | null | undefined, known: readonly string[], line: number): Map<string, Field> {
     const node = this.#resolved(given)
     const fields = new Map<string, Field>()
@@ -312,7 +312,7 @@ class RulesFile {
     const unread = backendOnly.filter((name) => fields.has(name))
     if (unread.length > 0)
       this.notes.push(
-        `${this.#path}, line ${item.line}: ${unread.map((name) => `"${name}"`).join(', ')} of a backend rule ${unread.length > 1 ? 'are' : 'is'} not read by this gateway: BACKEND_URL and BACKEND_AUDIENCE say whom it calls`,
+        `${this.#path}, line ${item.line}: ${unread.map((name) => `"${name}"`).join(', ')} of a backend rule ${unread.length > 1 ? 'are' : 'is'} ignored by this gateway: BACKEND_URL and BACKEND_AUDIENCE configure the backend`,
       )
     const selected = this.#selector(fields, item)
     const field = fields.get('deadline')

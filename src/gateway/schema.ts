@@ -17,27 +17,27 @@ import {metadataOptions} from './metadata.ts'
 import {readRules} from './rules-file.ts'
 import {validationOf} from './validation.ts'
 
-/** Where the gateway describes what it serves. */
+/** The path of the OpenAPI document. */
 export const documentPath = '/openapi.json'
 
-/** A google.protobuf.FileDescriptorSet with all imports, as a file's path or as its bytes, or what protobuf-es made of it. */
+/** A google.protobuf.FileDescriptorSet with all imports, as a file's path or as bytes, or a registry of protobuf-es. */
 export type Schema = string | Uint8Array | FileRegistry
 
-/** What is served by which rules, and what else is known of it. */
+/** A loaded schema. */
 export interface Loaded {
   readonly transcoder: Transcoder
-  /** How long a call may take, in ms, by `package.Service/Method`. */
+  /** Timeout of a call, in ms, by `package.Service/Method`. */
   readonly deadlines: ReadonlyMap<string, number>
-  /** What checks the request messages of a method. */
+  /** Gives the check for the request messages of a method. */
   checkOf(method: DescMethod): MessageCheck | undefined
-  /** For the log. */
+  /** Lines for the log. */
   readonly notes: readonly string[]
 }
 
 /**
- * The transcoder for the schema that is configured, or else for `schema`.
- * @param taken paths that never get here, because another function of the instance takes them
- * @throws {ConfigError} with a line for each rule that cannot be served, unless these are to be left out
+ * Loads the transcoder for the configured schema, or else for `schema`.
+ * @param taken paths whose requests never get here, because another function of the instance handles them
+ * @throws {ConfigError} with a line for each rule that cannot be served, unless GATEWAY_UNSERVABLE is `warn`
  */
 export function loadTranscoder(
   config: GatewayConfig,
@@ -116,8 +116,8 @@ function refuseUnknownServices(registry: FileRegistry, services: readonly string
 }
 
 /**
- * Refuses the URL of a service that neither the served schema nor, for the other functions' sake, `own` has.
- * @throws {ConfigError} with a line for each BACKEND_URL_<SERVICE> that is for none
+ * Refuses the URL of a service that is neither in the served schema nor in `own`, the schema of the other functions.
+ * @throws {ConfigError} with a line for each such BACKEND_URL_<SERVICE>
  */
 export function refuseUnknownBackends({registry}: Transcoder, {ownBackends}: Config, own: Schema | undefined): void {
   const known = servicesOf(registry)
@@ -126,7 +126,7 @@ export function refuseUnknownBackends({registry}: Transcoder, {ownBackends}: Con
     return (name: string) => !named.has(name)
   }
   let unknown = ownBackends.filter(hasNone(known))
-  // Not read before there is a need: it is a large file.
+  // Read only if needed: it is a large file.
   if (unknown.length > 0 && own !== undefined) unknown = unknown.filter(hasNone(servicesOf(registryOf(own))))
   const variables = known.map((service) => `BACKEND_URL_${upperSnake(service)}`)
   const lines = unknown
@@ -136,9 +136,9 @@ export function refuseUnknownBackends({registry}: Transcoder, {ownBackends}: Con
 }
 
 /**
- * Refuses conditions for methods that neither the served schema nor, for the other functions' sake, `own` has: misspelt,
- * they would hold for nothing. What is misspelt in AUTH_PUBLIC opens nothing, which is as wrong.
- * @throws {ConfigError} with a line for each of them
+ * Refuses names of methods in AUTH_* that are neither in the served schema nor in `own`, the schema of the other functions: a misspelt
+ * name would have no effect.
+ * @throws {ConfigError} with a line for each such name
  */
 export function refuseUnknownMethods(transcoder: Transcoder, {auth}: Config, own: Schema | undefined): void {
   const {registry} = transcoder
@@ -157,7 +157,7 @@ export function refuseUnknownMethods(transcoder: Transcoder, {auth}: Config, own
   if (lines.length > 0) throw new ConfigError(lines.join('\n'))
 }
 
-/** @throws {ConfigError} with a line for each name that is the path of a method: it would hold for none of its other paths */
+/** Refuses paths of methods in AUTH_*: such a path would not cover the method's other paths. @throws {ConfigError} with a line for each */
 function refusePathsOfMethods({bindings}: Transcoder, {open, webhooks}: Config['auth']): void {
   const named = [
     ...open.map((path) => ['AUTH_PUBLIC', path] as const),
@@ -190,15 +190,15 @@ function suggestion(name: string, known: readonly string[]): string {
   return known.length > 0 ? `did you mean ${nearest(name, known)}?` : ''
 }
 
-/** As many as a reader reads. */
+/** Lists the first `most` services. */
 function listed(services: readonly string[], most = 50): string {
   const more = services.length > most ? ` and ${services.length - most} more` : ''
   return `The schema has ${services.slice(0, most).join(', ') || 'no service'}${more}`
 }
 
 /**
- * Why no request would reach `binding`: it is for exactly one of `paths`, or for a method that Node does not read. A rule with
- * a wildcard stays: it has all other paths that it matches, as a literal goes before a wildcard among rules too.
+ * The reason why no request would reach `binding`: its only path is one of `paths`, or Node does not support its HTTP method. Undefined
+ * for a rule with a wildcard, which still gets all other paths that it matches.
  */
 function problemOf(binding: Binding, paths: ReadonlySet<string>): string | undefined {
   const path = literalPath(binding)
@@ -207,16 +207,16 @@ function problemOf(binding: Binding, paths: ReadonlySet<string>): string | undef
   }
   const {httpMethod} = binding
   if (isServed(httpMethod)) return undefined
-  return `no request can have the method ${httpMethod}: expected one that Node's HTTP server takes`
+  return `no request can have the method ${httpMethod}: expected one that Node's HTTP server supports`
 }
 
-/** The one path that the binding's template matches; undefined when there are others. */
+/** The only path that the binding's template matches; undefined if it matches several. */
 function literalPath({template: {segments, verb}}: Binding): string | undefined {
   const texts = segments.map((segment) => (segment.kind === 'literal' ? segment.text : undefined))
   return texts.includes(undefined) ? undefined : `/${texts.join('/')}${verb && `:${verb}`}`
 }
 
-/** Whether requests of this method reach us: Node reads no others, and keeps CONNECT from its request listeners. */
+/** Whether requests of this HTTP method reach the handler. Node refuses unknown methods, and does not pass on CONNECT. */
 function isServed(httpMethod: string): boolean {
   return httpMethod === '*' || (httpMethod !== 'CONNECT' && METHODS.includes(httpMethod))
 }

@@ -6,21 +6,21 @@ import type {MessageCheck} from '../transcoding/checks/check.ts'
 import type {MessageRouting} from '../transcoding/conventions/routing-of-message.ts'
 import type {MetadataEntry, MetadataOptions} from '../transcoding/metadata.ts'
 
-/** What goes to the backend. */
+/** What is sent to the backend. */
 export interface Sent {
   readonly requests: Requests
   readonly metadata: readonly MetadataEntry[]
 }
 
-/** What every protocol beside REST makes its calls with: made once for each. */
+/** What the protocols beside REST need to make calls; made once for each. */
 export interface CallsServed {
   readonly settings: GatewayConfig
-  /** Which request headers go to the backend. */
+  /** Which request headers are forwarded to the backend. */
   readonly metadata: MetadataOptions
-  /** What checks the request messages of a method. */
+  /** Gives the check for the request messages of a method. */
   checkOf(method: DescMethod): MessageCheck | undefined
   /** What the routing header of a call of `method` is made of: the bytes of its message. */
   routingOf(method: DescMethod): MessageRouting | undefined
-  /** A call that has yet to be made. */
+  /** Creates a call, which is not started yet. */
   callOf(scope: Scope, method: DescMethod, sent: Sent): Call
 }

@@ -8,10 +8,10 @@ import {type CheckOptions, checksOf} from '../transcoding/checks/checks.ts'
 
 const require = createRequire(import.meta.url)
 
-/** The number of protovalidate's options, on fields, messages and oneofs alike. */
+/** The field number of protovalidate's options: the same on fields, messages and oneofs. */
 const optionNumber = 1159
 
-/** What checks the requests of each method of `registry`, as GATEWAY_VALIDATE has it: for every protocol. */
+/** Gives the checks of GATEWAY_VALIDATE for the request messages of each method, used by every protocol. */
 export function validationOf(
   registry: FileRegistry,
   {validate, fieldNames}: Pick<GatewayConfig, 'validate' | 'fieldNames'>,
@@ -29,7 +29,7 @@ function isOn({proto, fields, oneofs}: DescMessage): boolean {
   return [{proto}, ...fields, ...oneofs].some(({proto}) => proto.options?.$unknown?.some(({no}) => no === optionNumber))
 }
 
-/** Checks by protovalidate, which is loaded with the first message that has to be checked. */
+/** Checks messages by protovalidate, which is loaded on first use. */
 function protovalidate(registry: FileRegistry): Validate {
   let validator: import('@bufbuild/protovalidate').Validator | undefined
   return (desc, message, nameOf) => {
@@ -69,7 +69,7 @@ function pathOf(path: Path, nameOf: FieldName): string {
 
 const maxReason = 63
 
-/** `string.min_len` as STRING_MIN_LEN: error_details.proto has it so, at most 63 characters. */
+/** Converts `string.min_len` to STRING_MIN_LEN, the form that error_details.proto prescribes, with at most 63 characters. */
 function reasonOf(ruleId: string): string {
   return ruleId
     .toUpperCase()

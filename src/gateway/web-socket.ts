@@ -14,17 +14,17 @@ export interface WebSocketCall {
   /** The subprotocols that the caller offers. */
   readonly offered: readonly string[]
   readonly settings: GatewayConfig
-  /** The call that has `requests`. */
+  /** Creates the call with these request messages. */
   callWith(requests: Requests): Call
 }
 
-/** The subprotocols that say how messages are written; the first one unless the caller offers another. */
+/** The subprotocols, which choose the message format. The first one is the default. */
 const protocols: readonly string[] = ['json', 'proto']
 
 /**
- * The WebSocket of a call: each frame of the caller is a message of the request, until an empty text, and each answer is a
- * frame: text with its JSON, or as `proto` its bytes.
- * @throws {Fault} 400 for subprotocols none of which is known
+ * The WebSocket of a call. Each frame from the caller is a request message, and an empty text frame ends the request stream. Each
+ * answer is a frame: a text frame with JSON, or a binary one with the subprotocol `proto`.
+ * @throws {Fault} 400 if none of the offered subprotocols is known
  */
 export function webSocketReply({frames, offered, settings, callWith}: WebSocketCall): Reply {
   const protocol = chosen(offered)
@@ -42,13 +42,13 @@ export function webSocketReply({frames, offered, settings, callWith}: WebSocketC
   }
 }
 
-/** A browser gives up on a WebSocket whose server takes none of the subprotocols that it offers. */
+/** Chooses one of the offered subprotocols. A browser closes a WebSocket if the server accepts none of them. */
 function chosen(offered: readonly string[]): string | undefined {
   const known = offered.find((name) => protocols.includes(name))
   if (known !== undefined || offered.length === 0) return known
   const token = offered.find(isBearer)
   if (token !== undefined) return token
-  throw Fault.invalid('sec-websocket-protocol', `No subprotocol is known: expected ${protocols.join(' or ')}`)
+  throw Fault.invalid('sec-websocket-protocol', `None of the subprotocols is known: expected ${protocols.join(' or ')}`)
 }
 
 interface Codec {

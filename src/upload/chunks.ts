@@ -1,8 +1,8 @@
-/** The shape of the chunks that `chunksOf` gives. */
+/** The sizes of the chunks that `chunksOf` yields. */
 export interface ChunkOptions {
-  /** Bytes in each, the last one excepted. */
+  /** Bytes in each chunk except the last one. */
   readonly size: number
-  /** Bytes of room that each has before it in its buffer, for the frame that the sender puts there. */
+  /** Bytes reserved before each chunk in its buffer, for the frame that the sender writes. */
   readonly headroom: number
 }
 
@@ -11,15 +11,15 @@ export interface Chunk {
   readonly bytes: Uint8Array
   /** Position of its first byte in the upload. */
   readonly offset: number
-  /** Whether the upload ends with it. */
+  /** Whether it is the last one. */
   readonly last: boolean
 }
 
 /**
- * `pieces` of any length as chunks of one size, copied once. The last one is given only when `pieces` have ended well, so
- * a fault in them is known before their last bytes leave. No pieces give no chunk.
+ * Regroups `pieces` of any length into chunks of one size, with one copy. The last chunk is yielded only when `pieces` have ended
+ * without an error, so that an error is known before the last bytes are sent. Without pieces there is no chunk.
  *
- * A chunk's buffer is used again once the chunk after the next is requested.
+ * A chunk's buffer is reused once the chunk after the next is requested.
  */
 export async function* chunksOf(
   pieces: AsyncIterable<Uint8Array>,

@@ -13,30 +13,30 @@ import type {Progress} from './send.ts'
 import {accessOf, allow, contentOf, firstMessage, type Target, targetOf} from './target.ts'
 import {contextMaker} from './template.ts'
 
-/** How objects are uploaded when Storage has finalized them. */
+/** Options for uploading finalized Storage objects. */
 export interface FinalizedOptions<M extends UploadMethod = UploadMethod> extends Omit<UploadOptions<M>, 'creator'> {
   /** `field={object}; field={metadata.key}`: the context of an upload; UPLOAD_CONTEXT unless given. */
   readonly template?: string
-  /** How many bytes a second an instance moves at least: 16 MiB unless given. What takes longer than there is time for is refused. */
+  /** Expected minimum throughput, in bytes per second: 16 MiB unless given. Objects too large for the remaining time are refused. */
   readonly bytesPerSecond?: number
 }
 
-/** The type of the events that it takes. */
+/** The type of accepted events. */
 const finalizedType = 'google.cloud.storage.object.v1.finalized'
 
-/** An event has to be answered within it, in ms: then it is sent again, and an event-driven function is ended. */
+/** The platform's timeout for an event, in ms. Then the event is sent again, and an event-driven function is ended. */
 const eventTimeout = 540_000
 
-/** How fast an object is moved at the least, in bytes a second: a tenth of what one CPU moves. */
+/** Default minimum throughput, in bytes per second: a tenth of what one CPU reaches. */
 const leastRate = 16 * 1024 * 1024
 
 /**
- * A function that streams each object that Storage finalizes into a client-streaming method, as upload() does what it is told
- * to. It takes events of Eventarc and notifications of Storage that Pub/Sub pushes.
+ * A function that streams each object that Storage finalizes into a client-streaming method, as upload() does for objects that a caller
+ * names. It accepts events from Eventarc, and Storage notifications in Pub/Sub pushes.
  *
- * Events come at least once: each call has `bucket/object#generation` as metadata `idempotency-key`, and a backend that answers
- * ALREADY_EXISTS is believed to have it. What can never succeed is acknowledged and logged; all else is sent again.
- * @throws {ConfigError} as upload() does, and for a context without templates
+ * Events are delivered at least once. So each call has the metadata `idempotency-key` with `bucket/object#generation`, and the answer
+ * ALREADY_EXISTS counts as success. An event that can never succeed is acknowledged and logged. Others are sent again.
+ * @throws {ConfigError} as upload() does, and without a template for the context
  * @example
  * register(runtime, {
  *   store: (runtime) =>
@@ -64,7 +64,7 @@ export function finalized<M extends UploadMethod>(runtime: Runtime, options: Fin
   return Object.assign(handler, {access: accessOf(target)})
 }
 
-/** @throws {ConfigError} for templates that cannot be read, or none */
+/** @throws {ConfigError} for a missing or malformed template */
 function fieldsOf(template: string | undefined, {config}: Runtime): readonly ContextField[] {
   const fields = template === undefined ? config.uploadContext : contextFieldsIn(template)
   if (fields) return fields
@@ -77,7 +77,7 @@ function fieldsOf(template: string | undefined, {config}: Runtime): readonly Con
 interface ObjectName {
   readonly bucket: string
   readonly object: string
-  /** The live one when it is undefined. */
+  /** The generation; the live one if undefined. */
   readonly generation: string | undefined
 }
 
@@ -101,8 +101,8 @@ interface Job {
 }
 
 /**
- * The backend's reply; undefined where it has had the object already. The event only names the object: what is said of it is
- * asked of Storage, so that nobody who can send an event can say it.
+ * Uploads the object. Returns the backend's reply, or undefined if the backend had the object already. Only the name is taken from the
+ * event: everything else is read from Storage, so that the sender of an event cannot forge it.
  */
 async function uploaded(
   target: Target,
@@ -126,23 +126,23 @@ async function uploaded(
   }
 }
 
-/** @throws {Fault} OUT_OF_RANGE for what would not be moved before the event is sent again: then it never would */
+/** @throws {Fault} OUT_OF_RANGE for an object that cannot be uploaded before the event is sent again, so that it would never succeed */
 function refuseTooSlow({size}: {readonly size: number}, {deadline}: Scope, bytesPerSecond: number): void {
   const seconds = Math.min(deadline - Date.now(), eventTimeout) / 1000
   if (size <= seconds * bytesPerSecond) return
   const why = `The object has ${size} bytes: expected at most ${Math.floor(seconds * bytesPerSecond)} in ${Math.ceil(seconds)} s`
   throw new Fault('OUT_OF_RANGE', why, {
     reason: 'TOO_LARGE',
-    hint: 'a longer timeout, up to 540 s, gives it more time; what needs longer goes through upload',
+    hint: 'a longer timeout, up to 540 s, gives it more time. Objects that need longer have to be uploaded by upload',
   })
 }
 
-/** `bucket/object#generation`, with all but printable ASCII percent-encoded, as metadata has to be. */
+/** `bucket/object#generation`, with characters outside of printable ASCII percent-encoded, as metadata requires. */
 function keyOf({bucket, object, generation}: Omit<ObjectName, 'generation'> & {readonly generation: string}): string {
   return `${bucket}/${object}#${generation}`.replace(/[^!-$&-~]/gu, encodeURIComponent)
 }
 
-/** A role that our service account lacks can be granted while the event is sent again: 502, as for all that is our own affair. */
+/** Converts a missing role of our own service account to 502, which is retried: the role may be granted in the meantime. */
 function asOurs(error: unknown): never {
   if (!(error instanceof Fault) || error.code !== 'PERMISSION_DENIED') throw error
   const {code, logMessage, details, cause, hint} = error

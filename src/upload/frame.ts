@@ -1,15 +1,14 @@
 import type {FieldPath} from '../transcoding/fields/fields.ts'
 
-/** Bytes of room before each chunk: enough for any field's tag and length, with a few more fields. */
+/** Bytes reserved before each chunk: enough for the tags and lengths of the path, and a few more fields. */
 export const headroom = 64
 
 /**
- * Gives the wire form of a message that has `bytes` in the field at `path`, and before it the fields that `others` has
- * on the wire. The frame is written into the room before `bytes` in their buffer, so they are not copied; only a frame
- * that is longer than `headroom` costs a copy.
+ * Makes the function that encodes a message with `bytes` in the field at the given path, preceded by the encoded fields `others`. The
+ * frame is written into the reserved space before `bytes` in their buffer, so they are not copied unless the frame is longer than
+ * `headroom`.
  *
- * A message on the path that `others` has as well is on the wire twice, which readers merge (protobuf.dev, Encoding, "Last
- * One Wins").
+ * If `others` has a message on the path as well, it is encoded twice. Readers merge the two (protobuf.dev, Encoding, "Last One Wins").
  */
 export function framer({parents, field}: FieldPath): (bytes: Uint8Array, others?: Uint8Array) => Uint8Array {
   // Wire type 2, length-delimited, for bytes and messages alike; from the inside out.
@@ -28,7 +27,7 @@ function framed(bytes: Uint8Array, frame: readonly number[]): Uint8Array {
   return message
 }
 
-/** A number below 2^32, in seven bits a byte, the lowest first. */
+/** Encodes a number below 2^32 as a varint. */
 function varint(value: number): number[] {
   const bytes: number[] = []
   for (let rest = value; ; rest >>>= 7) {

@@ -23,7 +23,7 @@ import type {Plan} from './plan.ts'
 export interface Job {
   readonly bucket: string
   readonly object: string
-  /** The live one when it is undefined. */
+  /** The generation; the live one if undefined. */
   readonly generation: string | undefined
   readonly context: Message
 }
@@ -31,8 +31,8 @@ export interface Job {
 type JobMessage = Message & {bucket: string; object: string; generation?: bigint; context?: Message}
 
 /**
- * Makes the function that reads `{"bucket", "object", "generation"?, "context": {…}}`, the context in the JSON of its
- * message. The function throws a Fault: 400 that names what cannot be read or is missing.
+ * Makes the decoder of `{"bucket", "object", "generation"?, "context": {…}}`, in which the context is the JSON of its message. The
+ * decoder throws a Fault, 400, that names the malformed or missing field.
  */
 export function jobReader(plan: Plan): (body: Uint8Array, creator?: string) => Job {
   const {context, required, data, contextField} = plan
@@ -51,8 +51,8 @@ export function jobReader(plan: Plan): (body: Uint8Array, creator?: string) => J
 }
 
 /**
- * The context that a query has, for a body that is itself uploaded. Parameters that are none of its fields are ignored.
- * @throws {Fault} 400 that names the parameter that cannot be read, or is missing
+ * Reads the context from the query, for a body that is itself uploaded. Other parameters are ignored.
+ * @throws {Fault} 400 that names the malformed or missing parameter
  */
 export function contextFromQuery(plan: Plan, query: URLSearchParams, creator?: string): Message {
   const {context, required, data, contextField} = plan
@@ -72,19 +72,19 @@ export function contextFromQuery(plan: Plan, query: URLSearchParams, creator?: s
     const name = jsonPath(path)
     throw Fault.invalid(
       name,
-      `Parameter "${name}" is missing: a body that is not JSON is uploaded as it is, and its context is in the query`,
+      `Parameter "${name}" is missing: a body that is not JSON is uploaded unchanged, and its context must be in the query`,
     )
   }
   return message
 }
 
-/** @throws {Fault} 403 when `message` names another creator than the caller is */
+/** Sets the creator of `message` to the caller. @throws {Fault} 403 when `message` names another creator */
 function setCreator({creator: path}: Plan, message: Message, creator: string | undefined): void {
   if (!path || creator === undefined) return
   if (hasValue(message, path) && valueAt(message, path) !== creator) {
     throw new Fault('PERMISSION_DENIED', `Field "${jsonPath(path)}" names another creator than the caller`, {
       reason: 'CREATOR_NOT_CALLER',
-      hint: 'UPLOAD_CREATOR has it taken from the caller',
+      hint: 'UPLOAD_CREATOR takes it from the caller',
     })
   }
   put(message, path, creator, {name: jsonPath(path), mayRepeat: true}, new ValueCount())
@@ -96,7 +96,7 @@ export function parameterOf(context: DescMessage, name: string): FieldPath | und
   return 'problem' in found || !isTextual(found.field) ? undefined : found
 }
 
-/** `{bucket, object, generation, context}`, with a context of type `context`: no proto has it. */
+/** The type `{bucket, object, generation, context}` with the given type of `context`. It is in no proto. */
 function schemaWith({typeName, file}: DescMessage): DescMessage {
   const {STRING, INT64, MESSAGE} = FieldDescriptorProto_Type
   const field = (number: number, name: string, more: object) =>
@@ -152,7 +152,7 @@ function fieldOf(message: Message, {oneof, localName}: DescField): unknown {
   return oneof ? (fields[oneof.localName] as {value: unknown}).value : fields[localName]
 }
 
-/** The path in JSON names: how callers write it. */
+/** The path in JSON names, as callers write it. */
 export function jsonPath({parents, field}: FieldPath): string {
   return [...parents, field].map(({jsonName}) => jsonName).join('.')
 }

@@ -4,13 +4,13 @@ import {ConfigError} from '../core/config.ts'
 import {type FieldPath, findField, isPlainMessage, type MessageField} from '../transcoding/fields/fields.ts'
 import type {UploadMethod, UploadOptions} from './options.ts'
 
-/** The fields that an upload is made of, found in the method's descriptor once. */
+/** The fields that an upload uses. They are looked up once, in the method's descriptor. */
 export interface Plan {
   readonly method: UploadMethod
-  /** `Repo/CreateRepo`: how messages name the method. */
+  /** The method's name for messages: `Repo/CreateRepo`. */
   readonly name: string
   readonly data: FieldPath
-  /** The field that the context fills; undefined where the context is the request itself. */
+  /** The field for the context; undefined if the context is the request itself. */
   readonly contextField: MessageField | undefined
   readonly context: DescMessage
   readonly required: readonly FieldPath[]
@@ -18,7 +18,7 @@ export interface Plan {
   readonly creator: FieldPath | undefined
 }
 
-/** @throws {ConfigError} for a method that takes no stream of bytes, and for names that are no such fields */
+/** @throws {ConfigError} for a method that is not client-streaming or has no bytes field, and for names of missing fields */
 export function planOf({method, data, context, required = [], creator}: UploadOptions): Plan {
   const name = pathOf(method).slice(1)
   const refuse = (why: string): never => {
@@ -55,7 +55,7 @@ export function planOf({method, data, context, required = [], creator}: UploadOp
   }
 }
 
-/** The names of the fields of bytes, those of messages in `desc` included, `context` excepted. */
+/** The names of the bytes fields, including those of nested messages, but not those in `context`. */
 function bytesIn({fields}: DescMessage, context?: MessageField): string[] {
   return fields.flatMap((field) => {
     if (isBytes(field)) return [field.name]

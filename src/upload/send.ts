@@ -11,19 +11,19 @@ import {framer, headroom} from './frame.ts'
 import type {Facts, UploadOptions} from './options.ts'
 import type {Plan} from './plan.ts'
 
-/** What is uploaded. Where its CRC32C is known, the last bytes are held back until all bytes have proved to have it. */
+/** The content of an upload. If its CRC32C is known, the last bytes are held back until the checksum of all bytes is verified. */
 export interface Content extends Facts {
   /** The bytes from the first to the last; `signal` aborts when the call has ended. */
   readonly pieces: (signal: AbortSignal) => AsyncIterable<Uint8Array>
-  /** The same for each attempt at the same upload: a backend that knows it keeps nothing twice. */
+  /** The same key for each attempt at the same upload, so that a backend can recognize duplicates. */
   readonly idempotencyKey?: string
 }
 
-/** How far an upload is. */
+/** The progress of an upload. */
 export interface Progress {
-  /** Bytes that were handed on to be sent. */
+  /** Bytes that were passed on for sending. */
   sent: number
-  /** Whether that is all of them: a backend that answers before is not believed. */
+  /** Whether these are all bytes. A backend's answer before that is an error. */
   ended?: boolean
   readonly total: number | undefined
 }
@@ -31,19 +31,18 @@ export interface Progress {
 /** Sends uploads of one kind to one backend. */
 export type Sender = (life: Life, first: Message | undefined, content: Content, progress: Progress) => Promise<Message>
 
-/** More bytes in a message gain nothing. */
+/** Default size of a chunk, in bytes. Larger messages are not faster. */
 const defaultChunkBytes = 256 * 1024
 
 /**
- * Makes the function that streams content into the plan's method: the first message, if there is one, then the bytes, as
- * fast as the backend takes them.
+ * Makes the function that streams content into the plan's method: the first message, if there is one, then the bytes, with
+ * backpressure.
  *
- * What is known of the content goes ahead as metadata `x-object-size`, `x-object-crc32c` and `x-object-generation`.
- * Before the last bytes leave, all are checked against it. When they are wrong the call is cancelled; as the backend may
- * take a cancel for an end, what it got is then less than was announced.
+ * The known facts about the content are sent first, as metadata `x-object-size`, `x-object-crc32c` and `x-object-generation`. Before the
+ * last bytes are sent, the content is checked against these facts. If it is wrong, the call is cancelled. A backend that mistakes the
+ * cancellation for the end can tell, because it has received less than was announced.
  *
- * The function throws a Fault: DATA_LOSS (502) when content or reply are not what they should be, OUT_OF_RANGE beyond
- * `maxBytes`.
+ * The function throws a Fault: DATA_LOSS (502) when content or reply fail their checks, OUT_OF_RANGE beyond `maxBytes`.
  */
 export function sender(runtime: Runtime, backend: Backend, plan: Plan, options: UploadOptions): Sender {
   const {method, name} = plan
@@ -70,7 +69,7 @@ export function sender(runtime: Runtime, backend: Backend, plan: Plan, options: 
     progress.ended = true
   }
 
-  /** `pieces`, which fail at their end when they are not what is known of them. */
+  /** Yields `pieces`, and throws at their end if they do not match the facts. */
   async function* checked(pieces: AsyncIterable<Uint8Array>, {size, crc32c}: Facts) {
     const checksum = new Crc32c()
     let taken = 0
@@ -80,9 +79,9 @@ export function sender(runtime: Runtime, backend: Backend, plan: Plan, options: 
       if (crc32c) checksum.update(piece)
       yield piece
     }
-    if (size !== undefined && taken !== size) throw lost(`${taken} bytes came of the ${size} that were announced`)
+    if (size !== undefined && taken !== size) throw lost(`Received ${taken} bytes: expected ${size}`)
     if (crc32c && checksum.toString() !== crc32c) {
-      throw lost(`The bytes that came have the checksum ${checksum}, not ${crc32c}`)
+      throw lost(`The received bytes have the checksum ${checksum}: expected ${crc32c}`)
     }
   }
 

@@ -11,14 +11,14 @@ import {accessOf, allow, refuseTooLarge, type Target, targetOf} from './target.t
 /** Limit for the body of a request, in bytes. */
 const maxBody = 4096
 
-/** As RFC 9110 8.3.1 has it, with parameters. */
+/** A media type (RFC 9110 8.3.1), with parameters. */
 const mediaType = /^[\w!#$&^.+-]{1,127}\/[\w!#$&^.+-]{1,127}(?:\s*;[\x20-\x7e]{1,200})?$/
 
 /**
- * A function that begins the upload of a file that no single request can hold. POST `{"size", "contentType"?}` is answered with
- * `{"uri", "bucket", "object"}`: the file's bytes go to `uri`, which is Storage's, without a token; then `upload`, made with the same
- * options, takes the object. Where objects go UPLOAD_SESSIONS says, each under a name of its own.
- * @throws {ConfigError} for a place that is not one of `buckets`: nothing could be uploaded from there
+ * A function that begins the upload of a file that is too large for one request. POST `{"size", "contentType"?}` is answered with
+ * `{"uri", "bucket", "object"}`. The client sends the file's bytes to `uri`, a resumable upload of Storage that needs no token. Then it
+ * calls `upload`, made with the same options, for the object. UPLOAD_SESSIONS configures the bucket. Each object has a unique name.
+ * @throws {ConfigError} for a place that is not in `buckets`, from which upload could not read
  * @example
  * register(runtime, {
  *   session: (runtime) => uploadSession(runtime, {method: Repo.method.createRepo, context: 'context', data: 'data'}),
@@ -32,7 +32,7 @@ export function uploadSession<M extends UploadMethod>(runtime: Runtime, options:
   try {
     allow(target, {bucket, object: folder})
   } catch {
-    throw new ConfigError(`UPLOAD_SESSIONS="${bucket}/${folder}": expected a place that UPLOAD_BUCKETS has too`)
+    throw new ConfigError(`UPLOAD_SESSIONS="${bucket}/${folder}": expected a place that is in UPLOAD_BUCKETS too`)
   }
   return Object.assign(
     only(['POST'], (scope) => answer(target, scope, place)),
@@ -54,7 +54,7 @@ async function answer(
   return json({uri, bucket, object}, {headers: {'cache-control': 'no-store'}})
 }
 
-/** @throws {Fault} 400 that names what cannot be read */
+/** @throws {Fault} 400 that names the malformed field */
 function wish(body: Buffer): {readonly size: number; readonly contentType: string} {
   const {size, contentType = 'application/octet-stream'} = objectIn(body.toString())
   if (typeof size !== 'number' || !Number.isSafeInteger(size) || size < 0) {

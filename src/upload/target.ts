@@ -9,7 +9,7 @@ import type {UploadMethod, UploadOptions} from './options.ts'
 import {type Plan, planOf} from './plan.ts'
 import {type Content, type Sender, sender} from './send.ts'
 
-/** What uploads of one kind have in common: made once. */
+/** What all uploads of one function share; made once. */
 export interface Target {
   readonly runtime: Runtime
   readonly plan: Plan
@@ -18,7 +18,7 @@ export interface Target {
   readonly buckets: ReadonlySet<string>
 }
 
-/** @throws {ConfigError} for a method that takes no stream of bytes, and for names that are no such fields */
+/** @throws {ConfigError} for a method that is not client-streaming or has no bytes field, and for names of missing fields */
 export function targetOf<M extends UploadMethod>(runtime: Runtime, options: UploadOptions<M>): Target {
   const given = options as unknown as UploadOptions
   const plan = planOf(given)
@@ -33,14 +33,14 @@ export function targetOf<M extends UploadMethod>(runtime: Runtime, options: Uplo
   }
 }
 
-/** `pkg.Service/Method`: what an upload calls, for those who decide who may. */
+/** The method that an upload calls, `pkg.Service/Method`, for the access rules. */
 export function accessOf({plan: {method}}: Target): {readonly methods: readonly string[]} {
   return {methods: [`${method.parent.typeName}/${method.name}`]}
 }
 
 /**
- * What a version of an object holds, and what is known of it.
- * @throws {Fault} OUT_OF_RANGE beyond the most bytes
+ * The content of one generation of an object, with its facts.
+ * @throws {Fault} OUT_OF_RANGE beyond `maxBytes`
  */
 export function contentOf(
   target: Target,
@@ -51,14 +51,14 @@ export function contentOf(
   return {size, crc32c, generation, pieces: (signal) => target.runtime.storage.read(signal, version)}
 }
 
-/** @throws {Fault} OUT_OF_RANGE beyond the most bytes, in a sentence about `what` */
+/** @param what the subject of the message @throws {Fault} OUT_OF_RANGE beyond `maxBytes` */
 export function refuseTooLarge({plan, options: {maxBytes}}: Target, size: number, what: string): void {
   if (maxBytes === undefined || size <= maxBytes) return
   const why = `${what} has ${size} bytes: ${plan.name} takes ${maxBytes} at most`
   throw new Fault('OUT_OF_RANGE', why, {reason: 'TOO_LARGE'})
 }
 
-/** @throws {Fault} PERMISSION_DENIED for a bucket, or a folder of it, that is not one of ours */
+/** @throws {Fault} PERMISSION_DENIED for an object that is not in UPLOAD_BUCKETS */
 export function allow(
   {buckets}: Pick<Target, 'buckets'>,
   {bucket, object}: {readonly bucket: string; readonly object: string},
@@ -78,7 +78,7 @@ function isIn(place: string, bucket: string, object: string): boolean {
   return folder === '' || object.startsWith(`${folder}/`)
 }
 
-/** What is sent before the bytes. */
+/** The message that is sent before the bytes. */
 export function firstMessage(
   {plan, options}: Target,
   scope: Scope,
@@ -91,7 +91,7 @@ export function firstMessage(
     const changed = options.first(message as never, content, scope)
     return changed && create(input, changed)
   }
-  // A request of nothing but bytes has no context to send.
+  // A request that has only the bytes field has no context to send.
   return plan.contextField || input.fields.length > 1 ? message : undefined
 }
 

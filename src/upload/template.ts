@@ -7,7 +7,7 @@ import {ValueCount} from '../transcoding/value-count.ts'
 import {hasValue, parameterOf} from './job.ts'
 import type {Plan} from './plan.ts'
 
-/** What is known of an object that a context can have in it. */
+/** Facts about an object that can be put into a context. */
 export interface ObjectFacts {
   readonly bucket: string
   readonly object: string
@@ -17,9 +17,9 @@ export interface ObjectFacts {
 }
 
 /**
- * Makes the function that makes a context of what is known of an object. The function throws a Fault, INVALID_ARGUMENT, for
- * metadata that the object does not have and for text that its field does not take.
- * @throws {ConfigError} for fields that the context does not have, and for required ones that it would not get
+ * Makes the function that creates a context from the facts about an object. The function throws a Fault, INVALID_ARGUMENT, for missing
+ * metadata, and for text that is malformed for its field.
+ * @throws {ConfigError} for fields that the context does not have, and for required fields without a template
  */
 export function contextMaker(
   {name, context, data, contextField, required}: Plan,
@@ -62,6 +62,6 @@ function filled(template: string, {metadata, ...facts}: ObjectFacts, field: stri
     const key = name.startsWith('metadata.') ? name.slice('metadata.'.length) : undefined
     if (key === undefined) return facts[name as keyof typeof facts]
     if (Object.hasOwn(metadata, key)) return metadata[key]!
-    throw Fault.invalid(field, `The object has no metadata "${key}", which "${field}" is made of`)
+    throw Fault.invalid(field, `The object has no metadata "${key}", which is needed for "${field}"`)
   })
 }

@@ -17,23 +17,23 @@ import {accessOf, allow, contentOf, firstMessage, type Target, targetOf} from '.
 export type {Chunk} from './chunks.ts'
 export type {Facts, UploadMethod, UploadOptions} from './options.ts'
 
-/** One upload function: made once. */
+/** One upload function; made once. */
 interface Upload extends Target {
   readonly readJob: (body: Uint8Array, creator?: string) => Job
 }
 
-/** The time between two reports of progress, in ms. */
+/** Interval between two progress events, in ms. */
 const progressEvery = 250
 
-/** Limit for a body that does not say its length: it is read whole, in bytes. */
+/** Limit for a body without a Content-Length, which is buffered, in bytes. */
 const maxUnannounced = 1024 * 1024
 
 /**
- * A function that streams into a client-streaming method whose request has a field of bytes.
+ * A function that streams into a client-streaming method whose request has a bytes field.
  *
- * POST `{"bucket", "object", "generation"?, "context": {…}}` sends that Storage object. A body of any type but JSON is
- * itself what is sent, and the query has the fields of its context.
- * @throws {ConfigError} for a method that takes no stream of bytes, and for names that are no such fields
+ * POST `{"bucket", "object", "generation"?, "context": {…}}` sends that Storage object. A body of any type other than JSON is itself
+ * uploaded, with its context in the query.
+ * @throws {ConfigError} for a method that is not client-streaming or has no bytes field, and for names of missing fields
  * @example
  * register(runtime, {
  *   store: (runtime) =>
@@ -55,7 +55,7 @@ export function upload<M extends UploadMethod>(runtime: Runtime, options: Upload
   )
 }
 
-/** What a page has to know to make a form for it. */
+/** What the page needs to know to show a form for it. */
 function formOf({plan: {method, context, required}}: Target) {
   return {upload: {method: `${method.parent.typeName}/${method.name}`, context, required: required.map(jsonPath)}}
 }
@@ -75,7 +75,7 @@ async function answer(upload: Upload, scope: Scope): Promise<Reply> {
   return type === 'text/event-stream' ? eventStream(lines) : ndjson(lines)
 }
 
-/** Progress as long as there is no reply, and then the reply: each as JSON. */
+/** Yields progress until there is a reply, and then the reply: each as JSON. */
 async function* progressAndReply(progress: Progress, reply: Promise<string>): AsyncGenerator<string> {
   for (let done = false; !done; ) {
     done = await atMost(progressEvery, reply)
@@ -84,7 +84,7 @@ async function* progressAndReply(progress: Progress, reply: Promise<string>): As
   yield await reply
 }
 
-/** Whether the body says what to upload, rather than being it. */
+/** Whether the body names an object to upload, rather than being the content itself. */
 function isJob({plan}: Upload, {contentType, query}: Scope): boolean {
   if (!contentType) return !query.keys().some((name) => parameterOf(plan.context, name))
   return /^application\/json\s*(;|$)/i.test(contentType.trim())
@@ -102,7 +102,7 @@ async function fromStorage(upload: Upload, scope: Scope): Promise<Source> {
   return {context, content: contentOf(upload, await upload.runtime.storage.versionOf(scope.signal, name))}
 }
 
-/** The claim of the caller that is the creator. @throws {Fault} 403 when the caller has none */
+/** The caller's claim that names the creator. @throws {Fault} 403 when the caller does not have it */
 function creatorOf({runtime: {config}, plan}: Upload, {caller}: Scope): string | undefined {
   const {uploadCreator: claim} = config
   if (claim === undefined || !plan.creator) return undefined
@@ -123,16 +123,16 @@ async function fromBody(upload: Upload, scope: Scope): Promise<Source> {
 }
 
 /**
- * A body whose length is known only at its end. It is read whole before anything is sent: the backend could take a cancel
- * for the end, and without a size announced it would keep a part for the whole.
- * @throws {Fault} 411 when it is too long for that
+ * Reads a body without a Content-Length. It is buffered before anything is sent: a backend could mistake a cancellation for the end, and
+ * without an announced size it would keep an incomplete upload.
+ * @throws {Fault} 411 when it is longer than the buffer may be
  */
 async function unannounced(scope: Scope): Promise<Buffer> {
   try {
     return await scope.bytesAsSent(maxUnannounced)
   } catch (error) {
     if (!(error instanceof Fault) || httpStatusOf(error) !== 413) throw error
-    throw Fault.invalid('content-length', `A body of more than ${maxUnannounced} bytes has to say its length`, {
+    throw Fault.invalid('content-length', `A body of more than ${maxUnannounced} bytes needs the header Content-Length`, {
       http: 411,
     })
   }

@@ -145,7 +145,7 @@ test('it holds for functions without the gateway, by the methods that they call'
   t.true(door.isOpen(calling('List')))
   t.true(door.isOpen(calling()), 'AUTH_PUBLIC opens the function')
   t.false(door.isOpen(calling('List', 'Write')), 'and not what its proto closes')
-  t.throws(() => door.checkCall(undefined, 'Books/Write'), {message: /does not prove/})
+  t.throws(() => door.checkCall(undefined, 'Books/Write'), {message: /no valid credentials/})
   t.throws(() => door.checkCall({kind: 'key', name: 'a', methods: ['Books/Write']}, 'Books/Write'), {
     message: /may not/,
   })
@@ -250,7 +250,7 @@ test('what nothing verifies is not served, but where nobody has decided', (t) =>
   const local = withAuth('')
   t.regex(
     local.text,
-    /AUTH is not set: nobody checks what \(grpc_functions\.auth\) asks of callers of Books\/Read, Books\/Write/,
+    /AUTH is not set: \(grpc_functions\.auth\) is not enforced for Books\/Read, Books\/Write/,
   )
   t.deepEqual(local.closed, [])
 })
@@ -260,7 +260,7 @@ test('an opening that a proto does not allow stops the start', async (t) => {
   const {serve} = await import('../../src/http/serve.ts')
   const handler = gateway(runtime)
   const message =
-    'AUTH_PUBLIC: "Books/Read" is closed by its option (grpc_functions.auth): a configuration does not open it'
+    'AUTH_PUBLIC: "Books/Read" is closed by its option (grpc_functions.auth), and configuration cannot open it'
   t.throws(() => serve(handler, runtime), {instanceOf: ConfigError, message})
   t.false(doorOf(runtime).isOpen({name: 'Books/Read'}), 'nor does its service')
   t.true(doorOf(runtime).isOpen({name: 'Books/Other'}))
@@ -312,7 +312,7 @@ test('an option of another name with the number of ours stops the start', (t) =>
   t.teardown(() => others[Symbol.dispose]())
   t.is(
     refusal({GATEWAY_DESCRIPTORS: others.path}),
-    'Option (other) has the number 73951, which is that of (grpc_functions.auth)',
+    'Option (other) has the number 73951, which is taken by (grpc_functions.auth)',
   )
 })
 

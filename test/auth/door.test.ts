@@ -157,7 +157,7 @@ test.serial('a 401 says how to log in and nothing of what was wrong, which the l
   t.is(headers.get('access-control-allow-origin'), page)
   t.is(body.error.status, 'UNAUTHENTICATED')
   t.notRegex(JSON.stringify(body), /JWT|signed/)
-  t.regex(lines.join(''), /no signed JWT/)
+  t.regex(lines.join(''), /not a signed JWT/)
 })
 
 test.serial('the document about us names who gives tokens', async (t) => {

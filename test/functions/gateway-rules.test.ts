@@ -155,8 +155,8 @@ test('the log names what the file has and nobody reads here', (t) => {
     messages.map((message) => message.replaceAll(/\S*rules1\.yaml/g, 'FILE')),
     [
       'The schema does not have "google.cloud.location.Locations.GetLocation" (line 29) of FILE',
-      'FILE, line 5: "authentication" is not read by this gateway',
-      'FILE, line 37: "address" of a backend rule is not read by this gateway: BACKEND_URL and BACKEND_AUDIENCE say whom it calls',
+      'FILE, line 5: "authentication" is ignored by this gateway',
+      'FILE, line 37: "address" of a backend rule is ignored by this gateway: BACKEND_URL and BACKEND_AUDIENCE configure the backend',
     ],
   )
 })

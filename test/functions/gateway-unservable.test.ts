@@ -66,7 +66,7 @@ test('GATEWAY_UNSERVABLE=warn serves the other rules, and says which are left ou
       'odd.proto: odd.Odd/Repeated: get: "/odd/{names}": "{names}" is a repeated field: expected a scalar, an enum or a type whose JSON is a string',
       'odd.proto: odd.Odd/Again: get: "/odd/good/{name=*}": takes the same requests as get: "/odd/good/{name}" of odd.proto: odd.Odd/Good',
       'odd.proto: odd.Odd/Own: get: "/openapi.json": "/openapi.json" is a path of the functions themselves: expected another one',
-      'odd.proto: odd.Odd/Verb: custom: {kind: "FETCH", path: "/odd/verb"}: no request can have the method FETCH: expected one that Node\'s HTTP server takes',
+      'odd.proto: odd.Odd/Verb: custom: {kind: "FETCH", path: "/odd/verb"}: no request can have the method FETCH: expected one that Node\'s HTTP server supports',
       'odd.proto: odd.Odd/Unreadable: odd.proto: odd.Hidden.has_own_property: "hasOwnProperty" is a property of every JavaScript object',
     ].map((problem) => `Left out, as GATEWAY_UNSERVABLE is "warn": ${problem}`),
   )

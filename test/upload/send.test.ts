@@ -63,7 +63,7 @@ for (const [size, came] of [
     }
     const fault = await faultOf(t, send(life, {size, pieces}))
     t.is(fault.code, 'DATA_LOSS')
-    t.is(fault.message, `${came} bytes came of the ${size} that were announced`)
+    t.is(fault.message, `Received ${came} bytes: expected ${size}`)
     await (await next).over
     t.is(backend.repo.repos.length, kept)
     await life.quiet(t)

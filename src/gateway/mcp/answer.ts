@@ -10,26 +10,26 @@ import {markUnread} from './failure.ts'
 import type {McpServed} from './served.ts'
 import {serverOf} from './server.ts'
 
-/** What is made of one gateway's methods when the first request comes. */
+/** What is made of one gateway's methods, on first use. */
 interface Made {
   readonly catalog: McpCatalog
   readonly handler: McpHttpHandler
 }
 
 const made = new WeakMap<McpServed, Made>()
-/** The life of each request that the SDK is at. */
+/** The scopes of the requests that the SDK is handling. */
 const scopes = new WeakMap<Request, Scope>()
 
 /**
- * Carries out one request of the Model Context Protocol: of any version that the SDK knows, without a session.
+ * Handles one request of the Model Context Protocol, without a session, in any version that the SDK supports.
  * @throws {Fault} 400, 401, 403, 413, 429
  */
 export async function answerMcp(served: McpServed, scope: Scope): Promise<Reply> {
   const {catalog, handler} = madeOf(served)
   const bytes = await scope.bytes(served.settings.maxBodyBytes)
   const body = read(bytes, served.settings.maxBodyValues)
-  // Each would be a call that no limit of requests counts; the protocol has none since 2025-06-18.
-  if (Array.isArray(body)) throw Fault.invalid('body', 'Cannot read a batch: expected one message a request')
+  // Each message of a batch would be a call that no request limit counts. The protocol has no batches since 2025-06-18.
+  if (Array.isArray(body)) throw Fault.invalid('body', 'Cannot read a batch: expected one message in each request')
   await scope.admit(catalog.accessFor(body))
   scope.hold(0)
   const request = new Request('http://localhost/mcp', {method: 'POST', headers: headersOf(scope)})
@@ -52,7 +52,7 @@ function madeOf(served: McpServed): Made {
   if (!one) {
     const catalog = new McpCatalog(served)
     const handler = createMcpHandler(({requestInfo}) => serverOf(served, catalog, scopes.get(requestInfo!)!), {
-      // Nothing that is listed changes.
+      // The lists of tools and resources never change.
       maxSubscriptions: 0,
       keepAliveMs: served.settings.eventStreamPing,
     })
@@ -62,7 +62,7 @@ function madeOf(served: McpServed): Made {
   return one
 }
 
-/** What the protocol has to do with: no proof gets into the SDK. */
+/** The headers that the protocol needs, so that no credentials get into the SDK. */
 function headersOf({headers, contentType}: Scope): Record<string, string> {
   const taken = Object.entries(headers).filter(([name]) => name === 'accept' || name.startsWith('mcp-'))
   return {...Object.fromEntries(taken.map(([name, value]) => [name, String(value)])), 'content-type': contentType ?? ''}

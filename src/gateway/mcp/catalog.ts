@@ -8,7 +8,7 @@ import type {Binding} from '../../transcoding/rules/bindings.ts'
 import type {Match} from '../../transcoding/rules/router.ts'
 import type {McpServed} from './served.ts'
 
-/** A tool, and how its requests are read. */
+/** A tool with the decoder of its requests. */
 export interface ServedTool extends Tool {
   readonly access: {readonly name: string}
   readonly messages: RpcMessages
@@ -42,7 +42,7 @@ export class McpCatalog {
     this.#resources = new Set(this.templates.map(({binding}) => binding))
   }
 
-  /** The GET that reads a resource; undefined for a URI that is of none. */
+  /** The route of the GET that reads a resource; undefined for a URI of no resource. */
   resourceAt(uri: unknown): Match<Binding> | undefined {
     const path = typeof uri === 'string' ? resourcePath(uri) : undefined
     if (path === undefined || !isUtf8(path)) return undefined
@@ -50,7 +50,7 @@ export class McpCatalog {
     return 'binding' in match && this.#resources.has(match.binding) ? match : undefined
   }
 
-  /** What a message is for: a call is judged as the method that it names, all else is for whoever may call one of them. */
+  /** What a message accesses: the method that a call names. Other messages are open to callers that may call at least one method. */
   accessFor(message: unknown): Parameters<Scope['admit']>[0] {
     const {method, params} = (message ?? {}) as {method?: unknown; params?: {name?: unknown; uri?: unknown}}
     const tool = method === 'tools/call' ? this.tools.get(String(params?.name)) : undefined

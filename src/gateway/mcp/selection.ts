@@ -5,13 +5,13 @@ import type {NamedMethod} from '../../transcoding/mcp/tools.ts'
 
 const require = createRequire(import.meta.url)
 
-/** Limit for the name of a tool, in characters: clients refuse longer ones. */
+/** Limit for the name of a tool, in characters. Clients refuse longer ones. */
 const maxName = 64
 
 /**
- * The methods that are tools, by `rules`; all of `methods` without one. Those that take a stream cannot be: a call of a tool has its
- * arguments once.
- * @throws {ConfigError} with a line for each rule that is for no such method, and for a name that two of them have
+ * The methods that are tools, by `rules`, or all of `methods` if there are no rules. Client-streaming methods cannot be tools, because
+ * a call of a tool has its arguments only once.
+ * @throws {ConfigError} with a line for each rule that matches no such method, and for a name that two methods have
  */
 export function toolMethods(methods: readonly DescMethod[], rules: readonly ToolRule[]): readonly NamedMethod[] {
   const able = methods.filter(isAble)
@@ -36,12 +36,12 @@ export function toolMethods(methods: readonly DescMethod[], rules: readonly Tool
   return selected.map((method) => ({method, name: given.get(method) ?? ownName(method, selected, used)}))
 }
 
-/** The methods of `methods` that no tool can be made of. */
+/** The names of the methods that cannot be tools. */
 export function unableMethods(methods: readonly DescMethod[]): readonly string[] {
   return methods.filter((method) => !isAble(method)).map(nameOf)
 }
 
-/** The extension number of the option (grpc_functions.tool). It is read only where there is one. */
+/** The extension number of the option (grpc_functions.tool). The generated code for it is loaded only if a method has the option. */
 const optionNumber = 73952
 
 /** @throws {ConfigError} for a name that clients would refuse */
@@ -72,7 +72,7 @@ function problemOf(target: string, methods: readonly DescMethod[], known: readon
   return `MCP_TOOLS: no service or method "${target}" is served: did you mean ${nearest(target, known)}?`
 }
 
-/** `Service_Method`, or with the package where two services have the same name. */
+/** `Service_Method`, with the package if two services have the same name. */
 function ownName(method: DescMethod, all: readonly DescMethod[], used: Set<string>): string {
   const {parent} = method
   const isAmbiguous = all.some((other) => other.parent.name === parent.name && other.parent !== parent)
@@ -84,7 +84,7 @@ function ownName(method: DescMethod, all: readonly DescMethod[], used: Set<strin
   return name
 }
 
-/** `name` if it is short enough; else its end, which says most, behind a number that is made of all of it. */
+/** Shortens `name` to the limit: a hash of all of it, followed by its end, which is the most specific part. */
 function fitting(name: string): string {
   if (name.length <= maxName) return name
   let hash = 0

@@ -2,9 +2,9 @@ import type {NamedMethod} from '../../transcoding/mcp/tools.ts'
 import type {Transcoder} from '../../transcoding/transcoder.ts'
 import type {CallsServed} from '../served.ts'
 
-/** What a gateway serves by the Model Context Protocol, and how: made once. */
+/** One gateway's settings for the Model Context Protocol; made once. */
 export interface McpServed extends CallsServed {
-  /** What the server calls itself. */
+  /** The name that the server reports. */
   readonly title: string
   readonly version: string
   readonly transcoder: Transcoder

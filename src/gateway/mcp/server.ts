@@ -25,7 +25,7 @@ const maxResult = 1024 * 1024
 
 const utf8 = new TextEncoder()
 
-/** Nothing is asked of a client, so nothing is validated by it. */
+/** Never called: the server sends no requests to clients, so there are no answers of theirs to validate. */
 const noValidator = {
   getValidator: () => () => ({valid: true as const, data: undefined as never, errorMessage: undefined}),
 }
@@ -140,7 +140,7 @@ function resultWith(value: Record<string, unknown>): CallToolResult {
   return {content: [{type: 'text', text: JSON.stringify(value)}], structuredContent: value}
 }
 
-/** @throws {Fault} 500 for what has no JSON */
+/** @throws {Fault} 500 for a message without a JSON form */
 function jsonOf({transcoder: {registry}}: McpServed, {method}: ServedTool, message: Message): JsonValue {
   try {
     return toJson(method.output, message, {registry})
@@ -149,7 +149,7 @@ function jsonOf({transcoder: {registry}}: McpServed, {method}: ServedTool, messa
   }
 }
 
-/** As a GET of its path has it. */
+/** Reads a resource, as a GET of its path would. */
 async function readResource(
   served: McpServed,
   catalog: McpCatalog,
@@ -179,5 +179,5 @@ async function readResource(
 /** Codes that say that a URI names nothing that can be read. */
 const ofParams: ReadonlySet<Code> = new Set<Code>(['NOT_FOUND', 'INVALID_ARGUMENT'])
 
-/** Headers that are of the request of the protocol, and not of what it has done. */
+/** Headers about the request of the protocol itself, which do not apply to the calls that it makes. */
 const ofRequest: ReadonlySet<string> = new Set(['accept', 'content-type', 'if-match', 'if-none-match', 'last-event-id'])

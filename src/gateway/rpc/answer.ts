@@ -23,7 +23,7 @@ import {headersOf, trailersInHead, trailersOf} from './metadata.ts'
 import type {RpcRequest, RpcServed} from './request.ts'
 import {gotMessage, onlyMessage, type RpcReading, streamedMessages, wholeMessage} from './requests.ts'
 
-/** The headers that name compressions, of what is sent and of what is taken, in each protocol. */
+/** The headers of each protocol for the compression that is used (`sent`) and those that are accepted (`taken`). */
 const compressionHeaders = {
   unary: {sent: 'content-encoding', taken: 'accept-encoding'},
   connect: {sent: 'connect-content-encoding', taken: 'connect-accept-encoding'},
@@ -39,13 +39,13 @@ interface RpcWriting {
   readonly form: RpcForm
   readonly messages: RpcMessages
   readonly compression: CompressionHeaders
-  /** Whether the caller takes gzip. */
+  /** Whether the caller accepts gzip. */
   readonly gzip: boolean
 }
 
 /**
- * Carries out one request of Connect or gRPC-Web.
- * @throws {Fault} what is wrong with the request, or why its call failed
+ * Handles one request of Connect or gRPC-Web.
+ * @throws {Fault} for an invalid request, or a failed call
  */
 export async function answerRpc(request: RpcRequest, scope: Scope): Promise<Reply> {
   const {served} = request
@@ -72,7 +72,7 @@ export async function answerRpc(request: RpcRequest, scope: Scope): Promise<Repl
   return answersOnce ? await onlyFrame(scope, writing) : await frames(scope, writing)
 }
 
-/** What a backend answers goes through as it came: nothing here looks into it. */
+/** Passes the backend's answers on undecoded. */
 const asItCame = (bytes: Uint8Array) => bytes as unknown as Message
 
 function optionsOf({registry, settings}: RpcServed) {
@@ -88,7 +88,7 @@ function checkVersion({headers}: Scope): void {
   )
 }
 
-/** @throws {Fault} UNIMPLEMENTED for a compression that is not known here */
+/** @throws {Fault} UNIMPLEMENTED for an unknown compression */
 function isGzip(name: string | undefined, {taken}: CompressionHeaders): boolean {
   if (name === undefined || name === '' || name.toLowerCase() === 'identity') return false
   if (name.toLowerCase() === 'gzip') return true
@@ -98,7 +98,7 @@ function isGzip(name: string | undefined, {taken}: CompressionHeaders): boolean 
   })
 }
 
-/** Whether a list of compressions has gzip, and does not refuse it (RFC 9110, 12.5.3). */
+/** Whether a list of compressions accepts gzip (RFC 9110, 12.5.3). */
 function takesGzip(accepted = ''): boolean {
   return accepted.split(',').some((range) => {
     const [name = '', ...parameters] = range.split(';').map((part) => part.trim().toLowerCase())
@@ -113,7 +113,7 @@ async function requestsOf(scope: Scope, {methodKind}: DescMethod, reading: RpcRe
   return () => streamedMessages(scope, reading)
 }
 
-/** A response without envelopes: Connect's unary one. */
+/** A response without envelopes: that of a unary Connect call. */
 async function wholeAnswer(scope: Scope, {call, messages, form, gzip}: RpcWriting): Promise<Reply> {
   const body = messages.write(await scope.track(onlyAnswer(call)))
   const deflated = gzip ? await gzipped(body) : undefined
@@ -129,7 +129,7 @@ async function wholeAnswer(scope: Scope, {call, messages, form, gzip}: RpcWritin
   }
 }
 
-/** One answer and the end, in envelopes. */
+/** One answer and the end of the stream, in envelopes. */
 async function onlyFrame(scope: Scope, writing: RpcWriting): Promise<Reply> {
   const {call, form} = writing
   const answer = await answerFrame(writing, await scope.track(onlyAnswer(call)))
@@ -137,7 +137,7 @@ async function onlyFrame(scope: Scope, writing: RpcWriting): Promise<Reply> {
   return {headers: headOf(writing), body: encoded(form, body)}
 }
 
-/** Answers as they come, and the end, in envelopes. The head leaves with the backend's metadata. */
+/** Answers as they arrive, and the end of the stream, in envelopes. The response head is sent when the backend's metadata is there. */
 async function frames(scope: Scope, writing: RpcWriting): Promise<Reply> {
   const {call, form, request} = writing
   const answers = invoke(call)[Symbol.asyncIterator]() as AsyncIterator<Message>

@@ -8,10 +8,10 @@ import {responseForm} from '../../transcoding/rpc/media.ts'
 import {headersOf, trailersInHead, trailersOf} from './metadata.ts'
 import type {RpcRequest} from './request.ts'
 
-/** Statuses that say what is wrong with a request as one of HTTP: no code of RPC says as much. */
+/** HTTP statuses about the HTTP request itself. They are more specific than any RPC code. */
 const ofHttp: ReadonlySet<number | undefined> = new Set([404, 405, 415, 417, 501, 505])
 
-/** The response of an RPC request that failed before its first answer: as its protocol has it. */
+/** The response to an RPC request that failed before its first answer, in the format of its protocol. */
 export function rpcFailure(request: RpcRequest, fault: Fault): Reply {
   const {form, call, accept} = request
   const error = errorOf(request, fault)
@@ -25,7 +25,7 @@ export function rpcFailure(request: RpcRequest, fault: Fault): Reply {
   }
 }
 
-/** As Connect's unary calls have it, which all else can read as well: a status of HTTP, and JSON. */
+/** An HTTP status with JSON, as for unary Connect calls. Other clients can read it as well. */
 function wholeFailure({call, method}: RpcRequest, fault: Fault, error: RpcError): Reply {
   const own = call === undefined && ofHttp.has(fault.ownHttpStatus) ? fault.ownHttpStatus : undefined
   return {
@@ -40,7 +40,7 @@ function wholeFailure({call, method}: RpcRequest, fault: Fault, error: RpcError)
   }
 }
 
-/** `fault` as callers of `request` see it. */
+/** Converts `fault` for the caller of `request`. */
 export function errorOf({method}: RpcRequest, fault: Fault): RpcError {
   return rpcError(fault, method !== undefined)
 }

@@ -10,7 +10,7 @@ import {acceptPost, fits, isOfRpc, type RpcForm, rpcForm} from '../../transcodin
 import {type Unrouted, unroutedFault} from '../../transcoding/rules/router.ts'
 import type {RpcRequest, RpcServed} from './request.ts'
 
-/** Which requests at `/pkg.Service/Method` are of Connect and gRPC-Web. What carries them out is loaded when the first one comes. */
+/** Decides which requests at `/pkg.Service/Method` are Connect or gRPC-Web. The code that handles them is loaded on first use. */
 export class RpcPaths {
   readonly #served: RpcServed
   readonly #methods: ReadonlyMap<string, DescMethod>
@@ -22,7 +22,7 @@ export class RpcPaths {
     this.#protocols = new Set(served.settings.protocols)
   }
 
-  /** The handler of a request of RPC; undefined for what is left to REST. */
+  /** The handler of an RPC request; undefined for a REST request. */
   choose(scope: Scope): Handler | undefined {
     const method = this.#methods.get(scope.path)
     if (!method) return undefined
@@ -32,7 +32,7 @@ export class RpcPaths {
     return mayBeGot(method) ? this.#handler(scope, method) : this.#refusal(scope, notAllowed(scope, allowOf(method)))
   }
 
-  /** The handler for what REST does not take and RPC refuses; or what REST is to say of it, with what RPC takes at its path. */
+  /** For a request without a REST route: the handler with RPC's error, or `unrouted` with the methods that RPC allows at the path. */
   unrouted(scope: Scope, unrouted: Unrouted): Handler | Unrouted {
     const {method: verb, path, contentType} = scope
     const method = this.#methods.get(path)
@@ -45,7 +45,7 @@ export class RpcPaths {
     if (verb !== 'POST') {
       return isOfRpc(contentType) ? this.#refusal(scope, notAllowed(scope, allow)) : {status: 405, allow}
     }
-    // To REST a body without a type is JSON.
+    // In REST, a body without a Content-Type is JSON.
     if (!contentType || rpcForm(contentType)?.type === 'application/json') {
       const isHinted = unrouted.status === 404 && this.#protocols.has('connect')
       return isHinted ? this.#refusal(scope, withoutVersion(path), false) : unrouted
@@ -53,7 +53,7 @@ export class RpcPaths {
     return this.#refusal(scope, this.#unsupported(method, contentType))
   }
 
-  /** What REST's handler at the path of a method says of content types that it does not take. */
+  /** The error of REST's handler at a method's path for content types that it does not accept. */
   failureAt({path}: Pick<Scope, 'path'>): Handler['failure'] {
     const method = this.#methods.get(path)
     if (!method) return undefined
@@ -73,7 +73,7 @@ export class RpcPaths {
     return isOfRpc(contentType) ? this.#refusal(scope, this.#unsupported(method, contentType)) : undefined
   }
 
-  /** Whether a request is of a protocol that is served: as JSON is REST's too, its header says whether it is Connect's. */
+  /** Whether a request is of a served RPC protocol. JSON may also be REST, so a header marks it as Connect. */
   #isRpc({contentType, headers}: Scope): boolean {
     const form = rpcForm(contentType)
     if (!form || !this.#protocols.has(form.protocol)) return false
@@ -89,12 +89,12 @@ export class RpcPaths {
     })
   }
 
-  /** @param ofRpc whether it is shown as RPC has it */
+  /** @param ofRpc whether the error has the format of the RPC protocol */
   #refusal({path, contentType, headers}: Scope, fault: Fault, ofRpc = true): Handler {
     const method = this.#methods.get(path)
     const form = fault.ownHttpStatus === undefined ? rpcForm(contentType) : undefined
     const request: RpcRequest = {served: this.#served, method, form, accept: headers.accept}
-    // gRPC-Web has no form for what HTTP's status says.
+    // gRPC-Web cannot express HTTP statuses.
     const isShown = ofRpc && (form !== undefined || !/^\s*application\/grpc/i.test(contentType ?? ''))
     const refuse = (): never => {
       throw fault
@@ -118,7 +118,7 @@ export class RpcPaths {
   }
 }
 
-/** Kept, because to import a module costs something each time. */
+/** Cached, because each import() has a cost. */
 let answers: typeof import('./answer.ts') | undefined
 
 async function answer(request: RpcRequest, scope: Scope): Promise<Reply> {
@@ -133,7 +133,7 @@ function accessOf({parent, name}: DescMethod): {readonly name: string} {
   return {name: `${parent.typeName}/${name}`}
 }
 
-/** Whether a call may come by GET: Connect allows it where the proto says that it changes nothing. */
+/** Whether a method can be called by GET: Connect allows it for methods without side effects, by their proto. */
 function mayBeGot({methodKind, idempotency}: DescMethod): boolean {
   return methodKind === 'unary' && idempotency === Level.NO_SIDE_EFFECTS
 }
@@ -147,6 +147,6 @@ function notAllowed({method, path}: Scope, allow: readonly string[]): Fault {
 }
 
 function withoutVersion(path: string): Fault {
-  const message = `Cannot find "${shortened(path)}": no rule is bound to this path; Connect's requests have the header Connect-Protocol-Version: 1`
+  const message = `Cannot find "${shortened(path)}": no rule is bound to this path. For Connect, the header Connect-Protocol-Version: 1 is needed`
   return new Fault('NOT_FOUND', message, {reason: 'NO_SUCH_PATH', http: 404})
 }

@@ -3,23 +3,23 @@ import type {Call} from '../../clients/call.ts'
 import type {RpcForm} from '../../transcoding/rpc/media.ts'
 import type {CallsServed} from '../served.ts'
 
-/** What a gateway serves by RPC, and how: made once. */
+/** One gateway's settings for RPC; made once. */
 export interface RpcServed extends CallsServed {
   readonly methods: readonly DescMethod[]
   readonly registry: Registry
-  /** Told that a backend does not have a method that the schema has. */
+  /** Called when a backend does not have a method of the schema. */
   readonly doubt?: (() => void) | undefined
 }
 
-/** One request of RPC. */
+/** One RPC request. */
 export interface RpcRequest {
   readonly served: RpcServed
   /** Undefined for a path that no method has. */
   readonly method: DescMethod | undefined
-  /** How it is written; undefined for a GET, whose query says so, and for what is refused whatever it says. */
+  /** The format of its body; undefined for a GET, whose query tells the format, and for requests that are refused in any case. */
   readonly form: RpcForm | undefined
-  /** What the caller takes as response: `Accept`. */
+  /** The header `Accept`. */
   readonly accept: string | undefined
-  /** Its call, as soon as it is made. */
+  /** Its call, once it is made. */
   call?: Call
 }

@@ -9,11 +9,11 @@ import type {RpcForm} from '../../transcoding/rpc/media.ts'
 import type {RpcMessages} from '../../transcoding/rpc/messages.ts'
 import {batchOf, largeBody, onlyRequest, slices} from '../read-requests.ts'
 
-/** How the messages of one request are read. */
+/** Options for reading the messages of one request. */
 export interface RpcReading {
   readonly form: RpcForm
   readonly messages: RpcMessages
-  /** Whether the body, or envelopes that say so, are in gzip. */
+  /** Whether the body, or envelopes with the compressed flag, are in gzip. */
   readonly isCompressed: boolean
   /** Limit for one message, in bytes. */
   readonly maxBytes: number
@@ -28,7 +28,7 @@ export async function wholeMessage(scope: Scope, reading: RpcReading): Promise<R
   return await only(scope, reading, isCompressed ? await inflate(scope, reading, body) : body)
 }
 
-/** The message that a GET has in its query. @throws {Fault} 400, 413 */
+/** The message in the query of a GET. @throws {Fault} 400, 413 */
 export async function gotMessage(scope: Scope, reading: RpcReading, message: Uint8Array): Promise<Requests> {
   if (reading.isCompressed) return await only(scope, reading, await inflate(scope, reading, message))
   const bytes = reading.messages.read(message)
@@ -37,7 +37,7 @@ export async function gotMessage(scope: Scope, reading: RpcReading, message: Uin
 
 /**
  * The one message of a body of envelopes.
- * @throws {Fault} 400, 413, 429, and UNIMPLEMENTED for none or several, as gRPC has it
+ * @throws {Fault} 400, 413, 429, and UNIMPLEMENTED for none or several messages, as in gRPC
  */
 export async function onlyMessage(scope: Scope, reading: RpcReading): Promise<Requests> {
   let found: Frame | undefined
@@ -68,8 +68,8 @@ async function only(scope: Scope, {messages, sending}: RpcReading, bytes: Uint8A
 }
 
 /**
- * The messages of a stream: those that came together, each decoded when it is asked for. No more is read before they have been
- * sent on, or their call has ended.
+ * The messages of a stream, in batches that arrived together. Each message is decoded when it is asked for. The next batch is read when
+ * this one has been sent, or its call has ended.
  */
 export async function* streamedMessages(
   scope: Scope,
@@ -103,7 +103,7 @@ function lengthOf(texts: readonly Uint8Array[]): number {
   return texts.reduce((sum, {length}) => sum + length, 0)
 }
 
-/** `frames` in their order: those that stand in gzip alone, all others together. */
+/** Splits `frames` into runs, in order: each compressed frame alone, others together. */
 function runsOf(frames: readonly Frame[]): Frame[][] {
   const runs: Frame[][] = []
   let open = false
@@ -124,7 +124,7 @@ function sizeOf(frames: readonly Frame[]): number {
   return lengthOf(frames.map(({data}) => data))
 }
 
-/** The bytes of the envelopes, in pieces that hold no more of the smallest messages than can be held at once. */
+/** The bytes of the envelopes, in pieces small enough that even the smallest messages in one piece can be buffered. */
 async function* piecesOf(scope: Scope, {form}: RpcReading): AsyncGenerator<Uint8Array> {
   scope.refuseCompressed()
   const reader = form.text ? new Base64Reader() : undefined
@@ -132,7 +132,7 @@ async function* piecesOf(scope: Scope, {form}: RpcReading): AsyncGenerator<Uint8
   reader?.end()
 }
 
-/** Of a piece of a body so many bytes are taken apart at once. */
+/** Limit for the bytes that are split at once. */
 const maxSlice = 16 * 1024
 
 function splitterOf({isCompressed, maxBytes, form}: RpcReading): FrameSplitter {
