@@ -19,7 +19,9 @@ export function learnContract({registry, bindings}: Transcoder, runtime: Runtime
       return number === optionNumber && extendee.typeName === MethodOptionsSchema.typeName && typeName !== optionName
     })
   if (other)
-    throw new ConfigError(`Option (${other.typeName}) has the number ${optionNumber}, which is taken by (${optionName})`)
+    throw new ConfigError(
+      `Option (${other.typeName}) has the number ${optionNumber}, which is taken by (${optionName})`,
+    )
   contract.learn(files.flatMap(({services}) => services))
   contract.isWhole = true
   const served = [...new Set(bindings.map(({method: {name, parent}}) => `${parent.typeName}/${name}`))]

@@ -70,7 +70,10 @@ export class ReflectedSchema<Made> {
     } catch (error) {
       const fault = faultOf(error)
       if (this.#made === undefined) throw fault
-      log.warn({err: fault.cause}, `The schema could not be updated, the previous one is used: ${fault.hint ?? fault.message}`)
+      log.warn(
+        {err: fault.cause},
+        `The schema could not be updated, the previous one is used: ${fault.hint ?? fault.message}`,
+      )
       this.#askedAt = Date.now()
       this.#askAgainAt = this.#askedAt + pause
       return this.#made

@@ -132,8 +132,12 @@ async function unannounced(scope: Scope): Promise<Buffer> {
     return await scope.bytesAsSent(maxUnannounced)
   } catch (error) {
     if (!(error instanceof Fault) || httpStatusOf(error) !== 413) throw error
-    throw Fault.invalid('content-length', `A body of more than ${maxUnannounced} bytes needs the header Content-Length`, {
-      http: 411,
-    })
+    throw Fault.invalid(
+      'content-length',
+      `A body of more than ${maxUnannounced} bytes needs the header Content-Length`,
+      {
+        http: 411,
+      },
+    )
   }
 }

@@ -248,10 +248,7 @@ test('what nothing verifies is not served, but where nobody has decided', (t) =>
   t.regex(none.text, /Books\/Read asks[\s\S]*Books\/Write asks/)
   t.deepEqual(none.closed, ['Read', 'Write'])
   const local = withAuth('')
-  t.regex(
-    local.text,
-    /AUTH is not set: \(grpc_functions\.auth\) is not enforced for Books\/Read, Books\/Write/,
-  )
+  t.regex(local.text, /AUTH is not set: \(grpc_functions\.auth\) is not enforced for Books\/Read, Books\/Write/)
   t.deepEqual(local.closed, [])
 })
 

@@ -95,7 +95,7 @@ test('there are no sessions without UPLOAD_SESSIONS, and none where upload may n
   for (const place of ['two', 'one', 'one/other/']) {
     t.throws(
       () => uploadSession(runtimeOf({...env, UPLOAD_SESSIONS: place})),
-      {message: /UPLOAD_BUCKETS has too$/},
+      {message: /is in UPLOAD_BUCKETS too$/},
       place,
     )
   }
