@@ -103,6 +103,8 @@ for (const [env, message] of [
     'https://idp.example?a=b audience=a',
     'https://idp.example audience=a jwks=http://idp.example/keys',
     'https://idp.example audience=a header=authorization',
+    'https://idp.example audience=a header=Cookie',
+    'https://idp.example audience=a header=x-api-key',
     'https://idp.example audience=a algorithm=none',
     'https://idp.example audience=a audience=b',
     ';',

@@ -261,6 +261,9 @@ const iap = {
   header: 'x-goog-iap-jwt-assertion',
 }
 
+/** Headers that no issuer has for itself. A browser sends cookies by itself, for any page that has it call. */
+const ofOthers: ReadonlySet<string> = new Set(['authorization', 'cookie', 'host', 'x-api-key'])
+
 const issuers = rows(
   '"issuer audience=…", with "jwks=URL" and "header=NAME" where needed, issuers separated by semicolons; URLs with https',
   issuerIn,
@@ -271,7 +274,7 @@ function issuerIn([issuer = '', ...words]: readonly string[]): IssuerConfig | un
   const audiences = given?.audience?.split('|').filter(Boolean) ?? []
   if (!given || audiences.length === 0 || !isSafeUrl(issuer) || (given.jwks && !isSafeUrl(given.jwks))) return undefined
   const header = given.header?.toLowerCase()
-  if (header !== undefined && (!/^[\w-]+$/.test(header) || header === 'authorization')) return undefined
+  if (header !== undefined && (!/^[\w-]+$/.test(header) || ofOthers.has(header))) return undefined
   const own = issuer === iap.issuer ? iap : undefined
   return {issuer, audiences, jwks: given.jwks ?? own?.jwks, header: header ?? own?.header}
 }
