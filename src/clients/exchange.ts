@@ -74,6 +74,11 @@ export class Exchange {
     if (call.isDeadlineOurs) this.#keepDeadline()
   }
 
+  /** Whether the connection has ended, or takes no more calls. */
+  get hasLostConnection(): boolean {
+    return this.#connection.hasEnded
+  }
+
   /** The bytes of the next response message; undefined at the end. */
   async next(): Promise<Buffer | undefined> {
     while (!this.end) {

@@ -67,7 +67,10 @@ export class Retries {
     if (isFree) return Date.now() < this.#call.deadline
     const grown = firstPause * 2 ** (this.#attempts - 1) * (0.5 + Math.random())
     const ms = asked ?? grown
-    if (Date.now() + ms >= this.#call.deadline || !this.#budget.take()) return false
+    if (Date.now() + ms >= this.#call.deadline) return false
+    // A server that ends its connection bears no load by the call.
+    const isCounted = !exchange.isUnseen || !exchange.hasLostConnection
+    if (isCounted && !this.#budget.take()) return false
     await pause(ms, this.#call.life.signal)
     return true
   }

@@ -4,8 +4,8 @@ const mostTokens = 10
 const tokensOfSuccess = 0.1
 
 /**
- * Limits the retries to one backend, so that an outage does not become a flood. A retry of a call that no handler has seen
- * is not counted.
+ * Limits the retries to one backend, so that an outage does not become a flood. Not counted is the first retry
+ * of a call that no handler has seen, and each one after the end of its connection.
  */
 export class RetryBudget {
   #tokens = mostTokens

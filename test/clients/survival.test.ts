@@ -220,6 +220,14 @@ for (const code of [0, 2]) {
   })
 }
 
+test.serial('calls that several connections in a row did not take are made again, whatever the budget', async (t) => {
+  const {ask, server, quiet} = await survivalRig(t, {closeAfter: 10})
+  const calls = Array.from({length: 40}, (_, call) => `call ${call}`)
+  t.deepEqual(await Promise.all(calls.map((call) => ask(call))), calls)
+  t.deepEqual([server.executions.length, server.doubles], [40, []])
+  quiet()
+})
+
 test.serial('a GOAWAY has calls in flight end well, and later ones go elsewhere', async (t) => {
   const {ask, server, quiet} = await survivalRig(t)
   await ask('before')
