@@ -26,7 +26,7 @@ import type {McpServed} from './mcp/served.ts'
 import {metadataOptions, proofHeaders} from './metadata.ts'
 import {readRequests} from './read-requests.ts'
 import {ReflectedSchema} from './reflected.ts'
-import {RpcPaths} from './rpc/paths.ts'
+import {failureFor, RpcPaths} from './rpc/paths.ts'
 import {
   documentPath,
   type Loaded,
@@ -179,24 +179,28 @@ function chooseByReflection(runtime: Runtime, settings: GatewayConfig, parts: Pa
     gatewayOf(runtime, settings, {...parts, own: parts.schema, schema: registry, doubt: () => schema.doubt()}),
   )
   gatewayChannel.publish({document: async () => await documentOf(await schema.get())})
-  const refusing = (error: unknown): Handler => {
+  const protocols = new Set(settings.protocols)
+  const mcpPaths = settings.mcp ? (parts.mcpPaths ?? ['/mcp']) : []
+  const failureOf = (scope: Scope) => (mcpPaths.includes(scope.path) ? mcpFailure : failureFor(scope, protocols))
+  const refusing = (error: unknown, failure: Handler['failure']): Handler => {
     const refuse = (): never => {
       throw error
     }
-    return Object.assign(refuse, {errorShape})
+    return Object.assign(refuse, {errorShape, failure})
   }
   const prepare = async (scope: Scope) => {
     try {
       return choice(await schema.get(), scope)
     } catch (error) {
-      return refusing(error)
+      return refusing(error, failureOf(scope))
     }
   }
-  const pending: Handler = Object.assign(() => noMoreEvents, {errorShape, prepare})
+  const pending = (scope: Scope): Handler =>
+    Object.assign(() => noMoreEvents, {errorShape, prepare, failure: failureOf(scope)})
   return (scope) => {
     const current = schema.current
     // The page shows why the schema is missing.
-    return current ? choice(current, scope) : (pageFilePart(runtime, settings, scope) ?? pending)
+    return current ? choice(current, scope) : (pageFilePart(runtime, settings, scope) ?? pending(scope))
   }
 }
 
@@ -270,8 +274,11 @@ function mcpOf(served: Gateway): Handler {
     const {answerMcp} = await import('./mcp/answer.ts')
     return answerMcp(mcp, scope)
   }
-  const failure = async (fault: Fault) => (await import('./mcp/failure.ts')).mcpFailure(fault)
-  return Object.assign(answer, {methods: ['POST'], access, failure})
+  return Object.assign(answer, {methods: ['POST'], access, failure: mcpFailure})
+}
+
+async function mcpFailure(fault: Fault): Promise<Reply> {
+  return (await import('./mcp/failure.ts')).mcpFailure(fault)
 }
 
 /** The paths of Connect and gRPC-Web, for the same methods as REST. */

@@ -199,8 +199,10 @@ test.serial('a content type that a method does not take is 415, with those that 
     ],
     ['/served.Plain/One', 'image/jpeg', 'application/json, application/x-www-form-urlencoded'],
     ['/served.Plain/One', 'application/connect+json', unary],
+    ['/served.Streams/Down', 'application/json', 'application/connect+json'],
   ] as const) {
-    const {status, headers} = await send({path, headers: {'content-type': type}, body: 'a'})
+    const version = {'connect-protocol-version': '1'}
+    const {status, headers} = await send({path, headers: {'content-type': type, ...version}, body: 'a'})
     t.is(status, 415, `${path} ${type}`)
     t.true(headers.get('accept-post')?.startsWith(accept), headers.get('accept-post'))
   }

@@ -217,6 +217,30 @@ test.serial('nothing is open while the schema is not known, and then what AUTH_P
   t.is(await statusOf(app, '/openapi.json'), 401)
 })
 
+test.serial('a backend that is down is told as the protocol of the request has it', async (t) => {
+  const backend = await startBackend()
+  await backend.close()
+  const app = await appFor(t, backend.url, {env: {MCP: 'true'}})
+  const path = '/ping.PingService/Send'
+  const version = {'connect-protocol-version': '1'}
+  const post = async (path: string, type: string, headers = {}) => {
+    const response = await fetch(app.url(path), {method: 'POST', headers: {...headers, 'content-type': type}, body: ''})
+    t.is(response.headers.get('retry-after'), '1')
+    return {status: response.status, text: await response.text()}
+  }
+  const unary = await post(path, 'application/json', version)
+  t.deepEqual([unary.status, JSON.parse(unary.text).code], [503, 'unavailable'])
+  const stream = await post(path, 'application/connect+json')
+  t.deepEqual([stream.status, JSON.parse(stream.text.slice(5)).error.code], [200, 'unavailable'])
+  const web = await post(path, 'application/grpc-web+proto')
+  t.is(web.status, 200)
+  t.regex(web.text, /grpc-status: 14/)
+  const mcp = await post('/mcp', 'application/json')
+  t.like(JSON.parse(mcp.text), {jsonrpc: '2.0', error: {code: -32000}})
+  const rest = await post(path, 'application/json')
+  t.deepEqual([rest.status, JSON.parse(rest.text).error.status], [503, 'UNAVAILABLE'])
+})
+
 test.serial('agents get the tools of the backends, asked for by the first request', async (t) => {
   const first = await startBackend()
   const {port} = new URL(first.url)

@@ -15,6 +15,7 @@ import {BadRequestSchema} from '../../src/gen/google/rpc/error_details_pb.js'
 import {startApp} from '../helpers/app.ts'
 import {stepsIn} from '../helpers/commands.ts'
 import {type Any, type Served, silence, startServed} from './gateway-services.ts'
+import {ask} from './rpc-client.ts'
 
 // What Connect's own clients make of the gateway, by HTTP/1.1.
 
@@ -34,7 +35,11 @@ test.before(async () => {
     keys,
     `${createHash('sha256').update('k').digest('hex')} partner served.Echo/Whole,served.Streams/Down\n`,
   )
-  guarded = await startServed({env: {AUTH: 'jwt', AUTH_API_KEYS: keys, AUTH_PUBLIC: 'served.Streams/Up'}})
+  guarded = await startServed({
+    protos: {'pure.proto': pure},
+    echoes: ['pure.Pure'],
+    env: {AUTH: 'jwt', AUTH_API_KEYS: keys, AUTH_PUBLIC: 'served.Streams/Up'},
+  })
 })
 test.afterEach.always(async (t) => {
   await app.quiet(t)
@@ -226,6 +231,33 @@ for (const [name, transport] of Object.entries(transports)) {
     t.is(limited.backend.log.length, calls)
   })
 }
+
+test.serial('who does not prove who it is learns of no path whether a method has it', async (t) => {
+  const version = {'connect-protocol-version': '1'}
+  const types = ['application/json', 'application/proto', 'application/connect+json', 'application/grpc-web+proto']
+  types.push('application/grpc', 'application/connect+xml', 'image/png', '')
+  const requests: {method?: string; query?: string; headers?: Record<string, string>}[] = [
+    ...types.flatMap((type) => [
+      {headers: {...(type && {'content-type': type})}},
+      {headers: {...(type && {'content-type': type}), ...version}},
+      {method: 'PUT', headers: {...(type && {'content-type': type})}},
+    ]),
+    {method: 'GET', query: '?connect=v1&encoding=json&message=%7B%7D'},
+    {method: 'GET', query: '?connect=v1'},
+    {method: 'GET'},
+    {method: 'DELETE'},
+  ]
+  for (const {query = '', ...request} of requests) {
+    const seen = []
+    for (const method of ['served.Echo/Nope', 'served.Echo/Whole', 'served.Streams/Down', 'pure.Pure/Get']) {
+      const {status, headers, text} = await ask(guarded.url(''), {...request, path: `/${method}${query}`})
+      const named = ['content-type', 'www-authenticate', 'allow', 'accept-post'].map((name) => headers.get(name))
+      seen.push(JSON.stringify([status, ...named, text.replaceAll(method, '')]))
+    }
+    t.is(new Set(seen).size, 1, `${JSON.stringify(request)}${query}\n${seen.join('\n')}`)
+    t.regex(seen[0]!, /^\[401,|grpc-status: 16|unauthenticated/)
+  }
+})
 
 test.serial('the Connect client of docs/clients.md prints what it was sent', async (t) => {
   const own = await startApp()

@@ -122,7 +122,12 @@ export const gateway: Room = {
       file: 'src/gateway/rpc/failure.ts',
       by: connect,
       changes: [
-        ['method ? httpStatus[error.code] : 404', '200', 'a failed call is 200'],
+        ['isUnknownPath(method, fault) ? 404 : httpStatus[error.code]', '200', 'a failed call is 200'],
+        [
+          "method === undefined && code === 'NOT_FOUND'",
+          'method === undefined',
+          'who may not call is told which paths there are',
+        ],
         ['...trailersInHead(call),', '', 'metadata of a failure is lost'],
       ],
     },

@@ -11,12 +11,16 @@ import type {RpcRequest} from './request.ts'
 /** HTTP statuses about the HTTP request itself. They are more specific than any RPC code. */
 const ofHttp: ReadonlySet<number | undefined> = new Set([404, 405, 415, 417, 501, 505])
 
+/** The parts of a request that the format of a failure depends on. */
+type Failed = Omit<RpcRequest, 'served'>
+
 /** The response to an RPC request that failed before its first answer, in the format of its protocol. */
-export function rpcFailure(request: RpcRequest, fault: Fault): Reply {
+export function rpcFailure(request: Failed, fault: Fault): Reply {
   const {form, call, accept} = request
   const error = errorOf(request, fault)
   const wasRead = form?.enveloped && !(call === undefined && ofHttp.has(fault.ownHttpStatus))
-  if (!wasRead || (form.protocol === 'connect' && !request.method)) return wholeFailure(request, fault, error)
+  if (!wasRead || (form.protocol === 'connect' && isUnknownPath(request.method, fault)))
+    return wholeFailure(request, fault, error)
   const {text, type, protocol} = responseForm(form, accept)
   const end = endFrame(protocol, error, trailersOf(call))
   return {
@@ -25,11 +29,16 @@ export function rpcFailure(request: RpcRequest, fault: Fault): Reply {
   }
 }
 
+/** Whether `fault` says that no method has the path. A caller without access gets another fault, the same one at every path. */
+function isUnknownPath(method: RpcRequest['method'], {code}: Fault): boolean {
+  return method === undefined && code === 'NOT_FOUND'
+}
+
 /** An HTTP status with JSON, as for unary Connect calls. Other clients can read it as well. */
-function wholeFailure({call, method}: RpcRequest, fault: Fault, error: RpcError): Reply {
+function wholeFailure({call, method}: Failed, fault: Fault, error: RpcError): Reply {
   const own = call === undefined && ofHttp.has(fault.ownHttpStatus) ? fault.ownHttpStatus : undefined
   return {
-    status: own ?? (method ? httpStatus[error.code] : 404),
+    status: own ?? (isUnknownPath(method, fault) ? 404 : httpStatus[error.code]),
     headers: {
       ...headersOf(call),
       ...trailersInHead(call),
@@ -41,6 +50,6 @@ function wholeFailure({call, method}: RpcRequest, fault: Fault, error: RpcError)
 }
 
 /** Converts `fault` for the caller of `request`. */
-export function errorOf({method}: RpcRequest, fault: Fault): RpcError {
+export function errorOf({method}: Pick<RpcRequest, 'method'>, fault: Fault): RpcError {
   return rpcError(fault, method !== undefined)
 }

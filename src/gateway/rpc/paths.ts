@@ -27,8 +27,7 @@ export class RpcPaths {
     const method = this.#methods.get(scope.path)
     if (!method) return undefined
     if (scope.method === 'POST') return this.#post(scope, method)
-    const isGet = scope.method === 'GET' || scope.method === 'HEAD'
-    if (!isGet || !this.#protocols.has('connect') || !isConnectQuery(scope.rawQuery)) return undefined
+    if (!isRpc(scope, this.#protocols)) return undefined
     return mayBeGot(method) ? this.#handler(scope, method) : this.#refusal(scope, notAllowed(scope, allowOf(method)))
   }
 
@@ -37,7 +36,7 @@ export class RpcPaths {
     const {method: verb, path, contentType} = scope
     const method = this.#methods.get(path)
     if (!method) {
-      if (unrouted.status !== 404 || verb !== 'POST' || !this.#isRpc(scope)) return unrouted
+      if (unrouted.status !== 404 || !isRpc(scope, this.#protocols)) return unrouted
       return this.#refusal(scope, unroutedFault(unrouted, verb, path))
     }
     const allow = [...new Set([...unrouted.allow, ...allowOf(method), 'OPTIONS'])].sort()
@@ -46,7 +45,7 @@ export class RpcPaths {
       return isOfRpc(contentType) ? this.#refusal(scope, notAllowed(scope, allow)) : {status: 405, allow}
     }
     // In REST, a body without a Content-Type is JSON.
-    if (!contentType || rpcForm(contentType)?.type === 'application/json') {
+    if (!contentType || (rpcForm(contentType)?.type === 'application/json' && !isRpc(scope, this.#protocols))) {
       const isHinted = unrouted.status === 404 && this.#protocols.has('connect')
       return isHinted ? this.#refusal(scope, withoutVersion(path), false) : unrouted
     }
@@ -69,16 +68,8 @@ export class RpcPaths {
   #post(scope: Scope, method: DescMethod): Handler | undefined {
     const {contentType} = scope
     const form = rpcForm(contentType)
-    if (form && fits(form, method) && this.#isRpc(scope)) return this.#handler(scope, method, form)
+    if (form && fits(form, method) && isRpc(scope, this.#protocols)) return this.#handler(scope, method, form)
     return isOfRpc(contentType) ? this.#refusal(scope, this.#unsupported(method, contentType)) : undefined
-  }
-
-  /** Whether a request is of a served RPC protocol. JSON may also be REST, so a header marks it as Connect. */
-  #isRpc({contentType, headers}: Scope): boolean {
-    const form = rpcForm(contentType)
-    if (!form || !this.#protocols.has(form.protocol)) return false
-    const isJson = form.type === 'application/json'
-    return !isJson || headers['connect-protocol-version'] !== undefined || !this.#protocols.has('rest')
   }
 
   #handler(scope: Scope, method: DescMethod, form?: RpcForm): Handler {
@@ -90,22 +81,24 @@ export class RpcPaths {
   }
 
   /** @param ofRpc whether the error has the format of the RPC protocol */
-  #refusal({path, contentType, headers}: Scope, fault: Fault, ofRpc = true): Handler {
+  #refusal(scope: Scope, fault: Fault, ofRpc = true): Handler {
+    const {path, contentType, headers} = scope
     const method = this.#methods.get(path)
+    const {errors: errorShape} = this.#served.settings
     const form = fault.ownHttpStatus === undefined ? rpcForm(contentType) : undefined
-    const request: RpcRequest = {served: this.#served, method, form, accept: headers.accept}
+    const request = {method, form, accept: headers.accept}
     // gRPC-Web cannot express HTTP statuses.
     const isShown = ofRpc && (form !== undefined || !/^\s*application\/grpc/i.test(contentType ?? ''))
     const refuse = (): never => {
       throw fault
     }
-    return Object.assign(refuse, {
-      errorShape: this.#served.settings.errors,
-      ...(method ? {access: accessOf(method)} : {unrouted: true}),
-      ...(isShown && {
-        failure: async (fault: Fault) => (await import('./failure.ts')).rpcFailure(request, fault),
-      }),
-    })
+    const failure = async (shown: Fault) => {
+      if (shown === fault && isShown) return (await import('./failure.ts')).rpcFailure(request, shown)
+      // A caller without access must not learn which methods exist: the response is the same at every path.
+      const elsewhere = shown === fault ? undefined : failureFor(scope, this.#protocols)
+      return elsewhere ? await elsewhere(shown) : failureReply(shown, errorShape)
+    }
+    return Object.assign(refuse, {errorShape, failure, ...(method ? {access: accessOf(method)} : {unrouted: true})})
   }
 
   #unsupported(method: DescMethod, contentType = ''): Fault {
@@ -116,6 +109,23 @@ export class RpcPaths {
       headers: {'accept-post': accept},
     })
   }
+}
+
+/** Whether a request is of a served RPC protocol. JSON may also be REST, so a header marks it as Connect. */
+function isRpc({method, rawQuery, contentType, headers}: Scope, protocols: ReadonlySet<string>): boolean {
+  if (method === 'GET' || method === 'HEAD') return protocols.has('connect') && isConnectQuery(rawQuery)
+  const form = method === 'POST' ? rpcForm(contentType) : undefined
+  if (!form || !protocols.has(form.protocol)) return false
+  const isJson = form.type === 'application/json'
+  return !isJson || headers['connect-protocol-version'] !== undefined || !protocols.has('rest')
+}
+
+/** Renders failures of a request whose method is unknown or not to be revealed; undefined if the request is not RPC. */
+export function failureFor(scope: Scope, protocols: ReadonlySet<string>): Handler['failure'] {
+  if (!isRpc(scope, protocols)) return undefined
+  const form = scope.method === 'POST' ? rpcForm(scope.contentType) : undefined
+  const request = {method: undefined, form, accept: scope.headers.accept}
+  return async (fault) => (await import('./failure.ts')).rpcFailure(request, fault)
 }
 
 /** Cached, because each import() has a cost. */
