@@ -3,8 +3,18 @@ import {AsyncLocalStorageContextManager} from '@opentelemetry/context-async-hook
 import {W3CTraceContextPropagator} from '@opentelemetry/core'
 import {OTLPMetricExporter} from '@opentelemetry/exporter-metrics-otlp-http'
 import {OTLPTraceExporter} from '@opentelemetry/exporter-trace-otlp-http'
+import {defaultResource, resourceFromAttributes} from '@opentelemetry/resources'
 import {MeterProvider, PeriodicExportingMetricReader} from '@opentelemetry/sdk-metrics'
 import {BatchSpanProcessor, TracerProvider} from '@opentelemetry/sdk-trace'
+
+const {K_SERVICE, K_REVISION, GOOGLE_CLOUD_PROJECT} = process.env
+const resource = defaultResource().merge(
+  resourceFromAttributes({
+    ...(K_SERVICE && {'service.name': K_SERVICE}),
+    ...(K_REVISION && {'service.version': K_REVISION}),
+    ...(GOOGLE_CLOUD_PROJECT && {'gcp.project_id': GOOGLE_CLOUD_PROJECT}),
+  }),
+)
 
 // Nothing is sent by a timer: between two requests an instance has no CPU. flush() sends it before each response ends.
 const never = 2 ** 31 - 1
@@ -13,8 +23,8 @@ const never = 2 ** 31 - 1
 const spans = new BatchSpanProcessor({exporter: new OTLPTraceExporter(), scheduledDelayMillis: never})
 const reader = new PeriodicExportingMetricReader({exporter: new OTLPMetricExporter(), exportIntervalMillis: never})
 
-trace.setGlobalTracerProvider(new TracerProvider({spanProcessors: [spans]}))
-metrics.setGlobalMeterProvider(new MeterProvider({readers: [reader]}))
+trace.setGlobalTracerProvider(new TracerProvider({resource, spanProcessors: [spans]}))
+metrics.setGlobalMeterProvider(new MeterProvider({resource, readers: [reader]}))
 context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable())
 propagation.setGlobalPropagator(new W3CTraceContextPropagator())
 

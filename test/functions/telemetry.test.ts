@@ -31,6 +31,7 @@ interface Span {
 
 /** An OTLP receiver over HTTP: what has come of each signal. */
 const spans: Span[] = []
+const services = new Set<string>()
 const metrics = new Map<
   string,
   {attributes: readonly Attribute[]; count?: string; asInt?: string | number; asDouble?: number}[]
@@ -38,7 +39,10 @@ const metrics = new Map<
 const receiver = createServer(async (request, response) => {
   // biome-ignore lint/suspicious/noExplicitAny: OTLP's JSON, of which a test looks at a little
   const body = (await readJson(request)) as any
-  for (const {scopeSpans} of body.resourceSpans ?? []) for (const scope of scopeSpans) spans.push(...scope.spans)
+  for (const {resource, scopeSpans} of body.resourceSpans ?? []) {
+    services.add(String(attributesOf(resource)['service.name']))
+    for (const scope of scopeSpans) spans.push(...scope.spans)
+  }
   for (const {scopeMetrics} of body.resourceMetrics ?? []) {
     for (const scope of scopeMetrics) {
       for (const {name, sum, histogram} of scope.metrics) metrics.set(name, (sum ?? histogram).dataPoints)
@@ -55,6 +59,7 @@ const log = pino({messageKey: 'message', base: null}, {write: (line: string) => 
 test.before(async (t) => {
   if (!receiver.listening) await once(receiver, 'listening')
   t.is(prepareTelemetry(), undefined, 'without an SDK there is nothing to load')
+  process.env.K_SERVICE = 'shop'
   process.env.OTEL_EXPORTER_OTLP_ENDPOINT = `http://127.0.0.1:${(receiver.address() as AddressInfo).port}`
   recipe = await import('../../docs/telemetry.ts')
   app = await startApp({log, flush: () => recipe.flush(), env: {K_SERVICE: 'shop', K_REVISION: 'shop-1', AUTH: 'none'}})
@@ -128,6 +133,7 @@ test.serial(
       ),
     )
     t.is(firstOf('grpc_functions.connections'), 1)
+    t.deepEqual([...services], ['shop'])
     t.truthy(metrics.get('rpc.client.call.duration'))
     t.is(firstOf('http.server.active_requests'), 0)
   },
