@@ -75,7 +75,9 @@ function isIn(place: string, bucket: string, object: string): boolean {
   const [name, ...folders] = place.split('/')
   if (bucket !== name) return false
   const folder = folders.join('/').replace(/\/$/, '')
-  return folder === '' || object.startsWith(`${folder}/`)
+  if (folder === '') return true
+  // Storage takes dots as they stand; what reads the object later may not.
+  return object.startsWith(`${folder}/`) && !object.split('/').some((part) => part === '.' || part === '..')
 }
 
 /** The message that is sent before the bytes. */
