@@ -236,6 +236,7 @@ export const limits: Readonly<Record<string, Readonly<Record<string, Limit>>>> =
     pause: [10 * second, 'as long as an exporter of OTLP tries'],
   },
   'http/responder.ts': {minReadTime: [500, 'a caller has it to read what is written after its deadline']},
+  'http/send.ts': {shortText: [4096, 'characters of a text that leaves in one piece with the head']},
   'http/serve.ts': {
     abortGrace: [500, 'half of timeToAnswer: the 504 still leaves in time'],
     maxNotedCalls: [50, 'a line of the log stays below its limit'],

@@ -24,9 +24,9 @@ export interface OnlyRequest extends Kept {
 }
 
 /**
- * Starts the request stream. `signal` aborts when the call ends, for any reason. One message is prefetched: reuse a buffer
- * only once the message after the next one is requested. An element that is an iterable holds messages that are ready at
- * the same time: they are written together.
+ * Starts the request stream. `signal` aborts when the call ends, for any reason: a function without a parameter is not told.
+ * One message is prefetched: reuse a buffer only once the message after the next one is requested. An element that is an
+ * iterable holds messages that are ready at the same time: they are written together.
  */
 export type Requests<T = Sendable> = (
   signal: AbortSignal,

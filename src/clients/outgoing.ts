@@ -3,10 +3,13 @@ import type {Call, OnlyRequest, Requests, Sendable} from './call.ts'
 
 type Given = Sendable | Iterable<Sendable>
 
+/** For functions that do not ask for a signal. */
+const never = new AbortController().signal
+
 /** The request messages of a call, over all of its attempts. */
 export class Outgoing {
   readonly #call: Call
-  readonly #end = new AbortController()
+  #end: AbortController | undefined
   #asked: ReturnType<Requests> | undefined
   #messages: AsyncIterator<Given> | undefined
   /** The prefetched message. */
@@ -25,10 +28,13 @@ export class Outgoing {
    */
   begin(): OnlyRequest | Iterable<Sendable> | undefined {
     if (this.#messages) return undefined
-    const requests = this.#call.requests(this.#end.signal)
-    this.#asked = requests
-    if ('isKept' in requests || Symbol.iterator in requests) return requests
-    this.#messages = requests[Symbol.asyncIterator]()
+    const {requests} = this.#call
+    // A unary call, whose function takes none, does not pay for one.
+    if (requests.length > 0) this.#end ??= new AbortController()
+    const asked = requests(this.#end?.signal ?? never)
+    this.#asked = asked
+    if ('isKept' in asked || Symbol.iterator in asked) return asked
+    this.#messages = asked[Symbol.asyncIterator]()
     return undefined
   }
 
@@ -65,7 +71,7 @@ export class Outgoing {
 
   /** Ends the source: the call has ended. */
   close(): void {
-    this.#end.abort(over)
+    this.#end?.abort(over)
     const messages = this.#messages
     if (messages && !this.#isWhole) {
       this.#call.life.track(Promise.try(() => messages.return?.()).catch(() => {}))

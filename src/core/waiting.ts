@@ -21,7 +21,9 @@ export function within<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
     const onAbort = () => reject(signal.reason)
     if (signal.aborted) onAbort()
     else signal.addEventListener('abort', onAbort, {once: true})
-    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort))
+    const settled = () => signal.removeEventListener('abort', onAbort)
+    work.then(resolve, reject)
+    work.then(settled, settled)
   })
 }
 

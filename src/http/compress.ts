@@ -2,7 +2,7 @@ import {promisify} from 'node:util'
 import {brotliCompress, constants, gzip} from 'node:zlib'
 import Negotiator from 'negotiator'
 import {codedEtag} from '../core/coded-etag.ts'
-import type {Reply} from './reply.ts'
+import {isStream, type Reply} from './reply.ts'
 import type {Scope} from './scope.ts'
 
 /** Shorter bodies are not compressed, in bytes. */
@@ -16,9 +16,9 @@ const compressors = {
 /** `reply` in brotli or gzip, if the caller accepts it and the body is whole JSON of at least 1 KiB. */
 export async function compressed(scope: Pick<Scope, 'headers'>, reply: Reply): Promise<Reply> {
   const {body, headers = {}} = reply
-  const plain = typeof body === 'string' ? Buffer.from(body) : body
-  if (!(plain instanceof Uint8Array) || plain.length < worthIt) return reply
+  if (body === undefined || isStream(body) || Buffer.byteLength(body) < worthIt) return reply
   if (!String(headers['content-type']).startsWith('application/json')) return reply
+  const plain = typeof body === 'string' ? Buffer.from(body) : body
   const vary = {...headers, vary: 'accept-encoding'}
   const encoding = new Negotiator(scope).encoding(['br', 'gzip', 'identity'])
   if (encoding !== 'br' && encoding !== 'gzip') return {...reply, headers: vary, body: plain}

@@ -4,11 +4,11 @@ import type {Scope} from './scope.ts'
 const remembered = 3600
 
 /**
- * Lets pages of the configured origins call and read the response, whatever it will be. A preflight is told `methods`, or the
+ * Lets pages of the configured origins call and read the response, whatever it will be. A preflight is told `allowed()`, or the
  * method that it asks for if there are none. Credentials are never allowed.
  * @see https://fetch.spec.whatwg.org/#http-cors-protocol
  */
-export function allowCors(scope: Scope, methods: readonly string[]): void {
+export function allowCors(scope: Scope, allowed: () => readonly string[]): void {
   const {origin, 'access-control-request-method': requested, 'access-control-request-headers': headers} = scope.headers
   const {corsOrigins} = scope
   if (corsOrigins.size === 0) return
@@ -18,6 +18,7 @@ export function allowCors(scope: Scope, methods: readonly string[]): void {
   scope.responseHeaders['access-control-allow-origin'] = any ? '*' : origin
   scope.responseHeaders['access-control-expose-headers'] = '*'
   if (!requested || !isPreflight(scope)) return
+  const methods = allowed()
   scope.responseHeaders['access-control-allow-methods'] = methods.length > 0 ? methods.join(', ') : requested
   if (headers) scope.responseHeaders['access-control-allow-headers'] = headers
   scope.responseHeaders['access-control-max-age'] = String(remembered)

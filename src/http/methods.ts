@@ -20,6 +20,11 @@ export function methodsOf({methods}: Handler): readonly string[] {
   return [...new Set([...methods, ...(methods.includes('GET') ? ['HEAD'] : []), 'OPTIONS'])].sort()
 }
 
+/** Whether `handler` is called with `method`, which is not OPTIONS. */
+function takes({methods}: Handler, method: string): boolean {
+  return !methods || methods.includes(method) || (method === 'HEAD' && methods.includes('GET'))
+}
+
 /**
  * The reply to a preflight or OPTIONS, which `handler` does not get; undefined for a request that it gets.
  * @throws {Fault} 405 with Allow
@@ -27,8 +32,8 @@ export function methodsOf({methods}: Handler): readonly string[] {
 export function answerInstead(scope: Scope, handler: Handler): Reply | undefined {
   if (handler.answersOptions) return undefined
   if (isPreflight(scope)) return {status: 204}
+  if (scope.method !== 'OPTIONS' && takes(handler, scope.method)) return undefined
   const methods = methodsOf(handler)
-  if (scope.method !== 'OPTIONS' && (methods.length === 0 || methods.includes(scope.method))) return undefined
   const headers = {allow: methods.join(', ')}
   if (scope.method === 'OPTIONS') return methods.length === 0 ? undefined : {status: 204, headers}
   throw new Fault('UNIMPLEMENTED', `Cannot ${scope.method} "${shortened(scope.path)}": it takes ${headers.allow}`, {

@@ -96,21 +96,27 @@ export class Responder {
   }
 
   /**
-   * Ends the response, with `body` as the last of it, and resolves when all of it has left or the caller has gone.
+   * Ends the response, with `body` as the last of it, a text only if it is ASCII, and resolves when all of it has left or the caller has gone.
    * @throws {Fault} when it has not left by `deadline`, in ms since the epoch: the connection has been cut then
    */
-  async end(deadline: number, body?: Uint8Array): Promise<void> {
+  async end(deadline: number, body: string | Uint8Array = ''): Promise<void> {
     if (this.gone) return
-    this.bytes += body?.byteLength ?? 0
+    this.bytes += Buffer.byteLength(body)
     // Before Node does so: it would read the whole body.
     discard(this.#request, this.#response)
-    const left = this.#left((left) => this.#response.end(body, left))
+    const left = this.#left((left) => this.#end(body, left))
     // Mostly the kernel takes it at once, unless the response waits behind an earlier one.
     if (this.#response.writableLength > 0) await this.#turn()
     if (this.#response.writableLength === 0) return await left
     if (await atMost(Math.max(deadline - Date.now(), minReadTime), left)) return
     this.cut()
     throw unread()
+  }
+
+  #end(body: string | Uint8Array, left: () => void): void {
+    // A text leaves in one write with the head, in the encoding of a head: so it may be ASCII only.
+    if (typeof body === 'string') this.#response.end(body, 'latin1', left)
+    else this.#response.end(body, left)
   }
 
   /** Writes `text` as the last of a response that will be cut, unless its end was written before. */

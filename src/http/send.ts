@@ -16,21 +16,31 @@ export async function send(reply: Reply, life: Sending): Promise<void> {
     return await runWebSocket(reply.webSocket, life.upgrade, life)
   }
   if (isStream(body)) await sendStream(reply, body[Symbol.asyncIterator](), life)
-  else await sendWhole(reply, typeof body === 'string' ? Buffer.from(body) : body, life)
+  else await sendWhole(reply, asWritten(body), life)
 }
 
-async function sendWhole(reply: Reply, body: Uint8Array, life: Sending): Promise<void> {
+/** A longer text is not copied into one with the head, in characters. */
+const shortText = 4096
+
+/** A short text if it is ASCII; anything else as bytes. */
+function asWritten(body: string | Uint8Array): string | Uint8Array {
+  if (typeof body !== 'string') return body
+  return body.length <= shortText && Buffer.byteLength(body) === body.length ? body : Buffer.from(body)
+}
+
+async function sendWhole(reply: Reply, body: string | Uint8Array, life: Sending): Promise<void> {
   const {responder} = life
   const isSent = sendsBody(reply, life)
+  const size = Buffer.byteLength(body)
   await life.close(over)
-  if (life.isObserved) await life.finish({status: reply.status ?? 200, bodySize: isSent ? body.byteLength : 0})
+  if (life.isObserved) await life.finish({status: reply.status ?? 200, bodySize: isSent ? size : 0})
   if (responder.gone) return
   responder.endIfTooLongToDiscard()
   const trailers = trailersOf(reply, life)
   if (trailers) {
     writeHead(reply, life, naming(trailers))
     responder.trailers(trailers)
-  } else writeHead(reply, life, isBodiless(reply) ? {} : {'content-length': String(body.byteLength)})
+  } else writeHead(reply, life, isBodiless(reply) ? {} : {'content-length': String(size)})
   await responder.end(life.deadline, isSent ? body : undefined)
 }
 
@@ -77,7 +87,7 @@ async function endFailed(reply: Reply, fault: Fault, life: Sending): Promise<voi
   const {failureChunk, endsCleanly} = reply
   const last = failureChunk?.(fault, life.errorShape) ?? ''
   await life.finish({status: reply.status ?? 200, bodySize: life.responder.bytes + Buffer.byteLength(last), fault})
-  if (endsCleanly?.(fault)) await life.responder.end(life.deadline, typeof last === 'string' ? Buffer.from(last) : last)
+  if (endsCleanly?.(fault)) await life.responder.end(life.deadline, asWritten(last))
   else await life.responder.writeLast(last)
 }
 

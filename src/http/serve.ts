@@ -275,7 +275,7 @@ class RequestScope implements Scope, Sending, Proofs {
       let handler = this.#chosen(given)
       this.#errorShape = handler.errorShape ?? 'aip'
       this.#failure = handler.failure
-      allowCors(this, methodsOf(handler))
+      allowCors(this, () => methodsOf(handler))
       this.#checkHead()
       // A page cannot read the response to a refused preflight, so it would not learn to retry.
       if (!handler.exempt && !this.#isOwnPreflight(handler)) {

@@ -44,6 +44,24 @@ test.serial('a stream of nothing is an empty body', async (t) => {
   t.deepEqual({status, text, whole}, {status: 200, text: '', whole: true})
 })
 
+for (const [title, body] of [
+  ['a short text', 'ab'],
+  ['a short text with more than ASCII', 'aéb漢'],
+  ['a long text', 'ab'.repeat(9000)],
+  ['bytes', new TextEncoder().encode('aé')],
+] as const) {
+  test.serial(`${title} arrives as UTF-8, and a header as it is`, async (t) => {
+    const {url} = await app.serve(() => ({headers: {'x-name': 'Ren\xe9'}, body}))
+    await using connection = await connectTo(url)
+    connection.get('/')
+    const {headers, text, whole} = await connection.response()
+    const bytes = Buffer.from(text, 'latin1')
+    t.deepEqual({bytes, whole}, {bytes: Buffer.from(body), whole: true})
+    t.is(headers.get('x-name'), 'Ren\xe9')
+    t.is(headers.get('content-length'), String(bytes.length))
+  })
+}
+
 async function* failingAfterOne(code: Code = 'DATA_LOSS'): AsyncGenerator<string> {
   yield '{"n":1}'
   throw new Fault(code, 'Lost it', {cause: new Error('secret')})

@@ -195,7 +195,7 @@ export const clients: Room = {
           'false',
           'a refused call is a failure',
         ],
-        ['this.#end.abort(over)', '', 'the source of a stream does not hear that the call is over'],
+        ['this.#end?.abort(over)', '', 'the source of a stream does not hear that the call is over'],
         [
           'this.#call.life.track(Promise.try(() => messages.return?.()).catch(() => {}))',
           '',
