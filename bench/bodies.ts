@@ -4,7 +4,7 @@ import {costs, send} from './lib/load.ts'
 import {end, functionProcess, median, stackProcess, type Usage, usageOf} from './lib/processes.ts'
 import {keep, roundsOr, type Spread, spreadOf, type Table} from './lib/results.ts'
 
-/** JSON with one long text to the backend and back, through the gateway as deployed and by hand, which has no limits and no checks. */
+/** JSON with one long string to the backend and back: through the deployed gateway, and by hand, without limits or checks. */
 const rounds = roundsOr(7)
 const KiB = 1024
 const loads = [

@@ -5,12 +5,12 @@ import {end, median, stackProcess} from './lib/processes.ts'
 import {keep, roundsOr, spreadOf} from './lib/results.ts'
 
 /**
- * What a new instance takes until it has answered its first request, as ratios to a hello world on the same framework:
- * time, CPU, and memory when idle. Ours from its source and from the build, and a function by hand with grpc-js and Google's
- * library for the token. The subjects take turns; medians.
+ * Time, CPU and idle memory of a new instance until it has answered its first request, as ratios to a hello world on the same
+ * framework: our functions from source and from the build, and a function by hand with grpc-js and Google's library for the token.
+ * Medians; the subjects take turns.
  */
 const rounds = roundsOr(9)
-/** What the build may cost, as multiples of hello. */
+/** Aims for the build, as multiples of hello. */
 const aims = {cpu: 2, rss: 1.3}
 
 using build = await deployed()

@@ -3,12 +3,12 @@ import {end, functionProcess, median, stackProcess} from './lib/processes.ts'
 import {keep, roundsOr, spreadOf} from './lib/results.ts'
 
 /**
- * What the gateway adds to a unary call over the hand-written `ping` function: CPU of the function's process a request,
- * as a ratio, both measured in turns in one run.
+ * The cost of a unary call by the gateway: CPU of the function's process per request, as a ratio to the hand-written function `ping`,
+ * both measured in turns in one run.
  */
 const rounds = roundsOr(9)
 const load = {requests: 3000, concurrency: 16}
-/** What the gateway may cost, as a multiple of `ping`. */
+/** Aim for the ratio. */
 const aim = 1.15
 
 const stack = await stackProcess({size: 0})

@@ -5,13 +5,13 @@ import {ask, end, functionProcess, stackProcess, type Usage} from './lib/process
 import {type Cell, keep} from './lib/results.ts'
 
 /**
- * What one request, and many at a time, can do to an instance of 256 MiB: the answers to bodies of 1 MiB and less that are
- * made to be expensive, the CPU that they take, how long they keep all other requests waiting, and the memory.
+ * The effect of one expensive request, and of many at the same time, on an instance of 256 MiB: the answers to bodies of up to 1 MiB
+ * that are made to be expensive, their CPU, their memory, and how long they block all other requests.
  */
-/** What V8 takes of 256 MiB by default: half of it for what lives, and little for what does not. */
+/** V8's default heap limits on 256 MiB: half of it for the old generation, and little for the young one. */
 const heap = '--max-old-space-size=128 --max-semi-space-size=1'
 const mostMemory = 256
-/** How long one body may keep all others waiting, in ms. */
+/** Aim for the time that one body may block all others, in ms. */
 const mostHold = 50
 
 const MiB = 1024 * 1024

@@ -3,11 +3,11 @@ import {setTimeout as pause} from 'node:timers/promises'
 import {ask, end, functionProcess, median, stackProcess, type Usage} from './lib/processes.ts'
 import {keep, roundsOr, spreadOf} from './lib/results.ts'
 
-/** What a call of a tool costs beside the same call by REST: CPU of one function's process a request, both measured in turns in one run. */
+/** The cost of a tool call compared with the same call by REST: CPU of one process per request, both measured in turns in one run. */
 const rounds = roundsOr(7)
 const requests = 2000
 const concurrency = 16
-/** What a tool may cost, as a multiple of REST. */
+/** Aim for a tool call, as a multiple of REST. */
 const aim = 2
 
 const agent = new Agent({keepAlive: true, maxSockets: concurrency})
@@ -61,7 +61,7 @@ agent.destroy()
 await end(child, 'SIGTERM')
 await end(stack.child, 'stop')
 
-/** CPU of the function's process a request, in µs. */
+/** CPU of the function's process per request, in µs. */
 async function measure(name: Kind): Promise<number> {
   await pause(50)
   await ask<Usage>(child, 'usage')

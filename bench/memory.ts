@@ -3,7 +3,7 @@ import {send, type Target} from './lib/load.ts'
 import {ask, end, functionProcess, median, stackProcess, type Usage} from './lib/processes.ts'
 import {keep, roundsOr, spreadOf} from './lib/results.ts'
 
-/** Resident memory of a new process when idle, at the most, and after many requests at once. */
+/** Resident memory of a new process: when idle, at its maximum, and after many concurrent requests. */
 const rounds = roundsOr(5)
 const MiB = 1024 * 1024
 

@@ -10,8 +10,8 @@ import {ask, end, functionProcess, median, stackProcess, type Usage} from './lib
 import {keep, roundsOr, spreadOf} from './lib/results.ts'
 
 /**
- * CPU of a client stream a message, of the smallest messages that there are: `{}`, 200,000 to a body. The peer only writes
- * as many to a grpc-js stream, and reads no HTTP and no JSON.
+ * CPU of a client stream per message, for the smallest possible messages: 200,000 times `{}` in one body. The peer only writes as many
+ * messages to a grpc-js stream, and reads neither HTTP nor JSON.
  */
 const rounds = roundsOr(5)
 const count = 200_000
@@ -20,7 +20,7 @@ const forms = {
   NDJSON: '{}\n'.repeat(count),
   'an array': `[${'{},'.repeat(count - 1)}{}]`,
 }
-/** What a message may cost, as a multiple of one that is written to grpc-js by hand. */
+/** Aim for a message, as a multiple of one that is written to grpc-js by hand. */
 const aim = 0.5
 
 const stack = await stackProcess({size: 0})
@@ -65,7 +65,7 @@ await end(stack.child, 'stop')
 rmSync(folder, {recursive: true})
 if (ratio >= aim) process.exitCode = 1
 
-/** CPU of the process a message, in µs. */
+/** CPU of the process per message, in µs. */
 async function cost({child}: typeof gateway, stream: () => Promise<void>): Promise<number> {
   await ask<Usage>(child, 'usage')
   await stream()

@@ -20,7 +20,7 @@ with the versions that are pinned here; where they are not there, they are left 
 numbers of two machines.
 `
 
-/** The path in the repository's `bench/` and the text of each file that is made from `measured`. */
+/** The files that are made from `measured`: path in the repository's `bench/`, and text. */
 export function filesOf(measured: Results): Map<string, string> {
   const files = new Map<string, string>()
   const sections = (Object.keys(subjects) as SubjectName[]).flatMap((name) => {

@@ -15,10 +15,10 @@ import {createTranscoder} from '../src/transcoding/transcoder.ts'
 import {median} from './lib/processes.ts'
 import {keep, roundsOr, spreadOf} from './lib/results.ts'
 
-/** A look-up among 10 bindings and among 5,000: its cost must not grow with their number. */
+/** The cost of a look-up among 10 and among 5,000 bindings, which must not grow with their number. */
 const rounds = roundsOr(15)
 const lookups = 200_000
-/** What 5,000 may cost, as a multiple of 10. */
+/** Aim for 5,000 bindings, as a multiple of 10. */
 const aim = 1.3
 
 const set = fromBinary(FileDescriptorSetSchema, readFileSync(join(import.meta.dirname, '../src/gen/descriptors.binpb')))
@@ -48,7 +48,7 @@ keep('routing', [
 ])
 if (ratio >= aim) process.exitCode = 1
 
-/** Gives a function that measures look-ups among `count` bindings, in ns each: the same ten paths whatever their number. */
+/** Makes a function that measures look-ups among `count` bindings, in ns each, always for the same ten paths. */
 function lookup(count: number): () => number {
   const transcoder = createTranscoder({schema: registryOf(count), services: ['bench.Many']})
   if (transcoder.bindings.length !== count) throw new Error(transcoder.problems.join('\n'))
@@ -65,7 +65,7 @@ function registryOf(count: number): FileRegistry {
     const options = create(MethodOptionsSchema)
     const get = `/v1/kinds/k${i}/users/{pong.message}/items/{pong.index}`
     setExtension(options, http, create(HttpRuleSchema, {pattern: {case: 'get', value: get}}))
-    // As it is read from a file: extensions are unknown fields there.
+    // As if read from a file, where extensions are unknown fields.
     const read = fromBinary(MethodOptionsSchema, toBinary(MethodOptionsSchema, options))
     const type = {inputType: '.ping.Response', outputType: '.ping.Response'}
     return create(MethodDescriptorProtoSchema, {name: `M${i}`, ...type, options: read})

@@ -9,8 +9,8 @@ import {callers, type Outcome, type Task} from './lib/caller.ts'
 import {end, median} from './lib/processes.ts'
 
 /**
- * What becomes of calls when their connection dies, when it is full, and when all is well: our client beside plain grpc-js, in
- * the same run. Each caller is a process of its own; server and proxy are in this one.
+ * Compares our client with plain grpc-js in the same run: when the connection is lost, when its streams are used up, and in normal
+ * operation. Each caller is its own process. Server and proxy are in this one.
  */
 type Name = keyof typeof callers
 const names = Object.keys(callers) as Name[]

@@ -5,15 +5,15 @@ import {end, functionProcess, median, serverProcess, stackProcess} from './lib/p
 import {keep, roundsOr, spreadOf, type Table} from './lib/results.ts'
 
 /**
- * A unary call as deployed (the build, with token, request id, deadline and log line) against the same by hand: CPU of the
- * function's process a request.
+ * The cost of a unary call as deployed (the build, with token, request id, deadline and log line) compared with the same by hand: CPU
+ * of the function's process per request.
  */
 const rounds = roundsOr(9)
 const loads = [
   {requests: 2000, concurrency: 32},
   {requests: 600, concurrency: 1},
 ] as const
-/** What ours may cost, as multiples of by hand, in the order of `loads`. */
+/** Aims, as multiples of by hand, in the order of `loads`. */
 const aims = [0.68, 0.8] as const
 
 using build = await deployed()

@@ -2,13 +2,13 @@ import {ask, end, functionProcess, median, stackProcess, type Usage} from './lib
 import {keep, roundsOr, spreadOf, type Table} from './lib/results.ts'
 
 /**
- * `upload` against the pipe that one writes first, side by side: MiB/s, CPU and memory of the function's process, for a
- * backend with Node's own HTTP/2 window and for one with a larger window.
+ * Compares `upload` with the obvious implementation: MiB/s, CPU and memory of the function's process, for a backend with Node's default
+ * HTTP/2 window and for one with a larger window.
  */
 const MiB = 1024 * 1024
 const size = 256 * MiB
 const rounds = roundsOr(5)
-/** What an upload's memory may grow by at the most, in MiB. */
+/** Limit for the growth of memory by an upload, in MiB. */
 const flat = 48
 
 const body = JSON.stringify({bucket: 'samples', object: 'object', context: {creatorId: 'bench', name: 'object'}})
@@ -26,7 +26,7 @@ for (const window of [65_535, 4 * MiB]) {
   const ours = await functionProcess('src/main.js', 'upload', env)
   const obvious = await functionProcess('bench/peers/obvious-upload.ts', 'obvious', env)
   const figures: {ours: Figures[]; obvious: Figures[]} = {ours: [], obvious: []}
-  // The first of each is warming up, and the two take turns, so that what else the machine does meets both.
+  // The first round of each is a warm-up. The two take turns, so that other load on the machine affects both.
   for (let round = 0; round <= rounds; round++) {
     for (const [name, target] of Object.entries({ours, obvious}) as ['ours' | 'obvious', typeof ours][]) {
       const measured = await upload(target)

@@ -1,4 +1,4 @@
-/** `npm run build [FOLDER]`: the packages that are published, each in a folder of dist/ that has only what its users need. */
+/** `npm run build [FOLDER]`: builds the published packages, each in a folder of dist/ that has only the files that its users need. */
 import {execFileSync} from 'node:child_process'
 import {cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync} from 'node:fs'
 import {builtinModules} from 'node:module'
@@ -8,13 +8,13 @@ import {dirname, join, relative, resolve} from 'node:path'
 const root = join(import.meta.dirname, '..')
 const out = resolve(process.argv[2] ?? join(root, 'dist'))
 
-/** One package: what it is compiled from, and what it has beside that. */
+/** One package: its sources, and additional files. */
 interface Package {
   /** The folder that lib/ mirrors. */
   readonly sources: string
-  /** The files that it is compiled from, from `sources`, with all that they import. */
+  /** The entry files in `sources`, which are compiled with all that they import. */
   readonly entries: readonly string[]
-  /** Files and folders that are copied: where from, and where to in the package. */
+  /** Files and folders to copy: source, and destination in the package. */
   readonly copied?: Readonly<Record<string, string>>
 }
 
@@ -39,7 +39,7 @@ const packages: Readonly<Record<string, Package>> = {
   },
   'grpc-functions-dev': {
     sources: '.',
-    // Those that are started as processes are imported by nobody.
+    // Scripts that are started as processes are imported by no file.
     entries: [
       'local/index.ts',
       'local/cli/main.ts',
@@ -101,7 +101,7 @@ function build(name: string, {sources, entries, copied = {}}: Package): void {
   )
   copyGenerated(base, lib)
   for (const file of filesIn(lib, /\.(js|d\.ts)$/)) writeFileSync(file, withJsImports(readFileSync(file, 'utf8')))
-  // The page's tsconfig.json is for checking it here.
+  // The page's tsconfig.json is only for checks in this repository.
   const filter = (path: string) => !path.endsWith('page/tsconfig.json')
   for (const [from, to] of Object.entries(copied)) cpSync(join(root, from), join(folder, to), {recursive: true, filter})
   for (const path of filesIn(folder, /template\/package\.json$/)) writeJson(path, ranged(readJson(path)))
@@ -115,7 +115,7 @@ function build(name: string, {sources, entries, copied = {}}: Package): void {
   step(name, `${filesIn(folder).length} files in ${relative(process.cwd(), folder)}`)
 }
 
-/** JavaScript and declarations of `entries` and all that they import, in the folders that they have in `base`. */
+/** Compiles `entries` and all that they import to JavaScript and declarations, in the same folders as in `base`. */
 function compile(base: string, entries: readonly string[], outDir: string): void {
   const workspace = mkdtempSync(join(tmpdir(), 'build-'))
   const config = join(workspace, 'tsconfig.json')
@@ -140,7 +140,7 @@ function compile(base: string, entries: readonly string[], outDir: string): void
   }
 }
 
-/** What is imported and was not compiled is JavaScript already, with its types beside it: src/gen. */
+/** Copies imported files that are JavaScript already, with their types: src/gen. */
 function copyGenerated(base: string, lib: string): void {
   for (const queue = filesIn(lib, /\.(js|d\.ts)$/); queue.length > 0; ) {
     const file = queue.pop()!
@@ -158,7 +158,7 @@ function copyGenerated(base: string, lib: string): void {
   }
 }
 
-/** Declarations are for those who import something: what no export leads to is nobody's. */
+/** Removes declarations that cannot be reached from an export of the package. */
 function dropUnusedTypes(folder: string, {exports}: Manifest): void {
   const used = new Set<string>()
   const queue = Object.values(exports).flatMap((file) => (typeof file === 'string' ? [] : [join(folder, file.types)]))
@@ -167,13 +167,13 @@ function dropUnusedTypes(folder: string, {exports}: Manifest): void {
     used.add(file)
     const imported = importsOf(file).filter((path) => path.startsWith('.'))
     const declared = imported.map((path) => resolve(dirname(file!), path.replace(/\.js$/, '.d.ts')))
-    // What is imported for its effect alone may have no types.
+    // A file that is imported only for its side effects may have no types.
     queue.push(...declared.filter(existsSync))
   }
   for (const file of filesIn(folder, /\.d\.ts$/)) if (!used.has(file)) rmSync(file)
 }
 
-/** tsc rewrites the imports of JavaScript, but neither its `require` calls nor the imports of declarations. */
+/** Rewrites `.ts` paths that tsc does not: in `require` calls, and in imports of declarations. */
 function withJsImports(text: string): string {
   return text.replace(/((?:from |import\(|\brequire\()['"]\.[^'"]*)\.ts(['"])/g, '$1.js$2')
 }
@@ -183,7 +183,7 @@ function importsOf(file: string): string[] {
   return [...code.matchAll(/(?:\bfrom|\bimport|\bimport\(|\brequire\()\s*['"]([^'"\n]+)['"]/g)].map(([, path]) => path!)
 }
 
-/** packages/NAME/package.json, with what all packages share, and with the ranges of what it needs. */
+/** packages/NAME/package.json, completed with the shared fields and with the version ranges of dependencies. */
 function manifestOf(name: string): Manifest {
   const {version, license, repository, engines, keywords} = own
   const {description, ...given} = readJson<Manifest & {description: string}>(
@@ -195,7 +195,7 @@ function manifestOf(name: string): Manifest {
   })
 }
 
-/** Every `*` as the range that the version here begins: this repository pins exactly, packages do not. */
+/** Replaces every `*` by a caret range from the version in this repository, which pins exact versions. */
 function ranged<M extends Manifest>(manifest: M): M {
   const versions: Dependencies = {...own.dependencies, ...own.devDependencies}
   for (const name of Object.keys(packages)) versions[name] = own.version
@@ -213,7 +213,7 @@ function ranged<M extends Manifest>(manifest: M): M {
   return manifest
 }
 
-/** @throws when a file imports a package that `manifest` does not name: it would be there here, and nowhere else */
+/** @throws when a file imports a package that is not in `manifest`, and so would be missing for users */
 function checkImports(lib: string, {name, dependencies, peerDependencies}: Manifest): void {
   const named = new Set([...Object.keys({...dependencies, ...peerDependencies}), ...builtinModules])
   for (const file of filesIn(lib, /\.(js|d\.ts)$/).filter((file) => !file.includes('/template/'))) {

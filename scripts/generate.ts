@@ -1,6 +1,6 @@
 /**
- * `npm run generate`: makes src/gen of proto/ and, while that folder is there, samples/gen of samples/proto. Each has
- * JavaScript, types, and descriptors.binpb, which the gateway serves by: that of the samples has proto/ in it too.
+ * `npm run generate`: makes src/gen from proto/ and, if that folder exists, samples/gen from samples/proto. Each has JavaScript, types,
+ * and descriptors.binpb, the schema for the gateway. That of the samples contains proto/ too.
  */
 import {execFileSync} from 'node:child_process'
 import {existsSync, mkdirSync, readdirSync} from 'node:fs'
@@ -8,7 +8,7 @@ import {join} from 'node:path'
 
 const root = join(import.meta.dirname, '..')
 
-/** JavaScript and types, and descriptors, each for the files of these modules; all that they import is found in `modules`. */
+/** What to generate: code and descriptors for the files of these modules, whose imports are found in `modules`. */
 interface Output {
   readonly folder: string
   readonly modules: readonly string[]
@@ -16,7 +16,7 @@ interface Output {
   readonly descriptors: readonly string[]
 }
 
-/** grpc.health.v1, from the package that the local stack serves it with. */
+/** The proto of grpc.health.v1, from the package that the local stack uses to serve it. */
 const health = 'node_modules/grpc-health-check/proto'
 
 const outputs: readonly Output[] = [
@@ -29,7 +29,7 @@ const outputs: readonly Output[] = [
   },
 ]
 
-/** Makes all that there are protos for, in the project's folder or in `out`, and says in which folders there. */
+/** Generates everything for which there are protos, in the project's folder or in `out`. Returns the generated folders. */
 export function generate(out = root): string[] {
   const made = outputs.filter(({modules}) => modules.every((path) => existsSync(join(root, path))))
   for (const output of made) make(output, out)
@@ -44,7 +44,7 @@ function make({folder, modules, code, descriptors}: Output, out: string): void {
   buf('build', '.', ...config, ...pathsIn(descriptors), '--as-file-descriptor-set', '-o', join(to, 'descriptors.binpb'))
 }
 
-/** Each proto file of the modules: buf does not take a module itself. */
+/** Each proto file of the modules, because buf does not accept a module itself. */
 function pathsIn(modules: readonly string[]): string[] {
   const files = modules.flatMap((module) =>
     readdirSync(join(root, module), {recursive: true, encoding: 'utf8'}).map((name) => join(module, name)),
@@ -52,7 +52,7 @@ function pathsIn(modules: readonly string[]): string[] {
   return files.filter((path) => path.endsWith('.proto')).flatMap((path) => ['--path', path])
 }
 
-/** JavaScript with declarations: the TypeScript target writes enums, which type stripping cannot run. */
+/** The template for JavaScript with declarations. The TypeScript target writes enums, which type stripping does not support. */
 function template(out: string): string {
   const opt = ['target=js+dts', 'import_extension=js', 'json_types=false']
   return JSON.stringify({version: 'v2', clean: true, plugins: [{local: 'protoc-gen-es', out, opt}]})

@@ -1,4 +1,4 @@
-/** `npm run screenshots`: the pictures of the page in docs/, of npm start with its samples. */
+/** `npm run screenshots`: makes the pictures of the page for docs/, from npm start with the samples. */
 import {spawn} from 'node:child_process'
 import {once} from 'node:events'
 import {join} from 'node:path'

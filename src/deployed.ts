@@ -1,4 +1,4 @@
-/** What is deployed: reads the environment, registers the function that FUNCTION_TARGET names, and loads no other one's code. */
+/** The deployed program: reads the environment, and registers the function that FUNCTION_TARGET names. Other functions are not loaded. */
 import {createRequire} from 'node:module'
 import type {Runtime} from './clients/runtime.ts'
 import type {Handler} from './http/scope.ts'
@@ -6,7 +6,7 @@ import {run} from './run.ts'
 
 const require = createRequire(import.meta.url)
 
-/** Every function by its name: a file in functions/ that exports it. A function of your own is one more row. */
+/** Every function by name, each from a file in functions/. A function of your own is one more row. */
 const functions: Readonly<Record<string, (runtime: Runtime) => Handler>> = {
   app: (runtime) => require('./functions/app.ts').app(runtime),
   finalized: (runtime) => require('./functions/finalized.ts').finalized(runtime),

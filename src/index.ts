@@ -1,6 +1,6 @@
 /**
- * The library's front door. Importing it opens nothing and reads no environment: a runtime is made of a configuration, and
- * functions are made of a runtime.
+ * The library's main entry point. Importing it has no side effects and does not read the environment. A runtime is made from a
+ * configuration, and functions are made from a runtime.
  */
 export type {CallRuntime} from './clients/call.ts'
 export {createRuntime, type Runtime, type RuntimeOptions} from './clients/runtime.ts'

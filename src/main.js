@@ -7,7 +7,7 @@ import {existsSync} from 'node:fs'
 import {createRequire} from 'node:module'
 
 const build = '../dist/deployed.js'
-/** Under `npm start` what was built earlier would hide what is edited. */
+/** Whether this runs under `npm start`, where an old build would hide edits. */
 const isDevelopment = process.execArgv.includes('--conditions=grpc-functions-source')
 
 createRequire(import.meta.url)(!isDevelopment && existsSync(new URL(build, import.meta.url)) ? build : './deployed.ts')

@@ -6,9 +6,9 @@ import {register} from './framework/register.ts'
 import type {Handler} from './http/scope.ts'
 
 /**
- * What a deployed entry point does: registers the function that FUNCTION_TARGET (or `--target`) names, with a runtime of
- * `environment`. A configuration that cannot be used ends the process with a line for each thing that is wrong.
- * @param functions every function by its name, each as what makes it; only the one that is deployed is made
+ * Runs a deployed entry point: registers the function that FUNCTION_TARGET (or `--target`) names, with a runtime made from
+ * `environment`. An invalid configuration ends the process, with one line for each problem.
+ * @param functions maps each function's name to a factory. Only the deployed function's factory is called
  * @param options of the runtime
  * @example
  * run(process.env, {gateway: (runtime) => gateway(runtime, {schema: 'src/gen/descriptors.binpb'})})

@@ -7,14 +7,14 @@ import type {Handler} from './http/scope.ts'
 
 const require = createRequire(import.meta.url)
 
-/** In a build, which is a script rather than a module, this file is part of what it would start. */
+/** Whether this file runs as part of a build, which is a script rather than a module. */
 const isBuilt = typeof __dirname === 'string'
 
 /**
- * The deployed entry point of a project: does what `run` does, or starts the build that `grpc-functions build` has made of the
- * same file. Loading this file loads nothing else of the library, so that a start from a build is fast. The build is used on
- * Cloud Run only (K_SERVICE is set): on a developer's machine the source runs, even beside an old build. A Node that is too
- * old ends the process with one line.
+ * Starts a project's deployed entry point: does the same as `run`, or starts the build that `grpc-functions build` has made from the
+ * same file. Loading this file loads nothing else of the library, so that a start from a build is fast. The build is used only on
+ * Cloud Run (K_SERVICE is set): on a developer's machine the source runs, even beside an old build. A Node that is too old ends the
+ * process with one line.
  * @param folder the folder of the file that calls: `import.meta.dirname`, or `__dirname` in CommonJS
  * @param environment `process.env`
  * @param functions maps each function's name to a factory. Only the deployed function's factory is called: let it require

@@ -65,13 +65,13 @@ function npm(NODE_ENV: string, ...args: readonly string[]): void {
   execFileSync(file, [...first, ...args], {cwd: folder, env, stdio: ['ignore', 'ignore', 'inherit']})
 }
 
-/** Where npm finds packages, as it is configured for this project. */
+/** npm's registry settings for this project. */
 function registry(): Record<string, string | undefined> {
   const {npm_config_registry, npm_config_userconfig} = process.env
   return {...(npm_config_registry && {npm_config_registry}), ...(npm_config_userconfig && {npm_config_userconfig})}
 }
 
-/** Starts each function as it is deployed, and README's requests against the one that has them all. */
+/** Starts each function as it is deployed, and sends README's requests to the one that contains all functions. */
 async function ask(): Promise<void> {
   const stack = await startStack()
   const env = {...(stack.env as Record<string, string>), AUTH: 'none'}
@@ -118,7 +118,7 @@ function fail(what: string, why: string): void {
   console.error(`${what.padEnd(8)} FAILED: ${why}`)
 }
 
-/** What all files below `path` hold. */
+/** Size of all files below `path`, in MB. */
 function mb(path: string): string {
   const sizes = readdirSync(path, {recursive: true, withFileTypes: true})
     .filter((entry) => entry.isFile())

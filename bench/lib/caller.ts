@@ -30,7 +30,7 @@ export const callers = {
   'plain grpc-js, ten channels by hand': (url: string): Caller => spread(url, 10),
 } as const
 
-/** grpc-js as its documentation has it, over so many channels in turn. */
+/** grpc-js, used as in its documentation, over several channels in turn. */
 function spread(url: string, channels: number): Caller {
   const clients = Array.from(
     {length: channels},
@@ -53,22 +53,22 @@ function spread(url: string, channels: number): Caller {
     })
 }
 
-/** What a caller process is asked: so many calls, so many at a time. */
+/** A task for a caller process. */
 export interface Task {
   readonly calls: number
   readonly concurrency: number
   readonly timeout: number
 }
 
-/** What it says of them. */
+/** The results of a task. */
 export interface Outcome {
-  /** When the first call began, and the first one succeeded, in ms since the epoch. */
+  /** When the first call began, and when the first one succeeded, in ms since the epoch. */
   readonly began: number
   readonly firstSuccess: number | undefined
   readonly failed: number
-  /** Of those that succeeded, in ms. */
+  /** Latencies of the successful calls, in ms. */
   readonly latencies: readonly number[]
-  /** CPU of the process a call, in µs. */
+  /** CPU of the process per call, in µs. */
   readonly cpu: number
 }
 

@@ -6,15 +6,15 @@ import {setTimeout as pause} from 'node:timers/promises'
 import {freePort} from '../../local/functions.ts'
 import {cpuOf, rssOf} from './processes.ts'
 
-/** A function, and the first request that it gets. */
+/** A function and its first request. */
 export interface ColdStart {
-  /** The folder of the project that it is in. */
+  /** The folder of its project. */
   readonly project: string
-  /** Its file there; the project's main file unless given. */
+  /** Its file in the project; the project's main file unless given. */
   readonly source?: string
   readonly target: string
   readonly path: string
-  /** What is sent; a GET without one. */
+  /** The body of a POST; a GET is sent without one. */
   readonly body?: {readonly type: string; readonly text: string}
 }
 
@@ -27,22 +27,22 @@ export const firstRequests = {
   app: {path: '/ping?message=hi'},
 } as const satisfies Record<string, Pick<ColdStart, 'path' | 'body'>>
 
-/** What a new process took until it had answered its first request. */
+/** The cost of a new process until it has answered its first request. */
 export interface ColdFigures {
   /** From the start of the process to the end of the answer, in ms. */
   readonly ms: number
-  /** CPU of all its threads until then, in ms; undefined where the system does not tell. */
+  /** CPU of all its threads until then, in ms; undefined where the operating system does not report it. */
   readonly cpu: number | undefined
-  /** Resident memory half a second later, in MiB; undefined where the system does not tell. */
+  /** Resident memory half a second later, in MiB; undefined where the operating system does not report it. */
   readonly rss: number | undefined
 }
 
-/** How often it is tried whether the process listens, in ms. */
+/** Interval of attempts to connect, in ms. */
 const every = 2
-/** The time that a process has to become idle, in ms. */
+/** How long a process gets to become idle, in ms. */
 const settling = 500
 
-/** Starts a process as the platform does, with `env` and nothing of ours, and asks it as soon as it listens. */
+/** Starts a process as the platform does, with only `env` as its environment, and sends the request as soon as it listens. */
 export async function coldStart(start: ColdStart, env: Record<string, string>): Promise<ColdFigures> {
   const port = await freePort(0)
   const {project, source = '', target} = start

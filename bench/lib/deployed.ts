@@ -4,7 +4,7 @@ import {join} from 'node:path'
 import {bundle} from '../../tools/bundle/bundle.ts'
 import {linkPackages, root, send} from '../../tools/deployment.ts'
 
-/** This project in a folder of its own as it is deployed: what gcloud sends, built, with the packages that are left then. */
+/** This project in a temporary folder, as it is deployed: the files that gcloud sends, built, with the packages that remain. */
 export async function deployed(): Promise<{folder: string} & Disposable> {
   const folder = mkdtempSync(join(tmpdir(), 'bench-'))
   const remove = () => rmSync(folder, {recursive: true})

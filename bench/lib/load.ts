@@ -9,7 +9,7 @@ export interface Target {
   readonly url: string
   readonly path: string
   readonly headers?: Readonly<Record<string, string>>
-  /** What is sent by POST; a GET without one. */
+  /** The body of a POST; a GET is sent without one. */
   readonly body?: string | Buffer
 }
 
@@ -18,7 +18,7 @@ export interface Load {
   readonly concurrency: number
 }
 
-/** Sends the requests, on as many connections as are at once. @throws when one is not answered with 200 */
+/** Sends the requests, with one connection for each concurrent request. @throws when an answer is not 200 */
 export async function send(target: Target, {requests, concurrency}: Load): Promise<void> {
   const agent = new Agent({keepAlive: true, maxSockets: concurrency})
   let left = requests
@@ -33,7 +33,7 @@ export async function send(target: Target, {requests, concurrency}: Load): Promi
   }
 }
 
-/** CPU of the function's process a request, in µs. */
+/** CPU of the function's process per request, in µs. */
 export async function cost(target: Target, load: Load): Promise<number> {
   await pause(50)
   await usageOf(target)
@@ -42,7 +42,7 @@ export async function cost(target: Target, load: Load): Promise<number> {
   return (cpuSeconds / load.requests) * 1e6
 }
 
-/** The costs of each target, in turns; the first turn of each is warming up and not among them. */
+/** The costs of the targets, measured in turns. The first turn of each is a warm-up and not counted. */
 export async function costs<T extends string>(
   targets: Readonly<Record<T, Target>>,
   load: Load,

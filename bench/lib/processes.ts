@@ -14,19 +14,19 @@ export interface Server {
   readonly url: string
 }
 
-/** What a process used since it was last asked. */
+/** The resources that a process has used since the last question. */
 export interface Usage {
-  /** Resident now and at the most, in bytes. */
+  /** Resident memory now, and its maximum, in bytes. */
   readonly rss: number
   readonly peak: number
   readonly cpuSeconds: number
-  /** How much CPU was used between two turns of the event loop at the most, in ms; 0 unless MEASURE_HOLD is set. */
+  /** The longest CPU time between two turns of the event loop, in ms; 0 unless MEASURE_HOLD is set. */
   readonly hold: number
   /** How late the event loop was at the most by Node's `monitorEventLoopDelay`, in ms; 0 unless MEASURE_HOLD is set. */
   readonly delay: number
 }
 
-/** Asks a process over its channel. */
+/** Asks a child process over its IPC channel. */
 export async function ask<T>(child: ChildProcess, question: string): Promise<T> {
   const answer = once(child, 'message')
   child.send(question)
@@ -42,7 +42,7 @@ export interface StackOptions {
   readonly open?: boolean
 }
 
-/** The local stack in a process of its own; gives the environment of functions that use it. */
+/** Starts the local stack in its own process, and returns the environment for functions that use it. */
 export async function stackProcess(options: StackOptions) {
   const child = fork(join(import.meta.dirname, 'stack-process.ts'), [JSON.stringify(options)])
   const [env] = (await once(child, 'message')) as [Record<string, string>]
@@ -50,15 +50,15 @@ export async function stackProcess(options: StackOptions) {
 }
 
 /**
- * A function in a process of its own, served by the functions-framework from `source`, a file of the project in `folder`.
- * What it prints is written to a file, as costly as it is.
+ * Starts a function in its own process, served by the functions-framework from `source`, a file of the project in `folder`. Its output
+ * is written to a file, so that the cost of the log is included.
  */
 export function functionProcess(source: string, target: string, env: Record<string, string>, folder = root) {
   const args = (port: number) => [`--target=${target}`, `--source=${join(folder, source)}`, `--port=${port}`]
   return measuredProcess(frameworkMain(), args, {...env, FUNCTION_TARGET: target}, folder)
 }
 
-/** A server of its own in a process of its own: the script `path`, which listens on PORT. */
+/** Starts another server in its own process: the script `path`, which listens on PORT. */
 export function serverProcess(path: string, env: Record<string, string>) {
   return measuredProcess(join(root, path), () => [], env, root)
 }
@@ -140,7 +140,7 @@ export function rssOf(pid: number): number | undefined {
   }
 }
 
-/** A file without a name: it is gone when the process that has it has ended. */
+/** An unlinked file, which disappears when its process has ended. */
 function outputFile(): number {
   const path = join(tmpdir(), `bench-${randomUUID()}`)
   const file = openSync(path, 'a')
@@ -156,7 +156,7 @@ export async function end(child: ChildProcess, how: 'stop' | NodeJS.Signals): Pr
   await exited
 }
 
-/** The middle one. */
+/** The median. */
 export function median(values: readonly number[]): number {
   return [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN
 }

@@ -4,7 +4,7 @@ import {join} from 'node:path'
 import {median} from './processes.ts'
 import type {SubjectName} from './subjects.ts'
 
-/** What was measured several times. */
+/** A value that was measured several times. */
 export interface Spread {
   readonly median: number
   readonly least: number
@@ -13,13 +13,13 @@ export interface Spread {
 
 export type Cell = Spread | number | string
 
-/** The names of its columns say the units. */
+/** A table of results. The names of its columns contain the units. */
 export interface Table {
   readonly title: string
   readonly rows: Readonly<Record<string, Readonly<Record<string, Cell>>>>
   /** The column that is shown as a chart. */
   readonly chart?: string
-  /** What was aimed at, and whether it was met. */
+  /** The aim, and whether it was met. */
   readonly verdict?: string
 }
 
@@ -53,7 +53,7 @@ export function roundsOr(usual: number): number {
   return Number(process.env.BENCH_ROUNDS ?? usual)
 }
 
-/** Prints what was measured of a subject, and writes it to `bench/results/latest.json` in the place of what was there of it. */
+/** Prints the results of a subject, and replaces its results in `bench/results/latest.json`. */
 export function keep(name: SubjectName, tables: readonly Table[], leftOut: readonly string[] = []): void {
   for (const {title, rows, verdict} of tables) {
     console.log(title)

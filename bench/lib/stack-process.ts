@@ -6,10 +6,10 @@ import {sampleBucket} from '../../local/stack.ts'
 import {KindsService, silence} from '../../test/clients/kinds.ts'
 import type {StackOptions} from './processes.ts'
 
-// As local/backend-main.ts has it: the receiving end must not be what limits the sending one.
+// As in local/backend-main.ts: the receiver must not limit the sender.
 setFlagsFromString('--scavenger-max-new-space-capacity-mb=8')
 
-/** The local stack in a process of its own, so that what is measured of the functions is theirs alone. */
+/** The local stack in its own process, so that its cost is not measured with that of the functions. */
 const {window, size, open = false} = JSON.parse(process.argv[2] ?? '{}') as StackOptions
 const kinds = new KindsService()
 kinds.handle({

@@ -3,8 +3,8 @@ import {setFlagsFromString} from 'node:v8'
 import {runInNewContext} from 'node:vm'
 
 /**
- * Loaded into a process that is measured: answers `usage` with what it has used since it was last asked, and ends with the
- * benchmark, however that ends. `collected` answers the same after a collection of all garbage.
+ * Loaded into a measured process: answers the message `usage` with the resources used since the last question, and ends the process
+ * when the benchmark ends, for any reason. `collected` answers the same after a collection of all garbage.
  */
 const every = 10
 
@@ -15,7 +15,7 @@ let cpu = process.cpuUsage()
 const delays = process.env.MEASURE_HOLD ? monitorEventLoopDelay({resolution: 1}) : undefined
 delays?.enable()
 
-/** In CPU rather than in time: on a busy machine the process is kept from the loop by others. It costs CPU itself. */
+/** Measured in CPU time, because on a busy machine other processes delay the event loop. The measurement itself costs CPU. */
 let hold = 0
 if (process.env.MEASURE_HOLD) {
   let last = process.threadCpuUsage()

@@ -5,7 +5,7 @@ import {Client, credentials, Metadata, type ServiceError} from '@grpc/grpc-js'
 import {Compute} from 'google-auth-library'
 import {Kinds, type Numbered} from '../../test/local/kinds.ts'
 
-/** As many empty messages as `?count=` says, written to a grpc-js client stream as its documentation has it. */
+/** Writes `?count=` empty messages to a grpc-js client stream, as in its documentation. */
 const client = new Client(new URL(process.env.BACKEND_URL!).host, credentials.createInsecure())
 const auth = new Compute()
 const {input, output} = Kinds.method.up!

@@ -12,7 +12,7 @@ import {
   RepoCreateRequestSchema,
 } from '../../src/gen/repo_pb.js'
 
-/** The pipe as one writes it first: the library's read stream, with its defaults, into a grpc-js client stream. */
+/** The obvious implementation: the Storage library's read stream, with its defaults, piped into a grpc-js client stream. */
 const storage = new Storage()
 const client = new Client(new URL(process.env.BACKEND_URL!).host, credentials.createInsecure())
 const auth = new Compute()

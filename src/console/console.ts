@@ -13,8 +13,9 @@ const types: Readonly<Record<string, string>> = {
 }
 
 /**
- * Nothing but our own files runs or is shown, and nobody frames the page. Files that are too large for a request go to `storage`. `blob:` is for images among answers. Texts of
- * protos and backends are shown as text alone: the page makes no HTML of strings, and a browser that knows Trusted Types would refuse it.
+ * The page's Content-Security-Policy. Only our own files are run and shown, and no other site can frame the page. Files that are too
+ * large for a request are sent to `storage`. `blob:` is for images in answers. Text of protos and backends is only shown as text: the
+ * page makes no HTML from strings, and a browser that supports Trusted Types would refuse it.
  */
 const policyWith = (storage: string | undefined) =>
   [
@@ -33,8 +34,8 @@ const policyWith = (storage: string | undefined) =>
 const contents = new Map<PageFile, Buffer>()
 
 /**
- * One file of the page: read when first asked for.
- * @param storage the origin of Storage, where the page may send files to it
+ * One file of the page, read on first use.
+ * @param storage the origin of Storage, if the page may send files there
  */
 export function pageFile(file: PageFile, storage?: string): Reply {
   let body = contents.get(file)

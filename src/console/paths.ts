@@ -1,4 +1,4 @@
-/** What the page is made of, by its path. */
+/** The files of the page, by path. */
 const files = {
   '/': 'index.html',
   '/console/icon.svg': 'icon.svg',
@@ -23,13 +23,13 @@ const files = {
 
 export type PageFile = (typeof files)[keyof typeof files]
 
-/** Where the page reads what it shows. */
+/** The path of the page's data. */
 export const schemaPath = '/console/schema.json'
 
-/** The paths that are the page's alone. At `/` a rule with a wildcard has all callers but browsers. */
+/** The paths that only the page has. At `/`, browsers get the page, and other callers a rule with a wildcard, if there is one. */
 export const pagePaths: readonly string[] = [...Object.keys(files).filter((path) => path !== '/'), schemaPath]
 
-/** The file of the page at `path`; undefined for what is none, and at `/` for callers that do not ask for HTML. */
+/** The file of the page at `path`; undefined for other paths, and at `/` for callers that do not accept HTML. */
 export function pageFileAt(path: string, accept: string | undefined): PageFile | undefined {
   if (path === '/') return accept && /\btext\/html\b/i.test(accept) ? files['/'] : undefined
   return Object.hasOwn(files, path) ? files[path as keyof typeof files] : undefined

@@ -14,36 +14,36 @@ import {httpMethodsOf} from '../transcoding/openapi/paths.ts'
 import {bodyReaderOf} from '../transcoding/requests.ts'
 import type {Binding} from '../transcoding/rules/bindings.ts'
 
-/** What the page knows of the API: a form for each method is made of it. */
+/** The page's data about the API, from which it makes a form for each method. */
 export interface PageSchema {
   readonly title: string
   readonly version: string
-  /** How a caller may prove who it is; undefined: nothing is said of it. */
+  /** The ways to authenticate; undefined if unknown. */
   readonly security?: readonly SecurityScheme[] | undefined
-  /** Whether methods that take a stream can be called over a WebSocket. */
+  /** Whether client-streaming methods can be called over a WebSocket. */
   readonly webSocket: boolean
-  /** What else the instance serves. */
+  /** The other functions of the instance. */
   readonly functions: readonly PageFunction[]
   readonly services: readonly PageService[]
-  /** Messages and enums by full name. Well-known types whose JSON is not that of their fields are not among them. */
+  /** Messages and enums by full name, without the well-known types that have their own JSON form. */
   readonly types: Readonly<Record<string, PageMessage | PageEnum>>
 }
 
 /** A function beside the gateway. */
 export interface PageFunction {
   readonly path: string
-  /** What it makes of an upload: undefined for a function that is none. */
+  /** Facts about an upload function; undefined for other functions. */
   readonly upload?: PageUpload | undefined
-  /** Whether it gives URLs of Storage that take large files, for the upload whose path it begins with. */
+  /** Whether it creates resumable uploads of Storage, for the upload function at the beginning of its path. */
   readonly uploadSession?: true | undefined
 }
 
 export interface PageUpload {
   /** `pkg.Service/Method` */
   readonly method: string
-  /** The full name of the message that the caller's context is. */
+  /** The full name of the context's message. */
   readonly context: string
-  /** Fields of it, by JSON names, that must not be empty: `owner.name`. */
+  /** Fields of the context that must not be empty, by JSON names: `owner.name`. */
   readonly required: readonly string[]
 }
 
@@ -66,18 +66,18 @@ export interface PageMethod {
 /** One way to call a method over HTTP. */
 export interface PageBinding {
   readonly method: string
-  /** The path in pieces: text as it stands in a URL, or the field whose value is there. */
+  /** The path in pieces: encoded text, or a variable. */
   readonly path: readonly (string | PageVariable)[]
   /** `*`: the whole message; the JSON name of a field; empty: no body. */
   readonly body: string
-  /** What the body is: JSON of one message, of several one after the other, or bytes with a type of their own. */
+  /** The body's format: JSON of one message, JSON of a stream of messages, or bytes of any type. */
   readonly reads: 'message' | 'stream' | 'raw' | 'nothing'
 }
 
 export interface PageVariable {
   /** The path of the field by JSON names: `book.name`. */
   readonly field: string
-  /** What its value looks like: `shelves/*`; `*` for one segment. */
+  /** The pattern of its value: `shelves/*`; `*` for one segment. */
   readonly pattern: string
 }
 
@@ -97,9 +97,9 @@ export interface PageField {
   readonly many?: 'list' | 'map' | undefined
   /** The scalar of a map's keys. */
   readonly key?: string | undefined
-  /** The name of the oneof that it is a member of. */
+  /** The name of its oneof. */
   readonly oneof?: string | undefined
-  /** Whether a value that is not set differs from zero. */
+  /** Whether it has presence: unset differs from zero. */
   readonly optional: boolean
   readonly required: boolean
   readonly deprecated: boolean
@@ -122,7 +122,7 @@ export interface PageSchemaOptions {
   }[]
 }
 
-/** What the page shows of `bindings`, which are what requests are routed by. */
+/** Makes the page's data from `bindings`, the same by which requests are routed. */
 export function pageSchema(bindings: readonly Binding[], options: PageSchemaOptions): PageSchema {
   const {title, version, security, webSocket, functions} = options
   const types = new Types()
@@ -162,7 +162,7 @@ function methodsOf(bindings: readonly Binding[], service: DescService): DescMeth
   return service.methods.filter((method) => bindings.some((binding) => binding.method === method))
 }
 
-/** `custom {kind: "*"}` is several of them. */
+/** The page's bindings for `binding`: several for `custom {kind: "*"}`. */
 function bindingsOf(binding: Binding): PageBinding[] {
   const {body} = binding
   return httpMethodsOf(binding).map((method) => ({
@@ -192,14 +192,14 @@ function pathOf({template, variables}: Binding): (string | PageVariable)[] {
   return pieces.filter((piece) => piece !== '')
 }
 
-/** Types of google.protobuf whose JSON is not that of their fields: the page has a field of its own for each. */
+/** Types of google.protobuf with their own JSON form. The page has a special input for each. */
 const special = /^google\.protobuf\.(?:Timestamp|Duration|FieldMask|Struct|Value|ListValue|Any|Empty|\w+Value)$/
 
-/** Messages and enums as the page needs them: each made once, when first referred to. */
+/** The types for the page. Each is made once, when first referred to. */
 class Types {
   readonly #known = new Map<string, PageMessage | PageEnum>()
 
-  /** All that have been referred to so far. */
+  /** All types that have been referred to so far. */
   get known(): Readonly<Record<string, PageMessage | PageEnum>> {
     return Object.fromEntries(this.#known)
   }
@@ -208,7 +208,7 @@ class Types {
     const {typeName} = desc
     if (special.test(typeName) || this.#known.has(typeName)) return typeName
     const fields: PageField[] = []
-    // Taken first: a message may hold itself.
+    // Reserved first: a message may contain itself.
     this.#known.set(typeName, {comment: commentOf(desc), fields})
     for (const field of desc.fields) fields.push(this.#field(field))
     return typeName

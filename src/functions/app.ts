@@ -10,8 +10,8 @@ import {upload} from './upload.ts'
 const require = createRequire(import.meta.url)
 
 /**
- * All functions behind one entry point, `finalized` where UPLOAD_CONTEXT says what it makes of an object, and upload's sessions where
- * UPLOAD_SESSIONS says where files go: the gateway has every path that no other one has.
+ * All functions behind one entry point; `finalized` only if UPLOAD_CONTEXT is set, and upload-session only if UPLOAD_SESSIONS is set.
+ * The gateway has all paths that no other function has.
  * @throws {ConfigError} for a rule at the path of another function
  */
 export function app(runtime: Runtime): Handler {

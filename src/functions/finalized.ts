@@ -6,7 +6,7 @@ import * as library from '../upload/finalized.ts'
 /** The size in the reply is an int32. */
 const maxBytes = 2 ** 31 - 1
 
-/** Streams each object that Storage finalizes into Repo.CreateRepo, with the context that UPLOAD_CONTEXT makes of it. */
+/** Streams each object that Storage finalizes into Repo.CreateRepo, with a context by UPLOAD_CONTEXT. */
 export function finalized(runtime: Runtime): Handler {
   return library.finalized(runtime, {
     method: Repo.method.createRepo,

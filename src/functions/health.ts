@@ -7,12 +7,12 @@ import {only} from '../http/methods.ts'
 import {json, type Reply} from '../http/reply.ts'
 import type {Handler, Scope} from '../http/scope.ts'
 
-/** How long a backend has to say how it is, in ms: all are asked at once. */
+/** Timeout of a backend's health check, in ms. All backends are checked at the same time. */
 const patience = 4500
 
 /**
  * A function that reports the backends' state. GET / answers 200 with the state of each backend, or 503 with the reasons for those
- * that fail. A backend that is reachable but does not report its state makes the whole UNKNOWN, which is no failure.
+ * that fail. A backend that is reachable but does not report its state makes the result UNKNOWN, which is not an error.
  * @throws {ConfigError} when no backend is configured
  * @example
  * run(process.env, {health: (runtime) => health(runtime)})

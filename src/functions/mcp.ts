@@ -3,10 +3,10 @@ import type {Runtime} from '../clients/runtime.ts'
 import {gateway} from '../gateway/gateway.ts'
 import type {Handler} from '../http/scope.ts'
 
-/** The schema that is built from proto/. */
+/** The schema, built from proto/. */
 const schema = join(import.meta.dirname, '../gen/descriptors.binpb')
 
-/** The methods that the gateway serves as tools of the Model Context Protocol, at `/` and `/mcp`, and nothing else. */
+/** Serves the gateway's methods as tools of the Model Context Protocol, at `/` and `/mcp`, and nothing else. */
 export function mcp(runtime: Runtime): Handler {
   return gateway(runtime, {schema, mcp: true, mcpPaths: ['/', '/mcp'], protocols: [], console: false})
 }

@@ -8,7 +8,7 @@ import {message} from '../http/reply.ts'
 import type {Handler, Scope} from '../http/scope.ts'
 import {messageFromJson} from '../transcoding/json/message.ts'
 
-/** GET /?message=… or POST {"message": …}: asks the Ping service, so a 200 means that the whole path works. */
+/** GET /?message=… or POST {"message": …}: calls the Ping service, so a 200 means that the whole path works. */
 export function ping(runtime: Runtime): Handler {
   const {send, sendUpstream} = createClient(runtime, PingService)
   const handler = only(['GET', 'POST'], async (scope) => {

@@ -3,10 +3,10 @@ import {Repo} from '../gen/repo_pb.js'
 import type {Handler} from '../http/scope.ts'
 import * as library from '../upload/session.ts'
 
-/** As upload takes them. */
+/** The limit of upload. */
 const maxBytes = 2 ** 31 - 1
 
-/** POST {"size", "contentType"?}: a URL of Storage that takes a file which is too large for one request of upload. */
+/** POST {"size", "contentType"?}: answers with a URL of Storage for a file that is too large for one request of upload. */
 export function uploadSession(runtime: Runtime): Handler {
   return library.uploadSession(runtime, {method: Repo.method.createRepo, maxBytes})
 }

@@ -470,7 +470,7 @@ test('a file that is too large for a request goes to Storage first, resumes ther
   try {
     large.storage.createBucket('samples')
     await page.goto(large.url('/#/upload'))
-    await page.getByText('More than 32 MiB go to Storage first').waitFor()
+    await page.getByText('Files of more than 32 MiB are sent to Storage first').waitFor()
     t.is(await page.getByRole('link', {name: '/upload/session'}).count(), 0)
     const size = 40 * MiB
     await field('creatorId').fill('me')
@@ -580,7 +580,7 @@ test('with AUTH=jwt the page asks for a token, and sends it', async (t) => {
   })
   try {
     await page.goto(closed.url('/'))
-    await page.getByRole('heading', {name: 'Who calls?'}).waitFor()
+    await page.getByRole('heading', {name: 'A token is needed'}).waitFor()
     t.is(await page.getByRole('navigation').getByRole('link').count(), 0)
     await press('Set a token')
     await field('Authorization: Bearer').fill(await issuer.token({aud: 'api', sub: 'ada'}))

@@ -3,16 +3,15 @@ import {createServer as createHttpServer} from 'node:http'
 import {createServer as createGrpcServer} from 'node:http2'
 import type {AddressInfo} from 'node:net'
 
-/** What functions talk to while their compile caches are made. */
+/** The servers that functions call while their compile caches are made. */
 export interface Peers {
   readonly env: Readonly<Record<string, string>>
   close(): Promise<void>
 }
 
 /**
- * Servers on this machine that answer every call of a function with as little as will do, so that V8 compiles what a first
- * request runs: a gRPC server whose every answer is one empty message, a metadata server, and a Storage whose every object is
- * empty. The local stack has real ones, but is not deployed.
+ * Minimal servers on this machine that answer every call of a function, so that V8 compiles the code of a first request: a gRPC server
+ * that answers one empty message, a metadata server, and a Storage whose objects are empty. The real local stack is not deployed.
  */
 export async function startPeers(): Promise<Peers> {
   const grpc = createGrpcServer((request, response) => {
@@ -53,5 +52,5 @@ export async function startPeers(): Promise<Peers> {
   }
 }
 
-/** `crc32c` is that of nothing. */
+/** `crc32c` is that of no bytes. */
 const emptyObject = {generation: '1', size: '0', crc32c: 'AAAAAA=='}

@@ -2,11 +2,11 @@ import {bytesText, copyButton, el, newId, timeText} from './dom.js'
 import {coloured, prettyJson} from './json.js'
 import {logLines} from './local.js'
 
-/** How many messages of a stream are shown: the last ones. */
+/** Limit for the messages of a stream that are shown: the last ones. */
 const mostShown = 200
-/** A message that is no longer stands in one line, in characters. */
+/** A message up to this length is shown in one line, in characters. */
 const oneLine = 72
-/** A longer text is shown up to here, in characters. */
+/** Limit for shown text, in characters. The rest is cut off. */
 const mostText = 1_000_000
 
 /** @typedef {{readonly field: string, readonly description: string}} Violation */
@@ -14,7 +14,7 @@ const mostText = 1_000_000
 /** @typedef {ReturnType<typeof answerPanel>} AnswerPanel */
 
 /**
- * Where the answer to a request is shown as it comes.
+ * The panel that shows the answer to a request while it arrives.
  * @param {{onViolations?: (violations: readonly Violation[]) => void, onEnd?: () => void}} [listeners]
  */
 export function answerPanel({onViolations, onEnd} = {}) {
@@ -130,27 +130,27 @@ export function answerPanel({onViolations, onEnd} = {}) {
       headers.replaceChildren(...[...headers.querySelectorAll('caption')], ...rows)
       headerDetails.hidden = false
     },
-    /** Messages will come, one at a time. */
+    /** Prepares for a stream of messages. */
     stream() {
       isStream = true
       timer = setInterval(measure, 1000)
       tell()
     },
-    /** Messages can be sent now. */
+    /** Shows that the connection is open. */
     open() {
       state.replaceChildren(
         el('span', {class: 'chip good'}, 'Open'),
         el('span', {class: 'quiet'}, ` after ${timeText(performance.now() - began)}`),
       )
     },
-    /** A message that was sent; empty where it says that there are no more. @param {string} line */
+    /** Shows a message that was sent. @param {string} line empty for the end of the request stream */
     sent(line) {
       flush()
       messages.hidden = false
       messages.append(sentItem(line))
       messages.scrollTop = messages.scrollHeight
     },
-    /** One message of a stream. @param {string} line */
+    /** Shows one message of a stream. @param {string} line */
     add(line) {
       messages.hidden = false
       count++
@@ -159,12 +159,12 @@ export function answerPanel({onViolations, onEnd} = {}) {
       if (waiting.length > mostShown * 2) waiting = waiting.slice(-mostShown)
       frame ??= requestAnimationFrame(flush)
     },
-    /** The failure that a stream ends with. @param {string} text */
+    /** Shows the error with which a stream ended. @param {string} text */
     fail(text) {
       const fault = faultIn(jsonIn(text))
       if (fault) showFault(fault)
     },
-    /** All of an answer. @param {Uint8Array<ArrayBuffer>} body @param {string} type */
+    /** Shows a whole answer. @param {Uint8Array<ArrayBuffer>} body @param {string} type */
     whole(body, type) {
       bytes = body.length
       const isImage = /^image\/(?:png|jpeg|gif|webp|avif)\b/.test(type)
@@ -185,7 +185,7 @@ export function answerPanel({onViolations, onEnd} = {}) {
       else content.append(codeBlock(shown, 'the answer'))
       stats.textContent = bytesText(bytes)
     },
-    /** @param {string} [why] it ended before it was complete */
+    /** @param {string} [why] the reason why it ended before it was complete */
     end(why) {
       clearInterval(timer)
       if (frame !== undefined) cancelAnimationFrame(frame)
@@ -202,7 +202,7 @@ export function answerPanel({onViolations, onEnd} = {}) {
       showLog()
       onEnd?.()
     },
-    /** What is wrong before anything is sent. @param {string} text */
+    /** Shows why nothing was sent. @param {string} text */
     refuse(text) {
       requestId.hidden = headerDetails.hidden = logDetails.hidden = messages.hidden = true
       for (const part of [stats, content, failure]) part.replaceChildren()
@@ -233,7 +233,7 @@ export function answerPanel({onViolations, onEnd} = {}) {
   }
 }
 
-/** HTTP/2 has no texts of its own. @type {Readonly<Record<number, string>>} */
+/** Reason phrases, which HTTP/2 does not send. @type {Readonly<Record<number, string>>} */
 const statusTexts = {
   200: 'OK',
   204: 'No Content',
@@ -292,7 +292,7 @@ function jsonIn(text) {
 /** @typedef {{status: string, message: string, violations: readonly Violation[], details: readonly string[]}} Fault */
 
 /**
- * The failure that an answer is, in either of its shapes: `{"error": {…}}`, or a google.rpc.Status.
+ * Reads the error in an answer, in either format: `{"error": {…}}`, or a google.rpc.Status. Undefined if there is none.
  * @param {unknown} value
  * @returns {Fault | undefined}
  */

@@ -3,19 +3,19 @@ import {credentialHeaders} from './token.js'
 /** @import {AnswerPanel} from './answer.js' */
 /** @import {HttpRequest} from './request.js' */
 
-/** The URL of a path of the API, wherever the page itself is. @param {string} path */
+/** The URL of a path of the API, relative to the page's own URL. @param {string} path */
 export function urlOf(path) {
   return new URL(`.${path}`, document.baseURI).href
 }
 
-/** A request id that says where the request comes from. */
+/** A new request id, whose prefix shows that the request comes from the page. */
 export function newRequestId() {
   const random = crypto.getRandomValues(new Uint8Array(8))
   return `page-${Array.from(random, (byte) => byte.toString(16).padStart(2, '0')).join('')}`
 }
 
 /**
- * Sends a request and shows its answer as it comes.
+ * Sends a request and shows its answer while it arrives.
  * @param {Pick<HttpRequest, 'method' | 'path' | 'headers' | 'body'>} request
  * @param {AnswerPanel} answer
  * @param {AbortSignal} signal
@@ -42,14 +42,14 @@ export async function send({method, path, headers, body}, answer, signal) {
     } else answer.whole(new Uint8Array(await response.arrayBuffer()), type)
     answer.end(events.ended() === 'failed' ? 'Failed' : undefined)
   } catch (error) {
-    // A failure that may pass is told, and then the connection is cut.
+    // A transient error is sent as an event, and then the connection is reset.
     if (events.ended() === 'failed') answer.end('Failed')
     else
       answer.end(signal.aborted ? 'Stopped' : `The connection broke: ${error instanceof Error ? error.message : error}`)
   }
 }
 
-/** Not every browser iterates a stream by itself. @param {ReadableStream<Uint8Array<ArrayBuffer>>} stream */
+/** Iterates a stream, which not every browser supports by itself. @param {ReadableStream<Uint8Array<ArrayBuffer>>} stream */
 async function* piecesOf(stream) {
   const reader = stream.getReader()
   for (;;) {
@@ -60,8 +60,9 @@ async function* piecesOf(stream) {
 }
 
 /**
- * Reads server-sent events, of which an answer gets the messages. They come by events rather than in lines, because a failure of a
- * stream is an event that most often ends it well: of lines the connection would be cut, and a browser may drop what came just before.
+ * Reads server-sent events, and passes their messages to `answer`. Streams are read as events rather than NDJSON, because an error is
+ * an event, after which the response usually ends normally. With NDJSON the connection would be reset, and a browser may drop what came
+ * just before.
  * @param {Pick<AnswerPanel, 'add' | 'fail'>} answer
  */
 export function eventReader(answer) {
@@ -69,7 +70,7 @@ export function eventReader(answer) {
   /** @type {'complete' | 'failed' | undefined} */
   let ended
   return {
-    /** @param {string} text what has come since */
+    /** @param {string} text the text since the last call */
     read(text) {
       const events = (rest + text).split('\n\n')
       rest = events.pop() ?? ''
@@ -84,7 +85,7 @@ export function eventReader(answer) {
         } else if (data !== '') answer.add(data)
       }
     },
-    /** How it ended; undefined as long as it has not. */
+    /** How the stream ended; undefined while it has not. */
     ended: () => ended,
   }
 }

@@ -1,5 +1,5 @@
 /**
- * An element. Children that are strings become text: nothing that an API says is ever read as HTML.
+ * Creates an element. Strings among the children become text nodes, so text from an API is never parsed as HTML.
  * @template {keyof HTMLElementTagNameMap} Tag
  * @param {Tag} tag
  * @param {Record<string, unknown>} [properties] attributes; `on…` are listeners; false and undefined are left out
@@ -34,7 +34,7 @@ export function byId(id) {
 }
 
 /**
- * Whether a button can be pressed. It keeps the focus: a keyboard would lose its place.
+ * Marks a button as busy. It is not disabled, because then a keyboard user would lose the focus.
  * @param {HTMLButtonElement} button
  * @param {boolean} isBusy
  */
@@ -44,13 +44,13 @@ export function setBusy(button, isBusy) {
 
 let ids = 0
 
-/** An id that no other element has. */
+/** A unique id for an element. */
 export function newId() {
   return `id${++ids}`
 }
 
 /**
- * Paragraphs of a comment: they are separated by empty lines, and `code` in backquotes is shown as such.
+ * The paragraphs of a comment, which empty lines separate. Text in backquotes is shown as code.
  * @param {string} comment
  * @returns {HTMLElement[]}
  */
@@ -67,7 +67,7 @@ function inline(text) {
 }
 
 /**
- * A button that copies what `text` gives, and says so.
+ * A button that copies the result of `text`, and confirms it.
  * @param {() => string} text
  * @param {string} what
  */
@@ -100,7 +100,7 @@ function commandLine(command, text) {
 }
 
 /**
- * The panel at the head of a call: its request line with the buttons, and the same as a curl command.
+ * The panel at the top of a call: its request line with the buttons, and the equivalent curl command.
  * @param {(Node | string)[]} bar
  * @param {Node} curl
  * @param {(shown: (headers: Record<string, string>) => Record<string, string>) => string} curlText
@@ -110,7 +110,7 @@ export function callPanel(bar, curl, curlText) {
   return el('div', {class: 'panel'}, el('div', {class: 'bar'}, ...bar), command)
 }
 
-/** Puts text on the clipboard, which only secure pages may, and says what came of it. @param {string} text */
+/** Copies text to the clipboard, which only secure pages may, and returns the text to confirm it. @param {string} text */
 async function copied(text) {
   try {
     await navigator.clipboard.writeText(text)

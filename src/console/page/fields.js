@@ -9,11 +9,11 @@ import {typeText} from './types.js'
  * What all fields of a form share.
  * @typedef {object} FormContext
  * @property {PageSchema['types']} types
- * @property {() => void} changed is called after each change
+ * @property {() => void} changed called after each change
  */
 
 /**
- * The fields of a message, each made when it is first set: a message may hold itself.
+ * The editor of a message. The editors of its fields are made when they are first set, because a message may contain itself.
  * @param {FormContext} context
  * @param {string} typeName
  * @returns {Editor}
@@ -43,7 +43,7 @@ export function messageEditor(context, typeName) {
     }
   }
   if (fields.length === 0) element.append(el('p', {class: 'quiet'}, 'It has no fields.'))
-  /** What the JSON has that the form has no field for: it goes along. @type {Record<string, unknown>} */
+  /** Members of the JSON for which the form has no field. They are kept. @type {Record<string, unknown>} */
   let rest = {}
   return {
     element,
@@ -70,11 +70,11 @@ export function messageEditor(context, typeName) {
 }
 
 /**
- * Several fields of which one can be set: a choice, and the chosen one.
+ * The editor of a oneof: a choice of the member, and the editor of the chosen one.
  * @param {FormContext} context
  * @param {string} name
  * @param {readonly PageField[]} members
- * @param {Map<string, ReturnType<typeof fieldEditor>>} editors gets those of the members
+ * @param {Map<string, ReturnType<typeof fieldEditor>>} editors receives the members' editors
  */
 function oneofEditor(context, name, members, editors) {
   const id = newId()
@@ -119,10 +119,10 @@ function oneofEditor(context, name, members, editors) {
 }
 
 /**
- * One field: its name, its comment, whether it is set, and its value.
+ * The editor of one field, with its name, comment, whether it is set, and its value.
  * @param {FormContext} context
  * @param {PageField} field
- * @param {{isChosen?: () => boolean}} [options] of a member of a oneof: it is set where it is chosen
+ * @param {{isChosen?: () => boolean}} [options] for a member of a oneof, which is set if it is chosen
  */
 function fieldEditor(context, field, {isChosen} = {}) {
   const {json, comment, required, deprecated} = field
@@ -141,7 +141,7 @@ function fieldEditor(context, field, {isChosen} = {}) {
       context.changed()
     },
   })
-  /** The editor: made when first needed. */
+  /** The editor, made on first use. */
   const made = () => {
     if (editor) return editor
     const changed = () => {
@@ -160,7 +160,7 @@ function fieldEditor(context, field, {isChosen} = {}) {
     return editor
   }
   const isNested = isMessage(field, context) && !field.many
-  /** A message is made when it is set, as it may hold its own kind. */
+  /** Shows or hides the editor. That of a message is made when it is set, because a message may contain itself. */
   const toggle = () => {
     if (box.checked) made()
     body.hidden = hasSwitch && isNested && !box.checked
@@ -214,12 +214,12 @@ function fieldEditor(context, field, {isChosen} = {}) {
   }
 }
 
-/** Whether null is a value; for all other types it is not set (ProtoJSON). @param {string | undefined} type */
+/** Whether null is a value of the type. For all other types it means unset (ProtoJSON). @param {string | undefined} type */
 function takesNull(type) {
   return type === 'google.protobuf.Value' || type === 'google.protobuf.NullValue'
 }
 
-/** Whether a field has a box that says whether it is set. @param {PageField} field @param {FormContext} context */
+/** Whether a field has a checkbox for being set. @param {PageField} field @param {FormContext} context */
 function isSwitched(field, context) {
   if (field.many) return false
   if (field.optional || isWrapper(field) || isMessage(field, context)) return true
@@ -231,14 +231,14 @@ function isMessage({type, of = ''}, {types}) {
   return type === 'message' && Object.hasOwn(types, of)
 }
 
-/** One value. @param {FormContext} context @param {PageField} field @returns {Editor} */
+/** The editor of a single value. @param {FormContext} context @param {PageField} field @returns {Editor} */
 function singleEditor(context, field) {
   const {type, of = ''} = field
   const values = type === 'enum' ? /** @type {PageEnum} */ (context.types[of]) : undefined
   return scalarEditor(field, values, context.changed) ?? messageEditor(context, of)
 }
 
-/** A list or a map. @param {FormContext} context @param {PageField} field @returns {Editor} */
+/** The editor of a list or a map. @param {FormContext} context @param {PageField} field @returns {Editor} */
 function manyEditor(context, field) {
   const {json, many} = field
   const list = el('ol', {class: 'items'})
@@ -329,7 +329,7 @@ function manyEditor(context, field) {
 }
 
 /**
- * The names and indexes of a path as failures have it: `items[2].labels["a"]`.
+ * The names and indexes of a path in a violation, such as `items[2].labels["a"]`.
  * @param {string} path
  * @returns {string[]}
  */

@@ -7,7 +7,7 @@ import {credentialHeaders, masked} from './token.js'
 /** @import {PageFunction} from '../schema.ts' */
 
 /**
- * A function that is no method of a proto: any request to it.
+ * The page of a function that is not a method of a proto. Any request can be sent to it.
  * @param {PageFunction} given
  */
 export function functionPage({path}) {
@@ -81,7 +81,7 @@ export function functionPage({path}) {
         await send(request(), answer, call.signal)
       },
     },
-    functionHead(path, 'A function of its own: any request can be sent to it.'),
+    functionHead(path, 'This function is not a method of a proto. Any request can be sent to it.'),
     callPanel([verb, url, sendButton, stopButton], curl, curlText),
     el(
       'div',
@@ -117,8 +117,8 @@ export function labelled(id, name, ...controls) {
 }
 
 /**
- * Health in the head of the page.
- * @param {boolean} hasBackends whether there is a function that asks them
+ * Shows the state of health in the page's header.
+ * @param {boolean} hasBackends whether there is a function that checks the backends
  */
 export async function showHealth(hasBackends) {
   const place = byId('health')

@@ -1,7 +1,7 @@
 import {el} from './dom.js'
 
 /**
- * JSON in which no integer loses digits: one that a number cannot hold becomes a string, which proto3 JSON takes as well.
+ * Parses JSON without losing digits of integers: one that a number cannot hold becomes a string, which proto3 JSON accepts as well.
  * @param {string} text
  * @returns {unknown}
  * @throws {SyntaxError}
@@ -21,13 +21,13 @@ export function prettyJson(value) {
   return JSON.stringify(value, undefined, 2) ?? ''
 }
 
-/** Longer text is shown without colours, in characters. */
+/** Limit for coloured text, in characters. Longer text has no colours. */
 const mostColoured = 200_000
 
 const token = /("(?:\\.|[^"\\])*")(\s*:)?|\b(?:true|false|null)\b|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g
 
 /**
- * JSON in colours, as pieces of a `pre`.
+ * Colours JSON: returns the children of a `pre`.
  * @param {string} text
  * @returns {(Node | string)[]}
  */

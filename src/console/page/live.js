@@ -3,22 +3,22 @@ import {credentialHeaders} from './token.js'
 
 /** @import {AnswerPanel} from './answer.js' */
 
-/** Close codes from here on are this and the gRPC code of the failure. */
+/** Close codes of errors are this number plus the gRPC code. */
 const ownCloseCodes = 4000
 
 /**
- * A call over a WebSocket: messages go as they are written, answers are shown as they come.
+ * Opens a call over a WebSocket. Messages are sent when they are written, and answers are shown while they arrive.
  * @param {string} path with its query
  * @param {AnswerPanel} answer
  */
 export function openLive(path, answer) {
   const {authorization = ''} = credentialHeaders()
-  // A browser sends no header with a WebSocket.
+  // A browser cannot set headers of a WebSocket.
   const protocols = ['json', ...(authorization ? [`bearer.${authorization.replace(/^bearer /i, '')}`] : [])]
   const socket = new WebSocket(urlOf(path).replace(/^http/, 'ws'), protocols)
-  /** Messages that are to be sent once it is open. @type {string[]} */
+  /** Messages to send once the connection is open. @type {string[]} */
   const waiting = []
-  /** The last frame, where it may say why the call failed. @type {string | undefined} */
+  /** The last frame, which may be the call's error. @type {string | undefined} */
   let last
   let isStopped = false
   answer.begin()
@@ -47,7 +47,7 @@ export function openLive(path, answer) {
       send(json)
       answer.sent(json)
     },
-    /** There are no more messages: what is still to be answered, is. */
+    /** Ends the request stream. Further answers may follow. */
     complete() {
       send('')
       answer.sent('')
@@ -65,6 +65,6 @@ export function openLive(path, answer) {
 function endOf(code, reason) {
   if (code === 1000) return undefined
   if (code >= ownCloseCodes) return `Failed: ${reason}`
-  const refused = 'The connection broke, or was refused: a page is not told why'
+  const refused = 'The connection broke or was refused. Browsers do not tell a page why'
   return code === 1006 ? refused : `The connection was closed with ${code} ${reason}`.trim()
 }

@@ -1,9 +1,9 @@
-// What only the local stack of npm start can tell: the log lines of a request, its objects, and a token for it. Deployed
-// functions have none of it, so the page asks on the developer's own machine alone.
+// Data that only the local stack of npm start has: log lines of a request, objects of Storage, and tokens. Deployed functions have none
+// of it, so the page asks for it only on the developer's machine.
 
 /**
  * @typedef {object} Local
- * @property {boolean} tokens whether it gives tokens that the functions take
+ * @property {boolean} tokens whether it issues tokens that the functions accept
  * @property {readonly {bucket: string, object: string, size: number}[]} objects in its Storage
  */
 
@@ -12,14 +12,14 @@ const isThisMachine = /^(?:(?:[\w-]+\.)*localhost|127(?:\.\d{1,3}){3}|\[::1\])$/
 /** @type {Promise<Local | undefined> | undefined} */
 let asked
 
-/** The local stack, where there is one. */
+/** The local stack; undefined if there is none. */
 export function local() {
   asked ??= isThisMachine ? read('local') : Promise.resolve(undefined)
   return asked
 }
 
 /**
- * The log lines of a request, once its record is written; undefined where nobody keeps them.
+ * The log lines of a request, once its record is written; undefined without a local stack.
  * @param {string} requestId
  * @returns {Promise<readonly string[] | undefined>}
  */
@@ -31,7 +31,7 @@ export async function logLines(requestId) {
 
 /** @returns {Promise<{token?: string, audience?: string, problem: string}>} */
 export async function mintToken() {
-  const problem = 'The local stack gives no token: start it with AUTH=jwt npm start'
+  const problem = 'The local stack issues no tokens: start it with AUTH=jwt npm start'
   return {problem, ...(await read('local/token'))}
 }
 

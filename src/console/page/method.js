@@ -11,16 +11,16 @@ import {shortName, typeDetails} from './types.js'
 /** @import {PageBinding, PageMethod, PageSchema, PageService} from '../schema.ts' */
 /** @import {Json} from './request.js' */
 
-/** What a caller sees of the four kinds. */
+/** The four kinds of methods, as callers see them. */
 export const kinds = {
   unary: {short: 'unary', says: 'One message, one answer.'},
-  server_streaming: {short: 'server stream', says: 'One message, and answers as they come.'},
-  client_streaming: {short: 'client stream', says: 'Messages one after the other, and one answer at their end.'},
-  bidi_streaming: {short: 'bidi', says: 'Messages and answers, each as they come.'},
+  server_streaming: {short: 'server stream', says: 'One message, and a stream of answers.'},
+  client_streaming: {short: 'client stream', says: 'A stream of messages, and one answer at its end.'},
+  bidi_streaming: {short: 'bidi', says: 'A stream of messages, and a stream of answers.'},
 }
 
 /**
- * The form of a method, and its answer.
+ * The page of a method: its form and its answer.
  * @param {PageSchema} schema
  * @param {PageService} service
  * @param {PageMethod} method
@@ -29,13 +29,13 @@ export function methodPage({types, webSocket}, service, method) {
   const {bindings, kind} = method
   const sendsMany = kind === 'client_streaming' || kind === 'bidi_streaming'
   const isStream = kind === 'server_streaming' || kind === 'bidi_streaming'
-  /** What has been added to a stream. @type {Json[]} */
+  /** The messages that have been added to the request stream. @type {Json[]} */
   let added = []
   /** @type {AbortController | undefined} */
   let call
   /** @type {import('./live.js').LiveCall | undefined} */
   let live
-  /** Whether the live call takes no more messages. */
+  /** Whether the request stream of the live call has ended. */
   let isComplete = false
 
   const form = messageEditor({types, changed: () => fromForm()}, method.input)
@@ -59,11 +59,12 @@ export function methodPage({types, webSocket}, service, method) {
   /** @type {{report: (message: string) => void}[]} */
   let reported = []
 
-  /** @returns {Json | undefined} what the editor has; undefined for what is no JSON object */
+  /** @returns {Json | undefined} the message in the editor; undefined unless it is a JSON object */
   function message() {
     try {
       const value = json.value.trim() === '' ? {} : parseJson(json.value)
-      if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new Error('This is no JSON object')
+      if (typeof value !== 'object' || value === null || Array.isArray(value))
+        throw new Error('This is not a JSON object')
       jsonFailure.hidden = true
       json.removeAttribute('aria-invalid')
       return /** @type {Json} */ (value)
@@ -135,7 +136,7 @@ export function methodPage({types, webSocket}, service, method) {
     const unreadable = /** @type {HTMLElement | null} */ (form.element.querySelector(':invalid'))
     if (!message() || unreadable) {
       unreadable?.focus()
-      return answer.refuse('The JSON cannot be read.')
+      return answer.refuse('The JSON is malformed.')
     }
     const made = request()
     if (made.problems.length > 0) {
@@ -151,7 +152,7 @@ export function methodPage({types, webSocket}, service, method) {
     await send({...made, headers: accept}, answer, call.signal)
   }
 
-  /** One more message, of a call that begins with the first. @param {ReturnType<typeof request>} made */
+  /** Sends one more message. The first one starts the call. @param {ReturnType<typeof request>} made */
   function sendLive({path, bodies}) {
     if (!live) {
       live = openLive(path, answer)
@@ -160,7 +161,7 @@ export function methodPage({types, webSocket}, service, method) {
     }
     live.send(JSON.stringify(bodies[0] ?? null))
     const {activeElement} = document
-    // What is typed next takes its place.
+    // Selects the text, so that typing replaces it.
     if (activeElement instanceof HTMLInputElement || activeElement instanceof HTMLTextAreaElement)
       activeElement.select()
   }
@@ -280,10 +281,10 @@ export function methodPage({types, webSocket}, service, method) {
 }
 
 const halfDuplex =
-  'By fetch a page sends a whole request before it reads the answer: what is added goes out together, and then come the answers.'
+  'A page has to send the whole request before it can read the answer. All added messages are sent together, and then the answers follow.'
 
 /**
- * Headers that go along, such as metadata for the backend, one a line.
+ * The editor for additional headers, such as metadata for the backend, one on each line.
  * @param {() => void} changed
  */
 function headersEditor(changed) {
@@ -305,7 +306,7 @@ function headersEditor(changed) {
 }
 
 /**
- * How messages are sent, where there is a choice.
+ * The choice of how messages are sent.
  * @param {() => void} changed
  */
 function wayChoice(changed) {
@@ -354,7 +355,7 @@ function typeName(name) {
 }
 
 /**
- * A choice among the ways to call a method, where there are several.
+ * The choice of the binding, if a method has several.
  * @param {readonly PageBinding[]} bindings
  * @param {() => void} changed
  */

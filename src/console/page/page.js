@@ -13,9 +13,9 @@ const nav = byId('nav')
 const main = byId('main')
 const menu = byId('menu')
 
-/** What has been shown: it keeps what was typed. @type {Map<string, Shown>} */
+/** Pages that have been shown. They are kept with the text that was typed. @type {Map<string, Shown>} */
 const shown = new Map()
-/** What can be shown, by its place in the URL. @type {Map<string, () => Shown>} */
+/** All pages, by the fragment of the URL. @type {Map<string, () => Shown>} */
 let pages = new Map()
 
 const token = tokenDialog(() => {
@@ -51,14 +51,14 @@ async function start() {
 /** @param {number} status @param {{error?: {message?: string}, message?: string} | undefined} body */
 function showClosed(status, body) {
   const why = {
-    401: 'The API tells its methods only to callers that it knows.',
+    401: 'The API shows its methods only to authenticated callers.',
     403: 'This caller may not see the methods of the API.',
   }
   main.replaceChildren(
     el(
       'section',
       {class: 'panel closed'},
-      el('h1', {tabindex: -1}, status === 401 ? 'Who calls?' : 'Nothing to show yet'),
+      el('h1', {tabindex: -1}, status === 401 ? 'A token is needed' : 'Nothing to show yet'),
       el(
         'p',
         {},
@@ -89,7 +89,7 @@ function pagesOf(schema) {
   return new Map([...methods, ...functions])
 }
 
-/** Those that are not a part of another's page. @param {PageSchema} schema */
+/** Functions that are not a part of another function's page. @param {PageSchema} schema */
 function shownFunctions({functions}) {
   return functions.filter(({uploadSession}) => !uploadSession)
 }
@@ -148,7 +148,7 @@ function group(name, entries) {
   )
 }
 
-/** Shows what the URL names, or the first of all. @param {boolean} isMove whether somebody went there */
+/** Shows the page that the URL names, or the first one. @param {boolean} isMove whether the user has navigated */
 function show(isMove) {
   const place = textOf(location.hash.slice(1))
   const [first] = pages.keys()
@@ -169,7 +169,7 @@ function show(isMove) {
   page.element.querySelector('h1')?.focus()
 }
 
-/** @param {string} encoded as it may stand in a URL that somebody typed */
+/** Decodes text from a URL, which may be malformed. @param {string} encoded */
 function textOf(encoded) {
   try {
     return decodeURIComponent(encoded)
@@ -178,7 +178,7 @@ function textOf(encoded) {
   }
 }
 
-/** @param {boolean} isOpen where the window is too narrow to show the methods always */
+/** Opens or closes the menu of methods in narrow windows. @param {boolean} isOpen */
 function setMenu(isOpen) {
   menu.setAttribute('aria-expanded', String(isOpen))
   nav.classList.toggle('open', isOpen)

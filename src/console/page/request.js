@@ -3,24 +3,24 @@ import {fromBase64} from './scalars.js'
 /** @import {PageBinding, PageField, PageMessage, PageMethod, PageSchema, PageVariable} from '../schema.ts' */
 
 /**
- * What is sent. `problems` are by field: with any, it cannot be sent.
+ * A request. If it has `problems`, which are about fields, it cannot be sent.
  * @typedef {object} HttpRequest
  * @property {string} method
  * @property {string} path from the root of the API, with its query
  * @property {Record<string, string>} headers
  * @property {string | Uint8Array<ArrayBuffer> | undefined} body
- * @property {readonly unknown[]} bodies the JSON of each message, as a body has it
+ * @property {readonly unknown[]} bodies the JSON of each message in the body
  * @property {{field: string, message: string}[]} problems
  */
 
 /** @typedef {Record<string, unknown>} Json */
 
 /**
- * A call as HTTP, by one binding: fields of the path, then the body, and what is left in the query.
+ * Converts a call to an HTTP request, by one binding: path, body, and the remaining fields in the query.
  * @param {PageSchema['types']} types
  * @param {PageMethod} method
  * @param {PageBinding} binding
- * @param {readonly Json[]} messages one, but for a stream; the first one gives path and query
+ * @param {readonly Json[]} messages one, or several for a stream, of which the first one gives path and query
  * @returns {HttpRequest}
  */
 export function requestOf(types, {input}, binding, messages) {
@@ -80,7 +80,7 @@ function linesOf(values) {
 }
 
 /**
- * The text of a variable, as a path has it.
+ * The text of a variable in a path.
  * @param {PageSchema['types']} types
  * @param {string} input
  * @param {PageVariable} variable
@@ -95,7 +95,7 @@ function pathText(types, input, {field, pattern}, message, problems) {
     problems.push({field, message: text === '' ? `The path needs ${expected}` : `The path takes ${expected}`})
   }
   const segments = pattern === '*' ? [text] : text.split('/')
-  // A browser would go up the path with them, however they are written.
+  // A browser would resolve them, even if they are percent-encoded.
   if (segments.some((segment) => segment === '.' || segment === '..')) {
     problems.push({
       field,
@@ -106,7 +106,7 @@ function pathText(types, input, {field, pattern}, message, problems) {
   return segments.map(encodeURIComponent).join('/')
 }
 
-/** What a pattern of a path takes, in words and as an expression. @param {string} pattern @returns {[string, RegExp]} */
+/** What a path pattern accepts, in words and as a regular expression. @param {string} pattern @returns {[string, RegExp]} */
 function shapeOf(pattern) {
   if (pattern === '*') return ['a value', /./s]
   const segments = pattern.split('/').map((segment) => {
@@ -120,7 +120,7 @@ function shapeOf(pattern) {
 }
 
 /**
- * Puts the fields of a message into a query, one parameter each: those of messages in it by their paths.
+ * Adds the fields of a message to a query, one parameter for each. Fields of nested messages are named by their paths.
  * @param {PageSchema['types']} types
  * @param {string} typeName
  * @param {Json} message
@@ -138,7 +138,7 @@ function addQuery(types, typeName, message, prefix, query, problems) {
     else if (Array.isArray(value) && value.every((item) => !isObject(item) && !Array.isArray(item))) {
       for (const item of value) query.append(path, String(item))
     } else if (typeof value !== 'object' && !(field?.many === 'map')) query.append(path, String(value))
-    else problems.push({field: path, message: 'No query can have this: choose a path that takes a body'})
+    else problems.push({field: path, message: 'A query cannot contain this: choose a path that takes a body'})
   }
 }
 
@@ -153,7 +153,7 @@ function fieldOf(types, typeName, name) {
   return type?.fields?.find((field) => field.json === name || field.name === name)
 }
 
-/** The key that `message` has for a field, by either of its names. @param {PageSchema['types']} types @param {string} typeName @param {Json} message @param {string} json */
+/** The key of a field in `message`, which is either of the field's names. @param {PageSchema['types']} types @param {string} typeName @param {Json} message @param {string} json */
 function keyOf(types, typeName, message, json) {
   const name = fieldOf(types, typeName, json)?.name ?? json
   return Object.hasOwn(message, json) ? json : name
@@ -174,7 +174,7 @@ function valueAt(types, typeName, message, path) {
 }
 
 /**
- * `message` less some fields, and less messages of which nothing is left then.
+ * A copy of `message` without some fields, and without nested messages that are empty then.
  * @param {PageSchema['types']} types
  * @param {string} typeName
  * @param {Json} message
@@ -197,11 +197,11 @@ function without(types, typeName, message, paths) {
 }
 
 /**
- * The request as a line for a shell.
+ * The request as a curl command.
  * @param {Pick<HttpRequest, 'method' | 'body'>} request
  * @param {string} url
  * @param {Record<string, string>} headers
- * @param {boolean} [isStream] whether the answer comes bit by bit
+ * @param {boolean} [isStream] whether the answer is a stream
  */
 export function curlOf({method, body}, url, headers, isStream = false) {
   const isBytes = body instanceof Uint8Array
@@ -219,7 +219,7 @@ export function curlOf({method, body}, url, headers, isStream = false) {
     : line
 }
 
-/** One word of a shell. @param {string} text */
+/** Quotes a word for a shell. @param {string} text */
 function quoted(text) {
   return /^[\w./:=@%+-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`
 }

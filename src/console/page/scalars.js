@@ -4,18 +4,18 @@ import {parseJson, prettyJson} from './json.js'
 /** @import {PageEnum, PageField} from '../schema.ts' */
 
 /**
- * What edits one value. `get` gives JSON, or undefined for a value that is empty.
+ * The editor of one value. `get` returns JSON, or undefined for an empty value.
  * @typedef {object} Editor
  * @property {HTMLElement} element
- * @property {HTMLElement} [control] what the label and a failure belong to
+ * @property {HTMLElement} [control] the input that the label and a violation belong to
  * @property {() => unknown} get
- * @property {unknown} [zero] what an empty value is where there has to be one: in a list, or where it is set
+ * @property {unknown} [zero] the JSON of an empty value where a value is required: in a list, or for a field that is set
  * @property {(value: unknown) => void} set
  * @property {(path: readonly string[]) => Reporting | undefined} [find] the field at a path of names and indexes
  */
 
 /**
- * A field that can tell of a failure.
+ * A field that can show a violation.
  * @typedef {object} Reporting
  * @property {(message: string) => void} report
  * @property {HTMLElement} element
@@ -57,7 +57,7 @@ export function isWrapper({of}) {
 }
 
 /**
- * What edits one value of a field that holds no message with fields of its own; undefined for one that does.
+ * The editor for one value of a field; undefined for a message with fields, which needs a messageEditor().
  * @param {PageField} field
  * @param {PageEnum | undefined} values of an enum
  * @param {() => void} changed
@@ -79,7 +79,7 @@ export function scalarEditor({type, of = ''}, values, changed) {
 }
 
 /**
- * Text as JSON. What does not fit goes as it is: the API says what is wrong with it.
+ * Converts text to JSON. Invalid text is sent unchanged, so that the API reports the error.
  * @param {string} scalar
  * @returns {(text: string) => unknown}
  */
@@ -128,7 +128,7 @@ function textOf(value) {
   return typeof value === 'object' ? JSON.stringify(value) : String(value)
 }
 
-/** Enter sends; Shift and Enter make a new line. @param {() => void} changed @returns {Editor} */
+/** Enter sends the request, Shift+Enter makes a new line. @param {() => void} changed @returns {Editor} */
 function stringEditor(changed) {
   const area = el('textarea', {rows: 1, autocomplete: 'off', spellcheck: 'false', oninput: changed})
   area.addEventListener('keydown', (event) => {
@@ -162,7 +162,7 @@ function tick(changed) {
 }
 
 /**
- * The first value is zero: choosing it sets nothing.
+ * The editor of an enum. The first value is zero, which leaves the field unset.
  * @param {PageEnum} desc
  * @param {() => void} changed
  * @returns {Editor}
@@ -182,7 +182,7 @@ function choice({values}, changed) {
       select.value === names[0] ? undefined : /^-?\d+$/.test(select.value) ? Number(select.value) : select.value,
     set: (value) => {
       const name = textOf(value ?? names[0])
-      // A number that has no name, or a name of a newer schema.
+      // A number without a name, or a name from a newer schema.
       if (!names.includes(name) && !select.querySelector(`option[value="${CSS.escape(name)}"]`)) {
         select.append(el('option', {value: name}, name))
       }
@@ -215,7 +215,7 @@ function jsonEditor(changed, example) {
   }
 }
 
-/** Bytes as text, in base64, or of a file. @param {() => void} changed @returns {Editor} */
+/** The editor of bytes: as text, in base64, or from a file. @param {() => void} changed @returns {Editor} */
 function bytesEditor(changed) {
   const area = el('textarea', {rows: 1, class: 'code', spellcheck: 'false', autocomplete: 'off', oninput: changed})
   const form = el(

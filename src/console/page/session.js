@@ -3,12 +3,12 @@ import {credentialHeaders} from './token.js'
 
 /** @import {AnswerPanel} from './answer.js' */
 
-/** How often a file that broke off goes on. */
+/** Limit for attempts to resume an interrupted file. */
 const mostAttempts = 5
 
 /**
- * Asks for a place in Storage, and shows why there is none.
- * @param {string} path of the function that gives it
+ * Requests a resumable upload of Storage. If that fails, shows the reason.
+ * @param {string} path path of the function upload-session
  * @param {File} file
  * @param {AnswerPanel} answer
  * @param {AbortSignal} signal
@@ -31,7 +31,7 @@ export async function askForSession(path, file, answer, signal) {
 }
 
 /**
- * Sends a file to Storage. What breaks off goes on where Storage says that it is.
+ * Sends a file to Storage. An interrupted transfer is resumed after the bytes that Storage has.
  * @param {string} uri
  * @param {File} file
  * @param {(sent: number) => void} tell
@@ -53,7 +53,7 @@ export async function putFile(uri, file, tell, signal) {
 }
 
 /**
- * How many bytes Storage has.
+ * The number of bytes that Storage has.
  * @param {string} uri
  * @param {number} size
  * @param {AbortSignal} signal
@@ -66,7 +66,7 @@ async function kept(uri, size, signal) {
 }
 
 /**
- * By XMLHttpRequest, because fetch does not tell how much has been sent.
+ * Sends by XMLHttpRequest, because fetch does not report progress.
  * @param {string} uri
  * @param {Blob} body
  * @param {string | undefined} range

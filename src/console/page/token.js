@@ -1,7 +1,7 @@
 import {button, byId, el} from './dom.js'
 import {mintToken} from './local.js'
 
-// Who calls: what the page's requests prove it by. Kept for this tab alone, and gone with it.
+// The caller's credentials for the page's requests. They are kept only in this tab, until it is closed.
 
 const place = 'grpc-functions:credentials'
 
@@ -22,7 +22,7 @@ export function credentialHeaders() {
   return {...(token && {authorization: `Bearer ${token}`}), ...(key && {'x-api-key': key})}
 }
 
-/** @param {Record<string, string>} headers as a screen may show them */
+/** Masks secrets in headers for the screen. @param {Record<string, string>} headers */
 export function masked(headers) {
   const shown = Object.entries(headers).map(([name, value]) => {
     const isSecret = name === 'authorization' || name === 'x-api-key'
@@ -32,7 +32,7 @@ export function masked(headers) {
 }
 
 /**
- * The dialog behind the button in the head of the page.
+ * The dialog for credentials, which a button in the page's header opens.
  * @param {() => void} changed
  */
 export function tokenDialog(changed) {
@@ -64,7 +64,11 @@ export function tokenDialog(changed) {
       'form',
       {method: 'dialog', onsubmit: apply},
       el('h2', {id: 'token-title'}, 'Who calls'),
-      el('p', {class: 'comment'}, 'What the page sends with each request. It is kept until this tab is closed.'),
+      el(
+        'p',
+        {class: 'comment'},
+        'The credentials that the page sends with each request. They are kept until this tab is closed.',
+      ),
       el('label', {for: 'bearer'}, 'Authorization: Bearer'),
       token,
       local,
@@ -95,7 +99,7 @@ export function tokenDialog(changed) {
   }
   return {
     open,
-    /** There is a stack on this machine that gives tokens. */
+    /** Offers a token of the local stack. */
     offerLocal: () => {
       local.hidden = false
     },

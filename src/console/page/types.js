@@ -3,7 +3,7 @@ import {el, paragraphs} from './dom.js'
 /** @import {PageField, PageSchema} from '../schema.ts' */
 
 /**
- * What a type is made of, to be read: types in it are opened one by one, as one may hold its own kind.
+ * The description of a type. Nested types are opened one by one, because a message may contain itself.
  * @param {PageSchema['types']} types
  * @param {string} name
  */

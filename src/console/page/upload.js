@@ -10,17 +10,17 @@ import {credentialHeaders, masked} from './token.js'
 
 /** @import {PageSchema, PageUpload} from '../schema.ts' */
 
-/** Cloud Run takes no larger request over HTTP/1.1, in bytes. */
+/** Cloud Run's limit for a request over HTTP/1.1, in bytes. */
 const mostDirect = 32 * 1024 * 1024
 
 /**
- * An upload: a file straight, or an object of Storage, each with its context.
+ * The page of an upload function: a file, or an object of Storage, with its context.
  * @param {PageSchema} schema
  * @param {string} path
  * @param {PageUpload} upload
  */
 export function uploadPage({types, functions}, path, {method, context, required}) {
-  /** Where files go that are too large for a request; undefined: nowhere. */
+  /** The path of upload-session, for files that are too large for a request; undefined if there is none. */
   const sessions = functions.find((other) => other.uploadSession && other.path.startsWith(`${path}/`))?.path
   /** @type {(() => void) | undefined} */
   let stop
@@ -51,7 +51,7 @@ export function uploadPage({types, functions}, path, {method, context, required}
   const note = el(
     'p',
     {class: 'quiet'},
-    sessions ? 'More than 32 MiB go to Storage first, and are uploaded from there.' : '',
+    sessions ? 'Files of more than 32 MiB are sent to Storage first, and uploaded from there.' : '',
   )
   const failure = el('p', {class: 'failure', hidden: true})
   const answer = answerPanel({onViolations: report, onEnd: ended})
@@ -78,7 +78,7 @@ export function uploadPage({types, functions}, path, {method, context, required}
     const [one] = file.files ?? []
     const query = new URLSearchParams()
     addParameters(query, '', value)
-    // JSON would say what to upload rather than be it.
+    // A JSON body would name an object to upload, rather than be the content.
     const type = one?.type && !/^application\/json/i.test(one.type) ? one.type : 'application/octet-stream'
     return {
       method: 'POST',
@@ -137,7 +137,7 @@ export function uploadPage({types, functions}, path, {method, context, required}
     told.textContent = `${what} ${percent} % · ${bytesText(done)} of ${bytesText(total)} · ${bytesText(Math.round(done / seconds))}/s`
   }
 
-  /** What the function says of how far it is is no message of the answer. @param {string} line */
+  /** Shows progress from an event; other events are messages of the answer. @param {string} line */
   function taken(line) {
     const {progress: at} = /** @type {{progress?: {sent: number, total: number}}} */ (JSON.parse(line))
     if (!at) return answer.whole(new TextEncoder().encode(line), 'application/json')
@@ -151,7 +151,7 @@ export function uploadPage({types, functions}, path, {method, context, required}
     if (fromFile.checked && (!one || (one.size > mostDirect && !sessions))) {
       failure.hidden = false
       failure.textContent = one
-        ? `${bytesText(one.size)} are too much for one request: Cloud Run takes 32 MiB. Put it into Storage, and upload the object.`
+        ? `${bytesText(one.size)} are too much for one request: the limit of Cloud Run is 32 MiB. Put the file into Storage, and upload the object.`
         : 'Choose a file first.'
       file.focus()
       return
@@ -171,7 +171,7 @@ export function uploadPage({types, functions}, path, {method, context, required}
     else if (one) sendFile(made, one)
   }
 
-  /** Sends a file to Storage, and then has it uploaded from there. @param {File} one */
+  /** Sends a file to Storage, and then uploads it from there. @param {File} one */
   async function sendBySession(one) {
     const controller = new AbortController()
     stop = () => controller.abort()
@@ -187,7 +187,7 @@ export function uploadPage({types, functions}, path, {method, context, required}
   }
 
   /**
-   * Sends a file as a body. By XMLHttpRequest, because fetch does not tell how much has been sent.
+   * Sends a file as the body, by XMLHttpRequest, because fetch does not report progress.
    * @param {{path: string, headers: Record<string, string>}} made
    * @param {File} one
    */
@@ -272,7 +272,7 @@ export function uploadPage({types, functions}, path, {method, context, required}
   return {element, refresh: show}
 }
 
-/** Fields as parameters, those of messages by their paths. @param {URLSearchParams} query @param {string} prefix @param {Record<string, unknown>} fields */
+/** Adds fields as parameters. Fields of nested messages are named by their paths. @param {URLSearchParams} query @param {string} prefix @param {Record<string, unknown>} fields */
 function addParameters(query, prefix, fields) {
   for (const [name, value] of Object.entries(fields)) {
     if (Array.isArray(value)) for (const one of value) query.append(prefix + name, String(one))
