@@ -1,7 +1,7 @@
 import {createHash, timingSafeEqual} from 'node:crypto'
 import {readFileSync} from 'node:fs'
 import {readFile, stat} from 'node:fs/promises'
-import type {KeyCaller} from '../core/caller.ts'
+import {frozen, type KeyCaller} from '../core/caller.ts'
 import {ConfigError} from '../core/settings.ts'
 import {unauthenticated} from './refusals.ts'
 
@@ -91,7 +91,7 @@ function parsed(text: string, path: string): {readonly keys: readonly Key[]; rea
     const [digest = '', name = '', list = '', ...more] = words.split(/\s+/)
     const methods = list.split(',').filter(Boolean)
     const isRight = /^[0-9a-f]{64}$/i.test(digest) && name && methods.length > 0 && more.length === 0
-    if (isRight) keys.push({digest: Buffer.from(digest, 'hex'), caller: {kind: 'key', name, methods}})
+    if (isRight) keys.push({digest: Buffer.from(digest, 'hex'), caller: frozen({kind: 'key', name, methods})})
     // The message does not quote the line, which may contain a key by mistake.
     else
       problems.push(

@@ -1,5 +1,5 @@
 import type {CryptoKey, JWTPayload} from 'jose'
-import type {TokenCaller} from '../core/caller.ts'
+import {frozen, type TokenCaller} from '../core/caller.ts'
 import type {IssuerConfig} from '../core/config.ts'
 import {Fault} from '../core/fault.ts'
 import {KeySet, type KeySetTimes} from './key-set.ts'
@@ -134,5 +134,5 @@ function callerOf(claims: JWTPayload): TokenCaller {
     throw unauthenticated('the token names no subject')
   if (iat !== undefined && !(typeof iat === 'number' && iat <= Date.now() / 1000 + skew))
     throw unauthenticated('the token is from the future')
-  return {kind: 'token', subject: sub, issuer: iss, claims}
+  return frozen({kind: 'token', subject: sub, issuer: iss, claims})
 }

@@ -1,7 +1,7 @@
 import {createHmac, timingSafeEqual} from 'node:crypto'
 import {readFileSync} from 'node:fs'
 import {readFile} from 'node:fs/promises'
-import type {WebhookCaller} from '../core/caller.ts'
+import {frozen, type WebhookCaller} from '../core/caller.ts'
 import type {WebhookConfig} from '../core/config.ts'
 import {ConfigError} from '../core/settings.ts'
 import {unauthenticated} from './refusals.ts'
@@ -85,7 +85,7 @@ export class Webhook {
       for (const one of given) if (one.length === expected.length && timingSafeEqual(one, expected)) isSigned = true
     }
     if (!isSigned) throw unauthenticated(`the signature in ${this.header} does not match`)
-    return {kind: 'webhook', name: target}
+    return frozen({kind: 'webhook', name: target})
   }
 }
 

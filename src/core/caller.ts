@@ -37,10 +37,21 @@ export function callerFields(caller: Caller): Record<string, string> {
   return caller.kind === 'token' ? {subject: caller.subject, issuer: caller.issuer} : {[caller.kind]: caller.name}
 }
 
-const encoded = Symbol('claims as UTF-8')
+const encoded = new WeakMap<Caller, Buffer>()
 
 /** The claims of `caller` as JSON in UTF-8, made once. For a key or a webhook it is the name: `{"key": …}`. */
-export function claimsBytes(caller: Caller & {[encoded]?: Buffer}): Buffer {
-  caller[encoded] ??= Buffer.from(JSON.stringify(caller.kind === 'token' ? caller.claims : callerFields(caller)))
-  return caller[encoded]
+export function claimsBytes(caller: Caller): Buffer {
+  let bytes = encoded.get(caller)
+  if (!bytes) {
+    bytes = Buffer.from(JSON.stringify(caller.kind === 'token' ? caller.claims : callerFields(caller)))
+    encoded.set(caller, bytes)
+  }
+  return bytes
+}
+
+/** `value`, which nobody can change any more: all requests of one caller share it. */
+export function frozen<T>(value: T): T {
+  if (typeof value !== 'object' || value === null) return value
+  for (const part of Object.values(value)) frozen(part)
+  return Object.freeze(value)
 }

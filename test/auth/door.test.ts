@@ -477,6 +477,22 @@ for (const AUTH of ['iam', 'none']) {
   })
 }
 
+test.serial('no function changes who the next request with the same token is', async (t) => {
+  const {url, close} = await app.serve((scope) => {
+    const {caller} = scope
+    if (caller?.kind !== 'token') return json({})
+    const {claims} = caller as unknown as {claims: {sub: string; roles: string[]}}
+    t.throws(() => claims.roles.push('admin'), {instanceOf: TypeError})
+    t.throws(() => Object.assign(claims, {sub: 'eve'}), {instanceOf: TypeError})
+    t.throws(() => Object.assign(caller, {subject: 'eve'}), {instanceOf: TypeError})
+    return json({...claims, subject: caller.subject})
+  })
+  const headers = bearer(await issuer.token({sub: 'ada', roles: ['reader']}))
+  for (let request = 0; request < 2; request++)
+    t.like(await (await fetch(url, headers)).json(), {sub: 'ada', roles: ['reader'], subject: 'ada'})
+  await close()
+})
+
 test.serial('the log has the subject and the issuer of each request', async (t) => {
   lines.length = 0
   t.is((await app.ask(t, closed, bearer(await issuer.token({sub: 'grace'})))).status, 200)
