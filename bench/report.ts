@@ -1,10 +1,10 @@
-import {mkdirSync, readdirSync, rmSync, writeFileSync} from 'node:fs'
+import {mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync} from 'node:fs'
 import {join} from 'node:path'
 import {barChart, type Theme} from './lib/chart.ts'
 import {type Cell, folder, type Results, results, type Subject, shown, type Table} from './lib/results.ts'
 import {type SubjectName, subjects} from './lib/subjects.ts'
 
-// `node bench/report.ts`: writes bench/README.md and the charts from bench/results/latest.json. `npm run bench` ends with it.
+// `node bench/report.ts`: writes bench/README.md, the charts and docs/performance.md from bench/results/latest.json. `npm run bench` ends with it.
 
 const introduction = `# Benchmarks
 
@@ -20,7 +20,10 @@ with the versions that are pinned here; where they are not there, they are left 
 numbers of two machines.
 `
 
-/** The files that are made from `measured`: path in the repository's `bench/`, and text. */
+/** docs/performance.md before its numbers are filled in. */
+const template = readFileSync(join(import.meta.dirname, 'performance.template'), 'utf8')
+
+/** The files that are made from `measured`: path from the repository's `bench/`, and text. */
 export function filesOf(measured: Results): Map<string, string> {
   const files = new Map<string, string>()
   const sections = (Object.keys(subjects) as SubjectName[]).flatMap((name) => {
@@ -28,7 +31,32 @@ export function filesOf(measured: Results): Map<string, string> {
     return subject ? [sectionOf(name, subject, files)] : []
   })
   files.set('README.md', [introduction, ...sections].join('\n'))
+  files.set('../docs/performance.md', filledIn(template, measured))
   return files
+}
+
+/** `text` with a number in the place of each `{{subject > table > row > column}}`, or `{{one ÷ another}}`; `–` while it is not measured. */
+function filledIn(text: string, measured: Results): string {
+  return text.replaceAll(/\{\{(.+?)\}\}/g, (_, expression: string) => {
+    const [value = Number.NaN, divisor] = expression.split(' ÷ ').map((one) => numberAt(one, measured))
+    if (divisor === undefined) return numberText(value)
+    const ratio = value / divisor
+    return numberText(ratio < 10 ? Number(ratio.toFixed(2)) : Math.round(ratio))
+  })
+}
+
+function numberText(value: number): string {
+  return Number.isNaN(value) ? '–' : value.toLocaleString('en-US')
+}
+
+/** A number, or the cell of a table of a subject, whose tables are counted from 1. */
+function numberAt(path: string, measured: Results): number {
+  const [subject, table, row, column] = path.split(' > ')
+  if (row === undefined || column === undefined) return Number(path)
+  if (!Object.hasOwn(subjects, subject!))
+    throw new Error(`bench/performance.template: there is no subject "${subject}"`)
+  const cell = measured[subject as SubjectName]?.tables[Number(table) - 1]?.rows[row]?.[column]
+  return typeof cell === 'object' ? cell.median : Number(cell ?? Number.NaN)
 }
 
 function sectionOf(name: SubjectName, subject: Subject, files: Map<string, string>): string {

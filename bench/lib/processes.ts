@@ -19,6 +19,8 @@ export interface Usage {
   /** Resident memory now, and its maximum, in bytes. */
   readonly rss: number
   readonly peak: number
+  /** JavaScript objects, dead ones too unless they were just collected, in bytes; NaN where the process has no V8. */
+  readonly heap: number
   readonly cpuSeconds: number
   /** The longest CPU time between two turns of the event loop, in ms; 0 unless MEASURE_HOLD is set. */
   readonly hold: number
@@ -116,7 +118,7 @@ function nativeUsage(pid: number): Usage {
   const rss = (rssOf(pid) ?? Number.NaN) * 1024 * 1024
   const cpuSeconds = cpu - (lastCpu.get(pid) ?? 0)
   lastCpu.set(pid, cpu)
-  return {rss, peak: rss, cpuSeconds, hold: 0, delay: 0}
+  return {rss, peak: rss, heap: Number.NaN, cpuSeconds, hold: 0, delay: 0}
 }
 
 /** CPU of all threads of a process, in ms, by the scheduler's own count, which is finer than a tick; undefined where the system does not tell. */

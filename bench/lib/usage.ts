@@ -37,6 +37,7 @@ process.on('message', (question) => {
   const rss = process.memoryUsage.rss()
   process.send?.({
     rss,
+    heap: process.memoryUsage().heapUsed,
     peak: Math.max(peak, rss),
     cpuSeconds: (user + system) / 1e6,
     hold,
