@@ -268,6 +268,13 @@ test.serial('a compressed answer has an etag of its own, that names the same res
   using _ = library.handle({getBook: () => ({title, etag: 'W/"v1"'})})
   const {headers} = await send(`GET ${book}`, {'accept-encoding': 'gzip'})
   t.is(headers.get('etag'), 'W/"v1"', 'a weak one holds for both')
+  for (const [known, status, tag] of [
+    ['"v1"', 304, 'W/"v1"'],
+    ['"v1--gzip"', 200, 'W/"v1"'],
+  ] as const) {
+    const again = await send(`GET ${book}`, {'if-none-match': known})
+    t.deepEqual([again.status, again.headers.get('etag')], [status, tag])
+  }
 })
 
 test.serial('a 304 asks the service once', async (t) => {

@@ -40,15 +40,15 @@ export class Etags {
 }
 
 /**
- * The entry of a header If-None-Match that matches `etag` by weak comparison (RFC 9110 13.1.2), compressed or not. Undefined if none
- * matches.
+ * The etag of the response that a header If-None-Match names: `etag`, or that of its compressed body. Undefined if none matches by weak
+ * comparison (RFC 9110 13.1.2).
  */
 export function namedEtag(etag: string, ifNoneMatch: string): string | undefined {
   if (ifNoneMatch.trim() === '*') return etag
-  const prefix = etag.startsWith('W/') ? 'W/' : ''
-  const opaque = etag.slice(prefix.length)
+  const opaque = etag.replace(/^W\//, '')
   for (const [, named = ''] of ifNoneMatch.matchAll(/(?:W\/)?("[^"]*")/g)) {
-    if (named === opaque || resourceEtag(named) === opaque) return prefix + named
+    if (named === opaque) return etag
+    if (resourceEtag(named) === etag) return named
   }
   return undefined
 }
