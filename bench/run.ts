@@ -1,5 +1,7 @@
 import {spawn} from 'node:child_process'
 import {once} from 'node:events'
+import {mkdtempSync, rmSync} from 'node:fs'
+import {tmpdir} from 'node:os'
 import {join} from 'node:path'
 import {parseArgs} from 'node:util'
 import leven from 'leven'
@@ -24,7 +26,9 @@ if (isAsked) {
   process.exit()
 }
 
-const env = {...process.env, ...(rounds && {BENCH_ROUNDS: rounds})}
+const build = mkdtempSync(join(tmpdir(), 'bench-'))
+process.once('exit', () => rmSync(build, {recursive: true}))
+const env = {...process.env, BENCH_BUILD: build, ...(rounds && {BENCH_ROUNDS: rounds})}
 const began = performance.now()
 const minutes = () => `${((performance.now() - began) / 60_000).toFixed(1)} min`
 const missed: string[] = []

@@ -8,7 +8,7 @@ import {keep, roundsOr, spreadOf, type Table} from './lib/results.ts'
  * The cost of a unary call as deployed (the build, with token, request id, deadline and log line) compared with the same by hand: CPU
  * of the function's process per request.
  */
-const rounds = roundsOr(9)
+const rounds = roundsOr(7)
 const loads = [
   {requests: 2000, concurrency: 32},
   {requests: 600, concurrency: 1},

@@ -1,4 +1,4 @@
-import {mkdtempSync, rmSync} from 'node:fs'
+import {existsSync, mkdtempSync, rmSync} from 'node:fs'
 import {tmpdir} from 'node:os'
 import {join} from 'node:path'
 import {bundle} from '../../tools/bundle/bundle.ts'
@@ -6,8 +6,12 @@ import {linkPackages, root, send} from '../../tools/deployment.ts'
 
 /** This project in a temporary folder, as it is deployed: the files that gcloud sends, built, with the packages that remain. */
 export async function deployed(): Promise<{folder: string} & Disposable> {
-  const folder = mkdtempSync(join(tmpdir(), 'bench-'))
+  // A run of several subjects keeps it from one to the next.
+  const shared = process.env.BENCH_BUILD
+  const folder = shared ?? mkdtempSync(join(tmpdir(), 'bench-'))
   const remove = () => rmSync(folder, {recursive: true})
+  const kept = {folder, [Symbol.dispose]: shared === undefined ? remove : () => {}}
+  if (existsSync(join(folder, 'dist'))) return kept
   try {
     send(folder, root)
     linkPackages(folder, root)
@@ -17,5 +21,5 @@ export async function deployed(): Promise<{folder: string} & Disposable> {
     remove()
     throw error
   }
-  return {folder, [Symbol.dispose]: remove}
+  return kept
 }
