@@ -88,6 +88,7 @@ test.serial('streams that stand still leave connections to unary calls, where ea
   })
   for (const work of ended) work.catch(() => {})
   await until(() => server.calls.open === 45)
+  t.deepEqual([pool.connections.length, server.connections.accepted], [45, 45], 'none that streams may not use')
   const answers = await Promise.all(Array.from({length: 5}, (_, call) => ask(`call ${call}`)))
   t.is(answers.length, 5)
   t.is(pool.waiting, 15)

@@ -17,7 +17,7 @@ test.after.always(async () => {
 async function ask(id: string, headers: Record<string, string> = {}) {
   const response = await fetch(`${child.url}/api/ping`, {headers: {...headers, 'x-request-id': id}})
   // biome-ignore lint/suspicious/noExplicitAny: tests look into answers of every shape
-  return {status: response.status, json: (await response.json()) as any}
+  return {status: response.status, headers: response.headers, json: (await response.json()) as any}
 }
 
 test.serial('a caller that waits less gets 504, and the log says that there was no connection', async (t) => {
@@ -27,8 +27,9 @@ test.serial('a caller that waits less gets 504, and the log says that there was 
 })
 
 test.serial('a backend that cannot be connected to is 503 at the connect deadline, which the log names', async (t) => {
-  const {status, json} = await ask('connect-1')
+  const {status, headers, json} = await ask('connect-1')
   t.is(status, 503)
+  t.is(headers.get('retry-after'), '1')
   t.like(json.error, {
     status: 'UNAVAILABLE',
     message: 'The backend of ping.PingService.Send cannot be reached: no connection within 0.5 s',

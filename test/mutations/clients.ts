@@ -24,7 +24,6 @@ export const clients: Room = {
         ],
         ['isCounted && !this.#budget.take()', 'false', 'an outage is multiplied by six'],
         [' || !exchange.hasLostConnection', '', 'a restart in which connections end one after the other fails calls'],
-        ['this.#hasNewToken = true', '', 'a front end that takes no token is asked without end'],
         ['runtime.idTokens.for(backend.audience).forget(idToken)', '', 'a revoked token is sent again'],
         ['http === 429 || ', '', 'a front end that is full fails calls that may be repeated'],
         [
@@ -33,6 +32,22 @@ export const clients: Room = {
           'a server that refuses is asked without a pause',
         ],
         ['method.idempotency === Level.NO_SIDE_EFFECTS || ', '', 'methods without side effects are not repeated'],
+      ],
+    },
+    {
+      file: 'src/clients/retries.ts',
+      by: ['test/functions/gateway-authorization.test.ts'],
+      changes: [['this.#hasNewToken = true', '', 'a front end that takes no token is asked without end']],
+    },
+    {
+      file: 'src/clients/pool.ts',
+      by: ['test/functions/connect-deadline.test.ts'],
+      changes: [
+        [
+          'retryAfter: 1,\n      hint: `no connection',
+          'hint: `no connection',
+          'no Retry-After when a backend cannot be reached',
+        ],
       ],
     },
     {
@@ -83,11 +98,6 @@ export const clients: Room = {
           'calls to a dead backend wait for their deadline',
         ],
         ['this.#outage = undefined\n    this.#cap', 'this.#cap', 'a backend that is back is not found'],
-        [
-          'retryAfter: 1,\n      hint: `no connection',
-          'hint: `no connection',
-          'no Retry-After when a backend cannot be reached',
-        ],
       ],
     },
     {
