@@ -1,7 +1,10 @@
 import {once} from 'node:events'
+import type {Socket} from 'node:net'
+import {connectivityState} from '@grpc/grpc-js'
 import test from 'ava'
 import {startBackend} from '../../local/grpc/backend.ts'
 import {openCalls} from '../../src/clients/calls.ts'
+import {openChannel} from '../../src/clients/connecting.ts'
 import {servingStatus} from '../../src/clients/health.ts'
 import {readConfig} from '../../src/core/config.ts'
 import {httpStatusOf} from '../../src/http/failure.ts'
@@ -68,6 +71,21 @@ test.serial('after the connect deadline the next call connects anew', async (t) 
     })
   }
   t.is(answer, 'SERVING')
+})
+
+test.serial('each channel to a backend has a connection of its own', async (t) => {
+  const backend = await startBackend()
+  const target = readConfig({BACKEND_URL: backend.url, BACKEND_AUDIENCE: 'none'}).backendOf('any')
+  const sockets: Socket[] = []
+  const channels = [1, 2].map(() => openChannel(target, (socket) => sockets.push(socket)))
+  t.teardown(async () => {
+    for (const channel of channels) channel.close()
+    await backend.close(0)
+  })
+  for (const channel of channels) {
+    while (channel.getConnectivityState(true) !== connectivityState.READY) await new Promise(setImmediate)
+  }
+  t.is(sockets.length, 2)
 })
 
 test.serial('calls that wait together all fail, and leave one connection behind that is closed', async (t) => {

@@ -51,6 +51,13 @@ export const clients: Room = {
       ],
     },
     {
+      file: 'src/clients/connecting.ts',
+      by: ['test/clients/attempts.test.ts'],
+      changes: [
+        ["...(!tls && {'grpc.enable_http_proxy': 0}),", '', 'a proxy of the environment reads what is in the clear'],
+      ],
+    },
+    {
       file: 'src/clients/retry-budget.ts',
       by: survival,
       changes: [
@@ -135,7 +142,6 @@ export const clients: Room = {
       changes: [
         ["'grpc.use_local_subchannel_pool': 1,", '', 'a connection that died is picked again'],
         ["'grpc.max_receive_message_length': mostReceived,", '', 'answers above 4 MiB fail'],
-        ["...(!tls && {'grpc.enable_http_proxy': 0}),", '', 'a proxy of the environment reads what is in the clear'],
         ['leaveRetriesToUs(channel)', '', 'grpc-js makes calls again by itself'],
         [
           "'grpc.default_authority': host,",
