@@ -144,6 +144,20 @@ test.serial('a call whose connection has ended before it could leave is made on 
   quiet()
 })
 
+test.serial('a call that a session which is ending does not take is made on another connection', async (t) => {
+  const {ask, pool, server, quiet} = await survivalRig(t)
+  const held = Promise.withResolvers<void>()
+  server.next({kind: 'answer', until: held.promise})
+  const first = ask('held')
+  await until(() => server.executions.length === 1)
+  sessionOf(pool.connections[0]!.channel)!.close()
+  const after = ask('after')
+  await until(() => server.executions.length === 2)
+  held.resolve()
+  t.deepEqual(await Promise.all([first, after]), ['held', 'after'])
+  quiet()
+})
+
 test.serial('a call that was answered is not made again, whatever its stream is reset with', async (t) => {
   const {ask, server, quiet} = await survivalRig(t)
   server.next({kind: 'reset', code: constants.NGHTTP2_REFUSED_STREAM, messages: 1})

@@ -55,10 +55,19 @@ test.after.always(async () => {
 })
 
 /** Calls One of the backend at `url`. */
-function ask(url = backend.url, {audience = url === backend.url ? url : 'none', timeout = 60_000} = {}) {
+interface Asked {
+  readonly audience?: string
+  readonly timeout?: number
+  readonly metadata?: Readonly<Record<string, string | Buffer>>
+}
+
+function ask(
+  url = backend.url,
+  {audience = url === backend.url ? url : 'none', timeout = 60_000, metadata = {}}: Asked = {},
+) {
   const to = readConfig({BACKEND_URL: url, BACKEND_AUDIENCE: audience}).backendOf('test.Kinds')
   return onlyAnswer(
-    callOf(runtime, {life, backend: to, method: one!, requests: () => [numbered(1)]}, {timeout}),
+    callOf(runtime, {life, backend: to, method: one!, requests: () => [numbered(1)]}, {timeout, metadata}),
   ) as Promise<Numbered>
 }
 
@@ -174,6 +183,15 @@ test.serial('the token of each call is in its metadata, and none where the audie
   const seen = kinds.next()
   await ask()
   t.regex(String((await seen).context.metadata.get('authorization')[0]), /^Bearer [\w-]+\.[\w-]+\.[\w-]+$/)
+})
+
+test.serial('authorization of a function keeps its place, and no function sets the claims of a caller', async (t) => {
+  const seen = kinds.next()
+  await ask(backend.url, {metadata: {authorization: 'Bearer mine', 'x-verified-claims-bin': Buffer.from('{}')}})
+  const sent = (await seen).context.metadata
+  t.deepEqual(sent.get('authorization'), ['Bearer mine'])
+  t.regex(String(sent.get('x-serverless-authorization')[0]), /^Bearer [\w-]+\.[\w-]+\.[\w-]+$/)
+  t.deepEqual(sent.get('x-verified-claims-bin'), [])
 })
 
 test.serial('no token to be had is UNAVAILABLE, and reaches no backend', async (t) => {

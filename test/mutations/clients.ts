@@ -179,7 +179,12 @@ export const clients: Room = {
           'a request is over while its source is still read',
           'the pump ends by itself within the same turn',
         ],
-        ["progress === 'NOT_STARTED' || ", '', 'a call that never left is not made again'],
+        [
+          "progress === 'NOT_STARTED' || ",
+          '',
+          'a call that never left is not made again',
+          'a session that ends is seen in the next turn: only an end within the turn of a call gets there',
+        ],
         ['if (this.cause !== undefined || this.#call.header) return false', '', 'a call that was answered runs twice'],
         [
           'this.#wire.sendMessageWithContext({callback: () => resolve()}, bytes)',
@@ -192,7 +197,12 @@ export const clients: Room = {
           'a backend that stalls in a stream is waited for',
         ],
         ['clearTimeout(timer)\n  }\n}', '}\n}', 'a stream is broken off while its caller is slow'],
-        ['if (batch.isDue) await turn()', '', 'a body of small messages holds the event loop'],
+        [
+          'if (batch.isDue) await turn()',
+          '',
+          'a body of small messages holds the event loop',
+          'each write is waited for as well, which takes a turn: this only has several bodies take turns',
+        ],
         [
           'return stream !== undefined && stream > lastStream!',
           'return true',
@@ -234,6 +244,7 @@ export const clients: Room = {
       file: 'src/clients/interceptors.ts',
       by: [
         ...calls,
+        ...status,
         'test/clients/credentials.test.ts',
         'test/functions/gateway-authorization.test.ts',
         'test/auth/door.test.ts',
@@ -300,12 +311,7 @@ export const clients: Room = {
           'if (false) throw',
           'any server on the address gives tokens',
         ],
-        [
-          'if (statusCode === 200) return body',
-          'return body',
-          'an error page is sent as a token',
-          'what is no token is refused anyway, in other words in the log',
-        ],
+        ['if (statusCode === 200) return body', 'return body', 'an error page is sent as a token'],
         ["headers: {[flavor]: 'Google'},", '', 'the metadata server refuses'],
         ["end.addEventListener('abort', stop)", '', 'a fetch that hangs is never ended'],
         ['const mostAttempts = 3', 'const mostAttempts = 1', 'one failure of the metadata server fails a call'],
