@@ -14,7 +14,12 @@ export async function authorize(call: Call): Promise<void> {
     call.idTokenHeader = taken ? 'x-serverless-authorization' : tokenHeader
   }
   const source = call.runtime.idTokens.for(audience)
-  const part = call.span && !source.isFresh ? call.span.part('id token') : undefined
+  let part: ReturnType<NonNullable<Call['span']>['part']> | undefined
+  if (!source.isFresh) {
+    // Side by side: the first request waits for the slower of both.
+    if (!signal.aborted) call.runtime.channels.to(call.backend).prepare()
+    part = call.span?.part('id token')
+  }
   try {
     call.idToken = await source.token({signal, log, deadline: call.deadline})
   } finally {

@@ -35,6 +35,8 @@ export type Requests<T = Sendable> = (
 /** The connections to one backend, as a call uses them. `streaming` is true for all methods that are not unary. */
 export interface CallPool {
   readonly budget: RetryBudget
+  /** Begins to connect, if nothing has been begun yet, for a call that is not ready to take a connection. */
+  prepare(): void
   /** A connection that is ready now, if there is one. */
   take(streaming: boolean): Connection | undefined
   /**

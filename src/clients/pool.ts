@@ -81,6 +81,11 @@ export class Pool implements CallPool {
     return this.#unary.size + this.#streaming.size
   }
 
+  /** Begins to connect, if nothing has been begun yet: the first call needs an ID token too, and both take their time. */
+  prepare(): void {
+    if (this.#connections.length === 0 && this.#openings.size === 0 && !this.#outage) this.#open()
+  }
+
   /** A connection that is ready now, for a new call. This is the usual case, and cheap. */
   take(streaming: boolean): Connection | undefined {
     if ((streaming ? this.#streaming : this.#unary).size > 0) return undefined

@@ -6,6 +6,7 @@ import type {TLSSocket} from 'node:tls'
 import {connectivityState} from '@grpc/grpc-js'
 import test, {type ExecutionContext} from 'ava'
 import {type Backend, startBackend} from '../../local/grpc/backend.ts'
+import {startMetadataServer} from '../../local/identity/metadata.ts'
 import {openCalls} from '../../src/clients/calls.ts'
 import {openChannel} from '../../src/clients/connecting.ts'
 import {servingStatus} from '../../src/clients/health.ts'
@@ -66,6 +67,31 @@ test.serial('a backend has one channel and one connection, made at the first cal
   t.is(backend.connections(), 0)
   t.deepEqual(new Set(await Promise.all(Array.from({length: 50}, () => check(backend.url)))), new Set(['SERVING']))
   t.is(backend.connections(), 1)
+})
+
+test.serial('the first call connects while it waits for its ID token, unless its caller has hung up', async (t) => {
+  const metadata = await startMetadataServer()
+  t.teardown(() => metadata.close())
+  const backend = await started(t)
+  await using between = await SilentServer.start()
+  between.passTo(Number(new URL(backend.url).port))
+  const env = {
+    BACKEND_URL: `http://127.0.0.1:${between.port}`,
+    BACKEND_AUDIENCE: 'https://a.a.run.app',
+    ...metadata.env,
+  }
+  const ask = (life: TestLife) => {
+    const cold = runtimeOf(env)
+    t.teardown(() => cold.channels.close())
+    return servingStatus(cold, life, cold.config.backendOf('any'), 10_000)
+  }
+  const gone = new TestLife()
+  gone.hangUp()
+  await t.throwsAsync(ask(gone))
+  // The token comes only once there is a connection.
+  metadata.delay(between.next())
+  t.is(await ask(new TestLife()), 'SERVING')
+  t.is(between.accepted, 1)
 })
 
 test.serial('services of one URL share a channel, those of another have their own', (t) => {

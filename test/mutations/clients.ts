@@ -272,6 +272,14 @@ export const clients: Room = {
       ],
     },
     {
+      file: 'src/clients/authorization.ts',
+      by: ['test/clients/channels.test.ts'],
+      changes: [
+        ['call.runtime.channels.to(call.backend).prepare()', '', 'the first request connects only once it has a token'],
+        ['if (!signal.aborted) call', 'call', 'a connection is opened for a caller who has hung up'],
+      ],
+    },
+    {
       file: 'src/clients/id-tokens.ts',
       by: tokens,
       changes: [
