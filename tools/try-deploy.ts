@@ -1,10 +1,11 @@
-import {execFileSync} from 'node:child_process'
+import {type ChildProcess, execFileSync, spawn} from 'node:child_process'
+import {once} from 'node:events'
 import {lstatSync, mkdtempSync, readdirSync, readFileSync, rmSync} from 'node:fs'
 import {tmpdir} from 'node:os'
 import {dirname, join} from 'node:path'
 import {parseArgs} from 'node:util'
 import {coldStart, firstRequests} from '../bench/lib/cold-process.ts'
-import {startFunctions} from '../local/functions.ts'
+import {freePort, listening, startFunctions} from '../local/functions.ts'
 import {putSamples} from '../local/samples.ts'
 import {startStack} from '../local/stack.ts'
 import {requestOf, requestsIn} from '../test/helpers/commands.ts'
@@ -14,6 +15,9 @@ const help = `npm run try-deploy [-- FUNCTION…]: deploys the functions to a fo
 buildpack for Node, and asks each of them:
 
   .gcloudignore, npm ci, npm run gcp-build, npm prune, node --check, functions-framework with FUNCTION_TARGET
+
+gcloud functions deploy and gcloud run deploy --function both do that. With app it also sends README's requests, and starts npm start, as
+gcloud run deploy does without --function.
 
 --keep  leaves the folder where it is`
 
@@ -36,6 +40,7 @@ if (targets.length === 0) {
 // The platform has one Node, which runs npm too. Nothing of this project is on the PATH.
 const PATH = `${dirname(process.execPath)}:/usr/local/bin:/usr/bin:/bin`
 const npmCli = process.env.npm_execpath
+const [npmFile, npmArgs] = npmCli ? [process.execPath, [npmCli]] : ['npm', []]
 const folder = mkdtempSync(join(tmpdir(), 'try-deploy-'))
 let failures = 0
 try {
@@ -57,12 +62,17 @@ try {
 }
 process.exit(failures > 0 ? 1 : 0)
 
+/** Starts npm by the Node that runs this. */
+function npmProcess(env: Record<string, string>, ...args: readonly string[]): ChildProcess {
+  const whole = {PATH, HOME: process.env.HOME, NODE_ENV: 'production', ...env}
+  return spawn(npmFile, [...npmArgs, ...args], {cwd: folder, env: whole, stdio: ['ignore', 'ignore', 'inherit']})
+}
+
 /** Runs npm by the Node that runs this. */
 function npm(NODE_ENV: string, ...args: readonly string[]): void {
   console.log(`npm      ${args.join(' ')}`)
-  const [file, first] = npmCli ? [process.execPath, [npmCli]] : ['npm', []]
   const env = {...registry(), PATH, HOME: process.env.HOME, NODE_ENV}
-  execFileSync(file, [...first, ...args], {cwd: folder, env, stdio: ['ignore', 'ignore', 'inherit']})
+  execFileSync(npmFile, [...npmArgs, ...args], {cwd: folder, env, stdio: ['ignore', 'ignore', 'inherit']})
 }
 
 /** npm's registry settings for this project. */
@@ -87,7 +97,10 @@ async function ask(): Promise<void> {
         fail(target, error instanceof Error ? error.message : String(error))
       }
     }
-    if (targets.includes('app')) await askReadme(env)
+    if (targets.includes('app')) {
+      await askReadme(env)
+      await askWithoutFunction(env)
+    }
   } finally {
     await stack.close()
   }
@@ -98,7 +111,8 @@ async function askReadme(env: Record<string, string>): Promise<void> {
     target: 'app',
     port: 0,
     root: folder,
-    env: {...env, PATH, LOG_LEVEL: 'silent', K_SERVICE: 'app'},
+    // As `npm start` has it: README's requests are made to that.
+    env: {...env, PATH, LOG_LEVEL: 'silent', K_SERVICE: 'app', UPLOAD_CONTEXT: 'creatorId=storage; name={object}'},
     output: 'inherit',
   })
   const requests = requestsIn('README.md')
@@ -111,6 +125,20 @@ async function askReadme(env: Record<string, string>): Promise<void> {
   console.log(`README   ${requests.length} requests`)
   functions.process.kill()
   await functions.exited
+}
+
+/** What `gcloud run deploy --source=.` without `--function` starts. */
+async function askWithoutFunction(env: Record<string, string>): Promise<void> {
+  const port = await freePort(0)
+  const child = npmProcess({...env, PORT: String(port), LOG_LEVEL: 'silent', K_SERVICE: 'app'}, 'start')
+  const exited = once(child, 'exit')
+  await Promise.race([listening(port), exited])
+  if (child.exitCode !== null) return fail('start', 'npm start ended before it listened')
+  const response = await fetch(`http://localhost:${port}${firstRequests.app.path}`)
+  if (response.status === 200) console.log('start    200 by npm start, as without --function')
+  else fail('start', `npm start: ${response.status} ${await response.text()}`)
+  child.kill()
+  await exited
 }
 
 function fail(what: string, why: string): void {
