@@ -1,6 +1,16 @@
 import {execFile, execFileSync, spawn} from 'node:child_process'
 import {once} from 'node:events'
-import {cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync, writeFileSync} from 'node:fs'
+import {
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import {tmpdir} from 'node:os'
 import {join} from 'node:path'
 import {createInterface} from 'node:readline'
@@ -237,6 +247,18 @@ test('where there is a build, that is what is served', async (t) => {
   )
   const {url} = await started(t, folder, 'built')
   t.is(await (await fetch(url)).text(), 'from the build')
+})
+
+test('grpc-functions build makes in this repository what npm run gcp-build makes', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'clone-'))
+  t.teardown(() => rmSync(folder, {recursive: true}))
+  send(folder, root)
+  cpSync(join(root, 'local'), join(folder, 'local'), {recursive: true})
+  symlinkSync(join(root, 'node_modules'), join(folder, 'node_modules'))
+  const args = [join(folder, 'local/cli/main.ts'), 'build']
+  const {stdout} = await promisify(execFile)(process.execPath, args, {cwd: folder})
+  t.regex(stdout, /compile caches for .*\bgateway\b.*\bping\b/)
+  t.notRegex(stdout, /No compile cache/)
 })
 
 test("the guides' function of one's own is built, and runs", async (t) => {
