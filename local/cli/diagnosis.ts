@@ -26,8 +26,11 @@ export interface Check {
   readonly line?: string
 }
 
-/** How long a host has to take a connection, and a server to say its first word, in ms: all of it has 5 s. */
-const connecting = 1500
+/** How long a host has to take a connection, and a server to say its first word: at least this, in ms, and this share of all the time. */
+const connecting = {least: 1500, share: 0.3}
+
+/** The same of each answer of a port that is asked what it speaks. There are three at the most, and all of it has 5 s. */
+const answering = {least: 500, share: 0.1}
 
 /** What Google's proxies, and Envoy, say when a server does not understand the protocol that they speak to it. */
 const brokenOff = /protocol error|before headers|malformed response/i
@@ -49,6 +52,7 @@ export class Diagnosis {
   readonly #config: Pick<Config, 'metadataHost' | 'projectId'>
   readonly #signal: AbortSignal
   readonly #deadline: number
+  readonly #timeout: number
   #place: Place
   #token: string | undefined
 
@@ -56,6 +60,7 @@ export class Diagnosis {
     this.#backend = backend
     this.#config = config
     this.#deadline = Date.now() + timeout
+    this.#timeout = timeout
     this.#signal = AbortSignal.timeout(timeout)
     this.#place = placeOf(backend)
   }
@@ -95,6 +100,10 @@ export class Diagnosis {
     this.checks.push({what, state, is: is + told, cause, ...remedy})
   }
 
+  #timeFor({least, share}: typeof connecting): number {
+    return Math.max(least, Math.round(share * this.#timeout))
+  }
+
   async #resolve() {
     const {host} = this.#place
     const found = await lookup(host, {all: true}).catch(() => {
@@ -109,7 +118,7 @@ export class Diagnosis {
     const socket = connect({host, port})
     const settled = Promise.withResolvers<void>()
     socket.once('connect', settled.resolve).on('error', settled.reject)
-    const timer = setTimeout(() => settled.reject(new Wrong('SILENT')), connecting)
+    const timer = setTimeout(() => settled.reject(new Wrong('SILENT')), this.#timeFor(connecting))
     try {
       await settled.promise
     } catch (error) {
@@ -122,13 +131,13 @@ export class Diagnosis {
   }
 
   async #speak() {
-    const cause = await causeAt(this.#backend, this.#signal)
+    const cause = await causeAt(this.#backend, this.#signal, this.#timeFor(answering))
     if (cause) throw new Wrong(cause)
     return {is: this.#backend.tls ? 'the certificate is believed' : 'HTTP/2 in the clear'}
   }
 
   async #open(): Promise<{is: string; given: ClientHttp2Session}> {
-    const patience = AbortSignal.any([this.#signal, AbortSignal.timeout(connecting)])
+    const patience = AbortSignal.any([this.#signal, AbortSignal.timeout(this.#timeFor(connecting))])
     try {
       const session = await openSession(this.#backend.url, patience)
       const protocol = (session.socket as TLSSocket).getProtocol?.()

@@ -12,7 +12,7 @@ import {type CauseName, causeIn} from './causes.ts'
  */
 const unclear: ReadonlySet<CauseName> = new Set(['NOT_HTTP2', 'CLOSED', 'CONNECTION_REFUSED'])
 
-/** Timeout for each answer of a port, in ms. */
+/** Timeout for each answer of a port, in ms, unless there is more time. */
 const patience = 500
 /** How long a result is cached, in ms. */
 const kept = 30_000
@@ -42,15 +42,22 @@ export async function causeOf(text: string, backend: Backend, life: Life): Promi
   }
 }
 
-/** The problem of a listening port, found by TLS, HTTP/2 and HTTP/1 handshakes; undefined when it has none. */
-export async function causeAt(backend: Backend, signal: AbortSignal): Promise<CauseName | undefined> {
-  const secure = await overTls(backend, signal)
+/**
+ * The problem of a listening port, found by TLS, HTTP/2 and HTTP/1 handshakes; undefined when it has none.
+ * @param ms timeout for each answer
+ */
+export async function causeAt(backend: Backend, signal: AbortSignal, ms = patience): Promise<CauseName | undefined> {
+  const ask: Ask = (socket, hello) => firstBytes(socket, hello, AbortSignal.any([signal, AbortSignal.timeout(ms)]))
+  const secure = await overTls(backend, ask)
   if (secure && !backend.tls) return 'TLS_PORT'
   if (secure?.distrust) return causeIn(secure.distrust)
-  const {protocol} = secure ?? (await inTheClear(backend, signal))
+  const {protocol} = secure ?? (await inTheClear(backend, ask))
   if (backend.tls && !secure) return protocol && 'PLAINTEXT_PORT'
   return protocol === 'http/1' ? 'HTTP1_ONLY' : undefined
 }
+
+/** Says `hello`, and gives the first bytes of the answer. */
+type Ask = (socket: Socket | TLSSocket, hello: string) => Promise<Buffer>
 
 interface Answer {
   readonly protocol: 'h2' | 'http/1' | undefined
@@ -59,7 +66,7 @@ interface Answer {
 }
 
 /** The protocol over TLS; undefined for a port without TLS. */
-async function overTls(backend: Backend, signal: AbortSignal): Promise<Answer | undefined> {
+async function overTls(backend: Backend, ask: Ask): Promise<Answer | undefined> {
   const {host, port} = placeOf(backend)
   const socket = connectTls({
     host,
@@ -72,7 +79,7 @@ async function overTls(backend: Backend, signal: AbortSignal): Promise<Answer | 
   const secured = new Promise<boolean>((resolve) => {
     socket.once('secureConnect', () => resolve(true)).once('close', () => resolve(false))
   })
-  const answer = firstBytes(socket, http1Request(backend), signal)
+  const answer = ask(socket, http1Request(backend))
   if (!(await secured)) return undefined
   const distrust = socket.authorized ? {} : {distrust: String(socket.authorizationError)}
   const agreed = socket.alpnProtocol
@@ -82,10 +89,10 @@ async function overTls(backend: Backend, signal: AbortSignal): Promise<Answer | 
 }
 
 /** The protocol without TLS. */
-async function inTheClear(backend: Backend, signal: AbortSignal): Promise<Answer> {
-  const answer = await firstBytes(connect(placeOf(backend)), http2Preface, signal)
+async function inTheClear(backend: Backend, ask: Ask): Promise<Answer> {
+  const answer = await ask(connect(placeOf(backend)), http2Preface)
   if (isHttp2(answer)) return {protocol: 'h2'}
-  const second = isHttp1(answer) ? answer : await firstBytes(connect(placeOf(backend)), http1Request(backend), signal)
+  const second = isHttp1(answer) ? answer : await ask(connect(placeOf(backend)), http1Request(backend))
   return {protocol: isHttp1(second) ? 'http/1' : undefined}
 }
 
@@ -111,9 +118,9 @@ function isHttp2(bytes: Buffer): boolean {
   return bytes.length >= 9 && (bytes[3] === 4 || bytes[3] === 7) && bytes.readUInt32BE(5) === 0
 }
 
-/** The first bytes of the answer to `hello`; empty if the connection ends first or the timeout passes. */
+/** The first bytes of the answer to `hello`; empty if the connection ends first or the signal aborts. */
 function firstBytes(socket: Socket | TLSSocket, hello: string, signal: AbortSignal): Promise<Buffer> {
-  addAbortSignal(AbortSignal.any([signal, AbortSignal.timeout(patience)]), socket)
+  addAbortSignal(signal, socket)
   return new Promise((resolve) => {
     socket.on('error', () => {})
     socket.once('close', () => resolve(Buffer.alloc(0)))

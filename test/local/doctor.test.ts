@@ -157,7 +157,9 @@ const ports: [cause: TroubleName, scheme: 'http' | 'https', what: string, server
 ]
 for (const [cause, scheme, what, create, line] of ports) {
   makes([cause], `${scheme} and ${what}`, async (t) => {
-    const wrong = await wrongAt(t, `${scheme}://localhost:${await listening(t, create())}`)
+    // Silence takes some of the time that there is.
+    const timeout = cause === 'SILENT' ? 10_000 : patience
+    const wrong = await wrongAt(t, `${scheme}://localhost:${await listening(t, create())}`, {timeout})
     t.is(wrong.cause, cause, wrong.is)
     t.regex(wrong.line!, line)
   })
