@@ -62,6 +62,7 @@ export const limits: Readonly<Record<string, Readonly<Record<string, Limit>>>> =
   'clients/grpc-internals.ts': {prefixSize: [5, 'gRPC: a flag and a length of four bytes']},
   'clients/id-tokens.ts': {
     patience: [2 * second, 'test/clients/token-patience.test.ts'],
+    patienceOfOthers: [second, 'test/clients/id-tokens.test.ts'],
     pauseAfterFailure: [10 * second, 'test/clients/token-patience.test.ts'],
     refreshBefore: [5 * minute, 'test/clients/token-patience.test.ts'],
   },

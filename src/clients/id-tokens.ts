@@ -18,6 +18,23 @@ const refreshBefore = 5 * 60_000
 const patience = 2000
 /** Pause after a failed refresh, in ms. */
 const pauseAfterFailure = 10_000
+/** A caller that comes so long after the last attempt, in ms, makes another one: the first may have hung. */
+const patienceOfOthers = 1000
+
+/** The attempts to get one token. */
+interface Fetch {
+  readonly promise: Promise<Token>
+  resolve(token: Token): void
+  reject(error: unknown): void
+  /** Ends the attempts. */
+  readonly end: AbortController
+  /** The number of callers that wait. */
+  waiting: number
+  /** The number of attempts that have not ended. */
+  attempts: number
+  /** When the last one began, in ms since the epoch. */
+  lastAttempt: number
+}
 
 /** A caller that waits for a token, with its deadline and signal. */
 type Waiter = Pick<Life, 'signal' | 'deadline' | 'log'>
@@ -27,7 +44,7 @@ export class IdTokenSource {
   readonly #audience: string
   readonly #credentials: CredentialsSource
   #token: Token | undefined
-  #fetch: {readonly promise: Promise<Token>; readonly end: AbortController; waiting: number} | undefined
+  #fetch: Fetch | undefined
   #notBefore = 0
 
   constructor(audience: string, credentials: CredentialsSource) {
@@ -73,6 +90,7 @@ export class IdTokenSource {
   async #wait({signal}: Waiter, until: number): Promise<Token> {
     this.#fetch ??= this.#begin()
     const fetch = this.#fetch
+    if (Math.abs(Date.now() - fetch.lastAttempt) >= patienceOfOthers) this.#try(fetch)
     fetch.waiting++
     const giveUp = Promise.withResolvers<never>()
     const onAbort = () => giveUp.reject(signal.reason)
@@ -92,10 +110,11 @@ export class IdTokenSource {
     }
   }
 
-  #begin() {
+  #begin(): Fetch {
+    const {promise, resolve, reject} = Promise.withResolvers<Token>()
     const end = new AbortController()
-    const isGood = this.#token !== undefined && Date.now() < this.#token.expires
-    const promise = this.#fetchToken({signal: end.signal, once: isGood})
+    const fetch = {promise, resolve, reject, end, waiting: 0, attempts: 0, lastAttempt: 0}
+    this.#try(fetch)
     promise
       .then(
         (token) => {
@@ -105,8 +124,19 @@ export class IdTokenSource {
       )
       .finally(() => {
         if (this.#fetch?.end === end) this.#fetch = undefined
+        end.abort(over)
       })
-    return {promise, end, waiting: 0}
+    return fetch
+  }
+
+  /** The first attempt that succeeds is for all who wait, and so is the last one that fails. */
+  #try(fetch: Fetch): void {
+    const isGood = this.#token !== undefined && Date.now() < this.#token.expires
+    fetch.attempts++
+    fetch.lastAttempt = Date.now()
+    this.#fetchToken({signal: fetch.end.signal, once: isGood}).then(fetch.resolve, (error) => {
+      if (--fetch.attempts === 0) fetch.reject(error)
+    })
   }
 
   async #fetchToken(options: {signal: AbortSignal; once: boolean}): Promise<Token> {
