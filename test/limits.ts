@@ -62,12 +62,12 @@ export const limits: Readonly<Record<string, Readonly<Record<string, Limit>>>> =
   'clients/grpc-internals.ts': {prefixSize: [5, 'gRPC: a flag and a length of four bytes']},
   'clients/id-tokens.ts': {
     patience: [2 * second, 'test/clients/token-patience.test.ts'],
-    patienceOfOthers: [second, 'test/clients/id-tokens.test.ts'],
+    patienceOfOthers: [second, 'test/clients/token-patience.test.ts'],
     pauseAfterFailure: [10 * second, 'test/clients/token-patience.test.ts'],
     refreshBefore: [5 * minute, 'test/clients/token-patience.test.ts'],
   },
   'clients/metadata-server.ts': {
-    attempt: [10 * second, 'for one answer of the metadata server'],
+    attempt: [3 * second, 'for one answer of the metadata server: three of them in the time of a request'],
     firstPause: [50, 'before the second attempt to get a token, doubled before the third'],
     maxAnswer: [64 * KiB, 'bytes of an answer: a token has a few thousand'],
     mostAttempts: [3, 'test/clients/id-tokens.test.ts'],

@@ -32,8 +32,9 @@ interface Fetch {
   waiting: number
   /** The number of attempts that have not ended. */
   attempts: number
-  /** When the last one began, in ms since the epoch. */
-  lastAttempt: number
+  /** Whether the last one takes so long that the next caller makes another one. */
+  isLate: boolean
+  timer: NodeJS.Timeout | undefined
 }
 
 /** A caller that waits for a token, with its deadline and signal. */
@@ -90,7 +91,7 @@ export class IdTokenSource {
   async #wait({signal}: Waiter, until: number): Promise<Token> {
     this.#fetch ??= this.#begin()
     const fetch = this.#fetch
-    if (Math.abs(Date.now() - fetch.lastAttempt) >= patienceOfOthers) this.#try(fetch)
+    if (fetch.isLate) this.#try(fetch)
     fetch.waiting++
     const giveUp = Promise.withResolvers<never>()
     const onAbort = () => giveUp.reject(signal.reason)
@@ -105,6 +106,7 @@ export class IdTokenSource {
       signal.removeEventListener('abort', onAbort)
       if (--fetch.waiting === 0) {
         if (this.#fetch === fetch) this.#fetch = undefined
+        clearTimeout(fetch.timer)
         fetch.end.abort(over)
       }
     }
@@ -113,7 +115,7 @@ export class IdTokenSource {
   #begin(): Fetch {
     const {promise, resolve, reject} = Promise.withResolvers<Token>()
     const end = new AbortController()
-    const fetch = {promise, resolve, reject, end, waiting: 0, attempts: 0, lastAttempt: 0}
+    const fetch: Fetch = {promise, resolve, reject, end, waiting: 0, attempts: 0, isLate: false, timer: undefined}
     this.#try(fetch)
     promise
       .then(
@@ -124,6 +126,7 @@ export class IdTokenSource {
       )
       .finally(() => {
         if (this.#fetch?.end === end) this.#fetch = undefined
+        clearTimeout(fetch.timer)
         end.abort(over)
       })
     return fetch
@@ -133,7 +136,11 @@ export class IdTokenSource {
   #try(fetch: Fetch): void {
     const isGood = this.#token !== undefined && Date.now() < this.#token.expires
     fetch.attempts++
-    fetch.lastAttempt = Date.now()
+    fetch.isLate = false
+    clearTimeout(fetch.timer)
+    fetch.timer = setTimeout(() => {
+      fetch.isLate = true
+    }, patienceOfOthers)
     this.#fetchToken({signal: fetch.end.signal, once: isGood}).then(fetch.resolve, (error) => {
       if (--fetch.attempts === 0) fetch.reject(error)
     })

@@ -3,7 +3,7 @@ import {shortened} from '../core/shortened.ts'
 import {pause} from '../core/waiting.ts'
 
 /** Timeout for one answer, in ms. */
-const attempt = 10_000
+const attempt = 3000
 /** Limit for an answer, in bytes: tokens have a few thousand. */
 const maxAnswer = 64 * 1024
 /** Limit for the attempts of callers that have no token. */
@@ -74,6 +74,7 @@ class FailedAnswer extends Error {
 /** Whether it is overloaded, starts, or is moved with its instance, or the connection to it broke. */
 function mayPass(error: unknown): boolean {
   if (error instanceof FailedAnswer) return error.status >= 500 || error.status === 429
+  if (error instanceof DOMException && error.name === 'TimeoutError') return true
   return error instanceof Error && /^E[A-Z]+$/.test(String((error as NodeJS.ErrnoException).code))
 }
 

@@ -150,17 +150,6 @@ test.serial('a caller who hangs up while a refresh hangs is let go at once', asy
   t.is(await source.token(life), old)
 })
 
-test.serial('a fetch that hangs keeps nobody waiting once the metadata server answers others', async (t) => {
-  const source = new IdTokenSource('https://hung.a.run.app', credentials)
-  metadata.hang(1)
-  const asked = metadata.nextIdentityRequest()
-  const first = source.token(life)
-  await asked
-  advance(1500)
-  t.is(await fetches(async () => t.is(await source.token(life), await first)), 1)
-  await metadata.idle()
-})
-
 for (const status of [500, 503] as const) {
   test.serial(`a metadata server that answers ${status} for a moment fails nobody`, async (t) => {
     const source = new IdTokenSource(`https://moment-${status}.a.run.app`, credentials)

@@ -94,3 +94,19 @@ test.serial('a token is refreshed by the first request in its last five minutes'
   await pass(1)
   t.not(await source.token(new TestLife()), old)
 })
+
+test.serial('a fetch that hangs keeps nobody waiting once the metadata server answers others', async (t) => {
+  const source = new IdTokenSource('https://hung.a.run.app', credentials)
+  metadata.hang(1)
+  const begun = metadata.nextIdentityRequest()
+  const first = source.token(new TestLife({timeout: minute}))
+  await begun
+  const fetches = metadata.identityRequests.length
+  const second = source.token(new TestLife({timeout: minute}))
+  await pass(1000)
+  t.is(metadata.identityRequests.length, fetches, 'the second one waits for the first')
+  const third = await source.token(new TestLife({timeout: minute}))
+  t.deepEqual([await first, await second], [third, third])
+  t.is(metadata.identityRequests.length, fetches + 1)
+  t.true(await isBrokenOff())
+})
