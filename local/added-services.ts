@@ -9,20 +9,20 @@ import {servicesOf, unimplemented} from './project.ts'
 
 const root = join(import.meta.dirname, '..')
 
-/** What samples/services.ts has. */
+/** The exports of samples/services.ts. */
 interface Samples {
   readonly services: readonly Service[]
-  /** The file of the schema that the gateway is to serve. */
+  /** Path of the schema for the gateway. */
   readonly descriptors: string
 }
 
-/** Samples are removable: there are none without their folder. */
+/** The samples; undefined if their folder was deleted. */
 export async function samples(): Promise<Samples | undefined> {
   const file = join(root, 'samples/services.ts')
   return existsSync(file) ? ((await import(pathToFileURL(file).href)) as Samples) : undefined
 }
 
-/** The services that `npm start` has beside ping and repo: those of local/services.ts, and those of the samples. */
+/** The services of `npm start` beside ping and repo: those of local/services.ts, and those of the samples. */
 export async function addedServices(): Promise<Pick<BackendOptions, 'services' | 'unimplemented'>> {
   const own = await servicesOf(root, [PingService.typeName, Repo.typeName])
   return {services: [...own, ...((await samples())?.services ?? [])], unimplemented}

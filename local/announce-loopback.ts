@@ -1,4 +1,4 @@
-/** Loaded before the functions-framework in place of announce-port.ts: keeps it to loopback as well, and answers the page. */
+/** Loaded before the functions-framework, instead of announce-port.ts: also restricts it to loopback, and answers the page. */
 import {announce, endWithStarter} from './announce.ts'
 import {keepToLoopback} from './loopback.ts'
 import {pageAnswers} from './page.ts'

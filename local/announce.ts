@@ -7,7 +7,7 @@ const pipe = 3
 /** What a process of functions reports once it listens. */
 export interface Announcement {
   readonly port: number
-  /** The names of all functions of the table; undefined where it has been made by an older grpc-functions. */
+  /** The names of all functions of the table; undefined for a project with an older grpc-functions. */
   readonly functions?: readonly string[] | undefined
   /** The routes of their gateway, if they have one. */
   readonly schema?: Routes | undefined
@@ -30,7 +30,7 @@ export function announce(port: number): void {
   closeSync(pipe)
 }
 
-/** Ends this process with the one that started it, however that ends: it holds the other end of stdin. */
+/** Ends this process when the one that started it ends for any reason, which closes stdin. */
 export function endWithStarter(): void {
   process.stdin.once('end', () => process.kill(process.pid, 'SIGKILL')).resume()
 }

@@ -19,13 +19,13 @@ import {messagesOf} from './messages.ts'
 import {CommandError} from './output.ts'
 import {schemaOf} from './schema.ts'
 
-/** How long a call with a stream may take unless it is said, in ms. */
+/** Default timeout of a call with a stream, in ms. */
 const forEver = 24 * 60 * 60 * 1000
 
 /**
- * Calls a method straight at its backend, with an ID token where the configuration has an audience.
- * @throws {Fault} what the call ends with
- * @throws {CommandError} when there is no such method
+ * Calls a method directly at its backend, with an ID token if the configuration has an audience.
+ * @throws {Fault} the error of the call
+ * @throws {CommandError} for an unknown method
  */
 export async function callBackend(
   {service, method: name}: {service: string; method: string},
@@ -58,7 +58,7 @@ export async function callBackend(
   }
 }
 
-/** @throws {CommandError} for what the environment, or the command line, says wrong */
+/** @throws {CommandError} for an invalid environment or command line */
 function configOf({backend, audience}: CallOptions): Config {
   const {BACKEND_URL, ...others} = process.env
   try {
@@ -73,7 +73,7 @@ function configOf({backend, audience}: CallOptions): Config {
   }
 }
 
-/** @throws {CommandError} naming those that there are */
+/** @throws {CommandError} that lists the known services or methods */
 export function methodIn(registry: FileRegistry, service: string, name: string): DescMethod {
   const desc = registry.getService(service)
   if (!desc) {

@@ -17,20 +17,20 @@ import {CommandError} from './output.ts'
 import {requestsFor} from './rest-request.ts'
 import {schemaOf} from './schema.ts'
 
-/** A request of HTTP. */
+/** An HTTP request. */
 export interface HttpRequest {
   readonly verb: string
   /** With the query. */
   readonly path: string
-  /** The JSON texts of the body, each as it comes; undefined: none is sent. */
+  /** The JSON texts of the body, one for each message; undefined for no body. */
   readonly body?: AsyncIterable<string> | undefined
   /** Whether the body, or the answer, is a stream of messages. */
   readonly isStream: boolean
 }
 
 /**
- * Calls a method, or asks for a path, through the functions.
- * @throws {CommandError} with the gRPC code of a failure
+ * Calls a method, or requests a path, through the functions.
+ * @throws {CommandError} with the gRPC code of an error
  */
 export async function callHttp(target: string, options: CallOptions, shown: Shown): Promise<void> {
   const request = target.startsWith('/') ? plainRequest(target, options) : await methodRequest(target, options)
@@ -52,7 +52,7 @@ export async function callHttp(target: string, options: CallOptions, shown: Show
   const sent = send(base + request.path, {method: request.verb, headers, ...(signal && {signal})})
   sent.on('error', () => {})
   try {
-    // Answers may come while messages are yet to be sent, and an answer may end it all.
+    // Answers may arrive before all messages are sent, and an error may end the call early.
     const failed = Promise.withResolvers<never>()
     write(sent, request.body).catch(failed.reject)
     const [answer] = (await Promise.race([once(sent, 'response'), failed.promise])) as [IncomingMessage]
@@ -68,7 +68,7 @@ export async function callHttp(target: string, options: CallOptions, shown: Show
   }
 }
 
-/** What is asked for by a path: POST where there is something to send. */
+/** The request for a path: a POST if there is a message. */
 function plainRequest(path: string, {data, request}: CallOptions): HttpRequest {
   const verb = request ?? (data.length > 0 ? 'POST' : 'GET')
   return {verb, path, body: data.length > 0 ? messagesOf(data) : undefined, isStream: data.length > 1}
@@ -83,7 +83,7 @@ async function methodRequest(target: string, options: CallOptions): Promise<Http
   return await requestsFor(method, registry, texts)
 }
 
-/** @throws {Fault} when there is none to be had */
+/** @throws {Fault} when no token is available */
 async function tokenFor(audience: string): Promise<string> {
   const timeout = 30_000
   const life = commandLife(AbortSignal.timeout(timeout), Date.now() + timeout)
@@ -92,7 +92,7 @@ async function tokenFor(audience: string): Promise<string> {
 
 async function write(request: ClientRequest, body: AsyncIterable<string> | undefined): Promise<void> {
   if (body) {
-    // The head goes at once: of a stream, the first message may be long in coming.
+    // Sends the head at once, because the first message of a stream may come late.
     request.flushHeaders()
     for await (const text of body) if (!request.write(`${text}\n`)) await once(request, 'drain')
   }
@@ -120,14 +120,14 @@ function typeOf(headers: IncomingHttpHeaders): string {
   return (headers['content-type'] ?? '').split(';')[0]!.trim().toLowerCase()
 }
 
-/** @throws {CommandError} for the line with which a stream ends that fails */
+/** @throws {CommandError} for the error line at the end of a failed stream */
 function showMessage(line: string, shown: Shown): void {
   const message = JSON.parse(line) as {readonly error?: unknown}
   if (Object.keys(message).join() === 'error' && typeof message.error === 'object') throw failureOf(500, line)
   shown.message(message)
 }
 
-/** What AIP-193, and google.rpc.Status, say of a failure. */
+/** The common fields of AIP-193 errors and google.rpc.Status. */
 interface Told {
   readonly code?: number
   readonly status?: string

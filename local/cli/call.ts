@@ -18,23 +18,23 @@ export interface CallOptions extends OutputOptions {
   readonly verbose?: boolean
 }
 
-/** What a call gives while it goes on; how it ends, its promise says. */
+/** Receives the output of a call while it runs. Its promise tells how the call ended. */
 export interface Shown {
   /** A line about the exchange, for -v. */
   note(line: string): void
   headers(headers: Readonly<Record<string, unknown>>): void
   message(json: unknown): void
-  /** Bytes that are no JSON. */
+  /** Bytes that are not JSON. */
   bytes(bytes: Uint8Array): void
   trailers(trailers: Readonly<Record<string, unknown>>): void
 }
 
-/** How long a call may take that has no stream, unless it is said, in s. */
+/** Default timeout of a call without a stream, in seconds. */
 const patience = 30
 
 /**
- * Calls a method, or asks for a path, and prints what comes back, as it comes.
- * @throws {CommandError} with 64 and its gRPC code, when it fails
+ * Calls a method, or requests a path, and prints the answer while it arrives.
+ * @throws {CommandError} with the exit code 64 + gRPC code, when the call fails
  */
 export async function call(target: string, options: CallOptions): Promise<void> {
   const whole = new Whole()
@@ -46,14 +46,14 @@ export async function call(target: string, options: CallOptions): Promise<void> 
   } catch (error) {
     throw error instanceof Fault ? failed(error, options) : error
   } finally {
-    // Nobody reads on, whatever is still to come.
+    // The rest of standard input is not needed.
     if (options.data.includes('-')) process.stdin.destroy()
   }
   shown.note('OK')
   if (options.json) process.stdout.write(`${JSON.stringify({status: 'OK', ...whole.all}, null, 2)}\n`)
 }
 
-/** Seconds until a call ends that may have a stream; undefined: it has none, and as long as it likes otherwise. */
+/** Timeout of a call in seconds; undefined for no limit. */
 export function timeoutOf({timeout}: CallOptions, hasStream: boolean): number | undefined {
   return timeout ?? (hasStream ? undefined : patience)
 }
@@ -76,7 +76,7 @@ export function headersOf({header}: CallOptions): Record<string, string> {
   )
 }
 
-/** A failure of a call, as grpcurl ends with it: 64 and the code. */
+/** The error of a call. Exit code as in grpcurl: 64 + gRPC code. */
 export function failure(code: Code, message: string, details: unknown[] = [], hint?: string): CommandError {
   const lines = [`${code}: ${message}`, ...details.map((detail) => JSON.stringify(detail)), ...(hint ? [hint] : [])]
   return new CommandError(lines.join('\n'), 64 + codes[code], {status: code, code: codes[code], details, hint})
@@ -90,7 +90,7 @@ function failed(fault: Fault, {backend}: CallOptions): CommandError {
   return failure(code, message, detailsJson(fault), lines.join('\n') || undefined)
 }
 
-/** Prints to a terminal while it comes. */
+/** Prints the output while it arrives. */
 class AsItComes implements Shown {
   readonly #verbose: boolean
 
@@ -119,7 +119,7 @@ class AsItComes implements Shown {
   }
 }
 
-/** Gathers it, for --json. */
+/** Collects the output, for --json. */
 class Whole implements Shown {
   readonly all = {
     headers: {} as Readonly<Record<string, unknown>>,

@@ -13,15 +13,15 @@ import {firstMessage, openSession, type RawAnswer, rawCall} from './raw-grpc.ts'
 import {servicesIn} from './reflection.ts'
 import {type Place, type TroubleName, troubleOf} from './troubles.ts'
 
-/** One thing that was looked at. */
+/** The result of one check. */
 export interface Check {
   readonly what: string
   readonly state: 'ok' | 'wrong' | 'note'
-  /** What was found. */
+  /** The finding. */
   readonly is: string
-  /** By what name it is told apart, of what is wrong or worth a note. */
+  /** Name of the problem or note. */
   readonly cause?: TroubleName
-  /** What to change, and what to type. */
+  /** What to change, and the command for it. */
   readonly change?: string
   readonly line?: string
 }
@@ -32,10 +32,10 @@ const connecting = {least: 1500, share: 0.3}
 /** The same of each answer of a port that is asked what it speaks. There are three at the most, and all of it has 5 s. */
 const answering = {least: 500, share: 0.1}
 
-/** What Google's proxies, and Envoy, say when a server does not understand the protocol that they speak to it. */
+/** Errors of Google's proxies and Envoy when a server does not understand their protocol. */
 const brokenOff = /protocol error|before headers|malformed response/i
 
-/** What was found wrong: the checks after it make no sense. */
+/** A problem, after which further checks make no sense. */
 class Wrong extends Error {
   override readonly cause: TroubleName
 
@@ -45,7 +45,7 @@ class Wrong extends Error {
   }
 }
 
-/** Looks into one backend, a step after the other, until something is wrong. */
+/** Checks one backend step by step, until it finds a problem. */
 export class Diagnosis {
   readonly checks: Check[] = []
   readonly #backend: Backend
@@ -81,7 +81,7 @@ export class Diagnosis {
     }
   }
 
-  /** Does one step; none after one that has found something wrong. */
+  /** Runs one step, unless an earlier one has found a problem. */
   async #check<T>(what: string, step: () => Promise<{is: string; given?: T}>): Promise<T | undefined> {
     if (this.checks.some(({state}) => state === 'wrong')) return undefined
     try {
@@ -133,7 +133,7 @@ export class Diagnosis {
   async #speak() {
     const cause = await causeAt(this.#backend, this.#signal, this.#timeFor(answering))
     if (cause) throw new Wrong(cause)
-    return {is: this.#backend.tls ? 'the certificate is believed' : 'HTTP/2 in the clear'}
+    return {is: this.#backend.tls ? 'the certificate is trusted' : 'HTTP/2 in the clear'}
   }
 
   async #open(): Promise<{is: string; given: ClientHttp2Session}> {
@@ -170,7 +170,7 @@ export class Diagnosis {
     throw new Wrong(this.#notGrpc(answer))
   }
 
-  /** What it means that no gRPC server has answered. */
+  /** The problem, if no gRPC server has answered. */
   #notGrpc({http, headers, body}: RawAnswer): TroubleName {
     if (http === 401 || http === 403) {
       if (!this.#token) return 'TOKEN_WANTED'
@@ -181,7 +181,7 @@ export class Diagnosis {
     return isProxys && !brokenOff.test(body.toString('latin1')) ? 'NOT_STARTED' : 'NOT_END_TO_END'
   }
 
-  /** What of a server that can be called may be missing, and is no fault. */
+  /** Checks optional services of a working server: health and reflection. */
   async #look(session: ClientHttp2Session, health: RawAnswer): Promise<void> {
     const state = firstMessage(health)?.[1]
     if (health.status !== 0) this.#tell('health', 'note', 'NO_HEALTH')
@@ -209,7 +209,7 @@ export class Diagnosis {
   }
 }
 
-/** Where a backend is, and which service of Cloud Run its URL names. */
+/** The address of a backend, and the Cloud Run service that its URL names. */
 export function placeOf(backend: Backend): Place {
   const [, host = '', port] = /^\[?(.*?)\]?:(\d+)$/.exec(backend.address) ?? []
   const named = /^(.+)-\d{6,}\.([a-z0-9-]+)\.run\.app$/.exec(host)
@@ -224,13 +224,13 @@ export function placeOf(backend: Backend): Place {
   }
 }
 
-/** The text of an error, and of those that it gathers: a name can have several addresses. */
+/** The text of an error, or of its AggregateError's parts: a name can have several addresses. */
 function textOf(error: unknown): string {
   const {message = '', code = '', errors = []} = error as {message?: string; code?: string; errors?: Error[]}
   return [code, message, ...errors.map(({message}) => message)].join(' ')
 }
 
-/** Whom an ID token is of; it is not verified. */
+/** The e-mail address in an ID token, which is not verified. */
 function emailIn(token: string): string | undefined {
   try {
     return JSON.parse(Buffer.from(token.split('.')[1] ?? '', 'base64url').toString()).email

@@ -9,15 +9,15 @@ interface DoctorOptions extends OutputOptions {
   readonly timeout: number
 }
 
-/** What was found of one backend. */
+/** The findings about one backend. */
 interface Finding {
   readonly url: string
   readonly checks: readonly Check[]
 }
 
-/** Says what is wrong with the backend at `url`, or with those of the environment, and what to type. */
+/** Prints what is wrong with the backend at `url`, or with those of the environment, and the commands to correct it. */
 export async function doctor(url: string | undefined, options: DoctorOptions): Promise<void> {
-  const findings = await progress('Looking into the backends', find(url, options))
+  const findings = await progress('Checking the backends', find(url, options))
   const isWell = findings.every(({checks}) => checks.every(({state}) => state !== 'wrong'))
   print(options, {ok: isWell, backends: findings}, findings.map(textOf).join('\n\n'))
   if (!isWell) process.exitCode = 1
@@ -46,7 +46,7 @@ async function find(url: string | undefined, {audience, timeout}: DoctorOptions)
   )
 }
 
-/** The environment, but for what belongs to its own backends. */
+/** The environment without the variables of its own backends. */
 function withoutBackends(): NodeJS.ProcessEnv {
   return Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^BACKEND_(URL|AUDIENCE)(_|$)/.test(name)))
 }

@@ -11,16 +11,16 @@ const shipped = join(import.meta.dirname, '../../proto')
 const require = createRequire(import.meta.url)
 
 /**
- * Makes `src/gen/` of `proto/` in the project `root`: JavaScript, types, and the descriptors that the gateway serves by. The
- * protos of Google's and ours need not be in `proto/`; those that are win.
- * @throws {Error} when there is nothing to generate from, or buf says no; what is wrong it has printed
+ * Generates `src/gen/` from `proto/` in the project `root`: JavaScript, types, and the descriptors for the gateway. Google's protos and
+ * ours need not be in `proto/`. If they are, these files are used.
+ * @throws {Error} when there is no proto, or buf finds an error, which it has printed
  */
 export async function generate(root: string): Promise<void> {
   const own = join(root, 'proto')
   if (!protosIn(own).length) throw new Error(`Cannot generate: expected a .proto file in ${own}`)
   const workspace = mkdtempSync(join(tmpdir(), 'grpc-functions-'))
   try {
-    // buf takes only what lies below its workspace, and no file twice.
+    // buf accepts only files below its workspace, and no file twice.
     cpSync(own, join(workspace, 'proto'), {recursive: true})
     for (const file of protosIn(shipped).filter((file) => !existsSync(join(own, file)))) {
       mkdirSync(dirname(join(workspace, 'shipped', file)), {recursive: true})
@@ -44,7 +44,7 @@ function protosIn(folder: string): string[] {
   return readdirSync(folder, {recursive: true, encoding: 'utf8'}).filter((path) => path.endsWith('.proto'))
 }
 
-/** JavaScript with declarations: the TypeScript target writes enums, which type stripping cannot run. */
+/** The template for JavaScript with declarations. The TypeScript target writes enums, which type stripping does not support. */
 function template(out: string): string {
   const plugin = join(dirname(require.resolve('@bufbuild/protoc-gen-es/package.json')), 'bin/protoc-gen-es')
   const opt = ['target=js+dts', 'import_extension=js', 'json_types=false']

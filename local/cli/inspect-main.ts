@@ -1,23 +1,23 @@
-/** Loads the entry point of a project, says on file descriptor 3 what it has made, and ends before anything listens. */
+/** Loads the entry point of a project, reports its functions on file descriptor 3, and ends before anything listens. */
 import {subscribe} from 'node:diagnostics_channel'
 import {writeFileSync} from 'node:fs'
 import {pathToFileURL} from 'node:url'
 import {type Routes, routesOf, type ToldSchema} from '../dev/routes.ts'
 
-/** What is to be said beside functions and routes. */
+/** What to report beside functions and routes. */
 export interface Inspection {
   /** The text of /openapi.json. */
   readonly openApi?: boolean
 }
 
-/** What a project's functions are. */
+/** The report about a project's functions. */
 export interface Inspected {
   readonly functions: readonly string[]
   readonly schema?: Routes
   readonly openApi?: string
   /** Whether they could not be started. */
   readonly failed?: boolean
-  /** What they printed about it. */
+  /** Their error output. */
   readonly errors?: string
 }
 
@@ -50,7 +50,7 @@ process.once('exit', (code) => {
 
 await import(pathToFileURL(main).href)
 try {
-  // A gateway that asks for its schema does so now.
+  // With reflection, the schema is fetched now.
   if (openApi || (gateway && !schema)) document = await gateway?.document()
 } catch (error) {
   const {message, hint} = error as Error & {hint?: string}

@@ -9,15 +9,15 @@ import type {Inspected, Inspection} from './inspect-main.ts'
 import {CommandError, progress} from './output.ts'
 
 /**
- * What the functions of `project` are, as they say themselves when they start with this environment: nothing listens.
- * @throws {CommandError} when they cannot be started at all, as for a syntax error
+ * Starts the functions of `project` with this environment to inspect them, without listening.
+ * @throws {CommandError} when they cannot be started at all, for example because of a syntax error
  */
 export async function inspect(project: Project, inspection: Inspection = {}): Promise<Inspected> {
   await upToDate(project)
   return await progress('Starting the functions to look at them', start(project, inspection))
 }
 
-/** The descriptors that the functions serve by, made anew where a proto is newer. */
+/** The path of the functions' descriptors, which are generated again if a proto is newer. */
 export async function upToDate(project: Project): Promise<string> {
   const descriptors = join(project.root, 'src/gen/descriptors.binpb')
   const made = existsSync(descriptors) ? statSync(descriptors).mtimeMs : 0
@@ -45,7 +45,7 @@ async function start({root}: Project, inspection: Inspection): Promise<Inspected
       cwd: root,
       env: {
         FUNCTION_TARGET: 'all',
-        // Nobody is called.
+        // A placeholder, which is never called.
         ...(!hasBackend && {BACKEND_URL: 'http://localhost:1', BACKEND_AUDIENCE: 'none'}),
         ...process.env,
         LOG_LEVEL: 'silent',

@@ -2,9 +2,9 @@ import {randomUUID} from 'node:crypto'
 import type {Life} from '../../src/core/life.ts'
 
 /**
- * The life of one command, as clients see it.
- * @param signal aborts when it has to end; its reason is a Fault
- * @param warn gets what clients tell of themselves
+ * The request context of one command, for clients.
+ * @param signal aborts to end the command; its reason is a Fault
+ * @param warn is called with warnings of clients
  */
 export function commandLife(signal: AbortSignal, deadline: number, warn: (text: string) => void = () => {}): Life {
   const tell = (fields: unknown, text?: string) => warn(text ?? String(fields))

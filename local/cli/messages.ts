@@ -1,13 +1,13 @@
 import {createReadStream} from 'node:fs'
 import {JsonSplitter} from '../../src/transcoding/json/splitter.ts'
 
-/** The most bytes of one message. */
+/** Limit for one message, in bytes. */
 const maxBytes = 64 * 1024 * 1024
 
 /**
- * The JSON texts of messages, as they come: of `-` standard input, of `@file` a file, of any other text itself. Each may have several,
- * one after the other, a line each, or in an array.
- * @throws {Fault} INVALID_ARGUMENT for what is no JSON
+ * The JSON texts of messages, while they arrive: `-` reads standard input, `@file` a file, any other text is JSON itself. Each source may
+ * have several messages: one after the other, one on each line, or in an array.
+ * @throws {Fault} INVALID_ARGUMENT for malformed JSON
  */
 export async function* messagesOf(sources: readonly string[]): AsyncGenerator<string> {
   for (const source of sources) {

@@ -1,12 +1,12 @@
-/** What every command takes. */
+/** Options of every command. */
 export interface OutputOptions {
   readonly json?: boolean
 }
 
-/** A failure that has an exit code of its own. */
+/** An error with its own exit code. */
 export class CommandError extends Error {
   readonly exitCode: number
-  /** What the JSON of the failure has beside its message. */
+  /** Fields of the error's JSON beside its message. */
   readonly fields: object
 
   constructor(message: string, exitCode = 1, fields: object = {}) {
@@ -16,12 +16,12 @@ export class CommandError extends Error {
   }
 }
 
-/** Prints the outcome of a command: `value` as JSON where that is asked for, or else `text`. */
+/** Prints the result of a command: `value` as JSON with --json, or else `text`. */
 export function print({json}: OutputOptions, value: unknown, text: string): void {
   process.stdout.write(json ? `${JSON.stringify(value, null, 2)}\n` : `${text}\n`)
 }
 
-/** A failure is a line for the person at the terminal. */
+/** Prints an error in one line, or as JSON. */
 export function fail(error: unknown, json: boolean): void {
   const message = error instanceof Error ? error.message : String(error)
   const fields = error instanceof CommandError ? error.fields : {}
@@ -30,10 +30,10 @@ export function fail(error: unknown, json: boolean): void {
   process.exitCode = error instanceof CommandError ? error.exitCode : 1
 }
 
-/** How long a command says nothing while it works, in ms. */
+/** Time after which progress is shown, in ms. */
 const patience = 1000
 
-/** Says what takes time, on standard error, when it does. */
+/** Prints `doing` on standard error if `work` takes long. */
 export async function progress<T>(doing: string, work: Promise<T>): Promise<T> {
   const timer = setTimeout(() => process.stderr.write(`${doing} …\n`), patience)
   try {
@@ -43,7 +43,7 @@ export async function progress<T>(doing: string, work: Promise<T>): Promise<T> {
   }
 }
 
-/** Rows with their columns below each other. */
+/** Aligns the columns of rows. */
 export function table(rows: readonly (readonly string[])[]): string {
   const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]!.length)))
   return rows

@@ -8,9 +8,9 @@ import type {HttpRequest} from './call-http.ts'
 import {CommandError} from './output.ts'
 
 /**
- * The request by which the gateway is asked for `method`, as the first of its rules has it that takes the message.
- * @param texts the JSON of each message; path and query are of the first one
- * @throws {CommandError} when no rule takes it
+ * Makes the HTTP request for `method`, by the first of its rules that matches the message.
+ * @param texts the JSON of each message, of which the first one gives path and query
+ * @throws {CommandError} when no rule matches
  */
 export async function requestsFor(
   method: DescMethod,
@@ -40,10 +40,10 @@ export async function requestsFor(
       problems.push(`${binding.rule}: ${(error as Error).message}`)
     }
   }
-  throw new CommandError(`No rule of ${name} takes this message:\n${problems.join('\n')}`, 2)
+  throw new CommandError(`No rule of ${name} accepts this message:\n${problems.join('\n')}`, 2)
 }
 
-/** The rules of `registry` as the gateway has them with this environment. @throws {CommandError} for what is wrong in it */
+/** The transcoder that the gateway would have with this environment. @throws {CommandError} for an invalid environment */
 function transcoderOf(registry: FileRegistry): Transcoder {
   try {
     const {gateway} = readConfig(process.env)
@@ -63,7 +63,7 @@ function transcoderOf(registry: FileRegistry): Transcoder {
   }
 }
 
-/** Each message in canonical JSON. @throws {Fault} for what is none of the method's */
+/** Converts each message to canonical JSON. @throws {Fault} for malformed messages */
 async function* jsonOf(method: DescMethod, registry: FileRegistry, texts: AsyncIterable<string>) {
   for await (const text of texts) {
     const message = messageFromJson(method.input, text, {registry, ignoreUnknown: false})
@@ -82,7 +82,7 @@ function requestBy(binding: Binding, message: JsonObject): HttpRequest {
   return {verb, path: query.length > 0 ? `${path}?${new URLSearchParams(query)}` : path, isStream}
 }
 
-/** The path, whose variables are taken out of `message`. @throws {Error} for one that has no value */
+/** The path. Its variables are removed from `message`. @throws {Error} for a variable without a value */
 function pathOf({template: {segments, variables, verb}, method}: Binding, message: JsonObject): string {
   const parts: string[] = []
   for (let at = 0; at < segments.length; at++) {
@@ -108,7 +108,7 @@ function jsonPath({input}: DescMethod, path: string): string[] {
   })
 }
 
-/** Takes the value at `path` out of `json`: '' when there is none. */
+/** Removes the value at `path` from `json` and returns it: '' if there is none. */
 function taken(json: JsonObject, [name = '', ...more]: readonly string[]): string {
   const value = json[name]
   if (more.length > 0) return isObject(value) ? taken(value, more) : ''
@@ -116,7 +116,7 @@ function taken(json: JsonObject, [name = '', ...more]: readonly string[]): strin
   return value === undefined || value === null ? '' : String(value)
 }
 
-/** What a query says. @throws {Error} for what it cannot say */
+/** The query parameters for `json`. @throws {Error} for values that a query cannot contain */
 function pairsOf(prefix: string, json: JsonObject): [string, string][] {
   return Object.entries(json).flatMap(([name, value]): [string, string][] => {
     const path = prefix + name
@@ -133,7 +133,7 @@ function isObject(value: JsonValue | undefined): value is JsonObject {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
-/** The body of each message: all that is not in the path, or the field that is the body. */
+/** The body for each message: all fields that are not in the path, or the body's field. */
 async function* bodies(
   binding: Binding,
   first: IteratorResult<JsonObject>,

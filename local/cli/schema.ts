@@ -7,7 +7,7 @@ import {CommandError} from './output.ts'
 import {root, thisProject} from './this-project.ts'
 
 /**
- * The schema of `file`, or else of GATEWAY_DESCRIPTORS, or else of the project in the working directory, or else what `ask` gives.
+ * The schema: from `file`, or else GATEWAY_DESCRIPTORS, or else the project in the working directory, or else from `ask`.
  * @throws {CommandError} when there is none
  */
 export async function schemaOf(file: string | undefined, ask?: () => Promise<FileRegistry>): Promise<FileRegistry> {

@@ -1,28 +1,28 @@
 import {type Cause, type CauseName, causes} from '../../src/clients/causes.ts'
 import type {Backend} from '../../src/core/config.ts'
 
-/** What a row is told of the backend that it is about. */
+/** Facts about a backend, for the texts of a row. */
 export interface Place {
   readonly backend: Backend
   /** Host and port. */
   readonly host: string
   readonly port: number
-  /** The Cloud Run service and its region, as its URL tells them; words to replace otherwise. */
+  /** The Cloud Run service and its region, if the URL contains them, or else placeholders. */
   readonly service: string
   readonly region: string
-  /** Whom the ID token is of. */
+  /** The account of the ID token. */
   readonly account: string
 }
 
-/** Something that can be wrong with a backend. */
+/** A possible problem of a backend. */
 export interface Trouble {
   readonly is: (place: Place) => string
   readonly change: (place: Place) => string
-  /** What to type. */
+  /** The command to run. */
   readonly line: (place: Place) => string
 }
 
-/** What `doctor` finds beside the causes that calls know of. */
+/** Problems that only `doctor` finds, beside the causes that calls report. */
 export const troubles = {
   URL_NOT_SET: {
     is: () => 'no backend is named',
@@ -41,30 +41,30 @@ export const troubles = {
       `gcloud run services describe ${service} --region=${region} --format='value(status.url)'`,
   },
   NOT_END_TO_END: {
-    is: () => 'HTTP/2 ends at its front end: the server behind it was spoken to in HTTP/1, or is no gRPC server',
-    change: () => 'have HTTP/2 go all the way; if it does, look at the log of the server',
+    is: () => 'HTTP/2 ends at its front end: the server behind it is called by HTTP/1, or is not a gRPC server',
+    change: () => 'use HTTP/2 end to end; if it is used, look at the log of the server',
     line: ({service, region}) => `gcloud run services update ${service} --region=${region} --use-http2`,
   },
   NOT_STARTED: {
-    is: () => 'its front end answers in its place: the service is not up, or HTTP/2 does not go all the way to it',
-    change: () => 'look at its log; if it is up, deploy it with --use-http2',
+    is: () => 'its front end answers instead: the service is not running, or HTTP/2 is not used end to end',
+    change: () => 'look at its log; if it is running, deploy it with --use-http2',
     line: ({service, region}) => `gcloud run services update ${service} --region=${region} --use-http2`,
   },
   NO_CREDENTIALS: {
-    is: ({backend}) => `there is no ID token to be had for "${backend.audience}"`,
-    change: () => 'log in as a service account, which alone can have one',
+    is: ({backend}) => `no ID token is available for "${backend.audience}"`,
+    change: () => 'log in as a service account: only these can get one',
     line: () =>
       'gcloud auth application-default login --impersonate-service-account=NAME@PROJECT.iam.gserviceaccount.com',
   },
   TOKEN_WANTED: {
-    is: () => 'it wants an ID token, and none is sent',
+    is: () => 'it requires an ID token, and none is sent',
     change: () => 'name the audience of the token: the URL of the service',
     line: ({backend}) => `BACKEND_AUDIENCE=${backend.url}`,
   },
   AUDIENCE: {
-    is: ({backend}) => `it does not take an ID token for the audience "${backend.audience}"`,
+    is: ({backend}) => `it does not accept an ID token for the audience "${backend.audience}"`,
     change: () =>
-      'set BACKEND_AUDIENCE to the run.app URL of the service, or, for a custom domain, have the service take that as well',
+      'set BACKEND_AUDIENCE to the run.app URL of the service, or, for a custom domain, let the service accept that as well',
     line: ({backend, service, region}) =>
       `gcloud run services update ${service} --region=${region} --add-custom-audiences=${backend.audience}`,
   },
@@ -75,30 +75,30 @@ export const troubles = {
       `gcloud run services add-iam-policy-binding ${service} --region=${region} --member=serviceAccount:${account} --role=roles/run.invoker`,
   },
   UNHEALTHY: {
-    is: () => 'it says by grpc.health.v1 that it is not serving',
+    is: () => 'its grpc.health.v1 reports that it is not serving',
     change: () => 'look at its log',
     line: ({service, region}) => `gcloud run services logs read ${service} --region=${region} --limit=50`,
   },
   NO_HEALTH: {
-    is: () => 'it has no grpc.health.v1.Health, so /health says UNKNOWN of it',
-    change: () => 'add that service to the server, if it is to be known how it is',
+    is: () => 'it has no grpc.health.v1.Health, so /health reports UNKNOWN for it',
+    change: () => 'add that service to the server, if its state should be reported',
     line: () => 'npm install grpc-health-check',
   },
   NO_REFLECTION: {
-    is: () => 'it has no server reflection, so nobody can ask it for its schema',
-    change: () => 'have tools take the schema from the protos',
+    is: () => 'it has no server reflection, so tools cannot get its schema from it',
+    change: () => 'let tools read the schema from the protos',
     line: () => 'npx grpc-functions descriptors --out all.binpb',
   },
   SLOW: {
     is: () => 'it did not answer in time',
-    change: () => 'ask again with more time; a cold start can take it',
+    change: () => 'try again with a longer timeout; a cold start can take long',
     line: ({backend}) => `npx grpc-functions doctor ${backend.url} --timeout 30`,
   },
 } as const satisfies Readonly<Record<string, Trouble>>
 
 export type TroubleName = keyof typeof troubles | CauseName
 
-/** What to type for the causes that calls know of, of a backend that cannot be reached. */
+/** Commands for the causes that calls report, when a backend cannot be reached. */
 const lines: Readonly<Record<CauseName, Trouble['line']>> = {
   TLS_PORT: ({backend}) => `BACKEND_URL=${backend.url.replace('http:', 'https:')}`,
   PLAINTEXT_PORT: ({backend}) => `BACKEND_URL=${backend.url.replace('https:', 'http:')}`,
@@ -122,7 +122,7 @@ function certificateOf({host, port}: Place): string {
   return `openssl s_client -connect ${host}:${port} -servername ${host} </dev/null | openssl x509 -noout`
 }
 
-/** What `name` means for `place`. */
+/** The texts of the problem `name` for `place`. */
 export function troubleOf(name: TroubleName, place: Place): {is: string; change: string; line: string} {
   if (name in troubles) {
     const {is, change, line}: Trouble = troubles[name as keyof typeof troubles]

@@ -1,11 +1,11 @@
 import type {Announcement} from '../announce.ts'
 import type {Route, Routes} from './routes.ts'
 
-// What a development server says.
+// The messages of a development server.
 
-/** How many routes are listed: a terminal has no more lines. */
+/** Limit for the listed routes, so that they fit into a terminal. */
 const mostRoutes = 30
-/** How many requests are shown to try. */
+/** Number of example requests. */
 const tried = 3
 
 export interface Told {
@@ -14,11 +14,11 @@ export interface Told {
   readonly target: string | undefined
   readonly said: Announcement
   readonly parts: readonly (readonly [name: string, place: string])[]
-  /** Where a token is to be had that the functions ask for. */
+  /** URL that issues tokens for the functions. */
   readonly token: string | undefined
 }
 
-/** What is served and where, and requests to try. */
+/** The text at start: what is served, where, and example requests. */
 export function announcementOf({url, target, said, parts, token}: Told): string {
   const lines = [
     functionsLine(url, target, said),
@@ -43,7 +43,7 @@ function functionsLine(url: string, target: string | undefined, {functions = []}
   return `functions  ${[...paths, `${url}/openapi.json`].join('  ')}`
 }
 
-/** Where functions are that have a path of their own. */
+/** The paths of the functions other than app and gateway. */
 function pathsOf(functions: readonly string[]): string[] {
   return functions.filter((name) => name !== 'app' && name !== 'gateway').map((name) => `/${name}`)
 }
@@ -62,7 +62,7 @@ function routesLines(schema: Routes | undefined): string[] {
   ]
 }
 
-/** Requests of as many kinds as there are, by routes, or else by functions. */
+/** Example requests of different kinds, for routes, or else for functions. */
 function requests({schema, functions = []}: Announcement, target: string | undefined): string[] {
   const routes = schema?.routes ?? []
   const isGet = ({http, kind}: Route) => http === 'GET' && kind === 'unary'
@@ -74,7 +74,7 @@ function requests({schema, functions = []}: Announcement, target: string | undef
   return target ? ['{url}'] : pathsOf(functions).map((path) => `{url}${path}`)
 }
 
-/** The routes that there were not before, to follow a line; empty when there are none. */
+/** Text that lists the new routes, appended to a line; empty if there are none. */
 export function newRoutes(before: Routes | undefined, now: Routes | undefined): string {
   const known = new Set(before?.routes.map(nameOf))
   const added = (now?.routes ?? []).map(nameOf).filter((name) => !known.has(name))

@@ -2,21 +2,21 @@ import {once} from 'node:events'
 import {join, relative, sep} from 'node:path'
 import {watch} from 'chokidar'
 
-/** How long files have to be left alone before a change is told, in ms: an editor writes several, or one in several steps. */
+/** Debounce time of file changes, in ms: an editor writes several files, or one in several steps. */
 const quiet = 80
 
-/** What editors write beside a file, and what nobody loads. */
+/** Temporary files of editors, and files that are never loaded. */
 const unimportant = /(^|[/\\])(\.|node_modules([/\\]|$))|~$|\.(swp|swx|tmp|log|md)$|(^|[/\\])4913$/
 
 /** The changes of a project's files. */
 export interface Changes extends AsyncDisposable {
-  /** The paths from the project's folder that have changed, when some have: since the last time it was asked. */
+  /** Resolves when files have changed since the last call, with their paths relative to the project's folder. */
   next(): Promise<readonly string[]>
 }
 
 /**
- * Watches folders of the project `root`, whether they are there yet or not, and is ready when it would see every change.
- * @param generated folders in them whose files are made: their changes are not told
+ * Watches folders of the project `root`, which need not exist yet. Resolves when every further change will be seen.
+ * @param generated folders of generated files, whose changes are ignored
  */
 export async function watchFolders(
   root: string,

@@ -9,33 +9,33 @@ import {type Changes, watchFolders} from './changes.ts'
 import {type Relay, startRelay} from './relay.ts'
 import {type Services, startServices} from './services.ts'
 
-/** A project that is served while it is worked on. */
+/** A project for the development server. */
 export interface Project {
   readonly root: string
-  /** The path of a module with `startServices(options)`: the gRPC services that its local stack has. */
+  /** The path of a module with `startServices(options)`, which starts the gRPC services of the local stack. */
   readonly services: string
   /** Folders from `root`, by what their changes are for. */
   readonly folders: {
     readonly protos: readonly string[]
     readonly services: readonly string[]
     readonly functions: readonly string[]
-    /** What generate() makes in them. */
+    /** Folders of generated files. */
     readonly generated: readonly string[]
   }
-  /** Whether what is generated is kept in git: then it is made when a proto changes, and not at every start. */
+  /** Whether generated files are committed. They are then generated when a proto changes, and not at every start. */
   readonly hasGenerated: boolean
-  /** Makes what is generated of the protos. @throws when it cannot; what is wrong it has printed */
+  /** Generates code from the protos. @throws when it fails; the error has been printed */
   generate(): Promise<void>
-  /** What the functions' environment has, where the person's own says nothing else. */
+  /** Defaults for the functions' environment. */
   environment?(hasOwnServices: boolean): Promise<Readonly<Record<string, string>>>
-  /** Puts sample objects into Storage, and gives a line for each. */
+  /** Puts sample objects into Storage. Returns a line for each. */
   objects?(storage: StorageServer): Promise<string[]>
 }
 
 export interface DevOptions {
-  /** Which function is served: FUNCTION_TARGET unless given, and all of them where that says nothing. */
+  /** The function to serve: FUNCTION_TARGET unless given. If neither is given, all functions are served. */
   readonly target?: string | undefined
-  /** Whether what it says is a line of JSON for each event: `ready`, `restarted`, `failed`, `stopped`. */
+  /** Whether messages are lines of JSON, one for each event: `ready`, `restarted`, `failed`, `stopped`. */
   readonly json?: boolean
 }
 
@@ -45,21 +45,21 @@ const audience = 'local'
 /** The target that stands for all functions of the table. */
 const all = 'all'
 
-/** The function that Storage tells of new objects, where there is one of this name. */
+/** The name of the function that receives events of new Storage objects, if it exists. */
 const finalized = 'finalized'
 
-/** What becomes of a process that has ended by itself. */
+/** Text for a process that has ended by itself. */
 const restarting = 'they start again at the next change'
 
-/** How long functions have until they listen, in ms: those that never do must not keep the next change from being served. */
+/** Timeout until functions listen, in ms. Functions that never listen must not prevent the next change from being served. */
 const patience = 60_000
 
-/** How long functions that are replaced have for the requests that they are answering, in ms. */
+/** Grace period of replaced functions for their requests in flight, in ms. */
 const grace = 2000
 
 /**
- * Serves the functions of a project on PORT of this machine, in front of a local stack, until it is told to end; restarts what
- * has to be when files change. The functions that run go on until new ones are ready, and if there is an error, after it.
+ * Serves the functions of a project on PORT of this machine, in front of a local stack, until a signal ends it. Restarts functions or
+ * services when their files change. Running functions are kept until the new ones are ready, also after an error.
  * @returns the exit code
  * @throws {Error} when it cannot start
  */
@@ -84,7 +84,7 @@ class DevServer {
   readonly #json: boolean
   readonly #ended = Promise.withResolvers<void>()
   #relay: Relay | undefined
-  /** In front of the services, so that they keep their URL too. */
+  /** The relay in front of the services, so that their URL stays the same. */
   #servicesRelay: Relay | undefined
   #parts: Parts<RunningBackend> | undefined
   #services: Services | undefined
@@ -93,7 +93,7 @@ class DevServer {
   #ownEnvironment: Readonly<Record<string, string>> = {}
   /** Functions that are running, whether they are served or not. */
   readonly #running = new Set<FunctionsProcess>()
-  /** What has changed and is not served yet, because of an error. */
+  /** Changed paths that are not served yet, because of an error. */
   readonly #unserved = new Set<string>()
   stopping = false
 
@@ -128,7 +128,7 @@ class DevServer {
     }
   }
 
-  /** Has Storage tell a function named `finalized` of each new object, as Eventarc does. */
+  /** Sends an event of each new Storage object to a function named `finalized`, as Eventarc does. */
   #sendEvents(): void {
     const {storage, metadata} = this.#parts!
     const {functions = []} = this.#functions!.said
@@ -142,7 +142,7 @@ class DevServer {
     })
   }
 
-  /** Restarts what changes ask for, until the end. */
+  /** Restarts processes after changes, until the end. */
   async follow(): Promise<void> {
     while (!this.stopping) {
       const paths = await Promise.race([this.#changes!.next(), this.#ended.promise])
@@ -152,7 +152,7 @@ class DevServer {
 
   stop(signal: 'SIGINT' | 'SIGTERM'): void {
     this.stopping = true
-    // From a terminal they have had their own; a second one does no harm.
+    // A terminal's signal has reached them already; a second one does no harm.
     for (const functions of this.#running) functions.process.kill(signal)
     this.#ended.resolve()
     if (!this.#functions) process.exit(0)
@@ -223,7 +223,7 @@ class DevServer {
     this.#unserved.clear()
     const old = this.#functions!
     const what = shortList(changed)
-    // What is asked for from now on is for the functions as they are now.
+    // Requests from now on wait for the new functions.
     this.#relay!.hold()
     try {
       if (this.#isIn(paths, 'protos')) await this.#project.generate()
@@ -239,20 +239,20 @@ class DevServer {
       const why = error instanceof Error ? error.message : String(error)
       const alive = this.#running.has(this.#functions!)
       if (!this.stopping) {
-        const rest = alive ? '; the functions from before still answer' : ''
+        const rest = alive ? '; the previous functions still answer' : ''
         this.#say('failed', {paths, message: why}, `failed     as ${what} changed: ${why}${rest}`)
       }
       this.#relay!.passTo(alive ? this.#functions!.said.port : undefined)
     }
   }
 
-  /** Starts others in the place of what is to be replaced: all of it, or nothing. */
+  /** Starts replacements. If one of them fails, nothing is replaced. */
   async #replace(what: {readonly services: boolean; readonly functions: boolean}): Promise<void> {
     const old = {services: this.#services, functions: this.#functions!}
     const services = what.services ? await this.#startServices() : undefined
     let functions: FunctionsProcess | undefined
     try {
-      // New services are for new functions: they may have methods that the old ones do not know, and lack none in a good change.
+      // New services come first: they may have new methods for the new functions, and usually still have all old ones.
       if (services) this.#servicesRelay!.passTo(services.port)
       functions = what.functions || !this.#running.has(old.functions) ? await this.#startFunctions() : undefined
     } catch (error) {
@@ -269,7 +269,7 @@ class DevServer {
     if (services) await old.services!.close()
   }
 
-  /** Ends functions that others have replaced. */
+  /** Ends replaced functions. */
   async #end(functions: FunctionsProcess): Promise<void> {
     functions.process.kill('SIGTERM')
     const timer = setTimeout(() => functions.process.kill('SIGKILL'), grace)
@@ -309,7 +309,7 @@ class DevServer {
     else console.error(line)
   }
 
-  /** Waits until every part answers, and says what does not as long as it does not; false when the functions have ended. */
+  /** Waits until every part answers, and reports those that do not yet. Returns false when the functions have ended. */
   async #answers(): Promise<boolean> {
     const metadata = this.#parts!.metadata
     const headers: Record<string, string> =
@@ -322,7 +322,7 @@ class DevServer {
         return true
       }
       const {error, backends} = (await response.json().catch(() => ({}))) as Partial<Health>
-      // Functions without health have no more to say.
+      // Without a health function nothing more is known.
       if (!error || !backends) {
         for (const {url, note} of backends ?? []) if (note) console.log(`note       ${url}: ${note}`)
         return true
@@ -339,7 +339,7 @@ function shortList(paths: readonly string[]): string {
   return more > 0 ? `${paths.slice(0, 2).join(', ')} and ${more} more` : paths.join(', ')
 }
 
-/** What `/health` answers. */
+/** The answer of `/health`. */
 interface Health {
   readonly backends: readonly {readonly url: string; readonly note?: string}[]
   readonly error?: {readonly message: string}
@@ -349,13 +349,13 @@ function pause(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, 1000))
 }
 
-/** Whether callers have to prove who they are, by tokens of our own metadata server. */
+/** Whether callers are authenticated by tokens of the local metadata server. */
 function isOwnIssuer(): boolean {
   const {AUTH, AUTH_ISSUERS, AUTH_API_KEYS, AUTH_WEBHOOK} = process.env
   return AUTH === 'jwt' && !AUTH_ISSUERS && !AUTH_API_KEYS && !AUTH_WEBHOOK
 }
 
-/** With AUTH=jwt the metadata server, which gives tokens, is where README says: behind PORT. */
+/** The port of the metadata server: with AUTH=jwt the one after PORT, as README says. */
 async function portForTokens(port: number): Promise<number> {
   if (!isOwnIssuer() || port === 0) return 0
   return await freePort(port + 1).catch(() => 0)

@@ -10,14 +10,14 @@ import {BinaryReader, WireType} from '@bufbuild/protobuf/wire'
 import {FeatureSet_FieldPresence} from '@bufbuild/protobuf/wkt'
 import type {ToldBinding} from './routes.ts'
 
-// Requests that fit a schema: short ones, with the fields that must be there and the first ones of the others.
+// Example requests for a schema: short ones, with the required fields and the first optional ones.
 
-/** How many fields of a message are filled beside those that must be. */
+/** Limit for the optional fields of a message that are set. */
 const mostFields = 3
-/** How deep messages are filled in messages. */
+/** Limit for the nesting of messages that are set. */
 const mostLevels = 3
 
-/** The arguments of curl for a request that `binding` takes; `{url}` stands for where the functions are. */
+/** The arguments of curl for a request that matches `binding`. `{url}` stands for the URL of the functions. */
 export function exampleOf(binding: ToldBinding): string {
   const {method, httpMethod, body} = binding
   const bound = new Set(binding.template.variables.map(({path}) => path))
@@ -43,12 +43,12 @@ function isStreamed({methodKind}: ToldBinding['method']): boolean {
   return methodKind === 'server_streaming' || methodKind === 'bidi_streaming'
 }
 
-/** For a POSIX shell, in quotes only where that is needed. */
+/** Quotes a word for a POSIX shell, if needed. */
 function quoted(text: string): string {
   return /^[\w./:{}@%+=,-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`
 }
 
-/** A path that the template takes, and the fields of its variables. */
+/** A path that matches the template, and the fields of its variables. */
 function pathOf({template: {segments, variables, verb}, method}: ToldBinding): {url: string; taken: Set<string>} {
   const texts = segments.map((segment, at) => {
     if (segment.kind === 'literal') return encodeURIComponent(segment.text)
@@ -86,7 +86,7 @@ function bodyOf({method, body}: ToldBinding, bound: ReadonlySet<string>): Conten
   return {type: 'application/x-ndjson', text: `${text}\n${text}`.replace('\n', ' ')}
 }
 
-/** The first two fields that a query can set, and all that are required. */
+/** A query with all required fields and the first two others that it can set. */
 function queryOf(desc: DescMessage, taken: ReadonlySet<string>): string {
   const free = desc.fields.filter((field) => !taken.has(field.name) && isText(field))
   const chosen = chosenOf(free, 2)
@@ -107,7 +107,7 @@ function textual(field: DescField): string | number | boolean {
   return jsonOf(field, 0) as string | number | boolean
 }
 
-/** Of each oneof one, and no more than `most` beside those that are required. */
+/** Chooses the required fields, and up to `most` others, with one member of each oneof. */
 function chosenOf(fields: readonly DescField[], most: number): DescField[] {
   const oneofs = new Set<unknown>()
   let others = 0
@@ -185,7 +185,7 @@ function scalarOf(type: ScalarType, name: string): JsonValue {
   }
 }
 
-/** The JSON of types that have a form of their own. */
+/** Example JSON of types with their own JSON form. */
 function wellKnown({typeName}: DescMessage): JsonValue | undefined {
   const forms: Readonly<Record<string, JsonValue>> = {
     Timestamp: '2030-01-01T00:00:00Z',
@@ -209,7 +209,7 @@ function wellKnown({typeName}: DescMessage): JsonValue | undefined {
   return typeName.startsWith('google.protobuf.') ? forms[typeName.slice('google.protobuf.'.length)] : undefined
 }
 
-/** Of google/api/field_behavior.proto (AIP-203), which need not be in the schema. */
+/** Number of the option of google/api/field_behavior.proto (AIP-203), which need not be in the schema. */
 const fieldBehavior = 1052
 const required = 2
 const outputOnly = 3

@@ -1,14 +1,14 @@
 import {once} from 'node:events'
 import {connect, createServer, type Server, type Socket} from 'node:net'
 
-/** How long a connection waits for functions that are being restarted, in ms. */
+/** Timeout of a connection that waits for restarting functions, in ms. */
 const patience = 30_000
 
 /**
- * Holds the port of a development server while the functions behind it come and go: each connection is passed on, byte for byte,
- * to the functions that are served at that moment, and waits while they are being restarted. Of TCP rather than of HTTP, so that
- * all that the functions do with requests and connections is what a caller sees; and rather than a socket that processes
- * inherit, which Node has no documented way to share with a process that it does not fork.
+ * Keeps the port of a development server open while the functions behind it are replaced. Each connection is passed on, byte for byte,
+ * to the current functions, and waits while they restart. It relays TCP rather than HTTP, so that callers see exactly how the functions
+ * treat requests and connections. An inherited socket would not do: Node has no documented way to share one with a process that it does
+ * not fork.
  */
 export class Relay {
   readonly #servers: readonly Server[]
@@ -33,12 +33,12 @@ export class Relay {
     return `http://127.0.0.1:${this.port}`
   }
 
-  /** From now on connections wait for passTo(). */
+  /** Makes new connections wait for passTo(). */
   hold(): void {
     this.#ready ??= Promise.withResolvers()
   }
 
-  /** Passes connections on to `port` of this machine; undefined: each is refused. */
+  /** Passes connections on to `port` of this machine; undefined refuses them. */
   passTo(port: number | undefined): void {
     this.#target = port
     this.#ready?.resolve()
@@ -67,7 +67,7 @@ export class Relay {
     })
     functions.on('error', () => (connected ? socket.resetAndDestroy() : this.#refuse(socket)))
     socket.on('error', () => functions.resetAndDestroy())
-    // A half that ends, ends the other's half; a connection that is gone takes the other with it.
+    // A half-close is passed on; a closed connection closes the other one.
     functions.once('close', () => connected && socket.destroySoon())
     socket.once('close', () => functions.destroy())
     socket.pipe(functions).pipe(socket)
@@ -83,9 +83,9 @@ export class Relay {
 }
 
 /**
- * A relay on `port` of this machine alone, over IPv4 and, where there is one, IPv6; 0: any port that is free.
- * @param refuse ends a connection that nobody is there for; with an answer of 503 unless given
- * @throws naming PORT when it is taken
+ * Starts a relay on `port` of loopback, over IPv4 and, if available, IPv6. 0 is any free port.
+ * @param refuse ends a connection when there are no functions; answers 503 unless given
+ * @throws naming PORT when it is in use
  */
 export async function startRelay(port: number, refuse: (socket: Socket) => void = unavailable): Promise<Relay> {
   const options = {allowHalfOpen: true, noDelay: true}
@@ -111,7 +111,7 @@ function taken(port: number): Error {
   return new Error(`PORT="${port}" is in use: set PORT to another one, or to 0 for any`)
 }
 
-/** Answers whatever is asked, in the shape of the functions' own failures. */
+/** Answers any request with 503, in the format of the functions' own errors. */
 function unavailable(socket: Socket): void {
   const message =
     'The functions are not running: the terminal with npm start says why. They start again at the next change'

@@ -1,7 +1,7 @@
 import type {DescMethod, FileRegistry} from '@bufbuild/protobuf'
 import {exampleOf} from './examples.ts'
 
-/** What a gateway tells of one of its bindings (`Binding` in src/transcoding): as much of it as is shown. */
+/** The parts of a gateway's binding (`Binding` in src/transcoding) that are shown. */
 export interface ToldBinding {
   readonly method: DescMethod
   readonly httpMethod: string
@@ -15,7 +15,7 @@ export interface ToldBinding {
   readonly body: undefined | '*' | {readonly name: string}
 }
 
-/** What it tells of its schema. */
+/** The parts of its schema. */
 export interface ToldSchema {
   readonly bindings: readonly ToldBinding[]
   readonly unserved: readonly {readonly name: string; readonly why: string}[]
@@ -23,7 +23,7 @@ export interface ToldSchema {
   readonly registry: FileRegistry
 }
 
-/** One route, as it is printed. */
+/** One route, for printing. */
 export interface Route {
   /** An HTTP method, or `*` for any. */
   readonly http: string
@@ -32,11 +32,11 @@ export interface Route {
   /** `pkg.Service/Method` */
   readonly method: string
   readonly kind: DescMethod['methodKind']
-  /** A request that fits the schema, as curl's arguments: `{url}` is where the functions are. */
+  /** An example request as curl's arguments, in which `{url}` stands for the URL of the functions. */
   readonly curl: string
 }
 
-/** What is served, what is not and why, and what keeps it from being served. */
+/** What is served, what is not and why, and the rules that cannot be served. */
 export interface Routes {
   readonly routes: readonly Route[]
   readonly unserved: readonly {readonly name: string; readonly why: string}[]

@@ -1,4 +1,4 @@
-/** The gRPC services of a development server, as a process of their own: they change, and what they loaded stays loaded. */
+/** The gRPC services of a development server, in their own process: a change needs a new one, because loaded modules stay loaded. */
 import {closeSync, writeFileSync} from 'node:fs'
 import {pathToFileURL} from 'node:url'
 import {setFlagsFromString} from 'node:v8'
@@ -11,7 +11,7 @@ import type {ServicesOptions} from './services.ts'
 setFlagsFromString('--scavenger-max-new-space-capacity-mb=8')
 
 endWithStarter()
-// A terminal's Ctrl-C is for all of its processes, and the functions have calls here that are to end well.
+// Ctrl-C reaches all processes of a terminal, but the functions' calls to this one should end normally.
 for (const signal of ['SIGINT', 'SIGHUP'] as const) process.on(signal, () => {})
 
 const {module, issuer, audience} = JSON.parse(process.argv[2] ?? '') as ServicesOptions

@@ -4,11 +4,11 @@ import {extname, join} from 'node:path'
 import type {Readable} from 'node:stream'
 import {text} from 'node:stream/consumers'
 
-/** What the process of the gRPC services is told. */
+/** Options for the process of the gRPC services. */
 export interface ServicesOptions {
   /** The path of a module with `startServices(options)`. */
   readonly module: string
-  /** Whose ID tokens open the door; everybody may call unless given. */
+  /** The issuer whose ID tokens are needed for calls; everybody may call unless given. */
   readonly issuer?: {readonly name: string; readonly keys: string} | undefined
   /** The audience of those tokens. */
   readonly audience: string
@@ -23,8 +23,8 @@ export interface Services {
 }
 
 /**
- * Starts them in the working directory `root`, on a free port of this machine.
- * @throws when they end before they listen; why, they have printed
+ * Starts the services in the working directory `root`, on a free port of this machine.
+ * @throws when they end before they listen; the error has been printed
  */
 export async function startServices(root: string, options: ServicesOptions): Promise<Services> {
   // This file is TypeScript here, and JavaScript in the package.

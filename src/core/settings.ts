@@ -2,8 +2,8 @@ import leven, {closestMatch} from 'leven'
 import type {RateLimit} from './rate-limit.ts'
 
 /**
- * The configuration cannot be used: a variable has an unknown name or a wrong value, or an option of a function does not fit its
- * schema. The message has one line for each problem, for the operator. `run` prints it and ends the process.
+ * The configuration is invalid: a variable has an unknown name or a malformed value, or an option of a function does not fit its schema.
+ * The message has one line for each problem, for the operator. `run` prints it and ends the process.
  * @example
  * try {
  *   readConfig({BACKEND_URL: 'localhost'})
@@ -19,25 +19,25 @@ export class ConfigError extends Error {
 export interface Parser<T> {
   /** Completes the error "NAME="value": expected …". */
   readonly expected: string
-  /** The value of `text`, which is never empty; undefined when it is not what is expected. */
+  /** Parses `text`, which is never empty. Undefined when it is malformed. */
   parse(text: string): T | undefined
 }
 
 /** One variable of the environment: a row of the configuration table. */
 export interface Setting<T = unknown> {
   readonly parser: Parser<T>
-  /** One sentence in Markdown: README's table has it. */
+  /** One sentence in Markdown, for README's table. */
   readonly meaning: string
-  /** What holds when the variable is not set or empty, as text that `parser` reads; left out: the value is undefined then. */
+  /** Value of an unset or empty variable, as text for `parser`. Without a default, the value is undefined then. */
   readonly default?: string
-  /** What README says about an unset variable in place of `default`. */
+  /** Text for README's column `default`, where `default` does not say it. */
   readonly unset?: string
 }
 
 export const logLevels = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const
 export type LogLevel = (typeof logLevels)[number]
 
-/** Anything: a library of Google's reads it and judges it. */
+/** Any text: a Google library parses and checks it. */
 const text: Parser<string> = {expected: 'text', parse: (text) => text}
 
 const flag: Parser<boolean> = {
@@ -70,7 +70,7 @@ const audience: Parser<string> = {
   parse: (text) => (/[\s\p{Cc}]/u.test(text) ? undefined : text),
 }
 
-/** The JSON API of a Storage server, by its host alone or its URL, as Google's clients for other languages take it. */
+/** The JSON API of a Storage server: a host or a URL, the forms that Google's clients for other languages accept. */
 const storageServer: Parser<string> = {
   expected: '"host:port", or a URL such as "http://localhost:4443"; "/storage/v1" may follow',
   parse: (text) => {
@@ -91,7 +91,7 @@ export const backendUrl: Parser<URL> = {
   },
 }
 
-/** Any of the separators, because gcloud's `--set-env-vars` keeps one of them, mostly the comma, for itself. */
+/** Several separators are allowed, because gcloud's `--set-env-vars` uses one of them itself, usually the comma. */
 const names: Parser<readonly string[]> = {
   expected: 'names, separated by commas, semicolons, bars or spaces',
   parse: (text) => {
@@ -114,7 +114,7 @@ const protocols: Parser<readonly Protocol[]> = {
 const allValidations = ['protovalidate', 'field_behavior'] as const
 export type Validation = (typeof allValidations)[number]
 
-/** Which methods are tools of the Model Context Protocol, and by which name. */
+/** A service or method whose methods are tools of the Model Context Protocol, and the tool's name. */
 export interface ToolRule {
   /** `pkg.Service` or `pkg.Service/Method`. */
   readonly target: string
@@ -142,7 +142,7 @@ const validations: Parser<readonly Validation[]> = {
   },
 }
 
-/** Without the slash at their ends, as paths begin with one. */
+/** URLs without a trailing slash, because paths begin with one. */
 const serverUrls: Parser<readonly string[]> = {
   expected:
     'URLs such as "https://api.example.com/v1", or paths such as "/v1", separated by commas, semicolons, bars or spaces',
@@ -154,7 +154,7 @@ const serverUrls: Parser<readonly string[]> = {
   },
 }
 
-/** How a caller proves who it is, as a Security Scheme Object of OpenAPI 3.1. */
+/** A way to authenticate, as a Security Scheme Object of OpenAPI 3.1. */
 export type SecurityScheme =
   | {readonly type: 'http'; readonly scheme: 'bearer' | 'basic'}
   | {readonly type: 'apiKey'; readonly in: 'header' | 'query'; readonly name: string}
@@ -196,7 +196,7 @@ const metadataKeys: Parser<readonly string[]> = {
   },
 }
 
-/** As a browser writes them in `Origin`, in lower case and without a path; `:*` stands for any port. */
+/** Origins as in the header `Origin`, in lower case and without a path. `:*` stands for any port. */
 const origins: Parser<readonly string[]> = {
   expected:
     'origins such as "https://app.example" or "http://localhost:*", separated by commas, semicolons, bars or spaces; or "*"',
@@ -215,7 +215,7 @@ function originOf(text: string): string | undefined {
   return url ? `${url.origin}${anyPort ?? ''}` : undefined
 }
 
-/** Rows that semicolons or line breaks separate, each of words that spaces separate. */
+/** Parses rows, separated by semicolons or line breaks, of words, separated by spaces. */
 function rows<T>(expected: string, row: (words: readonly string[]) => T | undefined): Parser<readonly T[]> {
   return {
     expected,
@@ -227,7 +227,7 @@ function rows<T>(expected: string, row: (words: readonly string[]) => T | undefi
   }
 }
 
-/** `name=value` words as a record; undefined where one has another name than `known`, or has it twice. */
+/** Parses `name=value` words to a record. Undefined for a name that is not in `known`, or occurs twice. */
 function assignments<N extends string>(
   words: readonly string[],
   known: readonly N[],
@@ -246,15 +246,15 @@ function assignments<N extends string>(
 export interface IssuerConfig {
   /** The claim `iss`, exactly. */
   readonly issuer: string
-  /** A token is for one of them, at least. */
+  /** Accepted audiences: a token must have at least one of them. */
   readonly audiences: readonly string[]
-  /** Where its keys are; undefined: where its discovery document says. */
+  /** URL of its keys; undefined if the discovery document gives it. */
   readonly jwks: string | undefined
-  /** Its own header, in lower case; undefined: the token is in `authorization`. */
+  /** Its own token header, in lower case; undefined for `authorization`. */
   readonly header: string | undefined
 }
 
-/** What Identity-Aware Proxy has in place of a discovery document. */
+/** The issuer and keys of Identity-Aware Proxy, which has no discovery document. */
 const iap = {
   issuer: 'https://cloud.google.com/iap',
   jwks: 'https://www.gstatic.com/iap/verify/public_key-jwk',
@@ -279,7 +279,7 @@ function issuerIn([issuer = '', ...words]: readonly string[]): IssuerConfig | un
   return {issuer, audiences, jwks: given.jwks ?? own?.jwks, header: header ?? own?.header}
 }
 
-/** Keys that come in the clear could be anybody's, but for those of this machine. */
+/** Keys have to be fetched over https, except from this machine: over http anybody could replace them. */
 function isSafeUrl(text: string): boolean {
   const url = URL.parse(text)
   if (!url || url.search || url.hash || url.username || url.password) return false
@@ -295,7 +295,7 @@ const claimName: Parser<string> = {
   parse: (text) => (/^[^\s\p{Cc}]+$/u.test(text) ? text : undefined),
 }
 
-/** A field of an upload's context, and what it is made of: `{bucket}`, `{object}`, `{metadata.key}`, and text as it stands. */
+/** A field of an upload's context and its template: `{bucket}`, `{object}`, `{metadata.key}` and literal text. */
 export interface ContextField {
   readonly field: string
   readonly template: string
@@ -303,7 +303,7 @@ export interface ContextField {
 
 const contextFields: Parser<readonly ContextField[]> = {
   expected:
-    'fields of the context with what they are made of, separated by semicolons, such as "creatorId={metadata.creator}; name={object}"; there are {bucket}, {object}, {generation}, {contentType} and {metadata.KEY}',
+    'fields of the context with their templates, separated by semicolons, such as "creatorId={metadata.creator}; name={object}". Templates can contain {bucket}, {object}, {generation}, {contentType} and {metadata.KEY}',
   parse: contextFieldsIn,
 }
 
@@ -319,17 +319,17 @@ export function contextFieldsIn(text: string): readonly ContextField[] | undefin
   return isRight ? fields.map(({field, template}) => ({field, template})) : undefined
 }
 
-/** How a service signs what it sends: a row of AUTH_WEBHOOK. */
+/** How a service signs its requests: a row of AUTH_WEBHOOK. */
 export interface WebhookConfig {
   /** `pkg.Service/Method`, or the path of a function. */
   readonly target: string
-  /** The form of what is signed, and of its signature. */
+  /** The format of the signed text and of the signature. */
   readonly form: 'github' | 'stripe' | 'slack' | 'plain'
   /** The header with the signature, in lower case. */
   readonly header: string
   readonly algorithm: 'sha256' | 'sha384' | 'sha512'
   readonly encoding: 'hex' | 'base64'
-  /** A file with the secret: one a line, while they change. */
+  /** Path of a file with the secret. During a rotation it has several secrets, one on each line. */
   readonly secret: string
 }
 
@@ -351,7 +351,7 @@ function webhookIn([target = '', first = '', ...more]: readonly string[]): Webho
     form ? more : [first, ...more],
     known,
   )
-  // A signature is for one method, or for one function.
+  // A row is for one method or one function.
   if (!given?.secret || !methodOrPath.test(target) || !target.includes('/')) return undefined
   const {secret, header, algorithm = 'sha256', encoding = 'hex'} = given
   if (form) return {target, form, header: webhookForms[form], algorithm: 'sha256', encoding: 'hex', secret}
@@ -384,7 +384,7 @@ const methodsAndPaths: Parser<readonly string[]> = {
   },
 }
 
-/** Conditions on the claims of callers: a row of AUTH_ALLOW. All of them have to hold. */
+/** Conditions on the claims of callers: a row of AUTH_ALLOW. All of them must be met. */
 export interface AllowRule {
   /** `pkg.Service/Method`, or `pkg.Service`. */
   readonly target: string
@@ -407,7 +407,7 @@ export function conditionIn(word: string): AllowRule['conditions'][number] | und
   return values.length > 0 ? {claim, values} : undefined
 }
 
-/** Which field of an answer is the id of its event, and which field of the request takes the last one back. */
+/** Names the field of an answer that is its event's id, and the field of the request that receives the last id. */
 export interface EventIdConfig {
   /** `pkg.Service/Method` */
   readonly method: string
@@ -436,7 +436,7 @@ function oneOf<const T extends string>(...values: readonly T[]): Parser<T> {
   }
 }
 
-/** A duration that is written in seconds and read in ms. */
+/** A duration in seconds, converted to ms. */
 function seconds(min: number, max: number): Parser<number> {
   return {
     expected: `seconds, from ${min} to ${max}`,
@@ -451,12 +451,12 @@ function integer(min: number, max: number): Parser<number> {
   }
 }
 
-/** The most bytes that a limit may be set to. */
+/** Upper bound of limits in bytes. */
 const gibibyte = 1024 ** 3
 
 /**
- * Every variable that is read, one row each, in the order of README's table: `npm run docs` writes that table from here.
- * A name with `<SERVICE>` stands for one variable a service, by its name in upper snake case.
+ * Every environment variable, one row each, in the order of README's table, which `npm run docs` writes from here. A name with
+ * `<SERVICE>` stands for one variable for each service, whose name is in upper snake case.
  */
 export const settings = {
   BACKEND_URL: {
@@ -478,12 +478,12 @@ export const settings = {
   },
   'BACKEND_AUDIENCE_<SERVICE>': {
     parser: audience,
-    meaning: 'the same for `BACKEND_URL_<SERVICE>`; a token is never sent to another URL than its own',
+    meaning: 'the same for `BACKEND_URL_<SERVICE>`; a token is only sent to the URL that it belongs to',
     unset: 'as above',
   },
   BACKEND_CONNECT_TIMEOUT_SECONDS: {
     parser: seconds(0.001, 3600),
-    meaning: 'after how many seconds without a connection to its backend a call fails',
+    meaning: 'timeout for a connection to the backend, in seconds; then calls fail',
     default: '10',
   },
   UPLOAD_BUCKETS: {
@@ -495,20 +495,20 @@ export const settings = {
   UPLOAD_SESSIONS: {
     parser: storagePlace,
     meaning:
-      'where callers of `upload` may put files that are too large for one request: `BUCKET`, `BUCKET/incoming/`, which `UPLOAD_BUCKETS` has to have. `POST /upload/session` then gives a [resumable upload](docs/upload.md#large-files) for one new object; it needs `roles/storage.objectCreator` there',
+      'the place for files that are too large for one request of `upload`: `BUCKET`, `BUCKET/incoming/`. It must be in `UPLOAD_BUCKETS` too. `POST /upload/session` then begins a [resumable upload](docs/upload.md#large-files) of one new object, which needs `roles/storage.objectCreator` there',
     unset: 'nowhere',
   },
   UPLOAD_CREATOR: {
     parser: claimName,
     meaning:
-      'the claim of the verified caller that is the creator of what `upload` uploads, such as `sub`; a request that names another creator is 403. It needs `AUTH=jwt`',
-    unset: 'whom the request names',
+      'the claim of the verified caller, such as `sub`, that names the creator of an upload; a request that names another creator is 403. It needs `AUTH=jwt`',
+    unset: 'the request names the creator',
   },
   UPLOAD_CONTEXT: {
     parser: contextFields,
     meaning:
-      'what [`finalized`](docs/events.md) makes the context of an upload of: `creatorId={metadata.creator}; name={object}`. There are `{bucket}`, `{object}`, `{generation}`, `{contentType}` and `{metadata.KEY}`',
-    unset: 'must be set for `finalized` alone; `npm start`: `creatorId=storage; name={object}`',
+      'the template from which [`finalized`](docs/events.md) makes the context of an upload: `creatorId={metadata.creator}; name={object}`. It can contain `{bucket}`, `{object}`, `{generation}`, `{contentType}` and `{metadata.KEY}`',
+    unset: 'must be set only for `finalized`; `npm start`: `creatorId=storage; name={object}`',
   },
   GATEWAY_DESCRIPTORS: {
     parser: text,
@@ -518,24 +518,24 @@ export const settings = {
   GATEWAY_SCHEMA: {
     parser: oneOf('descriptors', 'reflection'),
     meaning:
-      '`reflection`: the backends say themselves what they have, by [server reflection](docs/reflection.md): the first request asks them, and needs no protos here',
+      '`reflection`: the schema comes from the backends, by [server reflection](docs/reflection.md). The first request fetches it, and no protos are needed here',
     default: 'descriptors',
   },
   GATEWAY_SCHEMA_MAX_AGE_SECONDS: {
     parser: seconds(1, 3600),
-    meaning: 'after how many seconds a request asks the backends again, with `GATEWAY_SCHEMA=reflection`',
+    meaning: 'how many seconds a schema from `GATEWAY_SCHEMA=reflection` is cached',
     default: '300',
   },
   GATEWAY_RULES: {
     parser: text,
     meaning:
-      "a file with [rules](docs/rules.md) in the form of Google's service configuration, YAML or JSON: they go before those of the protos",
-    unset: 'rules of the protos alone',
+      "a file with [rules](docs/rules.md) in the format of Google's service configuration, YAML or JSON. They replace the rules of the protos",
+    unset: 'only the rules of the protos',
   },
   GATEWAY_SERVICES: {
     parser: names,
-    meaning: 'a [list](#lists) of the full names of the services that the gateway serves: all of their methods',
-    unset: 'all methods with a rule, less services of `google.*` that other protos only import',
+    meaning: 'a [list](#lists) of the services that the gateway serves, by full name, with all of their methods',
+    unset: 'all methods with a rule, except in services of `google.*` that other protos only import',
   },
   GATEWAY_DEFAULT_BINDINGS: {
     parser: flag,
@@ -552,19 +552,19 @@ export const settings = {
   GATEWAY_PROTOCOLS: {
     parser: protocols,
     meaning:
-      'a [list](#lists) of the protocols that methods are served by: `rest`, `connect`, `grpcweb`; all serve the same methods',
+      'a [list](#lists) of the protocols in which methods are served: `rest`, `connect`, `grpcweb`; all serve the same methods',
     default: 'rest,connect,grpcweb',
   },
   GATEWAY_VALIDATE: {
     parser: validations,
     meaning:
-      'a [list](#lists) of the options of the protos by which requests are [checked](docs/validation.md) before their backend is called: `protovalidate`, `field_behavior`',
+      'a [list](#lists) of the proto options by which requests are [validated](docs/validation.md) before their backend is called: `protovalidate`, `field_behavior`',
     unset: 'none',
   },
   GATEWAY_PRESET: {
     parser: oneOf('grpc-gateway', 'envoy', 'google'),
     meaning:
-      'the switches that [move](docs/migrating.md#presets) callers of another gateway here unchanged; those that are set beside it win',
+      'sets the switches below so that clients of [another gateway](docs/migrating.md#presets) work unchanged; a switch that is set itself has priority',
     unset: 'none',
   },
   GATEWAY_IGNORE_UNKNOWN: {
@@ -575,7 +575,7 @@ export const settings = {
   },
   GATEWAY_BOUND_PARAMETERS: {
     parser: oneOf('refuse', 'ignore'),
-    meaning: '`ignore`: query parameters for what path or body set are ignored rather than refused',
+    meaning: '`ignore`: query parameters for fields that path or body set are ignored rather than refused',
     default: 'refuse',
   },
   GATEWAY_MAP_PARAMETERS: {
@@ -593,18 +593,17 @@ export const settings = {
   GATEWAY_FORMS: {
     parser: oneOf('body', 'query'),
     meaning:
-      '`query`: where a rule takes no body, a form is read as if it stood in the query, and a POST of a form finds rules of GET, or of what `X-HTTP-Method-Override` says',
+      '`query`: if a rule takes no body, a form is read as if it were the query, and a POST of a form matches rules of GET, or of the method in `X-HTTP-Method-Override`',
     default: 'body',
   },
   GATEWAY_CONTENT_TYPES: {
     parser: oneOf('strict', 'any'),
-    meaning:
-      '`any`: a body is read as JSON whatever its `Content-Type` is; else 415 for what is neither JSON nor a form',
+    meaning: '`any`: a body with any `Content-Type` is read as JSON; otherwise 415 unless it is JSON or a form',
     default: 'strict',
   },
   GATEWAY_UNEXPECTED_BODY: {
     parser: oneOf('refuse', 'ignore'),
-    meaning: '`ignore`: a body is not read where the rule takes none; else 400 unless it is `{}`',
+    meaning: '`ignore`: if the rule takes no body, a body is not read; otherwise 400 unless it is `{}`',
     default: 'refuse',
   },
   GATEWAY_INVALID_METADATA: {
@@ -615,13 +614,13 @@ export const settings = {
   GATEWAY_PATH_DECODING: {
     parser: oneOf('slash', 'reserved', 'all', 'first'),
     meaning:
-      'what stays encoded where a variable has many segments: `slash`: `%2F`; `reserved`: what RFC 6570 reserves; `all`: nothing that `**` captures; `first`: the path is decoded before it is routed, so that `%2F` separates segments',
+      'what stays percent-encoded in a variable of many segments: `slash`: `%2F`; `reserved`: the reserved characters of RFC 6570; `all`: nothing that `**` captures; `first`: the path is decoded before routing, so that `%2F` separates segments',
     default: 'slash',
   },
   GATEWAY_ZERO_VALUES: {
     parser: oneOf('omit', 'print', 'print-unset'),
     meaning:
-      '`print`: fields with zero values, empty lists and maps are written too; `print-unset`: and those that are not set, as `null`',
+      '`print`: fields with zero values, empty lists and maps are written too; `print-unset`: unset fields are also written, as `null`',
     default: 'omit',
   },
   GATEWAY_FIELD_NAMES: {
@@ -637,66 +636,68 @@ export const settings = {
   GATEWAY_STREAMS: {
     parser: oneOf('ndjson', 'array', 'lines'),
     meaning:
-      'the form of a server stream without `Accept`: NDJSON, or one JSON array; `lines`: NDJSON that is called `application/json`, in place of arrays too',
+      'the format of a server stream without `Accept`: NDJSON, or one JSON array; `lines`: NDJSON with the type `application/json`, also in place of arrays',
     default: 'ndjson',
   },
   GATEWAY_STREAM_RESULTS: {
     parser: flag,
-    meaning: '`true`: each message of a stream is written as `{"result": …}`, but for events',
+    meaning: '`true`: each message of a stream is written as `{"result": …}`, except in events',
     default: 'false',
   },
   GATEWAY_TRAILERS: {
     parser: oneOf('headers', 'trailers'),
     meaning:
-      "`trailers`: the backend's trailers are HTTP trailers, for callers that send `TE: trailers`; else headers. Google's front ends drop HTTP trailers",
+      "`trailers`: the backend's trailers become HTTP trailers, for callers that send `TE: trailers`; otherwise headers. Google's front ends drop HTTP trailers",
     default: 'headers',
   },
   GATEWAY_METHOD_NOT_ALLOWED: {
     parser: oneOf('405', '404', '501'),
-    meaning: 'the status where a path has other methods than that of the request: `405`, `404` or `501`',
+    meaning: 'the status if a path exists, but not for the HTTP method of the request: `405`, `404` or `501`',
     default: '405',
   },
   GATEWAY_UPDATE_MASK: {
     parser: oneOf('fill', 'off'),
-    meaning: '`fill`: a PATCH without an [update mask](#updates) gets one of the fields that its body writes',
+    meaning: '`fill`: a PATCH without an [update mask](#updates) gets one with the fields in its body',
     default: 'fill',
   },
   GATEWAY_ERRORS: {
     parser: oneOf('aip', 'status'),
-    meaning: '`status`: failures in the shape of google.rpc.Status',
+    meaning: '`status`: errors in the format of google.rpc.Status',
     default: 'aip',
   },
   GATEWAY_FORWARD_AUTHORIZATION: {
     parser: flag,
     meaning:
-      "`true`: the caller's own `authorization` goes to the backend, our ID token is always in `x-serverless-authorization` then",
+      "`true`: the caller's own `authorization` is forwarded to the backend; our ID token is then always in `x-serverless-authorization`",
     default: 'false',
   },
   GATEWAY_METADATA: {
     parser: metadataKeys,
-    meaning: 'a [list](#lists) of the keys that callers may set by headers `grpc-metadata-*`: `x-tenant,x-locale`',
-    unset: 'all but those that front ends, HTTP or gRPC set',
+    meaning:
+      'a [list](#lists) of the metadata keys that callers may set by headers `grpc-metadata-*`: `x-tenant,x-locale`',
+    unset: 'all except those of front ends, HTTP or gRPC',
   },
   GATEWAY_MESSAGE_TIMEOUT_SECONDS: {
     parser: seconds(0.001, 3600),
-    meaning: 'after how many seconds without a message a server stream of a backend ends with DEADLINE_EXCEEDED',
-    unset: 'no limit but that of the request',
+    meaning: 'how many seconds a server stream of a backend may be silent, before it ends with DEADLINE_EXCEEDED',
+    unset: 'only the timeout of the request',
   },
   GATEWAY_CREATED: {
     parser: flag,
     meaning:
-      '`true`: what a method `Create…` has made is answered with 201 and [its `Location`](docs/conventions.md#what-was-made)',
+      '`true`: methods `Create…` answer 201 with [the `Location` of the resource](docs/conventions.md#what-was-made)',
     default: 'false',
   },
   GATEWAY_EVENT_ID: {
     parser: eventIds,
     meaning:
-      'a [list](#lists) of the methods whose [event streams go on](docs/streams.md#after-a-cut) where a connection was cut: `pkg.Service/Method=sequence:after`, the field of an answer that is the id of its event, and the field of the request that takes the last one back; nested with dots',
-    unset: 'none: events are numbered, and a stream begins again',
+      "a [list](#lists) of the methods whose [event streams are resumed](docs/streams.md#after-a-cut) after a lost connection: `pkg.Service/Method=sequence:after` names the field of an answer that is its event's id, and the field of the request that receives the last id; nested fields with dots",
+    unset: 'none: events are numbered, and a stream starts again',
   },
   GATEWAY_WEBSOCKET: {
     parser: flag,
-    meaning: '`true`: methods that take a stream can be called [over a WebSocket](docs/streams.md#websocket) too',
+    meaning:
+      '`true`: client-streaming and bidirectional methods can also be called [over a WebSocket](docs/streams.md#websocket)',
     default: 'false',
   },
   MCP: {
@@ -714,31 +715,31 @@ export const settings = {
   GATEWAY_MAX_BODY_BYTES: {
     parser: integer(1, gibibyte),
     meaning:
-      'the most bytes of a request body; of a client stream, and in Connect and gRPC-Web, of each message. Beyond: 413',
+      'limit for a request body, in bytes; of client streams, and in Connect and gRPC-Web, for each message. Beyond: 413',
     default: '1048576',
   },
   GATEWAY_MAX_BODY_VALUES: {
     parser: integer(1, 1e9),
     meaning:
-      'the most values of one request message: its objects, arrays, strings, numbers, …, and query parameters. Beyond: 400',
+      'limit for the values of one request message: its objects, arrays, strings, numbers, …, and query parameters. Beyond: 400',
     default: '20000',
   },
   GATEWAY_MAX_DECODING_BYTES: {
     parser: integer(1, gibibyte),
     meaning:
-      'the most bytes of request bodies that the instance receives and decodes at once: about a 32nd of its memory, and at least `GATEWAY_MAX_BODY_BYTES`. Beyond: 429',
+      'limit for the bytes of request bodies that the instance receives and decodes at the same time: about a 32nd of its memory, and at least `GATEWAY_MAX_BODY_BYTES`. Beyond: 429',
     unset: '8388608, or `GATEWAY_MAX_BODY_BYTES` if that is more',
   },
   MAX_CONCURRENT_REQUESTS: {
     parser: integer(1, 1e6),
     meaning:
-      'the most requests that the instance answers at once, health checks and preflights apart. Beyond: 429. Set it to what `--concurrency` is',
+      'limit for concurrent requests of the instance, without health checks and preflights. Beyond: 429. Set it to the value of `--concurrency`',
     default: '1000',
   },
   RATE_LIMIT: {
     parser: rateLimit,
     meaning:
-      'how many requests one caller may send: `100/60s`, `5000/1h`. Beyond: 429. A caller is a verified one, or else an address. Counted in the memory of each instance: with several, a caller gets as much of each',
+      'limit for the requests of one caller: `100/60s`, `5000/1h`. Beyond: 429. Callers are told apart by their verified identity, or else by address. Each instance counts in its own memory, so that a caller gets this limit from each',
     unset: 'no limit',
   },
   OPENAPI_TITLE: {
@@ -753,44 +754,44 @@ export const settings = {
   },
   OPENAPI_SERVERS: {
     parser: serverUrls,
-    meaning: 'a [list](#lists) of the URLs that the API has, as `/openapi.json` says: `https://api.example.com`',
+    meaning: 'a [list](#lists) of the base URLs of the API, for `/openapi.json`: `https://api.example.com`',
     default: '/',
   },
   OPENAPI_SECURITY: {
     parser: securitySchemes,
     meaning:
-      'a [list](#lists) of how callers prove who they are, as `/openapi.json` says, each alone enough: `bearer` (a token in `Authorization`), `basic`, `header:x-api-key`, `query:key`, the URL of an OpenID Connect discovery document; `none`: not at all. It is for readers: nothing is checked by it',
-    unset: 'what `AUTH=jwt` takes; else nothing is said of it',
+      'a [list](#lists) of the ways to authenticate, any one of which is enough, for `/openapi.json`: `bearer` (a token in `Authorization`), `basic`, `header:x-api-key`, `query:key`, the URL of an OpenID Connect discovery document; `none`: not needed. It is only documentation: nothing is checked by it',
+    unset: 'the ways that `AUTH=jwt` accepts; otherwise not documented',
   },
   CONSOLE: {
     parser: flag,
     meaning:
-      '`true`: a browser gets [a page](docs/page.md) at `/` that shows every method and calls it. It needs no proof; what it shows of the API is as open as `/openapi.json`',
+      '`true`: a browser gets [a page](docs/page.md) at `/` that shows every method and calls it. The page itself is open; its data about the API has the same access rules as `/openapi.json`',
     default: 'false',
     unset: '`false`; `npm start`: `true`',
   },
   CORS_ORIGINS: {
     parser: origins,
     meaning:
-      'a [list](#lists) of the origins whose pages may call, `https://app.example` or with any port `http://localhost:*`; or `*`. Pages of others may read nothing, and send nothing but GET and HEAD',
+      'a [list](#lists) of the origins whose pages may call, `https://app.example` or with any port `http://localhost:*`; or `*`. Pages of other origins can read no answers, and send only GET and HEAD',
     unset: 'none; `npm start`: those of this machine',
   },
   AUTH: {
     parser: oneOf('iam', 'jwt', 'none'),
     meaning:
-      'who checks [who calls](#who-calls): `iam`: the platform has done it; `jwt`: a token of `AUTH_ISSUERS` or a key of `AUTH_API_KEYS` is needed; `none`: anybody may call',
+      'how [callers are authenticated](#who-calls): `iam`: by the platform; `jwt`: a token of `AUTH_ISSUERS` or a key of `AUTH_API_KEYS` is needed; `none`: anybody may call',
     unset: 'on Cloud Run it must be set; elsewhere `none`',
   },
   AUTH_ISSUERS: {
     parser: issuers,
     meaning:
-      'whose tokens are taken, and for which audiences: `https://accounts.google.com audience=a.example|b.example; https://idp.example/ audience=… jwks=https://idp.example/keys`. Keys are where the discovery document or `jwks=` says. `header=` names the one header of an issuer that does not use `authorization`',
+      'the issuers whose tokens are accepted, with their audiences: `https://accounts.google.com audience=a.example|b.example; https://idp.example/ audience=… jwks=https://idp.example/keys`. The URL of the keys comes from the discovery document or `jwks=`. `header=` names the header of an issuer that does not use `authorization`',
   },
   AUTH_PUBLIC: {
     parser: methodsAndPaths,
     meaning:
-      'a [list](#lists) of what anybody may call: methods, services, and paths of functions: `ping.PingService/Send,/openapi.json`; `none`: nothing, not even what [a proto opens](docs/security.md#in-the-proto)',
-    unset: 'what a proto opens',
+      'a [list](#lists) of the methods, services, and paths of functions that need no credentials: `ping.PingService/Send,/openapi.json`; `none`: nothing, not even methods that [a proto opens](docs/security.md#in-the-proto)',
+    unset: 'methods that a proto opens',
   },
   AUTH_ALLOW: {
     parser: allowRules,
@@ -801,21 +802,21 @@ export const settings = {
   AUTH_API_KEYS: {
     parser: text,
     meaning:
-      'a file of the keys that are taken in `x-api-key`, a line each: `<SHA-256 in hex> <name> <methods with commas, or *>`. It is read again when it changes',
+      'a file of the keys that are accepted in `x-api-key`, one on each line: `<SHA-256 in hex> <name> <methods with commas, or *>`. It is read again when it changes',
   },
   AUTH_WEBHOOK: {
     parser: webhooks,
     meaning:
-      'which methods and functions services call that sign what they send, with HMAC: `hooks.Hooks/Push github secret=/secrets/github; /stripe stripe secret=/secrets/stripe`; `slack`, or `header=x-signature algorithm=sha256 encoding=hex` for others',
+      'the methods and functions that are called by webhooks with an HMAC signature: `hooks.Hooks/Push github secret=/secrets/github; /stripe stripe secret=/secrets/stripe`; `slack`, or `header=x-signature algorithm=sha256 encoding=hex` for others',
   },
   EVENT_STREAM_PING_SECONDS: {
     parser: seconds(0.001, 3600),
-    meaning: 'after how many seconds without an event an event stream sends a comment',
+    meaning: 'how many seconds an event stream may be silent, before a comment is sent',
     default: '15',
   },
   STORAGE_STALL_SECONDS: {
     parser: seconds(0.001, 3600),
-    meaning: 'after how many seconds without a byte a Storage read is broken off and resumed',
+    meaning: 'how many seconds a Storage read may receive no byte, before it is cancelled and resumed',
     default: '10',
   },
   LOG_LEVEL: {
@@ -837,12 +838,12 @@ export const settings = {
   FUNCTION_TARGET: {
     parser: text,
     meaning:
-      'the function that is served here; Cloud Run sets it to `--entry-point`. `all`: every function of the table, each at its name, for development',
+      'the function to serve; Cloud Run sets it to `--entry-point`. `all`: every function of the table, each at its name, for development',
     default: 'app',
   },
   K_SERVICE: {
     parser: text,
-    meaning: "set by Cloud Run: where it is set, ID tokens come from the platform's metadata server",
+    meaning: "set by Cloud Run: ID tokens then come from the platform's metadata server",
   },
   K_REVISION: {
     parser: text,
@@ -850,12 +851,12 @@ export const settings = {
   },
   CLOUD_RUN_TIMEOUT_SECONDS: {
     parser: seconds(2, 3600),
-    meaning: "the function's own timeout, as Cloud Run sets it; 504 is answered a second before",
+    meaning: "the function's timeout, set by Cloud Run; 504 is answered one second before it",
     default: '300',
   },
   GOOGLE_CLOUD_PROJECT: {
     parser: text,
-    meaning: 'puts log lines under their traces',
+    meaning: 'the project for linking log lines to traces',
   },
   GOOGLE_APPLICATION_CREDENTIALS: {
     parser: text,
@@ -873,12 +874,11 @@ export const settings = {
   },
   GCE_METADATA_IP: {
     parser: host,
-    meaning: 'the same by address; it wins over `GCE_METADATA_HOST`',
+    meaning: 'the same by address; it has priority over `GCE_METADATA_HOST`',
   },
   STORAGE_EMULATOR_HOST: {
     parser: storageServer,
-    meaning:
-      "a Storage server other than Google's: `host:port` or a URL, as fake-gcs-server and storage-testbench have one",
+    meaning: "a Storage server other than Google's, such as fake-gcs-server or storage-testbench: `host:port` or a URL",
   },
 } as const satisfies Readonly<Record<string, Setting>>
 
@@ -900,7 +900,7 @@ export function read<N extends SettingName>(env: Env, name: N): Value<N> {
 }
 
 /**
- * The values of all variables in `env` that the row `pattern` stands for, by the text in place of `<SERVICE>`.
+ * The values of all variables in `env` that match the row `pattern`, by the text in place of `<SERVICE>`.
  * @throws {ConfigError} naming the variable, its value and what was expected
  */
 export function readAll<N extends SettingName & `${string}<SERVICE>`>(env: Env, pattern: N): Map<string, Parsed<N>> {
@@ -913,10 +913,10 @@ export function readAll<N extends SettingName & `${string}<SERVICE>`>(env: Env, 
   return found
 }
 
-/** How the names begin that no other program uses: a variable with such a name and without a row is a mistake. */
+/** Prefixes that no other program uses: a variable with such a name and without a row is a mistake. */
 const prefixes = ['BACKEND_', 'GATEWAY_', 'UPLOAD_', 'CORS_', 'OPENAPI_', 'RATE_LIMIT']
 
-/** Variables of ours whose prefix other programs use too: a name is one of them misspelt only if it is nearly the same. */
+/** Variables whose prefix other programs use too: only a name that is nearly the same is treated as a misspelling. */
 const alone: readonly SettingName[] = [
   'EVENT_STREAM_PING_SECONDS',
   'MAX_CONCURRENT_REQUESTS',
@@ -925,7 +925,7 @@ const alone: readonly SettingName[] = [
 ]
 
 /**
- * Refuses variables that look like ours and have no row in the table, because a misspelt one would silently do nothing.
+ * Refuses variables that look like ours but have no row in the table, because a misspelt variable would silently have no effect.
  * @throws {ConfigError} with a line for each of them that names the nearest known one
  */
 export function refuseUnknown(env: Env): void {
@@ -945,24 +945,24 @@ export function refuseUnknown(env: Env): void {
 /** Whether `name` may be a misspelt AUTH_… or one of `alone`. */
 function isNearlyOurs(name: string, rows: readonly string[]): boolean {
   if (name.startsWith('AUTH_')) return rows.some((row) => row.startsWith('AUTH_') && leven(name, row) <= 2)
-  // One edit: TRUSTED_HOSTS, two away from TRUSTED_HOPS, is another program's.
+  // Only one edit: TRUSTED_HOSTS, which differs in two from TRUSTED_HOPS, may belong to another program.
   return alone.some((row) => leven(name, row) <= 1)
 }
 
-/** The service that `name` seems to be about, if the row `pattern` is meant: REPO in BACKEND_URI_REPO for BACKEND_URL_<SERVICE>. */
+/** The service in the misspelt `name`, if the row `pattern` is meant: REPO in BACKEND_URI_REPO for BACKEND_URL_<SERVICE>. */
 function serviceIn(name: string, pattern: string): string {
   const words = name.toUpperCase().split(/[^A-Z0-9]+/)
   return words.slice(pattern.split('_').length - 1).join('_') || '<SERVICE>'
 }
 
-/** The one of `known` that is spelt most like `name`. */
+/** The name in `known` with the smallest edit distance to `name`. */
 export function nearest(name: string, known: readonly string[]): string {
   const [first = ''] = known
   const lowerCase = new Map(known.map((each) => [each.toLowerCase(), each]))
   return lowerCase.get(closestMatch(name.toLowerCase(), [...lowerCase.keys()]) ?? '') ?? first
 }
 
-/** Whether the row `pattern` is about the variable `name`. */
+/** Whether the row `pattern` matches the variable `name`. */
 export function isNamedBy(pattern: string, name: string): boolean {
   const [prefix = '', rest] = pattern.split('<SERVICE>')
   return rest === undefined
@@ -976,7 +976,7 @@ function parsed(setting: Setting, name: string, given: string): unknown {
   return value
 }
 
-/** The error about a variable, in one line whatever its value is. */
+/** The error about a variable, in one line for any value. */
 export function wrong(name: string, given: string | undefined, expected: string): ConfigError {
   return new ConfigError(`${assignment(name, given)}: expected ${expected}`)
 }
