@@ -30,7 +30,7 @@ export const transcoding: Room = {
         ],
         ['source.length <= 100 && ', '', 'a number of a million digits holds the event loop'],
         ['if (!isKey(text, end)) count.add(1)', 'if (!isKey(text, end)) {}', 'a body of a million strings is read'],
-        ['else if (keys) remember(keys, text.slice(at + 1, end))', '', 'of two equal keys the last one wins'],
+        ['} else remember(keys, written)', '}', 'of two equal keys the last one wins'],
         ['keys = open[open.length - 1]', '', 'keys behind a nested value may be there twice'],
         [
           'keys = char === 0x7b ? new Set() : undefined',
@@ -44,9 +44,19 @@ export const transcoding: Room = {
           'a quote behind an escaped backslash does not end a string',
         ],
         [
-          'const key = escaped.includes(\'\\\\\') ? parsed(`"${escaped}"`) : escaped',
-          'const key = escaped',
+          'const key = parsed(`"${written}"`)',
+          'const key = written',
           'of two keys that are equal when read the last one wins',
+        ],
+        [
+          'if (!renamed) return parsed(text, reviver)',
+          'if (renamed) return parsed(text, reviver)',
+          'a key with an escape is read as one of an earlier text',
+        ],
+        [
+          'return reviver ? reviver(key, value, context) : value',
+          'return value',
+          'beside a key with an escape numbers are rounded',
         ],
         ['if (keys.add(key).size === before) refuse', 'if (false) refuse', 'of two equal keys the last one wins'],
         [

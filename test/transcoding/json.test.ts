@@ -430,3 +430,36 @@ test('json: a mebibyte of digits makes no large integer, and one of anything els
     t.is(fieldOf(caught(() => parseJson(text, new ValueCount(size)))), 'body')
   }
 })
+
+const earlier = ['"\\\\"', '"\\\\u006"', '"na\\\\u0"']
+const escaped: [written: string, key: string][] = [
+  ['"\\n"', '\n'],
+  ['"\\""', '"'],
+  ['"\\u00e9"', 'é'],
+  ['"\\u0061bcde"', 'abcde'],
+  ['"na\\u00efve"', 'naïve'],
+  ['"\\u005f_proto__"', '__proto__'],
+  ['"\\u0031"', '1'],
+  ['"\ue0000"', '\ue0000'],
+]
+
+for (const [written, key] of escaped) {
+  test(`the key ${written} is not read as one of an earlier text`, (t) => {
+    const before = `of ${written.length} ${key.codePointAt(0)}`
+    const first = JSON.stringify(before)
+    for (const name of earlier) {
+      parseJson(`{${first}:0,${name}:1}`)
+      const expected = [
+        [key, {'\t': 2n ** 60n}],
+        [before, [null, 'a']],
+      ]
+      const read = parseJson(`{${first}:[null,"a"],${written}:{"\\t":1152921504606846976}}`) as object
+      t.deepEqual(Object.entries(read).sort(), expected.sort(), name)
+      t.is(Object.getPrototypeOf(read), Object.prototype)
+    }
+    const broken = `{${first}:0,${written}:}`
+    const {message} = caught(() => parseJson(broken)) as Error
+    const {message: quoting} = t.throws(() => JSON.parse(broken)) as Error
+    t.is(message, `Cannot read the body as JSON: ${quoting}`)
+  })
+}

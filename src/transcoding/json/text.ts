@@ -1,6 +1,7 @@
 import {Fault} from '../../core/fault.ts'
 import {shortened} from '../../core/shortened.ts'
 import {ValueCount} from '../value-count.ts'
+import {RenamedKeys} from './renamed-keys.ts'
 
 /** How deep arrays and objects may nest (our decision). */
 export const maxNesting = 100
@@ -14,15 +15,31 @@ export const maxNesting = 100
  */
 export function parseJson(text: string, count = new ValueCount()): unknown {
   if (text.startsWith('\ufeff')) refuse('a byte order mark stands before it')
-  return parsed(text, scan(text, count) ? (exact as Reviver) : undefined)
+  const {mayRound, renamed} = scan(text, count)
+  const reviver = mayRound ? (exact as Reviver) : undefined
+  if (!renamed) return parsed(text, reviver)
+  try {
+    return JSON.parse(renamed.in(text), restoring(renamed, reviver) as Parse)
+  } catch {
+    // It throws too, and quotes the text as it came.
+    return parsed(text)
+  }
 }
 
-type Reviver = (key: string, value: unknown) => unknown
+type Parse = Parameters<typeof JSON.parse>[1]
+type Reviver = (key: string, value: unknown, context: {source?: string}) => unknown
+
+function restoring(renamed: RenamedKeys, reviver: Reviver | undefined): Reviver {
+  return (key, value, context) => {
+    if (typeof value === 'object' && value !== null && !Array.isArray(value)) return renamed.restored(value)
+    return reviver ? reviver(key, value, context) : value
+  }
+}
 
 // biome-ignore lint/suspicious/noExplicitAny: the type of JSON.parse
 function parsed(text: string, reviver?: Reviver): any {
   try {
-    return JSON.parse(text, reviver)
+    return JSON.parse(text, reviver as Parse)
   } catch (cause) {
     // The message quotes the text around the error, so it is not for the log.
     throw Fault.invalid('body', 'Cannot read the body as JSON', {callerOnly: `: ${(cause as Error).message}`})
@@ -76,21 +93,37 @@ export function exactInteger(source: string): bigint | undefined {
 const quote = 0x22
 const backslash = 0x5c
 
+/** What has to be done for a text beside JSON.parse. */
+interface Scan {
+  /** Whether a double may round one of the numbers. */
+  readonly mayRound: boolean
+  readonly renamed: RenamedKeys | undefined
+}
+
 /**
- * Checks what JSON.parse does not: the number of values, their nesting, and duplicate keys. Returns whether a double may round one of
- * the numbers. Malformed JSON is left for JSON.parse to refuse.
+ * Checks what JSON.parse does not: the number of values, their nesting, and duplicate keys. Malformed JSON is left for JSON.parse to
+ * refuse.
  */
-function scan(text: string, count: ValueCount): boolean {
+function scan(text: string, count: ValueCount): Scan {
   // The keys seen in each open object; undefined for an array.
   const open: (Set<string> | undefined)[] = []
   let keys: Set<string> | undefined
   let long = false
+  let renamed: RenamedKeys | undefined
   for (let at = 0; at < text.length; at++) {
     const char = text.charCodeAt(at)
     if (char === quote) {
       const end = endOfString(text, at)
       if (!isKey(text, end)) count.add(1)
-      else if (keys) remember(keys, text.slice(at + 1, end))
+      else if (keys) {
+        const written = text.slice(at + 1, end)
+        if (RenamedKeys.isNeeded(written)) {
+          renamed ??= new RenamedKeys()
+          const key = parsed(`"${written}"`)
+          renamed.add(key, {text, start: at + 1, end})
+          remember(keys, key)
+        } else remember(keys, written)
+      }
       at = end
     } else if (char === 0x7b || char === 0x5b) {
       if (open.length === maxNesting) refuse(`it nests deeper than ${maxNesting} levels`)
@@ -111,7 +144,7 @@ function scan(text: string, count: ValueCount): boolean {
       count.add(1)
     }
   }
-  return long
+  return {mayRound: long, renamed}
 }
 
 /** The position of the quote that ends a string, or the end of the text. */
@@ -169,9 +202,7 @@ function isKey(text: string, end: number): boolean {
   return false
 }
 
-/** @param escaped a key as it stands between its quotes */
-function remember(keys: Set<string>, escaped: string): void {
-  const key = escaped.includes('\\') ? parsed(`"${escaped}"`) : escaped
+function remember(keys: Set<string>, key: string): void {
   const before = keys.size
   if (keys.add(key).size === before) refuse(`the key "${shortened(key)}" is there twice in one object`)
 }

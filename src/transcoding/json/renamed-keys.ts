@@ -1,0 +1,39 @@
+/** The first character of the names: one for private use. */
+const mark = '\ue000'
+
+/**
+ * Keys that JSON.parse would misread, and the names that stand for them while it reads a text. In Node 24 it can take a key with an
+ * escape for a key of an earlier text, also of another caller: after `{"a":1,"\\":2}`, it reads `{"a":1,"\n":2}` with the key `\`.
+ * @see https://github.com/nodejs/node/issues/63785
+ */
+export class RenamedKeys {
+  readonly #keys: string[] = []
+  readonly #pieces: string[] = []
+  #end = 0
+
+  /** @param written a key as it is written between its quotes */
+  static isNeeded(written: string): boolean {
+    return written.includes('\\') || written.startsWith(mark)
+  }
+
+  /** Adds the key that is written from `start` to `end` of `text`, behind all that were added before. */
+  add(key: string, {text, start, end}: {readonly text: string; readonly start: number; readonly end: number}): void {
+    this.#pieces.push(text.slice(this.#end, start), `${mark}${this.#keys.length}`)
+    this.#keys.push(key)
+    this.#end = end
+  }
+
+  /** `text` with the names in place of the keys. */
+  in(text: string): string {
+    return this.#pieces.join('') + text.slice(this.#end)
+  }
+
+  /** A copy of an object, with the keys in place of the names. */
+  restored(object: object): object {
+    return Object.fromEntries(Object.entries(object).map(([name, value]) => [this.#keyOf(name), value]))
+  }
+
+  #keyOf(name: string): string {
+    return name.startsWith(mark) ? this.#keys[Number(name.slice(mark.length))]! : name
+  }
+}
