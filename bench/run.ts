@@ -28,6 +28,7 @@ if (isAsked) {
 
 const build = mkdtempSync(join(tmpdir(), 'bench-'))
 process.once('exit', () => rmSync(build, {recursive: true}))
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1))
 const env = {...process.env, BENCH_BUILD: build, ...(rounds && {BENCH_ROUNDS: rounds})}
 const began = performance.now()
 const minutes = () => `${((performance.now() - began) / 60_000).toFixed(1)} min`
