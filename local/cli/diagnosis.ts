@@ -133,7 +133,8 @@ export class Diagnosis {
   async #speak() {
     const cause = await causeAt(this.#backend, this.#signal, this.#timeFor(answering))
     if (cause) throw new Wrong(cause)
-    return {is: this.#backend.tls ? 'the certificate is trusted' : 'HTTP/2 in the clear'}
+    // A port that says nothing at all is found by the next step.
+    return {is: this.#backend.tls ? 'no fault of the certificate is found' : 'neither TLS nor HTTP/1'}
   }
 
   async #open(): Promise<{is: string; given: ClientHttp2Session}> {
@@ -141,7 +142,7 @@ export class Diagnosis {
     try {
       const session = await openSession(this.#backend.url, patience)
       const protocol = (session.socket as TLSSocket).getProtocol?.()
-      return {is: `it speaks HTTP/2${protocol ? ` over ${protocol}` : ''}`, given: session}
+      return {is: `it speaks HTTP/2 ${protocol ? `over ${protocol}` : 'in the clear'}`, given: session}
     } catch (error) {
       if (patience.aborted) throw new Wrong('SILENT')
       const cause = causeIn(textOf(error))
