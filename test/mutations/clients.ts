@@ -328,7 +328,7 @@ export const clients: Room = {
     },
     {
       file: 'src/clients/status.ts',
-      by: status,
+      by: [...status, 'test/clients/bounds.test.ts'],
       changes: [
         ['const clockSkew = 50', 'const clockSkew = 50_000', 'a backend that breaks off looks like a timeout'],
         [
@@ -341,7 +341,12 @@ export const clients: Room = {
         ['headers: challengeOf(end, call),', '', "a service's WWW-Authenticate is lost"],
         ['return {details, types:', 'return {details: [], types:', 'error details are lost'],
         ['retryAfter: 1,\n    ...(name', '...(name', 'no Retry-After when a backend is down'],
-        ['return isBroken && !hasAnswered(end, call)', 'return isBroken', 'a call that was answered runs twice'],
+        [
+          'return isBroken && !hasAnswered(end, call)',
+          'return isBroken',
+          'a call that was answered runs twice',
+          'who asks has looked at the header before, and a call that broke has no trailers',
+        ],
       ],
     },
     {
@@ -368,7 +373,7 @@ export const clients: Room = {
     },
     {
       file: 'src/clients/grpc-internals.ts',
-      by: ['test/clients/grpc-internals.test.ts', 'test/clients/batches.test.ts', ...status],
+      by: ['test/clients/grpc-internals.test.ts', 'test/clients/batches.test.ts', ...status, ...survival],
       changes: [
         ['inside.createRetryingCall = single', '', 'grpc-js makes calls again by itself'],
         ['if (session) return session', '', 'a dead connection is not found out'],
@@ -382,7 +387,7 @@ export const clients: Room = {
     },
     {
       file: 'src/clients/probe.ts',
-      by: ['test/clients/causes.test.ts'],
+      by: ['test/clients/causes.test.ts', 'test/limits.test.ts'],
       changes: [
         ['const patience = 500', 'const patience = 500_000', 'a port that says nothing is asked for minutes'],
         ["socket.on('error', () => {})", '', 'a port that resets ends the process'],
