@@ -26,10 +26,10 @@ export interface Check {
   readonly line?: string
 }
 
-/** How long a host has to take a connection, and a server to say its first word: at least this, in ms, and this share of all the time. */
+/** Timeout for a connection, and for the server's first bytes: at least this, in ms, and this share of the whole time. */
 const connecting = {least: 1500, share: 0.3}
 
-/** The same of each answer of a port that is asked what it speaks. There are three at the most, and all of it has 5 s. */
+/** Timeout for each answer when the port's protocol is probed. There are three at most, and the whole diagnosis has 5 s. */
 const answering = {least: 500, share: 0.1}
 
 /** Errors of Google's proxies and Envoy when a server does not understand their protocol. */
