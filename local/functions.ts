@@ -8,7 +8,7 @@ import {text} from 'node:stream/consumers'
 import {setTimeout as pause} from 'node:timers/promises'
 import type {Announcement} from './announce.ts'
 
-/** A condition of Node's that an entry point looks at: src/main.js loads no build where it is given. */
+/** A Node condition that makes src/main.js load the source rather than a build. */
 const sourceCondition = 'grpc-functions-source'
 
 const project = join(import.meta.dirname, '..')
@@ -19,7 +19,7 @@ export interface FunctionsProcess {
   readonly process: ChildProcess
   /** Settles when the process has ended, with its exit code; null when a signal ended it. */
   readonly exited: Promise<number | null>
-  /** What the process reported when it listened. */
+  /** The process's report when it began to listen. */
   readonly said: Announcement
 }
 
@@ -29,15 +29,15 @@ export interface FunctionsOptions {
   /** The port to listen on; 0: any free one. */
   readonly port: number
   readonly env: Readonly<Record<string, string | undefined>>
-  /** Where the project is that they are served from; this one unless given. */
+  /** The project's folder; this one unless given. */
   readonly root?: string
-  /** Whether a build that the project has is left aside, and what is served is its source: false unless given. */
+  /** Whether the source is served even if the project has a build: false unless given. */
   readonly source?: boolean
-  /** Whether it takes only requests of this machine, and for this machine: false unless given, as when deployed. */
+  /** Whether it accepts only requests from and for this machine: false unless given, as when deployed. */
   readonly loopback?: boolean
-  /** How long it has until it listens, in ms; as long as it likes unless given. */
+  /** Timeout until it listens, in ms; none unless given. */
   readonly patience?: number
-  /** Whether what it prints goes where ours goes, or is to be read from the process. */
+  /** Whether its output goes to this process's output, or can be read from the process. */
   readonly output: 'inherit' | 'pipe'
 }
 
@@ -73,13 +73,13 @@ export async function startFunctions({
     ],
     {
       cwd: root,
-      // In production the framework keeps its own words out of the log and out of answers.
+      // In production the framework adds no text of its own to the log or to answers.
       env: {NODE_ENV: 'production', ...env, FUNCTION_TARGET: target, PORT: String(port)},
       stdio: ['pipe', output, output, 'pipe'],
     },
   )
   const exited = once(child, 'exit').then(([code]) => code as number | null)
-  // It says which port it got: one that we chose for it could be somebody else's by the time that it listens.
+  // The process reports its port: one that we had chosen could be in use by the time that it listens.
   const timer = patience === undefined ? undefined : setTimeout(() => child.kill('SIGKILL'), patience)
   const said = await text(child.stdio[3] as Readable)
   clearTimeout(timer)
@@ -115,7 +115,7 @@ export async function freePort(port: number): Promise<number> {
   return bound
 }
 
-/** Resolves as soon as somebody listens on `port`. */
+/** Resolves as soon as a server listens on `port`. */
 export async function listening(port: number): Promise<void> {
   for (;;) {
     const socket = connect(port, 'localhost')

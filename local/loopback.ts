@@ -5,19 +5,19 @@ import {type IncomingMessage, Server, type ServerResponse} from 'node:http'
 import {type AddressInfo, createServer, type ListenOptions} from 'node:net'
 import type {Duplex} from 'node:stream'
 
-/** The events by which node:http hands a request on. */
+/** The events by which node:http passes a request on. */
 const requests = new Set(['request', 'checkContinue', 'checkExpectation', 'upgrade'])
 
-/** A name of this machine's for itself, with or without a port. */
+/** A Host that means this machine, with or without a port. */
 const own = /^(([\w-]+\.)*localhost\.?|127(\.\d{1,3}){3}|\[::1\])(:\d*)?$/i
 
 /** Limit for the quoted part of a foreign Host, in characters. */
 const quoted = 100
 
 /**
- * Has the first server of this process listen on loopback alone, over IPv4 and, where there is one, IPv6, and refuse every
- * request that is for another host. Otherwise anybody in the network, and by DNS rebinding any page in the developer's
- * browser, could call what the developer may call.
+ * Makes the first server of this process listen only on loopback, over IPv4 and, if available, IPv6, and refuse requests for other
+ * hosts. Otherwise anybody in the network, or by DNS rebinding any page in the developer's browser, could make calls with the
+ * developer's permissions.
  *
  * @param listening is called with the port once all of it listens
  * @param ahead is called with the server before, and stands between this check and the functions

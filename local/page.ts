@@ -1,7 +1,7 @@
 import {subscribe} from 'node:diagnostics_channel'
 import type {IncomingMessage, Server, ServerResponse} from 'node:http'
 
-/** What the page asks for here: nothing that is deployed answers it. */
+/** Prefix of the page's requests to the local stack. Deployed functions do not answer them. */
 const prefix = '/console/local'
 const isOurs = /^\/console\/local(?:[/?]|$)/
 
@@ -18,10 +18,10 @@ const mostObjects = 100
 type Env = Readonly<Record<string, string | undefined>>
 
 /**
- * Answers what the page of CONSOLE asks the local stack: the log lines of a request, a token that the functions take, and the
- * objects in Storage. It stands in the process of the functions, before them, so that the page has it at its own origin. To be
- * called before the functions are loaded: they give each request another path.
- * @returns what stands before the functions of a server
+ * Answers the requests of CONSOLE's page to the local stack: log lines of a request, a token that the functions accept, and the objects
+ * in Storage. It runs in the process of the functions, in front of them, so that the page reaches it at its own origin. Call it before
+ * the functions are loaded, because they change the path of each request.
+ * @returns a function that adds these answers to a server
  */
 export function pageAnswers(env: Env = process.env): (server: Server) => void {
   if (env.CONSOLE !== 'true') return () => {}
@@ -104,7 +104,7 @@ interface LogLines {
   of(requestId: string): Promise<readonly string[]>
 }
 
-/** Keeps the last lines of every pino of this process by their request, whatever becomes of them. */
+/** Keeps the last lines of every pino logger of this process, by request. */
 function keepLogLines(): LogLines {
   const requests = new Map<string, string[]>()
   const waiting = new Map<string, () => void>()

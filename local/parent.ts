@@ -1,9 +1,9 @@
-/** How often we look whether npm is still there, in ms. */
+/** Interval of checks whether npm is still running, in ms. */
 const interval = 500
 
 /**
- * Calls `end` when the npm that runs this process is gone. npm passes SIGTERM on, but killed by SIGKILL it tells nobody:
- * this process would go on and keep its port. Without npm it does nothing, so that a process may outlive its shell.
+ * Calls `end` when the npm that runs this process has ended. npm passes SIGTERM on, but after SIGKILL of npm this process would keep
+ * running and keep its port. Without npm this does nothing, so that a process may outlive its shell.
  */
 export function endWithNpm(end: () => void): void {
   const parent = process.ppid

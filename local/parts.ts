@@ -11,7 +11,7 @@ export interface RunningBackend {
   close(): Promise<void>
 }
 
-/** A local stack: what the functions reach in place of Google, each part on a free port of its own. */
+/** A local stack: the servers that the functions call instead of Google's, each on its own free port. */
 export interface Parts<Backend extends RunningBackend = GrpcServer> extends AsyncDisposable {
   /** Left out, as the others are, when the environment already names one. */
   readonly metadata: MetadataServer | undefined
@@ -27,7 +27,7 @@ export interface Parts<Backend extends RunningBackend = GrpcServer> extends Asyn
 export const localBucket = 'samples'
 
 /**
- * Starts what `given` does not name: a metadata server, the gRPC server that wants its ID tokens, and Storage.
+ * Starts the parts that `given` does not name: a metadata server, a gRPC server that requires its ID tokens, and Storage.
  * @param metadataPort where the metadata server listens; any free port unless given
  * @param startBackend starts the gRPC server; `iam` is undefined where nobody would have a token for it
  */
@@ -37,7 +37,7 @@ export async function startParts<Backend extends RunningBackend>(
   metadataPort = 0,
 ): Promise<Parts<Backend>> {
   const ownBackend = !Object.keys(given).some((name) => /^BACKEND_URL(_|$)/.test(name) && given[name])
-  // Its tokens open no door but that of our own services.
+  // Only our own services accept its tokens.
   const metadata = ownBackend && !given.GCE_METADATA_HOST ? await startMetadataServer({port: metadataPort}) : undefined
   const backend = ownBackend ? await startBackend({iam: metadata}) : undefined
   const storage = given.STORAGE_EMULATOR_HOST ? undefined : await startStorage()
@@ -50,7 +50,7 @@ export async function startParts<Backend extends RunningBackend>(
     backend,
     storage,
     env: {
-      // Our services take no other tokens: a developer's own credentials would keep them out.
+      // Our services accept no other tokens, so a developer's own credentials would not work.
       ...(metadata && {
         GCE_METADATA_HOST: metadata.host,
         GCE_METADATA_IP: '',

@@ -5,13 +5,13 @@ import {GrpcServer, type ServerOptions} from './server.ts'
 import {type Upstream, UpstreamClient} from './upstream.ts'
 
 export interface BackendOptions extends ServerOptions {
-  /** Where SendUpstream asks; left out, the backend calls itself. */
+  /** The upstream of SendUpstream; unless given, the backend calls itself. */
   upstream?: Upstream | undefined
   /** Whether Repo computes SHA-256. */
   sha256?: boolean
 }
 
-/** The gRPC services of this repository's own stack, and a test's hold on them. */
+/** The gRPC services of this repository's own stack, with controls for tests. */
 export class Backend extends GrpcServer {
   readonly ping: Ping
   readonly repo: Repo
@@ -26,7 +26,7 @@ export class Backend extends GrpcServer {
     this.ping = ping
     this.repo = repo
     this.#upstream = upstream
-    // With the caller's own ID token, which was good for this audience a moment ago.
+    // With the caller's own ID token, which was just accepted for this audience.
     const itself = (): Upstream => ({
       target: this.target,
       credentials: options.tls ? credentials.createSsl(Buffer.from(options.tls.cert)) : credentials.createInsecure(),

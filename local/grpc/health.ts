@@ -6,7 +6,7 @@ export type {ServingStatus}
 type AddService = Parameters<HealthImplementation['addToServer']>[0]['addService']
 type Check = Parameters<AddService>[1][string]
 
-/** grpc.health.v1, and a test's hold on it. */
+/** grpc.health.v1, with controls for tests. */
 export class Health {
   readonly #health: HealthImplementation
   #silent = false
@@ -15,12 +15,12 @@ export class Health {
     this.#health = new HealthImplementation(Object.fromEntries(['', ...services].map((name) => [name, 'SERVING'])))
   }
 
-  /** The state of `service`, as in `ping.PingService`; `''` is the server's own. Watchers are told. */
+  /** Sets the state of `service`, such as `ping.PingService`; `''` is the server's own. Notifies watchers. */
   set(service: string, status: ServingStatus): void {
     this.#health.setStatus(service, status)
   }
 
-  /** From now on Check is never answered; `false` ends that for later calls. */
+  /** Makes Check hang from now on; `false` ends that for later calls. */
   silence(silent = true): void {
     this.#silent = silent
   }
@@ -28,7 +28,7 @@ export class Health {
   addTo(server: Server): void {
     const addService: AddService = (definition: typeof service, {check, ...others}) => {
       const unlessSilent = ((call: unknown, answer: (error: ServiceError | null, ...rest: unknown[]) => void) => {
-        // The package's own text for a service that it does not know is not the one that other servers send.
+        // The package's text for an unknown service differs from that of other servers.
         const named: typeof answer = (error, ...rest) =>
           answer(error?.code === status.NOT_FOUND ? {...error, details: 'unknown service'} : error, ...rest)
         if (!this.#silent) (check as (...call: unknown[]) => void)(call, named)

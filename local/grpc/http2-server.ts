@@ -14,9 +14,9 @@ type StreamListener = (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, 
 const defaultWindow = 65535
 
 /**
- * The HTTP/2 server under a gRPC server, not listening yet. grpc-js makes it and keeps it to itself: no option sets its
- * windows (grpc-node #3058) and nothing may look at a stream before it. So `createServer` of node:http2 is ours while
- * grpc-js makes this one; this happens within one synchronous call, so no other code is affected.
+ * The HTTP/2 server of a gRPC server, not listening yet. grpc-js creates it privately: no option sets its windows (grpc-node #3058), and
+ * nothing can see a stream before grpc-js. So `createServer` of node:http2 is replaced while grpc-js creates the server. This happens in
+ * one synchronous call, so no other code is affected.
  */
 export function http2ServerOf(server: Server, credentials: ServerCredentials, options: Http2Options): Http2Server {
   const {createServer, createSecureServer} = http2
@@ -38,7 +38,7 @@ export function http2ServerOf(server: Server, credentials: ServerCredentials, op
   return made
 }
 
-/** The stream whose call grpc-js makes at this moment, for interceptors: they are made within that call. */
+/** The stream for which grpc-js is creating a call, for interceptors, which are created at that moment. */
 export function streamBeingOpened(): ServerHttp2Stream | undefined {
   return opening
 }
@@ -55,14 +55,14 @@ function stepInFront(server: Http2Server, admit: NonNullable<Http2Options['admit
   const listeners = server.listeners('stream') as StreamListener[]
   server.removeAllListeners('stream')
   server.on('stream', ((stream, headers, ...rest) => {
-    // Until grpc-js looks after it, or for good: an error says no more than the close that follows it.
+    // Until grpc-js handles errors, or in place of it: each error is followed by a `close`.
     stream.on('error', () => {})
     const pass = () => {
       if (stream.destroyed || stream.closed) return
       opening = stream
       try {
         for (const listener of listeners) listener.call(server, stream, headers, ...rest)
-        // A request without a message ends by itself, whether anybody reads it or not: while it waited to be admitted.
+        // A request without a message may have ended while it waited to be admitted.
         if (stream.readableEnded) stream.emit('end')
       } finally {
         opening = undefined

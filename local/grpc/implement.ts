@@ -32,13 +32,13 @@ export interface CallContext {
   readonly metadata: Metadata
   readonly requestId: string
   readonly peer: string
-  /** When the call ends by itself, if ever. */
+  /** The deadline of the call, if there is one. */
   readonly deadline: Date | undefined
-  /** Aborted when the call is over before its handler is: its caller went away, or the deadline came. A StatusError. */
+  /** Aborted when the call ends before its handler: by a cancellation or the deadline. Its reason is a StatusError. */
   readonly signal: AbortSignal
-  /** Sent after the last message: set in it what is to go there. */
+  /** The trailers, which are sent after the last message. */
   readonly trailer: Metadata
-  /** Sends the headers now rather than with the first message. */
+  /** Sends the initial metadata now, rather than with the first message. */
   sendHeader(header?: Metadata): void
 }
 
@@ -60,7 +60,7 @@ export type Handlers<S extends DescService> = {
 }
 
 export interface ImplementOptions {
-  /** Told of each run of a handler when it begins, with the metadata of its call. `run` never rejects. */
+  /** Called at the start of each run of a handler, with the metadata of its call. `run` never rejects. */
   onRun?: (run: Promise<void>, metadata: Metadata) => void
   /** The message of UNIMPLEMENTED for a method without a handler; left out, grpc-js's own. */
   unimplemented?: ((method: DescMethod) => string) | undefined
@@ -74,9 +74,9 @@ export interface Implementation {
 }
 
 /**
- * `handlers` as grpc-js wants them. What a handler throws ends its call: a StatusError as it says, anything else as
- * INTERNAL. Messages are read when the handler asks for them and sent as fast as the caller reads them. Reading and
- * sending throw `context.signal.reason` once the call is over, so a handler that does either ends by itself.
+ * Converts `handlers` for grpc-js. An error of a handler ends its call: a StatusError with its status, any other as INTERNAL. Messages
+ * are read when the handler asks for them, and sent with backpressure. Once the call is over, reading and sending throw
+ * `context.signal.reason`, so that the handler ends.
  */
 export function implement<S extends DescService>(
   service: S,
@@ -94,7 +94,7 @@ export function implement<S extends DescService>(
   return implementation
 }
 
-/** In place of a handler that is not there, of any kind: the first turn of an iteration throws too. */
+/** The handler of a method without one, for any kind of method: it throws when called or iterated. */
 function missing(message: string): AnyHandler {
   return () => {
     throw new StatusError(status.UNIMPLEMENTED, message)
@@ -116,7 +116,7 @@ function definitionOf(method: DescMethod): MethodDefinition<unknown, Buffer> {
     path: `/${method.parent.typeName}/${method.name}`,
     requestStream: method.methodKind === 'client_streaming' || method.methodKind === 'bidi_streaming',
     responseStream: method.methodKind === 'server_streaming' || method.methodKind === 'bidi_streaming',
-    // Bytes fields are views of `bytes`, not copies.
+    // Fields of bytes are views of `bytes`, not copies.
     requestDeserialize: (bytes) => fromBinary(method.input, bytes),
     // Bytes already: see serialize().
     responseSerialize: (bytes) => bytes,
@@ -125,7 +125,7 @@ function definitionOf(method: DescMethod): MethodDefinition<unknown, Buffer> {
   }
 }
 
-/** A message on the wire. Done here and not by grpc-js, so that a failure to is a handler's failure like any other. */
+/** Encodes a message. Not done by grpc-js, so that an error is handled like any other error of the handler. */
 function serialize(schema: DescMessage, message: MessageInitShape<DescMessage>): Buffer {
   const bytes = toBinary(schema, create(schema, message))
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
@@ -203,7 +203,7 @@ async function send(
     call.end(context.trailer)
   } catch (error) {
     context.settle()
-    // How grpc-js is told of a status: it leaves after what was written. Nobody listens once the call is over.
+    // This is how grpc-js receives a status, which is sent after all written messages. Once the call is over there is no listener.
     if (!context.signal.aborted) call.emit('error', statusOf(error, context.trailer))
   }
 }
@@ -238,7 +238,7 @@ class LiveContext implements CallContext {
     this.#call.sendMetadata(header)
   }
 
-  /** The handler is done. grpc-js says `cancelled` after a good end too, which is nothing to its handler. */
+  /** Marks the handler as done: grpc-js emits `cancelled` after a normal end too, which must not reach the handler. */
   settle(): void {
     this.#settled = true
   }
@@ -250,12 +250,12 @@ function overBecause(deadline: Date | undefined): StatusError {
     : new StatusError(status.CANCELLED, 'Cancelled by the caller')
 }
 
-/** The caller's messages. Ends when the caller has ended well, throws when the call is over otherwise. */
+/** Yields the caller's messages. Ends when the caller has half-closed, throws when the call was cancelled or timed out. */
 async function* read(call: Readable, signal: AbortSignal): AsyncGenerator<unknown> {
-  // One message ahead of the handler. grpc-js reads sixteen ahead, which may be 64 MiB, and has no option for it.
+  // Prefetches one message. grpc-js prefetches sixteen, which may be 64 MiB, and has no option for it.
   Object.assign((call as Readable & {_readableState: object})._readableState, {highWaterMark: 1})
   try {
-    // The iterator's default is to destroy the call when the handler has read enough, and its replies with it.
+    // By default the iterator would destroy the call, with its replies, when the handler stops reading.
     for await (const message of call.iterator({destroyOnReturn: false})) yield message
   } catch (error) {
     signal.throwIfAborted()

@@ -12,7 +12,7 @@ import type {Open} from '../open.ts'
 import {streamBeingOpened} from './http2-server.ts'
 import {causeOf} from './status-error.ts'
 
-/** A call that is over. */
+/** The record of an ended call. */
 export interface CallRecord {
   /** As in `/ping.PingService/Send`. */
   method: string
@@ -23,15 +23,14 @@ export interface CallRecord {
   latencyMs: number
   requestId: string
   peer: string
-  /** The error that the handler threw, where the caller got only INTERNAL. */
+  /** The handler's error, if the caller got only INTERNAL. */
   error?: unknown
 }
 
 /**
- * A caller that cancels has not ended. Yet Node's own client, and grpc-js over it, puts the end of the stream on the wire
- * when it cancels, and the reset behind it; a handler that commits at the end would keep half of what was meant. So
- * the end of a client stream is held back for one ping: by the time that the caller's connection has answered it, the
- * reset has come, if there is one. The first in the chain.
+ * Prevents that a cancellation looks like the end of a client stream. When Node's HTTP/2 client, and so grpc-js, cancels a call, it sends
+ * END_STREAM before RST_STREAM, and a handler that commits at the end would keep an incomplete upload. So the end of a client stream is
+ * held back for one PING: when the answer arrives, a reset has arrived too, if there is one. Must be the first in the chain.
  */
 export const resetIsNoEnd: ServerInterceptor = ({requestStream}, next) => {
   const stream = streamBeingOpened()
@@ -41,7 +40,7 @@ export const resetIsNoEnd: ServerInterceptor = ({requestStream}, next) => {
   })
 }
 
-/** Gives `sink` one record a call, when it is over. A call without an `x-request-id` is given one. */
+/** Passes one record for each ended call to `sink`. A call without an `x-request-id` gets one. */
 export function recordCalls(sink: (record: CallRecord) => void): ServerInterceptor {
   return ({path: method}, next) => {
     const startedAt = performance.now()
@@ -63,7 +62,7 @@ export function recordCalls(sink: (record: CallRecord) => void): ServerIntercept
             requestId = requestIdOf(metadata)
             pass(metadata)
           },
-          // grpc-js says so at the end of every call, good or bad.
+          // grpc-js calls this at the end of every call, also of a successful one.
           onCancel: over,
         }),
       sendStatus: (end, pass) => {
@@ -74,7 +73,7 @@ export function recordCalls(sink: (record: CallRecord) => void): ServerIntercept
   }
 }
 
-/** Keeps in `open` the calls that are not over, each by its metadata. */
+/** Keeps the open calls in `open`, each by its metadata. */
 export function trackCalls(open: Open<Metadata>): ServerInterceptor {
   return (_method, next) => {
     let call: Metadata | undefined
@@ -93,8 +92,8 @@ export function trackCalls(open: Open<Metadata>): ServerInterceptor {
 }
 
 /**
- * Ends a call with DEADLINE_EXCEEDED at the caller's deadline or after `limitOf(method)` ms, whichever comes first, and
- * cancels its handler at that moment, even where the caller reads nothing and so the status cannot leave.
+ * Ends a call with DEADLINE_EXCEEDED at the caller's deadline or after `limitOf(method)` ms, whichever comes first. Cancels its handler
+ * at that moment, even if the status cannot be sent because the caller does not read.
  */
 export function limitTime(limitOf: (method: string) => number | undefined): ServerInterceptor {
   return ({path}, next) => {
@@ -161,19 +160,19 @@ function requestIdOf(metadata: Metadata): string {
   return made
 }
 
-/** How a call ended whose handler never said: grpc-js ends one at its deadline by itself. */
+/** The status of a call that ended before its handler, for example by grpc-js at the deadline. */
 function unsent(deadline: Deadline): {code: status; details: string; metadata?: Metadata} {
   return Date.now() >= Number(deadline)
     ? {code: status.DEADLINE_EXCEEDED, details: 'Deadline exceeded'}
     : {code: status.CANCELLED, details: 'Cancelled by the caller'}
 }
 
-/** `aborted` alone is set late: not before all that came has been read. */
+/** Whether the stream was reset. `aborted` alone is not enough: it is set only when all received data has been read. */
 function isReset(stream: ServerHttp2Stream): boolean {
   return stream.aborted || stream.destroyed || stream.rstCode !== constants.NGHTTP2_NO_ERROR
 }
 
-/** Calls `then` when the other end of the stream's connection has read what was sent to it, or never will. */
+/** Calls `then` when the peer has answered a PING on the stream's connection, or when the connection has ended. */
 function afterPing({session, destroyed}: ServerHttp2Stream, then: () => void): void {
   if (destroyed || !session?.ping(() => then())) then()
 }

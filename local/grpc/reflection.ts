@@ -26,8 +26,8 @@ type Answer =
 type Call = ServerDuplexStream<Request, Answer & {validHost?: string; originalRequest: Request}>
 
 /**
- * Server reflection, v1 and v1alpha, for `services`: grpcurl and its like then need no protos. The package gives the
- * protocol; the answers are ours, for its own lose services without a package, and all options such as google.api.http.
+ * Server reflection, v1 and v1alpha, for `services`, so that tools such as grpcurl need no protos. Only the protocol comes from the
+ * package: its own answers lack services without a package, and all options, such as google.api.http.
  */
 export function addReflection(server: Server, services: readonly DescService[]): void {
   const index = indexOf(services)
@@ -90,7 +90,7 @@ function answer(request: Request, {services, files, symbols, extensions}: Index)
   }
 }
 
-/** `file` with all that it imports, itself first. */
+/** `file` and all its imports, `file` first. */
 function fileAnswer(file: DescFile | undefined): Answer {
   if (!file) return {errorResponse: {errorCode: status.NOT_FOUND, errorMessage: 'Not found'}}
   const files = new Set([file])

@@ -1,12 +1,12 @@
 import type {ServerDuplexStream, ServerWritableStream} from '@grpc/grpc-js'
 
-/** A call that takes replies, serialised. */
+/** A call that accepts serialized replies. */
 export type Replies = ServerWritableStream<unknown, Buffer> | ServerDuplexStream<unknown, Buffer>
 
-/** Limit for replies in the buffer, in bytes: beyond it the handler is not asked for more. */
+/** Limit for buffered replies, in bytes, beyond which the handler has to wait. */
 const maxWaiting = 64 * 1024
 
-/** Writes to a call as fast as its caller reads. Counts bytes, where a stream of objects would count to sixteen. */
+/** Writes to a call with backpressure. It counts bytes, while an object stream would count sixteen messages. */
 export class ReplyWriter {
   readonly #call: Replies
   readonly #signal: AbortSignal
@@ -20,7 +20,7 @@ export class ReplyWriter {
     signal.addEventListener('abort', () => this.#room?.())
   }
 
-  /** Resolves when there is room for the next. Throws the signal's reason once the call is over. */
+  /** Resolves when the next reply may be sent. Throws the signal's reason once the call is over. */
   async send(bytes: Buffer): Promise<void> {
     this.#signal.throwIfAborted()
     this.#waiting += bytes.length + 5

@@ -16,23 +16,23 @@ export interface ServerOptions {
   /** 0: any that is free. */
   port?: number
   host?: string
-  /** PEM. Left out, the backend speaks HTTP/2 in the clear. */
+  /** PEM. Without it, the backend uses plaintext HTTP/2. */
   tls?: {key: string; cert: string}
-  /** Whose ID tokens open the door: a metadata server. Left out, the door is open, as to a container on Cloud Run. */
+  /** The issuer of accepted ID tokens: a metadata server. Without it, all calls are accepted, as in a container on Cloud Run. */
   iam?: Authority | undefined
   /** The audience of those tokens; left out, the backend's own URL. */
   audience?: string | undefined
   /** The e-mail addresses that have roles/run.invoker; left out, all have. */
   invokers?: readonly string[]
-  /** HTTP/2 window of a stream and of a connection, in bytes; 4 MiB unless set. 65535 is Node's own. */
+  /** HTTP/2 window of a stream and of a connection, in bytes: 4 MiB unless given. Node's default is 65535. */
   window?: number
   /** Limit for concurrent calls of a connection; default: 100, as at Google's front ends. */
   maxStreams?: number
   /** Time limits in ms by method, as in `/ping.PingService/Send`; `*` is for all others. */
   limits?: Record<string, number>
-  /** Also told of every call that is over. */
+  /** Called for every ended call. */
   onCall?: (record: CallRecord) => void
-  /** `false`: it has no grpc.health.v1, as most backends have none. */
+  /** `false` leaves out grpc.health.v1, which most backends do not have. */
   healthService?: boolean
   services?: readonly Service[]
   /** The message of UNIMPLEMENTED for a method without a handler; left out, grpc-js's own. */
@@ -45,12 +45,12 @@ const remembered = 1000
 /** How long close() waits for calls in flight unless told otherwise, in ms. */
 const grace = 1000
 
-/** A gRPC server with services of the caller's, listening, and a test's hold on it. */
+/** A listening gRPC server with the given services, and controls for tests. */
 export class GrpcServer {
   readonly health: Health
-  /** undefined where there is no check. */
+  /** Undefined without an IAM check. */
   readonly iam: Iam | undefined
-  /** Every call that is over, the latest last. */
+  /** Every ended call, the latest last. */
   readonly log: CallRecord[] = []
   readonly #server: Server
   readonly #http2: Http2Server
@@ -113,13 +113,13 @@ export class GrpcServer {
     return this.#sessions.size
   }
 
-  /** Breaks every connection, with the calls on them. */
+  /** Destroys every connection, with its calls. */
   dropConnections(): void {
     for (const session of this.#sessions) session.destroy()
     for (const socket of this.#sockets) socket.destroy()
   }
 
-  /** Takes no more calls, waits `graceMs` for those in flight, then breaks off what is left. */
+  /** Refuses new calls, waits up to `graceMs` for those in flight, then cancels the rest. */
   async close(graceMs = grace): Promise<void> {
     const closed = new Promise<void>((resolve) => this.#server.tryShutdown(() => resolve()))
     const timer = setTimeout(() => this.dropConnections(), graceMs)

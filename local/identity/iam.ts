@@ -2,7 +2,7 @@ import type {IncomingHttpHeaders, ServerHttp2Stream} from 'node:http2'
 import {errors, jwtVerify} from 'jose'
 import type {Authority} from './id-tokens.ts'
 
-/** A request that was turned away, and why. */
+/** A refused request, and the reason. */
 export interface Refusal {
   status: 401 | 403 | 503
   reason: string
@@ -17,10 +17,10 @@ export interface IamOptions {
   invokers?: readonly string[] | undefined
 }
 
-/** The longest list of tokens known to be good. Over it the list starts anew: a token is verified again, no more. */
+/** Limit for the cached valid tokens. Beyond it the cache is cleared, so that tokens are verified again. */
 const maxRemembered = 1000
 
-/** The check of Cloud Run's front end: a call needs an ID token for the service. */
+/** The IAM check of Cloud Run's front end: a call needs an ID token for the service. */
 export class Iam {
   /** The accounts with roles/run.invoker; undefined: every account with a valid token. */
   invokers: readonly string[] | undefined
@@ -38,7 +38,7 @@ export class Iam {
     this.invokers = invokers
   }
 
-  /** Why the request is turned away; undefined for one that may pass. At once for a token that is known. */
+  /** The reason to refuse the request; undefined if it may pass. Synchronous for a cached token. */
   check(headers: IncomingHttpHeaders): Refusal | undefined | Promise<Refusal | undefined> {
     const path = String(headers[':path'])
     const token = bearer(headers)
@@ -89,8 +89,8 @@ export function refuse(stream: ServerHttp2Stream, {status, path}: Refusal): void
     server: 'Google Frontend',
   })
   stream.end(body)
-  // The caller may still be sending. What it sends is read and dropped, so that nothing is held up, and once the
-  // answer has left it is told to stop, with NO_ERROR: the answer counts.
+  // The caller may still be sending. Its data is read and dropped, so that flow control does not block. Once the answer is sent, the
+  // stream is reset with NO_ERROR, so that the answer remains valid.
   stream.resume()
   stream.once('finish', () => stream.close())
 }
@@ -128,7 +128,7 @@ function escaped(text: string): string {
   return text.replace(/[&<>"]/g, (character) => `&#${character.charCodeAt(0)};`)
 }
 
-/** Cloud Run looks at X-Serverless-Authorization first, so that Authorization is left to the service. */
+/** Cloud Run checks X-Serverless-Authorization first, and then leaves Authorization to the service. */
 function bearer(headers: IncomingHttpHeaders): string | undefined {
   const header = headers['x-serverless-authorization'] ?? headers.authorization
   return /^bearer +(\S+)$/i.exec(String(header ?? ''))?.[1]

@@ -8,7 +8,7 @@ import {
   SignJWT,
 } from 'jose'
 
-/** Whose ID tokens are believed, and the keys to check them with. */
+/** An issuer of ID tokens, and its keys. */
 export interface Authority {
   readonly issuer: string
   readonly keys: JWTVerifyGetKey
@@ -23,11 +23,11 @@ export interface TokenRequest {
   expiresIn?: number
   /** Signed with an unpublished key under the `kid` of a published one. */
   forged?: boolean
-  /** Put over all other claims. */
+  /** Overrides all other claims. */
   claims?: Record<string, unknown>
 }
 
-/** Mints ID tokens as Google does, with a key of its own. */
+/** Issues ID tokens as Google does, with its own key. */
 export interface Minter extends Authority {
   readonly jwks: JSONWebKeySet
   mint(request: TokenRequest): Promise<string>
@@ -64,7 +64,7 @@ export async function startMinter(defaults: {email: string; issuer: string}): Pr
   return {issuer: defaults.issuer, keys: createLocalJWKSet(jwks), jwks, mint}
 }
 
-/** 21 digits that are always the same for `email`, as Google's unique ids are. */
+/** 21 digits that depend only on `email`, like Google's unique ids. */
 function subjectOf(email: string): string {
   const digits = Array.from(Buffer.from(email), (byte) => byte % 10).join('')
   return `1${digits.padEnd(20, '0').slice(0, 20)}`

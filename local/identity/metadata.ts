@@ -6,7 +6,7 @@ import {type Authority, type Minter, startMinter, type TokenRequest} from './id-
 export interface MetadataOptions {
   port?: number
   host?: string
-  /** The service account whose tokens it gives. */
+  /** The service account of its tokens. */
   email?: string
   projectId?: string
 }
@@ -17,7 +17,7 @@ export interface IdentityRequest {
   format: string
 }
 
-/** How the requests for tokens are treated. Nothing in it: they are answered. */
+/** How requests for tokens are treated. If empty, they are answered. */
 interface Trouble {
   status?: number
   hang?: boolean
@@ -26,13 +26,13 @@ interface Trouble {
   times: number
 }
 
-/** A GCE metadata server: `service-accounts/default/identity` and `token`, and what the libraries ask beside them. */
+/** A GCE metadata server: `service-accounts/default/identity` and `token`, and the other paths that Google's libraries use. */
 export class MetadataServer implements Authority {
   readonly email: string
   readonly projectId: string
-  /** Every request for an ID token that came, answered or not. */
+  /** Every received request for an ID token, answered or not. */
   readonly identityRequests: IdentityRequest[] = []
-  /** How long the tokens are good that it gives from now on. Google's live an hour. */
+  /** Lifetime of tokens from now on, in seconds. Google's live an hour. */
   lifetimeSeconds = 3600
 
   readonly #minter: Minter
@@ -56,7 +56,7 @@ export class MetadataServer implements Authority {
     return this.#minter.keys
   }
 
-  /** `127.0.0.1:PORT`, as GCE_METADATA_HOST wants it. */
+  /** `127.0.0.1:PORT`, for GCE_METADATA_HOST. */
   get host(): string {
     const {address, port} = this.#server.address() as AddressInfo
     return `${address}:${port}`
@@ -66,7 +66,7 @@ export class MetadataServer implements Authority {
     return `http://${this.host}`
   }
 
-  /** Where a backend in another process finds the keys: Google's own path. */
+  /** The URL of the keys, for a backend in another process: Google's own path. */
   get jwksUrl(): string {
     return `${this.url}/oauth2/v3/certs`
   }
@@ -80,27 +80,27 @@ export class MetadataServer implements Authority {
     }
   }
 
-  /** An ID token as the server would give it, but for what `request` says. */
+  /** Issues an ID token as the server would, with the changes in `request`. */
   mint(request: TokenRequest): Promise<string> {
     return this.#minter.mint({expiresIn: this.lifetimeSeconds, ...request})
   }
 
-  /** The next `times` requests for a token are answered with `status`: all of them until recover(), if left out. */
+  /** Answers the next `times` requests for a token with `status`: all until recover() unless given. */
   fail(status: 404 | 500 | 503, times = Number.POSITIVE_INFINITY): void {
     this.#trouble = {status, times}
   }
 
-  /** The next `times` requests for a token are taken and never answered; they end when the caller goes away. */
+  /** Never answers the next `times` requests for a token; they end when the caller disconnects. */
   hang(times = Number.POSITIVE_INFINITY): void {
     this.#trouble = {hang: true, times}
   }
 
-  /** Requests for a token are answered once `until` is settled. */
+  /** Answers requests for a token once `until` has settled. */
   delay(until: Promise<unknown>, times = Number.POSITIVE_INFINITY): void {
     this.#trouble = {until, times}
   }
 
-  /** From now on requests are answered. Those that hang go on hanging. */
+  /** Answers requests again from now on. Hanging ones remain unanswered. */
   recover(): void {
     this.#trouble = undefined
   }
@@ -170,7 +170,7 @@ export class MetadataServer implements Authority {
     send(response, 200, JSON.stringify(token), json)
   }
 
-  /** Whether `response` has had what the test wished for, rather than its answer. */
+  /** Applies the trouble that the test has ordered. Returns false if there is none. */
   async #troubled(response: ServerResponse): Promise<boolean> {
     const trouble = this.#trouble
     if (!trouble || trouble.times <= 0) return false
