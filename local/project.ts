@@ -15,9 +15,9 @@ export interface LocalOptions {
   readonly target?: string
   /** The port on this machine; default: any free one. */
   readonly port?: number
-  /** The functions' environment, beside what the stack gives: `process.env` unless given. What it names is not started. */
+  /** The functions' environment, beside that of the stack: `process.env` unless given. Parts that it names are not started. */
   readonly env?: Env
-  /** Whether what the functions print goes where this process prints to; left out, they log nothing below an error. */
+  /** `inherit` shows the functions' output in this process's; unless given, only errors are logged. */
   readonly output?: 'inherit'
 }
 
@@ -40,7 +40,7 @@ const servicesFile = 'local/services.ts'
  * Serves a project's functions with the real functions-framework in front of a local stack: a gRPC server with the services
  * of the project's local/services.ts behind an IAM check like Cloud Run's, a metadata server, and Storage. A method of proto/
  * that is not implemented there is UNIMPLEMENTED, and says so.
- * @throws when the functions end before they listen; what they print says why
+ * @throws when the functions end before they listen; their output says why
  * @example
  * const local = await startLocal()
  * const response = await fetch(`${local.url}/v1/greetings/Ada`)

@@ -5,7 +5,7 @@ import {PingService, type Pong, PongSchema, type Request} from '../../src/gen/pi
 import {type CallContext, type Implementation, type ImplementOptions, implement} from '../grpc/implement.ts'
 import {StatusError} from '../grpc/status-error.ts'
 
-/** The answer that a test asks for. */
+/** The answer that a test wants. */
 export type PongWish = Partial<Pick<Pong, 'index' | 'message' | 'receivedOn'>>
 
 /** A call that waits for the test's answer. */
@@ -14,9 +14,9 @@ export interface HeldPing {
   readonly request: Request
   readonly metadata: Metadata
   readonly context: CallContext
-  /** Resolves when the call is over without an answer of ours: cancelled, or at its deadline. */
+  /** Resolves when the call ends without an answer: by cancellation or at its deadline. */
   readonly cancelled: Promise<void>
-  /** Answers as the service would, but for what `pong` says. */
+  /** Answers as the service would, with the changes in `pong`. */
   answer(pong?: PongWish): void
   fail(code: status, message: string, details?: readonly Any[]): void
 }
@@ -24,7 +24,7 @@ export interface HeldPing {
 /** Asks the upstream as SendUpstream does; rejects with a StatusError. */
 export type AskUpstream = (request: Request, context: CallContext) => Promise<Pong>
 
-/** The Ping service, and a test's hold on it. */
+/** The Ping service, with controls for tests. */
 export class Ping {
   /** The number of answered pings. */
   count = 0
@@ -59,7 +59,7 @@ export class Ping {
     return create(PongSchema, {index: ++this.count, message, receivedOn: timestampNow(), ...wish})
   }
 
-  /** What the test wishes the answer to be: at once nothing, unless it holds this call. */
+  /** The answer that the test wants; resolves at once unless the test holds this call. */
   async #held(request: Request, context: CallContext): Promise<PongWish | undefined> {
     const take = this.#takers.shift()
     if (!take) return undefined

@@ -7,9 +7,9 @@ import {StatusError} from '../grpc/status-error.ts'
 
 export type RepoReply = MessageInitShape<typeof RepoCreateReplySchema>
 
-/** How a call is treated, where not as usual. */
+/** How a call is treated, if not normally. */
 export interface Behaviour {
-  /** A message is read only when the test says so, by read(). */
+  /** Messages are read only when the test calls read(). */
   slow?: boolean
   /** The call fails once so many bytes of data have come. */
   failAfter?: {bytes: number; code: status; message?: string; details?: readonly Any[]}
@@ -17,11 +17,11 @@ export interface Behaviour {
   answerAfter?: {bytes: number}
   /** The size that the reply claims. */
   replySize?: number
-  /** All is read and nothing is answered: the call ends when its caller, its deadline or the test ends it. */
+  /** Everything is read but not answered: the call ends when its caller, its deadline or the test ends it. */
   silent?: boolean
 }
 
-/** One call of CreateRepo, as a test sees and treats it. */
+/** One call of CreateRepo, with controls for tests. */
 export class RepoCall {
   readonly context: CallContext
   readonly behaviour: Behaviour
@@ -56,12 +56,12 @@ export class RepoCall {
     return this.context.metadata
   }
 
-  /** Resolves when the caller has ended the stream and all of it was read: no word yet on whether it is whole. */
+  /** Resolves when the caller has ended the stream and all of it was read, before it is checked for completeness. */
   get ended(): Promise<void> {
     return this.#ended.promise
   }
 
-  /** Resolves when the call is over and its handler too: what was not kept by then never will be. */
+  /** Resolves when the call and its handler have ended: nothing is kept after that. */
   get over(): Promise<void> {
     return this.#over.promise
   }

@@ -23,7 +23,7 @@ export interface RepoOptions {
   sha256?: boolean
 }
 
-/** The Repo service, and a test's hold on it. */
+/** The Repo service, with controls for tests. */
 export class Repo {
   /** Every upload that was kept, the latest last. */
   readonly repos: KeptRepo[] = []
@@ -44,7 +44,7 @@ export class Repo {
     return new Promise((take) => this.#takers.push({behaviour, take}))
   }
 
-  /** The calls that are not over. */
+  /** The open calls. */
   open(): RepoCall[] {
     return [...this.#open]
   }
@@ -82,8 +82,8 @@ export class Repo {
   }
 
   /**
-   * An upload that says which one it is is kept once: ALREADY_EXISTS when it is kept, before any of its bytes are read, and ABORTED
-   * while another attempt at it is under way. Disposing of the result ends the attempt.
+   * Keeps an upload with an idempotency key only once: throws ALREADY_EXISTS if it was kept before, without reading its bytes, and
+   * ABORTED while another attempt is in progress. Disposing of the result ends the attempt.
    */
   #onlyOnce(key: string | undefined): Disposable {
     if (key === undefined) return {[Symbol.dispose]() {}}

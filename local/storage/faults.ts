@@ -1,7 +1,7 @@
 /** The kind of a request: reads metadata, reads bytes, lists, uploads, or changes (create, patch, delete, copy). */
 export type RequestKind = 'metadata' | 'media' | 'list' | 'upload' | 'change'
 
-/** Which requests a fault is for; what is left out matches all. */
+/** Selects the requests for a fault. An omitted property matches all. */
 export interface FaultFilter {
   /** Left out, a fault of the answer is for any kind; a fault of the body is for downloads in any case. */
   kind?: RequestKind
@@ -12,20 +12,20 @@ export interface FaultFilter {
   times?: number
 }
 
-/** Takes the place of the whole answer. */
+/** Replaces the whole answer. */
 export type AnswerFault =
   /** An error with this status. `retryAfter` is the header: seconds or a date. */
   | {status: number; retryAfter?: number | string; message?: string}
   /** Nothing is ever sent; the socket stays open until the client closes it. */
   | {stall: 'headers'}
 
-/** Spoils the body of a download. Positions are counted from the object's start, also when a range is read. */
+/** Damages the body of a download. Positions are counted from the object's start, also when a range is read. */
 export type BodyFault =
   /** Destroys the socket when exactly the bytes before this position have been sent. */
   | {cutAt: number}
   /** Sends nothing from this position on, and keeps the socket open. */
   | {stallAt: number}
-  /** Ends the body well, as if the object ended at this position: chunked, without Content-Length. */
+  /** Ends the body normally, as if the object ended at this position: chunked, without Content-Length. */
   | {endAt: number}
   /** Inverts the byte at this position, so that no checksum matches. */
   | {flipAt: number}
@@ -42,11 +42,11 @@ export interface FaultTarget {
   readonly object?: string
 }
 
-/** The faults that tests have ordered; each request takes at most one for its answer and one for its body. */
+/** The faults that tests have set. Each request gets at most one for its answer and one for its body. */
 export class Faults {
   readonly #ordered = new Set<{fault: Fault; left: number}>()
 
-  /** Disposing of the result takes back what is left of the fault. */
+  /** Disposing of the result removes what is left of the fault. */
   order(fault: Fault): Disposable {
     const entry = {fault, left: fault.times ?? 1}
     this.#ordered.add(entry)

@@ -2,22 +2,22 @@ import {randomUUID} from 'node:crypto'
 import {setTimeout as pause} from 'node:timers/promises'
 import type {ObjectMetadata} from './resource.ts'
 
-/** How a request says what has happened: as Eventarc does, in either of CloudEvents' two forms, or as Pub/Sub does. */
+/** The format of event requests: that of Eventarc, in one of CloudEvents' two modes, or a Pub/Sub push. */
 export type EventForm = 'binary' | 'structured' | 'push'
 
-/** Whom to tell of each object that is finalized. */
+/** A subscriber to events of finalized objects. */
 export interface Subscription {
-  /** Where events are sent to. */
+  /** The URL that receives events. */
   readonly url: string
-  /** Of which bucket; of all unless given. */
+  /** The bucket; all buckets unless given. */
   readonly bucket?: string
   /** `binary` unless given. */
   readonly form?: EventForm
-  /** Asked for anew for each attempt: a token, mostly. */
+  /** Called for each attempt, for example for a token. */
   readonly headers?: () => Promise<Readonly<Record<string, string>>>
-  /** How long after an attempt that was not acknowledged there is another one, in ms: 1000 unless given, twice that each time. */
+  /** Pause before the second attempt, in ms: 1000 unless given. It doubles with each further attempt. */
   readonly retryAfter?: number
-  /** After how many attempts an event is put aside: 5 unless given. */
+  /** Number of attempts before an event becomes a dead letter: 5 unless given. */
   readonly maxAttempts?: number
 }
 
@@ -26,12 +26,12 @@ export interface Delivery {
   readonly event: ObjectEvent
   /** From 1 on. */
   readonly attempt: number
-  /** Undefined: nobody answered. */
+  /** The HTTP status; undefined without an answer. */
   readonly status: number | undefined
   readonly text: string
 }
 
-/** What has happened to an object. */
+/** An event of an object. */
 export interface ObjectEvent {
   readonly id: string
   readonly time: string
@@ -41,14 +41,14 @@ export interface ObjectEvent {
 const finalized = 'google.cloud.storage.object.v1.finalized'
 const limit = 10_000
 
-/** What Pub/Sub takes for an acknowledgement; all else is sent again. */
+/** The statuses that Pub/Sub treats as an acknowledgement. After others the event is sent again. */
 const acknowledged: ReadonlySet<number | undefined> = new Set([102, 200, 201, 202, 204])
 
 /** The events of one subscription: at least once each, until they are acknowledged or put aside. */
 export class Notifications implements AsyncDisposable {
   /** Attempts in the order in which they ended; the last 10,000. */
   readonly deliveries: Delivery[] = []
-  /** The events that nobody acknowledged. */
+  /** The events that were never acknowledged. */
   readonly deadLetters: ObjectEvent[] = []
   readonly #subscription: Subscription
   readonly #end = new AbortController()
@@ -83,7 +83,7 @@ export class Notifications implements AsyncDisposable {
     while (this.#open.size > 0) await Promise.all(this.#open)
   }
 
-  /** Breaks off what is being sent. */
+  /** Cancels requests in progress. */
   async close(): Promise<void> {
     this.#end.abort()
     await this.idle()
@@ -167,7 +167,7 @@ function attributesOf({id, time, object: {bucket, name}}: ObjectEvent): Record<s
   return {specversion: '1.0', id, source, type: finalized, subject: `objects/${name}`, time, bucket}
 }
 
-/** As a header takes it: all but printable ASCII, and `"` and `%`, percent-encoded (CloudEvents' HTTP binding, 3.1.3.2). */
+/** Encodes a header: characters outside of printable ASCII, and `"` and `%`, are percent-encoded (CloudEvents' HTTP binding, 3.1.3.2). */
 function escaped(value: string): string {
   return value.replace(/[^ !#$&-~]/gu, encodeURIComponent)
 }

@@ -38,23 +38,23 @@ export interface StorageOptions {
 }
 
 /**
- * A Cloud Storage of our own: as much of it as @google-cloud/storage needs, and failures to order. By hand: emulators are
- * Go or Python programs that npm does not install, and none of them breaks off where a test asks for it.
+ * A Cloud Storage server with the operations that @google-cloud/storage needs, and faults on demand. Hand-written, because emulators are
+ * Go or Python programs that npm does not install, and none of them can interrupt a transfer where a test wants it.
  */
 export interface StorageServer extends AsyncDisposable {
   /** `http://127.0.0.1:40001`: what STORAGE_EMULATOR_HOST, or a client's `apiEndpoint`, is set to. */
   readonly url: string
-  /** Puts an object without HTTP, and makes the bucket when there is none. */
+  /** Stores an object directly, without HTTP. Creates the bucket if needed. */
   put(bucket: string, object: string, content: Content, options?: ObjectOptions): Promise<ObjectMetadata>
-  /** Makes a bucket; `{versioning: {enabled: true}}` keeps overwritten and deleted generations. */
+  /** Creates a bucket; `{versioning: {enabled: true}}` keeps overwritten and deleted generations. */
   createBucket(bucket: string, options?: BucketOptions): BucketMetadata
   /** Answers every request about the bucket with 403 until the result is disposed of. */
   forbid(bucket: string): Disposable
-  /** Orders a failure for requests to come; disposing of the result takes it back. Earlier orders are served first. */
+  /** Sets a fault for future requests; disposing of the result removes it. Earlier faults apply first. */
   fault(fault: Fault): Disposable
   /** Calls `hook` with each request before it is looked at, until the result is disposed of. */
   onRequest(hook: RequestHook): Disposable
-  /** Sends an event of each object that is finalized, whoever made it, from now on; `close()` of the result ends it. */
+  /** Sends an event of each finalized object from now on; `close()` of the result ends it. */
   notify(subscription: Subscription): Notifications
   /** Requests in order of arrival, those in progress included; the last 10,000. */
   readonly requests: readonly LoggedRequest[]
@@ -71,7 +71,7 @@ export interface StorageServer extends AsyncDisposable {
  * @example
  * const storage = await startStorage()
  * await storage.put('samples', 'hello.txt', 'Hello')
- * storage.fault({cutAt: 3}) // the next read breaks off behind the third byte
+ * storage.fault({cutAt: 3}) // the next read is interrupted after the third byte
  */
 export async function startStorage({
   port = 0,
