@@ -1,3 +1,4 @@
+import {RenamedKeys} from '../core/renamed-keys.ts'
 import {unauthenticated} from './refusals.ts'
 
 /** A decoded token that has not been verified. */
@@ -49,7 +50,8 @@ function objectIn(bytes: Buffer): Parsed {
 
 function parsed(text: string): unknown {
   try {
-    return JSON.parse(text)
+    const renamed = RenamedKeys.of(text)
+    return renamed ? JSON.parse(renamed.in(text), (_key, value) => renamed.restored(value)) : JSON.parse(text)
   } catch {
     throw unauthenticated('the token is no JSON')
   }

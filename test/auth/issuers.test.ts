@@ -276,6 +276,20 @@ test.serial('callers who hang up at once do not keep others from asking for new 
   t.is(await tried(door, known), 'OK')
 })
 
+test('no token of a stranger changes how the claims of a later one are read', async (t) => {
+  const issuer = await issuerFor(t)
+  const door = doorTo(issuer)
+  const exp = Math.floor(Date.now() / 1000) + 600
+  const claims = (key: string) => `{"iss":"${issuer.url}","sub":"ada","aud":"api","exp":${exp},"${key}":["admin"]}`
+  const parts = ['{"alg":"none"}', claims('https:\\\\/\\\\/shop.example/rol')]
+  const stranger = `${parts.map((part) => Buffer.from(part).toString('base64url')).join('.')}.AAAA`
+  t.is(await tried(door, stranger), 'UNAUTHENTICATED')
+  let caller: unknown
+  const proofs = proofsOf(await issuer.signed(claims('https:\\/\\/shop.example/roles')))
+  await door.admit({...proofs, identified: (found) => (caller = found)}, {name: 'a.B/C'})
+  t.like(caller, {claims: {'https://shop.example/roles': ['admin']}})
+})
+
 test.serial('a token that expires is refused although it was believed', async (t) => {
   const issuer = await issuerFor(t)
   const door = doorTo(issuer)

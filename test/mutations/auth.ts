@@ -69,7 +69,7 @@ export const auth: Room = {
     },
     {
       file: 'src/auth/token.ts',
-      by: door,
+      by: [...door, ...issuers],
       changes: [
         ['if (text.length > maxLength) throw', 'if (false) throw', 'a token of megabytes is read'],
         ['!types.has(typ.toLowerCase())', 'false', 'a token for logging out lets in'],
@@ -81,6 +81,11 @@ export const auth: Room = {
           'of two equal claims the last one wins',
         ],
         ['if (depth > maxDepth) throw', 'if (false) throw', 'a token that nests deeply is read'],
+        [
+          'return renamed ? JSON.parse(renamed.in(text), (_key, value) => renamed.restored(value)) : JSON.parse(text)',
+          'return JSON.parse(text)',
+          'a stranger has the claims of others read wrong',
+        ],
       ],
     },
     {

@@ -54,8 +54,8 @@ export const transcoding: Room = {
           'a key with an escape is read as one of an earlier text',
         ],
         [
-          'return reviver ? reviver(key, value, context) : value',
-          'return value',
+          'return reviver ? reviver(key, restored, context) : restored',
+          'return restored',
           'beside a key with an escape numbers are rounded',
         ],
         ['if (keys.add(key).size === before) refuse', 'if (false) refuse', 'of two equal keys the last one wins'],

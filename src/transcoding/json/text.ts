@@ -1,7 +1,7 @@
 import {Fault} from '../../core/fault.ts'
+import {RenamedKeys} from '../../core/renamed-keys.ts'
 import {shortened} from '../../core/shortened.ts'
 import {ValueCount} from '../value-count.ts'
-import {RenamedKeys} from './renamed-keys.ts'
 
 /** How deep arrays and objects may nest (our decision). */
 export const maxNesting = 100
@@ -31,8 +31,8 @@ type Reviver = (key: string, value: unknown, context: {source?: string}) => unkn
 
 function restoring(renamed: RenamedKeys, reviver: Reviver | undefined): Reviver {
   return (key, value, context) => {
-    if (typeof value === 'object' && value !== null && !Array.isArray(value)) return renamed.restored(value)
-    return reviver ? reviver(key, value, context) : value
+    const restored = renamed.restored(value)
+    return reviver ? reviver(key, restored, context) : restored
   }
 }
 

@@ -16,6 +16,17 @@ export class RenamedKeys {
     return written.includes('\\') || written.startsWith(mark)
   }
 
+  /** The keys of a short text that need a name; undefined for none. @throws {SyntaxError} for an escape that JSON does not have */
+  static of(text: string): RenamedKeys | undefined {
+    let renamed: RenamedKeys | undefined
+    for (const {1: written = '', 2: colon, index} of text.matchAll(/"((?:[^"\\]|\\.)*)"(\s*:)?/g)) {
+      if (colon === undefined || !RenamedKeys.isNeeded(written)) continue
+      renamed ??= new RenamedKeys()
+      renamed.add(JSON.parse(`"${written}"`), {text, start: index + 1, end: index + 1 + written.length})
+    }
+    return renamed
+  }
+
   /** Adds the key that is written from `start` to `end` of `text`, behind all that were added before. */
   add(key: string, {text, start, end}: {readonly text: string; readonly start: number; readonly end: number}): void {
     this.#pieces.push(text.slice(this.#end, start), `${mark}${this.#keys.length}`)
@@ -28,9 +39,10 @@ export class RenamedKeys {
     return this.#pieces.join('') + text.slice(this.#end)
   }
 
-  /** A copy of an object, with the keys in place of the names. */
-  restored(object: object): object {
-    return Object.fromEntries(Object.entries(object).map(([name, value]) => [this.#keyOf(name), value]))
+  /** For a reviver: a copy of an object, with the keys in place of the names; any other value as it is. */
+  restored(value: unknown): unknown {
+    if (typeof value !== 'object' || value === null || Array.isArray(value)) return value
+    return Object.fromEntries(Object.entries(value).map(([name, value]) => [this.#keyOf(name), value]))
   }
 
   #keyOf(name: string): string {
