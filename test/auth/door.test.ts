@@ -274,6 +274,7 @@ const attacks: Readonly<Record<string, () => string | Promise<string>>> = {
   'claims that are a list': () => issuer.signed('[]'),
   'claims that are null': () => issuer.signed('null'),
   'claims that are no UTF-8': () => issuer.signed(Buffer.from([0x7b, 0xff, 0x7d]).toString('latin1')),
+  'one that says that it holds another': () => issuer.token({}, {cty: 'JWT'}),
   'a logout token': () => issuer.token({}, {typ: 'logout+jwt'}),
   'an extension that nobody knows': async () =>
     issuer.signed(JSON.stringify(claimsOf(await issuer.token())), {crit: ['x'], x: 1}),

@@ -4,6 +4,7 @@ import {getCACertificates, setDefaultCACertificates} from 'node:tls'
 import test, {type ExecutionContext} from 'ava'
 import {type Door, doorFor, type Proofs} from '../../src/auth/door.ts'
 import type {KeySetTimes} from '../../src/auth/key-set.ts'
+import {Tokens} from '../../src/auth/tokens.ts'
 import {readConfig} from '../../src/core/config.ts'
 import {Fault} from '../../src/core/fault.ts'
 import {certificateFor} from '../helpers/certificate.ts'
@@ -177,6 +178,39 @@ test('known keys serve without a wait when the issuer hangs', async (t) => {
   t.is(await tried(door, issuer.token()), 'OK')
   issuer.trouble = () => {}
   t.is(await tried(door, issuer.token({sub: 'grace'})), 'OK')
+})
+
+test('a key that was withdrawn serves no longer than the keys are fresh', async (t) => {
+  const issuer = await issuerFor(t)
+  const door = doorTo(issuer, {fresh: -1, coolDown: 0})
+  const [first, second] = [await issuer.token({sub: 'a'}), await issuer.token({sub: 'b'})]
+  t.is(await tried(door, first), 'OK')
+  await issuer.rotate()
+  t.is(await tried(door, second), 'UNAUTHENTICATED')
+  t.is(await tried(door, issuer.token()), 'OK')
+})
+
+test('the clocks of issuer and instance may be half a minute apart', async (t) => {
+  const issuer = await issuerFor(t)
+  const door = doorTo(issuer)
+  const now = Math.floor(Date.now() / 1000)
+  for (const claims of [{exp: now - 30}, {nbf: now + 30}, {iat: now + 30}]) {
+    t.is(await tried(door, issuer.token(claims)), 'OK', JSON.stringify(claims))
+  }
+})
+
+test('of the tokens that were verified only the last few megabytes are remembered', async (t) => {
+  const issuer = await issuerFor(t)
+  const {auth} = readConfig({AUTH: 'jwt', AUTH_ISSUERS: `${issuer.url} audience=api`})
+  const tokens = new Tokens(auth.issuers)
+  const {signal} = new AbortController()
+  const all = await Promise.all(
+    Array.from({length: 400}, (_, index) => issuer.token({sub: `user-${index}`, padding: 'x'.repeat(5500)})),
+  )
+  for (const token of all) await tokens.verify(token, undefined, signal)
+  t.is(tokens.remembered(all[0]!, undefined), undefined)
+  t.is(tokens.remembered(all.at(-1)!, undefined)?.subject, 'user-399')
+  t.is(tokens.remembered(all.at(-200)!, undefined)?.subject, 'user-200')
 })
 
 test('known keys serve a day, and no longer', async (t) => {

@@ -34,7 +34,7 @@ export const auth: Room = {
     },
     {
       file: 'src/auth/rules.ts',
-      by: [...door, ...contract, 'test/auth/api-keys.test.ts', 'test/auth/webhooks.test.ts'],
+      by: ['test/auth/rules.test.ts', ...door, ...contract, 'test/auth/api-keys.test.ts', 'test/auth/webhooks.test.ts'],
       changes: [
         ['access.isOpen || ', '', 'probes need a token'],
         [' || access.oneOf?.some((name) => this.isOpen({name}))', '', 'a tool that is open to anybody needs a token'],
@@ -62,7 +62,12 @@ export const auth: Room = {
           'a key meets conditions on claims',
         ],
         ['if (Object.hasOwn(claims, name)) return claims[name]', '', 'a claim with dots in its name is not found'],
-        ['!Object.hasOwn(value, part)', '!(part in value)', 'a claim is taken from what every object inherits'],
+        [
+          '!Object.hasOwn(value, part)',
+          '!(part in value)',
+          'a claim is taken from what every object inherits',
+          'no object inherits a text',
+        ],
         ['return conditions.every(', 'return conditions.some(', 'of two conditions one is enough'],
         ['methods.every(has)', 'methods.some(has)', 'a function is open by one of its methods'],
       ],
