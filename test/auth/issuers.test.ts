@@ -238,6 +238,62 @@ for (const [what, discovery] of Object.entries({
   })
 }
 
+test('keys behind http are not fetched, though they are there', async (t) => {
+  const issuer = await issuerFor(t)
+  const plain = await startIssuer()
+  t.teardown(() => plain.close())
+  plain.published = issuer.published
+  issuer.discovery = {jwks_uri: `${plain.url}/keys`}
+  t.is(await tried(doorTo(issuer), issuer.token()), 'UNAVAILABLE')
+  t.deepEqual(plain.requests, [])
+})
+
+test('a key set of more than 256 KiB is not read, though its keys are good', async (t) => {
+  const issuer = await issuerFor(t)
+  let size = 0
+  issuer.trouble = (_request, response) => {
+    const keys = JSON.stringify({keys: issuer.published})
+    response.writeHead(200, {'content-type': 'application/json'}).end(keys.padEnd(size))
+  }
+  for (const [bytes, outcome] of [
+    [256 * 1024 + 1, 'UNAVAILABLE'],
+    [256 * 1024, 'OK'],
+  ] as const) {
+    size = bytes
+    t.is(await tried(doorTo(issuer, {}, `jwks=${issuer.url}/keys`), issuer.token()), outcome)
+  }
+})
+
+test('keys that have moved are found when the old place fails', async (t) => {
+  const issuer = await issuerFor(t)
+  const other = await issuerFor(t)
+  const door = doorTo(issuer, {fresh: -1, coolDown: 0})
+  t.is(await tried(door, issuer.token()), 'OK')
+  await issuer.rotate()
+  other.published = issuer.published
+  issuer.discovery = {jwks_uri: `${other.url}/keys`}
+  issuer.published = []
+  const token = await issuer.token({sub: 'moved'})
+  // The first question goes to the old place, and fails.
+  await tried(door, token)
+  t.is(await tried(door, token), 'OK')
+})
+
+test.serial('within the cool-down after a question that failed an unknown key is 503, not 401', async (t) => {
+  const issuer = await issuerFor(t)
+  const door = doorTo(issuer, {coolDown: 30_000})
+  mock.timers.enable({apis: ['Date'], now: Date.now()})
+  t.teardown(() => mock.timers.reset())
+  t.is(await tried(door, issuer.token()), 'OK')
+  mock.timers.tick(31_000)
+  await issuer.rotate()
+  issuer.trouble = away.fails
+  t.is(await tried(door, issuer.token({sub: 'a'})), 'UNAVAILABLE')
+  const asked = issuer.requests.length
+  t.is(await tried(door, issuer.token({sub: 'b'})), 'UNAVAILABLE')
+  t.is(issuer.requests.length, asked)
+})
+
 test('an issuer that publishes a key under the name of another is not believed', async (t) => {
   const issuer = await issuerFor(t)
   const good = await issuer.token()
@@ -268,7 +324,8 @@ test('a certificate that nobody vouches for is no issuer', async (t) => {
 
 test('the fetch is broken off when the last that waits for it has gone, and no sooner', async (t) => {
   const issuer = await issuerFor(t)
-  const door = doorTo(issuer)
+  // Its own limit would break it off as well, later.
+  const door = doorTo(issuer, {timeout: 600_000})
   const hung = Promise.withResolvers<ServerResponse>()
   issuer.trouble = (_request, response) => hung.resolve(response)
   const [first, second] = [new AbortController(), new AbortController()]

@@ -170,7 +170,12 @@ export const auth: Room = {
           'return',
           'a withdrawn key is taken until the next deployment',
         ],
-        [' && Date.now() - this.#readAt < maxAge', '', 'a key is taken where a mount hides that it was withdrawn'],
+        [
+          ' && Date.now() - this.#readAt < maxAge',
+          '',
+          'a key is taken where a mount hides that it was withdrawn',
+          'no file here changes without another time of change',
+        ],
         ['if (problems.length > 0) throw', 'if (false) throw', 'nobody is told of a wrong line'],
         [
           'if (!this.#problems.includes(problem)) report(problem)',
