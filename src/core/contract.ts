@@ -22,7 +22,7 @@ export const optionNumber = 73951
  * The option of `method`; undefined where it has none.
  * @throws {Error} for an option with malformed or unknown contents
  */
-export function methodAuthOf(method: DescMethod): MethodAuth | undefined {
+function methodAuthOf(method: DescMethod): MethodAuth | undefined {
   if (!method.proto.options?.$unknown?.some(({no}) => no === optionNumber)) return undefined
   const {auth} = require('../gen/grpc_functions/options_pb.js') as typeof import('../gen/grpc_functions/options_pb.js')
   const {public: isOpen, allow, $unknown} = getOption(method, auth)

@@ -74,7 +74,7 @@ function beginRequest(facts: RequestFacts): RequestSpan {
   const inside = trace.setSpan(parent, span)
   let route: string | undefined
   let isOpen = true
-  instruments.active.add(1, common)
+  safely(() => instruments.active.add(1, common))
   return {
     get headers() {
       return safely(() => headersOf(inside)) ?? {}
@@ -82,8 +82,7 @@ function beginRequest(facts: RequestFacts): RequestSpan {
     run: (work) => context.with(inside, work),
     routed(template) {
       route = template
-      span.updateName(`${shown} ${template}`)
-      span.setAttribute('http.route', template)
+      safely(() => span.updateName(`${shown} ${template}`).setAttribute('http.route', template))
     },
     call: (call) => safely(() => beginCall(inside, call)),
     end(outcome) {
@@ -134,7 +133,7 @@ function beginCall(around: Context, {method, url}: {readonly method: string; rea
   const span = tracer.startSpan(method, {kind: SpanKind.CLIENT, attributes: {...attributes, ...former}}, around)
   const inside = trace.setSpan(around, span)
   return {
-    headers: headersOf(inside),
+    headers: safely(() => headersOf(inside)) ?? {},
     part(name) {
       const startTime = Date.now()
       const started = performance.now()

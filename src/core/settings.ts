@@ -34,7 +34,7 @@ export interface Setting<T = unknown> {
   readonly unset?: string
 }
 
-export const logLevels = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const
+const logLevels = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const
 export type LogLevel = (typeof logLevels)[number]
 
 /** Any text: a Google library parses and checks it. */

@@ -21,7 +21,7 @@ import type {Transcoder} from '../transcoding/transcoder.ts'
 import {answerOf} from './answers.ts'
 import {learnContract} from './contract.ts'
 import {exposure} from './exposure.ts'
-import {toolMethods, unableMethods} from './mcp/selection.ts'
+import {nameOf, toolMethods, unableMethods} from './mcp/selection.ts'
 import type {McpServed} from './mcp/served.ts'
 import {metadataOptions, proofHeaders} from './metadata.ts'
 import {readRequests} from './read-requests.ts'
@@ -323,10 +323,6 @@ function routed(
   const match = transcoder.route(method, path)
   const other = 'binding' in match ? match : transcoder.route('GET', path)
   return 'binding' in other ? other : match
-}
-
-function nameOf({name, parent}: DescMethod): string {
-  return `${parent.typeName}/${name}`
 }
 
 async function answer(served: Gateway, scope: Scope, match: Match<Binding>): Promise<Reply> {

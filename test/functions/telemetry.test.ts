@@ -323,7 +323,7 @@ test.serial('a connection in the place of one that was lost is a reconnect', asy
   t.is(firstOf('grpc_functions.reconnects'), 1)
 })
 
-for (const method of ['end', 'setAttributes'] as const) {
+for (const method of ['end', 'setAttributes', 'updateName'] as const) {
   test.serial(`an SDK whose spans throw at ${method} breaks no request`, async (t) => {
     const {trace} = await import('@opentelemetry/api')
     const prototype = Object.getPrototypeOf(trace.getTracer('own').startSpan('any'))
@@ -336,6 +336,21 @@ for (const method of ['end', 'setAttributes'] as const) {
     t.is(firstOf('http.server.active_requests'), 0)
   })
 }
+
+test.serial('the spans of a call whose propagator throws end too', async (t) => {
+  const {propagation} = await import('@opentelemetry/api')
+  const {inject} = propagation
+  propagation.inject = () => {
+    throw new Error('A propagator failed')
+  }
+  t.teardown(() => (propagation.inject = inject))
+  const next = app.backend.ping.next()
+  const answer = fetch(app.url('/api/ping?message=hi'), {headers})
+  const {answer: go} = await next
+  go()
+  t.is((await answer).status, 200)
+  t.is(named('ping.PingService/Send').length, 1)
+})
 
 test.serial('log lines are under the span of their request', async (t) => {
   t.is((await fetch(app.url('/health/live'), {headers})).status, 200)

@@ -1,4 +1,3 @@
-import type {DescMethod} from '@bufbuild/protobuf'
 import {ignoresUnknownFields} from '../../core/dialect.ts'
 import type {Scope} from '../../http/scope.ts'
 import {type ResourceTemplate, resourcePath, resourceTemplatesOf} from '../../transcoding/mcp/resources.ts'
@@ -6,6 +5,7 @@ import {type Tool, toolsOf} from '../../transcoding/mcp/tools.ts'
 import {type RpcMessages, rpcMessages} from '../../transcoding/rpc/messages.ts'
 import type {Binding} from '../../transcoding/rules/bindings.ts'
 import type {Match} from '../../transcoding/rules/router.ts'
+import {nameOf} from './selection.ts'
 import type {McpServed} from './served.ts'
 
 /** A tool with the decoder of its requests. */
@@ -68,8 +68,4 @@ function isUtf8(path: string): boolean {
   } catch {
     return false
   }
-}
-
-export function nameOf({name, parent}: DescMethod): string {
-  return `${parent.typeName}/${name}`
 }

@@ -62,7 +62,8 @@ function isAble({methodKind}: DescMethod): boolean {
   return methodKind === 'unary' || methodKind === 'server_streaming'
 }
 
-function nameOf({name, parent}: DescMethod): string {
+/** `pkg.Service/Method`, as rules and access name it. */
+export function nameOf({name, parent}: DescMethod): string {
   return `${parent.typeName}/${name}`
 }
 

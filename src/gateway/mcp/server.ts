@@ -17,7 +17,8 @@ import type {Scope} from '../../http/scope.ts'
 import {addRouting} from '../../transcoding/conventions/routing-header.ts'
 import {rpcMetadata} from '../../transcoding/metadata.ts'
 import {endWith} from '../answers.ts'
-import {type McpCatalog, nameOf, type ServedTool} from './catalog.ts'
+import type {McpCatalog, ServedTool} from './catalog.ts'
+import {nameOf} from './selection.ts'
 import type {McpServed} from './served.ts'
 
 /** Limit for the messages of a stream in one result, in characters of JSON. */

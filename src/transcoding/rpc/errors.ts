@@ -87,6 +87,6 @@ function percentEncoded(text: string): string {
 }
 
 /** Base64 for metadata: without padding. */
-export function unpadded(bytes: Uint8Array): string {
+function unpadded(bytes: Uint8Array): string {
   return base64Encode(bytes, 'std_raw')
 }
