@@ -87,6 +87,30 @@ for (const [form, make] of Object.entries({binary: HTTP.binary, structured: HTTP
   })
 }
 
+test.serial('data that is a string of JSON is that string, and text of another type is bytes', async (t) => {
+  const structured = (more: object) => ({
+    headers: {'content-type': 'application/cloudevents+json'},
+    body: JSON.stringify({specversion: '1.0', id: '1', source: '/s', type: 't', ...more}),
+  })
+  t.is((await given(structured({datacontenttype: 'application/json', data: 'text'}))).event?.data, 'text')
+  t.is((await given(structured({data: 'text'}))).event?.data, 'text')
+  const plain = await given(structured({datacontenttype: 'text/plain', data: 'text'}))
+  t.deepEqual(Buffer.from(plain.event?.data as Uint8Array).toString(), 'text')
+})
+
+test.serial('a push that has the names of fields in one form alone is read', async (t) => {
+  for (const names of [
+    {messageId: '7', publishTime: '2026-01-02T03:04:05Z'},
+    {message_id: '7', publish_time: '2026-01-02T03:04:05Z'},
+  ]) {
+    const message = {data: Buffer.from('{}').toString('base64'), ...names}
+    const body = JSON.stringify({message, subscription: 'projects/p/subscriptions/s'})
+    const {status, event} = await given({headers: {'content-type': 'application/json'}, body})
+    t.is(status, 204)
+    t.like(event, {id: '7', message: {messageId: '7', publishTime: '2026-01-02T03:04:05Z'}})
+  }
+})
+
 test.serial('data in protobuf is a message too, and bounded as JSON is', async (t) => {
   const data = Uint8Array.from(toBinary(RequestSchema, create(RequestSchema, {message: 'hi'})))
   const typed = (handler: (event: CloudEvent) => undefined) => serveEvent(RequestSchema, handler)
