@@ -431,6 +431,12 @@ test('json: a mebibyte of digits makes no large integer, and one of anything els
   }
 })
 
+test('nothing behind a bracket too many is looked at', (t) => {
+  for (const text of [']0,0,0', '{}}0,0,0']) {
+    t.regex((caught(() => parseJson(text, new ValueCount(2))) as Error).message, /Unexpected/)
+  }
+})
+
 const earlier = ['"\\\\"', '"\\\\u006"', '"na\\\\u0"']
 const escaped: [written: string, key: string][] = [
   ['"\\n"', '\n'],

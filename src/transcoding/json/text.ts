@@ -131,6 +131,8 @@ function scan(text: string, count: ValueCount): Scan {
       keys = char === 0x7b ? new Set() : undefined
       open.push(keys)
     } else if (char === 0x7d || char === 0x5d) {
+      // JSON.parse refuses it. A body may have a million of them.
+      if (open.length === 0) break
       open.pop()
       keys = open[open.length - 1]
     } else if (char === 0x2d || isDigit(char)) {
