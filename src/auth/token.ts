@@ -50,8 +50,9 @@ function objectIn(bytes: Buffer): Parsed {
 
 function parsed(text: string): unknown {
   try {
+    const value = JSON.parse(text)
     const renamed = RenamedKeys.of(text)
-    return renamed ? JSON.parse(renamed.in(text), (_key, value) => renamed.restored(value)) : JSON.parse(text)
+    return renamed ? JSON.parse(renamed.in(text), (_key, value) => renamed.restored(value)) : value
   } catch {
     throw unauthenticated('the token is no JSON')
   }

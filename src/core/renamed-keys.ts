@@ -16,7 +16,7 @@ export class RenamedKeys {
     return written.includes('\\') || written.startsWith(mark)
   }
 
-  /** The keys of a short text that need a name; undefined for none. @throws {SyntaxError} for an escape that JSON does not have */
+  /** The keys that need a name in a text of valid JSON; undefined for none. In other texts the search takes quadratic time. */
   static of(text: string): RenamedKeys | undefined {
     let renamed: RenamedKeys | undefined
     for (const {1: written = '', 2: colon, index} of text.matchAll(/"((?:[^"\\]|\\.)*)"(\s*:)?/g)) {

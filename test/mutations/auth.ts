@@ -87,8 +87,8 @@ export const auth: Room = {
         ],
         ['if (depth > maxDepth) throw', 'if (false) throw', 'a token that nests deeply is read'],
         [
-          'return renamed ? JSON.parse(renamed.in(text), (_key, value) => renamed.restored(value)) : JSON.parse(text)',
-          'return JSON.parse(text)',
+          'return renamed ? JSON.parse(renamed.in(text), (_key, value) => renamed.restored(value)) : value',
+          'return value',
           'a stranger has the claims of others read wrong',
         ],
       ],
