@@ -3,7 +3,7 @@ import {type Any, AnySchema} from '@bufbuild/protobuf/wkt'
 import test from 'ava'
 import {codeOf, codes, detail, Fault} from '../src/core/fault.ts'
 import {DebugInfoSchema, ErrorInfoSchema, RetryInfoSchema} from '../src/gen/google/rpc/error_details_pb.js'
-import {detailsJson, failureHeaders, failureJson, httpStatus, httpStatusOf} from '../src/http/failure.ts'
+import {detailsJson, failureHeaders, failureJson, httpStatus, httpStatusOf} from '../src/http/response/failure.ts'
 
 /** google/rpc/code.proto: number, name, HTTP status. */
 const table = [

@@ -109,14 +109,18 @@ test('limits that rest on each other agree', (t) => {
     of('http/serve.ts', 'abortGrace') < of('http/serve.ts', 'timeToAnswer'),
     'a 504 leaves before the platform sends its own',
   )
-  t.true(of('http/responder.ts', 'minReadTime') <= of('http/serve.ts', 'timeToAnswer'))
+  t.true(of('http/response/responder.ts', 'minReadTime') <= of('http/serve.ts', 'timeToAnswer'))
   t.true(
-    of('upload/send.ts', 'defaultChunkBytes') > of('clients/connecting.ts', 'grpc.per_rpc_retry_buffer_size'),
+    of('upload/send.ts', 'defaultChunkBytes') >
+      of('clients/connections/connecting.ts', 'grpc.per_rpc_retry_buffer_size'),
     'a chunk whose buffer is used again is never kept to be sent again',
   )
-  t.true(of('clients/batch.ts', 'batchSize') <= of('clients/connecting.ts', 'grpc.per_rpc_retry_buffer_size'))
+  t.true(
+    of('clients/calls/batch.ts', 'batchSize') <=
+      of('clients/connections/connecting.ts', 'grpc.per_rpc_retry_buffer_size'),
+  )
   t.is(of('framework/raw-requests.ts', 'longestTimeout'), 1000 * of('core/settings.ts', '3600'), 'the longest timeout')
   t.is(of('gateway/gateway.ts', 'recursionLimit'), of('transcoding/json/message.ts', 'recursionLimit'))
-  t.true(of('clients/id-tokens.ts', 'patience') < of('clients/service-client.ts', 'defaultTimeout'))
+  t.true(of('clients/identity/id-tokens.ts', 'patience') < of('clients/service-client.ts', 'defaultTimeout'))
   t.true(of('functions/health.ts', 'patience') < 5000)
 })

@@ -30,23 +30,23 @@ export const limits: Readonly<Record<string, Readonly<Record<string, Limit>>>> =
     skew: [60, 'seconds between the clocks of issuer and instance'],
   },
   'auth/webhooks.ts': {tolerance: [300, 'seconds: the age of a signature, as senders document it']},
-  'clients/backoff.ts': {
+  'clients/storage/backoff.ts': {
     firstPause: [100, 'Storage is asked again first after it, less up to half'],
     longestPause: [5 * second, 'and never later than this'],
     maxFailures: [6, 'attempts in a row'],
   },
-  'clients/batch.ts': {
+  'clients/calls/batch.ts': {
     batchSize: [32 * KiB, 'bytes in one write'],
     batchTime: [5, 'other requests wait no longer for their turn'],
   },
-  'clients/connecting.ts': {
+  'clients/connections/connecting.ts': {
     'grpc.per_rpc_retry_buffer_size': [
       64 * KiB,
       'below a chunk of an upload: its buffer is used again, so it must not be resent',
     ],
     mostReceived: [32 * MiB, 'what Cloud Run sends in one piece'],
   },
-  'clients/connection.ts': {
+  'clients/connections/connection.ts': {
     150: [150, 'a peer has it at least to answer a ping before a fresh connection is begun'],
     400: [400, 'and this at the most'],
     certain: [50, 'after its last byte a connection is known to live'],
@@ -58,21 +58,21 @@ export const limits: Readonly<Record<string, Readonly<Record<string, Limit>>>> =
     silenceInCall: [5 * second, 'calls in flight: their peer is asked after it'],
     usualCap: [100, 'streams on a connection before its settings have come'],
   },
-  'clients/credentials.ts': {attempt: [10 * second, 'for one attempt to get a token']},
-  'clients/grpc-internals.ts': {prefixSize: [5, 'gRPC: a flag and a length of four bytes']},
-  'clients/id-tokens.ts': {
+  'clients/identity/credentials.ts': {attempt: [10 * second, 'for one attempt to get a token']},
+  'clients/connections/grpc-internals.ts': {prefixSize: [5, 'gRPC: a flag and a length of four bytes']},
+  'clients/identity/id-tokens.ts': {
     patience: [2 * second, 'test/clients/token-patience.test.ts'],
     patienceOfOthers: [second, 'test/clients/token-patience.test.ts'],
     pauseAfterFailure: [10 * second, 'test/clients/token-patience.test.ts'],
     refreshBefore: [5 * minute, 'test/clients/token-patience.test.ts'],
   },
-  'clients/metadata-server.ts': {
+  'clients/identity/metadata-server.ts': {
     attempt: [3 * second, 'for one answer of the metadata server: three of them in the time of a request'],
     firstPause: [50, 'before the second attempt to get a token, doubled before the third'],
     maxAnswer: [64 * KiB, 'bytes of an answer: a token has a few thousand'],
     mostAttempts: [3, 'test/clients/id-tokens.test.ts'],
   },
-  'clients/pool.ts': {
+  'clients/connections/pool.ts': {
     25: [25, 'the first pause after a failed attempt to connect'],
     400: [400, 'and the longest'],
     grace: [2500, 'calls wait for a backend that was there and is gone'],
@@ -82,7 +82,7 @@ export const limits: Readonly<Record<string, Readonly<Record<string, Limit>>>> =
     tolerance: [5, 'between clock and timers'],
     unaryConnections: [5, 'streams leave them to unary calls'],
   },
-  'clients/probe.ts': {
+  'clients/connections/probe.ts': {
     kept: [30 * second, 'a hint about a dead port holds so long'],
     patience: [500, 'a failure waits no longer for its hint'],
   },
@@ -90,11 +90,11 @@ export const limits: Readonly<Record<string, Readonly<Record<string, Limit>>>> =
     atOnce: [16, 'services that are asked for in one call'],
     maxBytes: [64 * MiB, 'the files of one backend'],
   },
-  'clients/retries.ts': {
+  'clients/calls/retries.ts': {
     firstPause: [25, 'each further one is twice as long'],
     mostAttempts: [6, 'a backend gets no more of one call'],
   },
-  'clients/retry-budget.ts': {
+  'clients/calls/retry-budget.ts': {
     mostTokens: [10, 'gRFC A6: retries of all calls together'],
     tokensOfSuccess: [0.1, 'gRFC A6'],
   },
@@ -123,7 +123,7 @@ export const limits: Readonly<Record<string, Readonly<Record<string, Limit>>>> =
     4096: [4096, 'characters of each string of a record that is too long'],
     maxLine: [32 * KiB, 'Cloud Logging takes 256 KiB; a third of that at three bytes a character, and escapes'],
   },
-  'core/open-telemetry.ts': {
+  'core/telemetry/open-telemetry.ts': {
     443: [443, 'the port of https'],
     80: [80, 'the port of http'],
   },
@@ -203,20 +203,20 @@ export const limits: Readonly<Record<string, Readonly<Record<string, Limit>>>> =
     patience: [5 * second, 'a body has it before its speed counts'],
     retryAfter: [1, 'seconds in Retry-After'],
   },
-  'http/body.ts': {
+  'http/request/body.ts': {
     defaultLimit: [MiB, 'bytes of a body that is read whole'],
     blockSize: [4096, 'bytes of a block that small pieces are copied into'],
     maxDiscarded: [MiB, 'bytes of a body that nobody reads: for more the connection ends'],
   },
-  'http/compress.ts': {worthIt: [1024, 'bytes: shorter answers are sent as they are']},
-  'http/cors.ts': {remembered: [3600, 'seconds: browsers ask again after it, or after what they allow']},
-  'http/deadline.ts': {
+  'http/response/compress.ts': {worthIt: [1024, 'bytes: shorter answers are sent as they are']},
+  'http/request/cors.ts': {remembered: [3600, 'seconds: browsers ask again after it, or after what they allow']},
+  'http/request/deadline.ts': {
     H: [60 * minute, 'a unit of grpc-timeout'],
     M: [minute, 'a unit of grpc-timeout'],
     S: [second, 'a unit of grpc-timeout'],
   },
-  'http/failure.ts': {maxDetails: [32 * KiB, 'bytes of details: proxies take no larger heads']},
-  'http/logged-url.ts': {
+  'http/response/failure.ts': {maxDetails: [32 * KiB, 'bytes of details: proxies take no larger heads']},
+  'http/record/logged-url.ts': {
     giveaway: [16, 'characters that are taken for a quote'],
     leastValue: [4, 'shorter values are no secrets'],
     mostName: [100, 'characters of a parameter name in the log'],
@@ -224,27 +224,27 @@ export const limits: Readonly<Record<string, Readonly<Record<string, Limit>>>> =
     mostPath: [1024, 'characters of a path in the log'],
     mostQuery: [1024, 'characters of a query in the log'],
   },
-  'http/multipart.ts': {
+  'http/request/multipart.ts': {
     maxFormParts: [1000, 'beyond it: 413'],
     sliceSize: [16 * KiB, 'bytes that are parsed before others get their turn'],
   },
   'http/rate-limit.ts': {maxCallers: [10_000, 'callers whose rates are remembered']},
-  'http/record.ts': {maxText: [1024, 'characters of one text in a record']},
-  'http/reply.ts': {599: [599, 'the last status of HTTP']},
-  'http/flushing.ts': {
+  'http/record/record.ts': {maxText: [1024, 'characters of one text in a record']},
+  'http/response/reply.ts': {599: [599, 'the last status of HTTP']},
+  'http/record/flushing.ts': {
     patience: [second, 'telemetry that does not get through keeps a caller no longer'],
     latePatience: [250, 'with abortGrace it is less than timeToAnswer: the 504 still leaves in time'],
     pause: [10 * second, 'as long as an exporter of OTLP tries'],
   },
-  'http/responder.ts': {minReadTime: [500, 'a caller has it to read what is written after its deadline']},
-  'http/send.ts': {shortText: [4096, 'characters of a text that leaves in one piece with the head']},
+  'http/response/responder.ts': {minReadTime: [500, 'a caller has it to read what is written after its deadline']},
+  'http/response/send.ts': {shortText: [4096, 'characters of a text that leaves in one piece with the head']},
   'http/serve.ts': {
     abortGrace: [500, 'half of timeToAnswer: the 504 still leaves in time'],
     maxNotedCalls: [50, 'a line of the log stays below its limit'],
     storePatience: [500, 'a store that hangs costs a request no more, and refuses nobody'],
     timeToAnswer: [second, 'we, not Cloud Run, send the 504'],
   },
-  'http/web-socket.ts': {
+  'http/response/web-socket.ts': {
     linger: [2 * second, 'a caller has it to answer a close'],
     maxQueuedBytes: [64 * KiB, 'bytes of frames that wait for the service'],
     maxQueuedFrames: [16, 'frames that wait for the service'],

@@ -18,7 +18,7 @@ The environment is that of the functions (README has the table): BACKEND_URL, AU
   )
 
 command('init <folder>', 'makes a project in a folder that is empty, or not there').action(async (folder, options) =>
-  (await import('./init.ts')).init(folder, options),
+  (await import('./commands/init.ts')).init(folder, options),
 )
 
 command('dev', 'serves the functions on PORT (8080) of this machine, and restarts them when files change')
@@ -30,7 +30,7 @@ command('dev', 'serves the functions on PORT (8080) of this machine, and restart
 Behind them is a local stack: the services of local/services.ts, Storage, and a metadata server that gives ID tokens. What the
 environment names is not started: BACKEND_URL, STORAGE_EMULATOR_HOST, GCE_METADATA_HOST. Ctrl-C ends all of it, with exit code 0.`,
   )
-  .action(async (options) => (await import('./dev.ts')).serve(options))
+  .action(async (options) => (await import('./commands/dev.ts')).serve(options))
 
 command('generate', 'makes src/gen/ of proto/: JavaScript, types and descriptors').action(async (options) =>
   (await import('./generated.ts')).generated(options),
@@ -38,16 +38,16 @@ command('generate', 'makes src/gen/ of proto/: JavaScript, types and descriptors
 
 command('routes', 'lists what is served: each HTTP rule of proto/, what is not served and why, and what conflicts')
   .addHelpText('after', '\nExit code 1: there is a rule that cannot be served, so that the functions would not start.')
-  .action(async (options) => (await import('./routes.ts')).routes(options))
+  .action(async (options) => (await import('./commands/routes.ts')).routes(options))
 
 command('openapi', 'writes the OpenAPI 3.1 document that the functions have at /openapi.json')
   .option('--out <file>', 'where to; standard output unless given. A name that ends in .yaml or .yml means YAML')
   .addOption(new Option('--format <format>', 'json, unless the name of the file says yaml').choices(['json', 'yaml']))
-  .action(async (options) => (await import('./openapi.ts')).openapi(options))
+  .action(async (options) => (await import('./commands/openapi.ts')).openapi(options))
 
 command('descriptors', 'writes proto/ as a FileDescriptorSet, for GATEWAY_DESCRIPTORS and other tools')
   .option('--out <file>', 'where to; standard output unless given')
-  .action(async (options) => (await import('./descriptors.ts')).descriptors(options))
+  .action(async (options) => (await import('./commands/descriptors.ts')).descriptors(options))
 
 command('build [entry]', 'makes dist/ for a deploy: one script with all code, and compile caches')
   .option('--external <package>', 'a package that stays in node_modules, as those with native code do', gathered, [])
@@ -55,7 +55,7 @@ command('build [entry]', 'makes dist/ for a deploy: one script with all code, an
     'after',
     '\nentry: the deployed entry point, main of package.json unless given. npm run gcp-build runs this.',
   )
-  .action(async (entry, options) => (await import('./build.ts')).build(entry, options))
+  .action(async (entry, options) => (await import('./commands/build.ts')).build(entry, options))
 
 command(
   'doctor [url]',
@@ -72,7 +72,7 @@ command(
 It looks at the URL, DNS, the network, TLS, HTTP/2, the ID token, who may call, health and reflection, and ends at the first that is
 wrong, with exit code 1. The last two may be missing: that is a note.`,
   )
-  .action(async (url, options) => (await import('./doctor.ts')).doctor(url, options))
+  .action(async (url, options) => (await import('./commands/doctor.ts')).doctor(url, options))
 
 command('call <target>', 'calls pkg.Service/Method, or asks for a path such as /v1/books, and prints what comes back')
   .option(
@@ -99,11 +99,11 @@ command('call <target>', 'calls pkg.Service/Method, or asks for a path such as /
 A method goes through the functions by the first of its HTTP rules that takes the message. Answers are printed as they come, one a line.
 Exit code: 64 and the gRPC code of a failure (69 for NOT_FOUND, 78 for UNAVAILABLE), as grpcurl has it.`,
   )
-  .action(async (target, options) => (await import('./call.ts')).call(target, options))
+  .action(async (target, options) => (await import('./commands/call.ts')).call(target, options))
 
 command('key <name> [methods]', 'makes an API key, and its line for the file of AUTH_API_KEYS')
   .addHelpText('after', '\nmethods: pkg.Service/Method,pkg.Service/Method: those that it may call, all unless given.')
-  .action(async (name, methods, options) => (await import('./key.ts')).key(name, methods, options))
+  .action(async (name, methods, options) => (await import('./commands/key.ts')).key(name, methods, options))
 
 /** An option that may be there more than once. */
 function gathered(value: string, others: readonly string[]): string[] {

@@ -1,7 +1,7 @@
 import {existsSync, realpathSync} from 'node:fs'
 import {extname, join} from 'node:path'
 import type {Project} from '../dev/dev.ts'
-import {generate} from './generate.ts'
+import {generate} from './commands/generate.ts'
 import {CommandError} from './output.ts'
 
 /** The folder of the project that commands are for: the working directory. */

@@ -1,4 +1,4 @@
-import {type Cause, type CauseName, causes} from '../../src/clients/causes.ts'
+import {type Cause, type CauseName, causes} from '../../src/clients/connections/causes.ts'
 import type {Backend} from '../../src/core/config.ts'
 
 /** Facts about a backend, for the texts of a row. */

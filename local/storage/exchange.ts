@@ -1,9 +1,9 @@
 import type {IncomingHttpHeaders, IncomingMessage, OutgoingHttpHeaders, ServerResponse} from 'node:http'
 import {StorageError} from './error.ts'
 import type {Faults, RequestKind} from './faults.ts'
-import type {Resumables} from './resumable.ts'
 import type {Route} from './route.ts'
 import type {Store} from './store.ts'
+import type {Resumables} from './uploads/resumable.ts'
 
 /** One request and its response, filled in as it proceeds. */
 export interface LoggedRequest {

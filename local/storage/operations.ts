@@ -15,7 +15,7 @@ import {type Exchange, headerOf} from './exchange.ts'
 import type {RequestKind} from './faults.ts'
 import {listBuckets, listObjects} from './list.ts'
 import type {Route} from './route.ts'
-import {putSigned, uploadMedia, uploadMultipart} from './upload.ts'
+import {putSigned, uploadMedia, uploadMultipart} from './uploads/upload.ts'
 
 /** The handler of a request, and the request's kind. */
 export interface Operation {

@@ -1,4 +1,4 @@
-import type {Checksums} from './draft.ts'
+import type {Checksums} from './uploads/draft.ts'
 
 /** The fields of an object that a writer may set and PATCH may change. */
 export interface ObjectOptions {

@@ -15,10 +15,10 @@ import {
   type ObjectOptions,
   writableOf,
 } from './resource.ts'
-import {Resumables} from './resumable.ts'
 import {type Route, routeOf} from './route.ts'
 import {Store} from './store.ts'
-import {receive} from './upload.ts'
+import {Resumables} from './uploads/resumable.ts'
+import {receive} from './uploads/upload.ts'
 
 export type {RequestHook} from './answer.ts'
 export type {LoggedRequest} from './exchange.ts'

@@ -2,7 +2,6 @@ import {randomUUID} from 'node:crypto'
 import {linkSync, mkdtempSync, openSync, rm} from 'node:fs'
 import {rm as remove} from 'node:fs/promises'
 import {join} from 'node:path'
-import {type Checksums, Draft} from './draft.ts'
 import {StorageError} from './error.ts'
 import {
   type BucketMetadata,
@@ -13,6 +12,7 @@ import {
   patched,
   writableOf,
 } from './resource.ts'
+import {type Checksums, Draft} from './uploads/draft.ts'
 
 /** One generation of an object: its metadata now, and its bytes, which never change. */
 export interface Version {

@@ -2,10 +2,10 @@ import type {DescMethod, Message, Registry} from '@bufbuild/protobuf'
 import type {Metadata} from '@grpc/grpc-js'
 import type {Backend} from '../core/config.ts'
 import type {Life} from '../core/life.ts'
-import type {CallSpan} from '../core/spans.ts'
-import type {Connection} from './connection.ts'
-import type {IdTokens} from './id-tokens.ts'
-import type {RetryBudget} from './retry-budget.ts'
+import type {CallSpan} from '../core/telemetry/spans.ts'
+import type {RetryBudget} from './calls/retry-budget.ts'
+import type {Connection} from './connections/connection.ts'
+import type {IdTokens} from './identity/id-tokens.ts'
 
 /** A message, or its bytes. */
 export type Sendable = Message | Uint8Array

@@ -1,12 +1,12 @@
 import {type DescMethod, fromBinary, type Message, toBinary} from '@bufbuild/protobuf'
 import {status} from '@grpc/grpc-js'
 import {Fault} from '../core/fault.ts'
-import {telemetry} from '../core/telemetry.ts'
+import {telemetry} from '../core/telemetry/telemetry.ts'
 import {type Call, type CallPool, type Interceptor, type Invoke, pathOf} from './call.ts'
-import type {Connection} from './connection.ts'
-import {Exchange} from './exchange.ts'
-import {Outgoing} from './outgoing.ts'
-import {Retries} from './retries.ts'
+import {Exchange} from './calls/exchange.ts'
+import {Outgoing} from './calls/outgoing.ts'
+import {Retries} from './calls/retries.ts'
+import type {Connection} from './connections/connection.ts'
 import {faultOf} from './status.ts'
 
 /** `invoke` with `interceptors` around it, the first one outermost. */

@@ -1,5 +1,5 @@
 import type {Backend} from '../core/config.ts'
-import {Pool} from './pool.ts'
+import {Pool} from './connections/pool.ts'
 
 /** Options of connections. */
 export interface ChannelsOptions {

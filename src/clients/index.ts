@@ -2,8 +2,8 @@
 export {ConfigError, readConfig} from '../core/config.ts'
 export {Fault} from '../core/fault.ts'
 export type {Life} from '../core/life.ts'
+export {callMetrics, type EndedCalls, type MethodMetrics} from './calls/metrics.ts'
 export {type BackendHealth, healthOf} from './health.ts'
-export {callMetrics, type EndedCalls, type MethodMetrics} from './metrics.ts'
 export {createRuntime, type Runtime, type RuntimeOptions} from './runtime.ts'
 export {
   type CallOptions,

@@ -9,7 +9,7 @@ import type {Backend} from '../core/config.ts'
 import {Fault} from '../core/fault.ts'
 import type {Life} from '../core/life.ts'
 import type {CallRuntime} from './call.ts'
-import {invoke} from './interceptors.ts'
+import {invoke} from './calls/interceptors.ts'
 import {callOf} from './service-client.ts'
 
 /** What a backend says of itself by server reflection. */

@@ -3,8 +3,8 @@ import {createLog, type Logger} from '../core/log.ts'
 import type {RateLimitStore} from '../core/rate-limit.ts'
 import type {CallRuntime} from './call.ts'
 import {Channels} from './channels.ts'
-import {type CredentialsSource, credentialsOf} from './credentials.ts'
-import {IdTokens} from './id-tokens.ts'
+import {type CredentialsSource, credentialsOf} from './identity/credentials.ts'
+import {IdTokens} from './identity/id-tokens.ts'
 import {StorageReader} from './storage/objects.ts'
 
 /**

@@ -17,8 +17,8 @@ import {contractOf} from '../core/contract.ts'
 import {Fault} from '../core/fault.ts'
 import type {Life} from '../core/life.ts'
 import {type Call, type CallRuntime, pathOf} from './call.ts'
+import {invoke} from './calls/interceptors.ts'
 import {codec} from './calls.ts'
-import {invoke} from './interceptors.ts'
 
 /** Options of one call. */
 export interface CallOptions {

@@ -3,12 +3,12 @@ import {type Metadata, type StatusObject, status} from '@grpc/grpc-js'
 import {codeOf, Fault, type FaultOptions} from '../core/fault.ts'
 import {StatusSchema} from '../gen/google/rpc/status_pb.js'
 import type {Call} from './call.ts'
-import {adviceFor} from './causes.ts'
-import {mostReceived} from './connecting.ts'
+import {adviceFor} from './connections/causes.ts'
+import {mostReceived} from './connections/connecting.ts'
+import {type Ending, endingOf} from './connections/grpc-internals.ts'
+import {adviceOn, type LossName, lossIn} from './connections/losses.ts'
+import {causeOf} from './connections/probe.ts'
 import {detailTypesOf} from './detail-types.ts'
-import {type Ending, endingOf} from './grpc-internals.ts'
-import {adviceOn, type LossName, lossIn} from './losses.ts'
-import {causeOf} from './probe.ts'
 
 /** A reset at most this long before the deadline counts as the deadline by the backend's clock, in ms. */
 const clockSkew = 50

@@ -1,6 +1,6 @@
 import {readFileSync} from 'node:fs'
 import {extname, join} from 'node:path'
-import type {Reply} from '../http/reply.ts'
+import type {Reply} from '../http/response/reply.ts'
 import type {PageFile} from './paths.ts'
 
 const folder = join(import.meta.dirname, 'page')

@@ -63,7 +63,7 @@ const maxMessage = 4096
 export const errorDomain = 'grpc-functions'
 
 /**
- * An error with a gRPC code. Callers see its code, message and details, which http/failure.ts maps to HTTP in the format of AIP-193 or
+ * An error with a gRPC code. Callers see its code, message and details, which http/response/failure.ts maps to HTTP in the format of AIP-193 or
  * google.rpc.Status. Cause and hint are only for the log.
  * @example
  * throw new Fault('NOT_FOUND', `Cannot find the book "${title}"`, {reason: 'NO_SUCH_BOOK', hint: 'the shelf was moved'})

@@ -2,7 +2,7 @@ import type {DescMethod} from '@bufbuild/protobuf'
 import type {Caller} from './caller.ts'
 import {Fault} from './fault.ts'
 import type {Logger} from './log.ts'
-import type {RequestSpan} from './spans.ts'
+import type {RequestSpan} from './telemetry/spans.ts'
 
 /** The context of one request, shared by everything that works for it. */
 export interface Life {

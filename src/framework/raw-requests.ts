@@ -1,7 +1,7 @@
 import {subscribe} from 'node:diagnostics_channel'
 import type {IncomingMessage, Server, ServerResponse} from 'node:http'
-import {hasBody} from '../http/body.ts'
 import {keepOriginal} from '../http/original.ts'
+import {hasBody} from '../http/request/body.ts'
 import {endsGently, keepIdle} from './connections.ts'
 import {gatherSmallPieces} from './small-pieces.ts'
 import {answerUnreadable, isLatest, type Unseen} from './unreadable.ts'

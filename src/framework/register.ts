@@ -1,6 +1,6 @@
 import {http} from '@google-cloud/functions-framework'
 import {type Config, ConfigError} from '../core/config.ts'
-import {functionsChannel} from '../core/start-channels.ts'
+import {functionsChannel} from '../core/telemetry/start-channels.ts'
 import {named} from '../http/access.ts'
 import {everyFunction, everyName} from '../http/every-function.ts'
 import type {Handler, Serving} from '../http/scope.ts'

@@ -6,7 +6,7 @@ import type {ErrorShape} from '../core/config.ts'
 import {type Code, Fault} from '../core/fault.ts'
 import type {Logger} from '../core/log.ts'
 import {failAnswerOf} from '../http/current-request.ts'
-import {failureJson, httpStatusOf} from '../http/failure.ts'
+import {failureJson, httpStatusOf} from '../http/response/failure.ts'
 import {endAfter, endGently} from './connections.ts'
 
 /** Limit for bytes that are discarded after an unreadable request, so that the end of the connection is noticed. */
@@ -33,7 +33,7 @@ export function isLatest(response: ServerResponse): void {
 
 /**
  * Has `server` answer in our shape, and say in the log, what Node by itself answers with an empty body or not at all: what is
- * no HTTP, CONNECT, and requests that it refuses by their headers. The latter reach the function: http/framing.ts refuses them.
+ * no HTTP, CONNECT, and requests that it refuses by their headers. The latter reach the function: http/request/framing.ts refuses them.
  */
 export function answerUnreadable(server: Server, unseen: Unseen): void {
   Object.assign(server, {requireHostHeader: false})

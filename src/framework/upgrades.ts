@@ -1,7 +1,7 @@
 import {subscribe} from 'node:diagnostics_channel'
 import {type IncomingMessage, type Server, ServerResponse} from 'node:http'
 import type {Socket} from 'node:net'
-import {keepUpgrade} from '../http/upgrade.ts'
+import {keepUpgrade} from '../http/response/upgrade.ts'
 import {endGently} from './connections.ts'
 import {hideFromFramework, isExpress} from './raw-requests.ts'
 

@@ -2,9 +2,9 @@ import {healthOf} from '../clients/health.ts'
 import type {Runtime} from '../clients/runtime.ts'
 import {type Backend, ConfigError} from '../core/config.ts'
 import {Fault} from '../core/fault.ts'
-import {failureJson} from '../http/failure.ts'
-import {only} from '../http/methods.ts'
-import {json, type Reply} from '../http/reply.ts'
+import {only} from '../http/request/methods.ts'
+import {failureJson} from '../http/response/failure.ts'
+import {json, type Reply} from '../http/response/reply.ts'
 import type {Handler, Scope} from '../http/scope.ts'
 
 /** Timeout of a backend's health check, in ms. All backends are checked at the same time. */

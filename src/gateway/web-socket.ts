@@ -1,11 +1,11 @@
 import {type DescMethod, type Message, toBinary} from '@bufbuild/protobuf'
 import type {Call, Requests} from '../clients/call.ts'
-import {invoke} from '../clients/interceptors.ts'
+import {invoke} from '../clients/calls/interceptors.ts'
 import {onlyAnswer} from '../clients/service-client.ts'
 import type {GatewayConfig} from '../core/config.ts'
 import {Fault} from '../core/fault.ts'
-import type {Frame, Reply, WebSocketStream} from '../http/reply.ts'
-import {isBearer} from '../http/upgrade.ts'
+import type {Frame, Reply, WebSocketStream} from '../http/response/reply.ts'
+import {isBearer} from '../http/response/upgrade.ts'
 import type {FrameExchange} from '../transcoding/exchange.ts'
 
 /** One call over a WebSocket. */

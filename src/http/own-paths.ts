@@ -1,6 +1,6 @@
 import {isResourcePath, resourceDocument} from '../auth/resource.ts'
-import {only} from './methods.ts'
-import {json} from './reply.ts'
+import {only} from './request/methods.ts'
+import {json} from './response/reply.ts'
 import type {Handler, Scope, Serving} from './scope.ts'
 
 /** The path of the liveness probe, which needs no credentials. */

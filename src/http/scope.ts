@@ -7,7 +7,7 @@ import type {Fault} from '../core/fault.ts'
 import type {Life} from '../core/life.ts'
 import type {Logger} from '../core/log.ts'
 import type {RateLimitStore} from '../core/rate-limit.ts'
-import type {Reply} from './reply.ts'
+import type {Reply} from './response/reply.ts'
 
 /** One HTTP request: its parts, and its life. */
 export interface Scope extends Life {

@@ -1,7 +1,7 @@
 import type {ErrorShape} from '../core/config.ts'
 import type {Fault} from '../core/fault.ts'
-import type {Responder} from './responder.ts'
-import type {Upgrade} from './upgrade.ts'
+import type {Responder} from './response/responder.ts'
+import type {Upgrade} from './response/upgrade.ts'
 
 /** How a response ends, as its span is told. */
 export interface Ending {

@@ -1,7 +1,7 @@
 import '../helpers/timers.ts'
 import {constants} from 'node:http2'
 import test from 'ava'
-import {sessionOf} from '../../src/clients/grpc-internals.ts'
+import {sessionOf} from '../../src/clients/connections/grpc-internals.ts'
 import {callOf, onlyAnswer} from '../../src/clients/service-client.ts'
 import {PingService} from '../../src/gen/ping/ping_pb.js'
 import {Kinds} from '../local/kinds.ts'

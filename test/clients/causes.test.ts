@@ -1,4 +1,4 @@
-import {httpStatusOf} from '../../src/http/failure.ts'
+import {httpStatusOf} from '../../src/http/response/failure.ts'
 import '../helpers/node-roots.ts'
 import {createServer as createHttp1} from 'node:http'
 import {createServer as createHttp2, createSecureServer} from 'node:http2'
@@ -7,9 +7,9 @@ import {createServer, type Server, type Socket} from 'node:net'
 import {createServer as createTls, getCACertificates, setDefaultCACertificates, type TLSSocket} from 'node:tls'
 import test from 'ava'
 import {openCalls} from '../../src/clients/calls.ts'
-import {adviceFor} from '../../src/clients/causes.ts'
+import {adviceFor} from '../../src/clients/connections/causes.ts'
+import {causeAt} from '../../src/clients/connections/probe.ts'
 import {servingStatus} from '../../src/clients/health.ts'
-import {causeAt} from '../../src/clients/probe.ts'
 import {readConfig} from '../../src/core/config.ts'
 import {certificateFor, certificateOf} from '../helpers/certificate.ts'
 import {listening} from '../helpers/listening.ts'
@@ -19,7 +19,7 @@ import {faultOf, reasonOf, TestLife} from './life.ts'
 import {runtimeOf} from './runtime.ts'
 
 const runtime = runtimeOf({})
-type CauseName = import('../../src/clients/causes.ts').CauseName
+type CauseName = import('../../src/clients/connections/causes.ts').CauseName
 
 const ours = certificateFor('localhost')
 const other = certificateFor('other.example')

@@ -8,7 +8,7 @@ import test, {type ExecutionContext} from 'ava'
 import {type Backend, startBackend} from '../../local/grpc/backend.ts'
 import {startMetadataServer} from '../../local/identity/metadata.ts'
 import {openCalls} from '../../src/clients/calls.ts'
-import {openChannel} from '../../src/clients/connecting.ts'
+import {openChannel} from '../../src/clients/connections/connecting.ts'
 import {servingStatus} from '../../src/clients/health.ts'
 import type {Backend as Target} from '../../src/core/config.ts'
 import {readConfig} from '../../src/core/config.ts'
@@ -215,7 +215,7 @@ async function callOverTls(url: string, cert?: string) {
     } catch (error) {
       const fault = error as import('../../src/core/fault.ts').Fault
       const {code, message} = fault
-      const {httpStatusOf} = await import('../../src/http/failure.ts')
+      const {httpStatusOf} = await import('../../src/http/response/failure.ts')
       const http = httpStatusOf(fault)
       return {code, http, message}
     } finally {

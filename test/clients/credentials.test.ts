@@ -23,7 +23,7 @@ async function tokenIn(env: Record<string, string>) {
     } catch (error) {
       const fault = error as import('../../src/core/fault.ts').Fault
       const {code, message, hint} = fault
-      const {httpStatusOf} = await import('../../src/http/failure.ts')
+      const {httpStatusOf} = await import('../../src/http/response/failure.ts')
       const http = httpStatusOf(fault)
       return {code, http, message, hint}
     }

@@ -4,8 +4,13 @@ import type {AddressInfo} from 'node:net'
 import {connectivityState, type Metadata, Metadata as Sent, type StatusObject} from '@grpc/grpc-js'
 import test, {type ExecutionContext} from 'ava'
 import {type FaultServer, startFaultServer} from '../../local/faults/server.ts'
-import {openChannel} from '../../src/clients/connecting.ts'
-import {keepMessagesBeforeFailure, progressOf, sessionOf, streamOf} from '../../src/clients/grpc-internals.ts'
+import {openChannel} from '../../src/clients/connections/connecting.ts'
+import {
+  keepMessagesBeforeFailure,
+  progressOf,
+  sessionOf,
+  streamOf,
+} from '../../src/clients/connections/grpc-internals.ts'
 import {readConfig} from '../../src/core/config.ts'
 
 // Fails when an upgrade of grpc-js changes what grpc-internals.ts rests on.

@@ -3,7 +3,7 @@ import type {ExecutionContext} from 'ava'
 import {Fault} from '../../src/core/fault.ts'
 import type {Life} from '../../src/core/life.ts'
 import type {Logger} from '../../src/core/log.ts'
-import {detailsJson} from '../../src/http/failure.ts'
+import {detailsJson} from '../../src/http/response/failure.ts'
 
 /** What a test may say of a life; all else is as in a request with a minute to go. */
 export interface LifeOptions {

@@ -3,7 +3,7 @@ import http2 from 'node:http2'
 import test from 'ava'
 import type {FaultProxy} from '../../local/faults/proxy.ts'
 import type {FaultServer} from '../../local/faults/server.ts'
-import {adviceOn, lossOf} from '../../src/clients/losses.ts'
+import {adviceOn, lossOf} from '../../src/clients/connections/losses.ts'
 import {faultOf, reasonOf} from './life.ts'
 import {survivalRig, until} from './survival-rig.ts'
 

@@ -1,7 +1,7 @@
 import {mock} from 'node:test'
 import test from 'ava'
 import {startMetadataServer} from '../../local/identity/metadata.ts'
-import {IdTokenSource} from '../../src/clients/id-tokens.ts'
+import {IdTokenSource} from '../../src/clients/identity/id-tokens.ts'
 import {TestLife} from './life.ts'
 import {runtimeOf} from './runtime.ts'
 

@@ -5,7 +5,7 @@ import {gateway} from '../../src/functions/gateway.ts'
 import {health} from '../../src/functions/health.ts'
 import {byPath} from '../../src/http/by-path.ts'
 import {everyFunction} from '../../src/http/every-function.ts'
-import {json} from '../../src/http/reply.ts'
+import {json} from '../../src/http/response/reply.ts'
 import type {Handler} from '../../src/http/scope.ts'
 import {type App, startApp} from '../helpers/app.ts'
 

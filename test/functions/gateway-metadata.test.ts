@@ -9,7 +9,7 @@ import {
   ErrorInfoSchema,
   RetryInfoSchema,
 } from '../../src/gen/google/rpc/error_details_pb.js'
-import {httpStatus} from '../../src/http/failure.ts'
+import {httpStatus} from '../../src/http/response/failure.ts'
 import type {Response} from '../http/connection.ts'
 import {type Any, type Served, startServed} from './gateway-services.ts'
 

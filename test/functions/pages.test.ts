@@ -1,5 +1,5 @@
 import test from 'ava'
-import {json} from '../../src/http/reply.ts'
+import {json} from '../../src/http/response/reply.ts'
 import type {Handler} from '../../src/http/scope.ts'
 import {type App, startApp} from '../helpers/app.ts'
 import {isFault} from '../http/answers.ts'

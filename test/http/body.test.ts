@@ -1,7 +1,7 @@
 import {once} from 'node:events'
 import test from 'ava'
 import {Fault} from '../../src/core/fault.ts'
-import {json} from '../../src/http/reply.ts'
+import {json} from '../../src/http/response/reply.ts'
 import type {Handler} from '../../src/http/scope.ts'
 import {type App, startApp} from '../helpers/app.ts'
 import {askOnce, isFault} from './answers.ts'

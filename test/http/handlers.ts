@@ -3,7 +3,7 @@ import {once} from 'node:events'
 import type {ServerResponse} from 'node:http'
 import type {Socket} from 'node:net'
 import type {Fault} from '../../src/core/fault.ts'
-import type {Reply} from '../../src/http/reply.ts'
+import type {Reply} from '../../src/http/response/reply.ts'
 import type {Handler, Scope} from '../../src/http/scope.ts'
 
 export const never = () => new Promise<never>(() => {})

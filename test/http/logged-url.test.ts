@@ -1,5 +1,5 @@
 import test from 'ava'
-import {loggedPath, loggedQuery, loggedUrl, withoutValues} from '../../src/http/logged-url.ts'
+import {loggedPath, loggedQuery, loggedUrl, withoutValues} from '../../src/http/record/logged-url.ts'
 
 const long = 'x'.repeat(20_000)
 

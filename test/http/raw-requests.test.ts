@@ -4,7 +4,7 @@ import type {AddressInfo} from 'node:net'
 import {gunzipSync, gzipSync} from 'node:zlib'
 import test from 'ava'
 
-import {json, ndjson} from '../../src/http/reply.ts'
+import {json, ndjson} from '../../src/http/response/reply.ts'
 import type {Scope} from '../../src/http/scope.ts'
 import {type App, startApp} from '../helpers/app.ts'
 import {connectTo} from './connection.ts'

@@ -1,7 +1,7 @@
 import {subscribe, unsubscribe} from 'node:diagnostics_channel'
 import type {IncomingMessage} from 'node:http'
 import test from 'ava'
-import {json} from '../../src/http/reply.ts'
+import {json} from '../../src/http/response/reply.ts'
 import {type App, startApp} from '../helpers/app.ts'
 import {connectTo} from './connection.ts'
 

@@ -1,9 +1,9 @@
 import test from 'ava'
 import type {ErrorShape} from '../../src/core/config.ts'
 import {Fault} from '../../src/core/fault.ts'
-import {failureJson} from '../../src/http/failure.ts'
-import {stream} from '../../src/http/reply.ts'
-import {type StreamType, streamWriter} from '../../src/http/stream-format.ts'
+import {failureJson} from '../../src/http/response/failure.ts'
+import {stream} from '../../src/http/response/reply.ts'
+import {type StreamType, streamWriter} from '../../src/http/response/stream-format.ts'
 
 const fault = new Fault('NOT_FOUND', 'Cannot find "x"')
 const aip = '{"error":{"code":404,"message":"Cannot find \\"x\\"","status":"NOT_FOUND","details":[]}}'

@@ -200,7 +200,7 @@ export const auth: Room = {
       ],
     },
     {
-      file: 'src/http/cross-site.ts',
+      file: 'src/http/request/cross-site.ts',
       by: ['test/functions/pages.test.ts', 'test/functions/web-socket.test.ts'],
       changes: [
         ["if (site === 'cross-site') return true", '', 'a page that hides its origin posts'],

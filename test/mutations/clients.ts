@@ -9,7 +9,7 @@ export const clients: Room = {
   tests: ['test/clients/*.test.ts', 'test/functions/{ping,health,connect-deadline,late-token,gateway-streams}.test.ts'],
   files: [
     {
-      file: 'src/clients/retries.ts',
+      file: 'src/clients/calls/retries.ts',
       by: [...survival, ...status],
       changes: [
         ['const mostAttempts = 6', 'const mostAttempts = 60', 'a call that is refused is made sixty times'],
@@ -35,12 +35,12 @@ export const clients: Room = {
       ],
     },
     {
-      file: 'src/clients/retries.ts',
+      file: 'src/clients/calls/retries.ts',
       by: ['test/functions/gateway-authorization.test.ts'],
       changes: [['this.#hasNewToken = true', '', 'a front end that takes no token is asked without end']],
     },
     {
-      file: 'src/clients/pool.ts',
+      file: 'src/clients/connections/pool.ts',
       by: ['test/functions/connect-deadline.test.ts'],
       changes: [
         [
@@ -51,14 +51,14 @@ export const clients: Room = {
       ],
     },
     {
-      file: 'src/clients/connecting.ts',
+      file: 'src/clients/connections/connecting.ts',
       by: ['test/clients/attempts.test.ts'],
       changes: [
         ["...(!tls && {'grpc.enable_http_proxy': 0}),", '', 'a proxy of the environment reads what is in the clear'],
       ],
     },
     {
-      file: 'src/clients/retry-budget.ts',
+      file: 'src/clients/calls/retry-budget.ts',
       by: survival,
       changes: [
         ['const mostTokens = 10', 'const mostTokens = 10_000', 'an outage is multiplied'],
@@ -67,7 +67,7 @@ export const clients: Room = {
       ],
     },
     {
-      file: 'src/clients/pool.ts',
+      file: 'src/clients/connections/pool.ts',
       by: survival,
       changes: [
         ['const mostConnections = 50', 'const mostConnections = 5000', 'a burst opens connections without end'],
@@ -108,7 +108,7 @@ export const clients: Room = {
       ],
     },
     {
-      file: 'src/clients/connection.ts',
+      file: 'src/clients/connections/connection.ts',
       by: survival,
       changes: [
         ['const certain = 50', 'const certain = 60_000', 'calls go into a connection that died a minute ago'],
@@ -137,7 +137,7 @@ export const clients: Room = {
       ],
     },
     {
-      file: 'src/clients/connecting.ts',
+      file: 'src/clients/connections/connecting.ts',
       by: ['test/clients/channels.test.ts', 'test/clients/connecting.test.ts', 'test/clients/grpc-internals.test.ts'],
       changes: [
         ["'grpc.use_local_subchannel_pool': 1,", '', 'a connection that died is picked again'],
@@ -159,7 +159,7 @@ export const clients: Room = {
       ],
     },
     {
-      file: 'src/clients/exchange.ts',
+      file: 'src/clients/calls/exchange.ts',
       by: [...calls, ...survival],
       changes: [
         [
@@ -212,7 +212,7 @@ export const clients: Room = {
       ],
     },
     {
-      file: 'src/clients/outgoing.ts',
+      file: 'src/clients/calls/outgoing.ts',
       by: [...calls, ...survival],
       changes: [
         ['return this.#taken < 2', 'return true', 'a stream is sent again without its beginning'],
@@ -241,7 +241,7 @@ export const clients: Room = {
       ],
     },
     {
-      file: 'src/clients/interceptors.ts',
+      file: 'src/clients/calls/interceptors.ts',
       by: [
         ...calls,
         ...status,
@@ -260,7 +260,7 @@ export const clients: Room = {
       ],
     },
     {
-      file: 'src/clients/authorization.ts',
+      file: 'src/clients/identity/authorization.ts',
       by: [...status, 'test/functions/gateway-authorization.test.ts'],
       changes: [
         [
@@ -272,7 +272,7 @@ export const clients: Room = {
       ],
     },
     {
-      file: 'src/clients/authorization.ts',
+      file: 'src/clients/identity/authorization.ts',
       by: ['test/clients/channels.test.ts'],
       changes: [
         ['call.runtime.channels.to(call.backend).prepare()', '', 'the first request connects only once it has a token'],
@@ -280,7 +280,7 @@ export const clients: Room = {
       ],
     },
     {
-      file: 'src/clients/id-tokens.ts',
+      file: 'src/clients/identity/id-tokens.ts',
       by: tokens,
       changes: [
         ['const refreshBefore = 5 * 60_000', 'const refreshBefore = 0', 'the token expires under way'],
@@ -311,7 +311,7 @@ export const clients: Room = {
       ],
     },
     {
-      file: 'src/clients/metadata-server.ts',
+      file: 'src/clients/identity/metadata-server.ts',
       by: ['test/clients/metadata-answers.test.ts', 'test/clients/credentials.test.ts', ...tokens],
       changes: [
         [
@@ -372,7 +372,7 @@ export const clients: Room = {
       ],
     },
     {
-      file: 'src/clients/grpc-internals.ts',
+      file: 'src/clients/connections/grpc-internals.ts',
       by: ['test/clients/grpc-internals.test.ts', 'test/clients/batches.test.ts', ...status, ...survival],
       changes: [
         ['inside.createRetryingCall = single', '', 'grpc-js makes calls again by itself'],
@@ -386,7 +386,7 @@ export const clients: Room = {
       ],
     },
     {
-      file: 'src/clients/probe.ts',
+      file: 'src/clients/connections/probe.ts',
       by: ['test/clients/causes.test.ts', 'test/limits.test.ts'],
       changes: [
         ['const patience = 500', 'const patience = 500_000', 'a port that says nothing is asked for minutes'],
@@ -400,7 +400,7 @@ export const clients: Room = {
       ],
     },
     {
-      file: 'src/clients/metrics.ts',
+      file: 'src/clients/calls/metrics.ts',
       by: calls,
       changes: [
         ['row.inFlight--', '', 'calls are counted as in flight for ever'],

@@ -227,7 +227,7 @@ export const gateway: Room = {
       ],
     },
     {
-      file: 'src/http/web-socket.ts',
+      file: 'src/http/response/web-socket.ts',
       by: webSocket,
       changes: [
         [

@@ -91,7 +91,7 @@ export const http: Room = {
       ],
     },
     {
-      file: 'src/http/send.ts',
+      file: 'src/http/response/send.ts',
       by: [...stream, ...every, ...scope, 'test/functions/gateway-browsers.test.ts'],
       changes: [
         ["'x-content-type-options': 'nosniff',", '', 'a browser runs JSON as a page'],
@@ -121,7 +121,7 @@ export const http: Room = {
       ],
     },
     {
-      file: 'src/http/responder.ts',
+      file: 'src/http/response/responder.ts',
       by: [...stream, ...hangUp, ...body, ...malformed, 'test/http/shutdown.test.ts'],
       changes: [
         [
@@ -136,7 +136,7 @@ export const http: Room = {
       ],
     },
     {
-      file: 'src/http/responder.ts',
+      file: 'src/http/response/responder.ts',
       by: [...deadline, ...log],
       changes: [
         [
@@ -149,7 +149,7 @@ export const http: Room = {
       ],
     },
     {
-      file: 'src/http/body.ts',
+      file: 'src/http/request/body.ts',
       by: [...body, ...deadline, ...admission],
       changes: [
         [
@@ -199,7 +199,7 @@ export const http: Room = {
       ],
     },
     {
-      file: 'src/http/failure.ts',
+      file: 'src/http/response/failure.ts',
       by: [...every, ...scope, 'test/fault.test.ts', 'test/functions/{ping,bounds}.test.ts'],
       changes: [
         ['DEADLINE_EXCEEDED: 504,', 'DEADLINE_EXCEEDED: 503,', 'a timeout is 503'],
@@ -210,7 +210,7 @@ export const http: Room = {
       ],
     },
     {
-      file: 'src/http/framing.ts',
+      file: 'src/http/request/framing.ts',
       by: malformed,
       changes: [
         ['if (times !== 1) throw', 'if (times > 1) throw', 'a request without Host passes'],
@@ -225,7 +225,7 @@ export const http: Room = {
       ],
     },
     {
-      file: 'src/http/stream-format.ts',
+      file: 'src/http/response/stream-format.ts',
       by: stream,
       changes: [
         ["json.replaceAll(/[\\r\\n]+/g, ' ')", 'json', 'a message with a line break is two'],
@@ -249,7 +249,7 @@ export const http: Room = {
       ],
     },
     {
-      file: 'src/http/deadline.ts',
+      file: 'src/http/request/deadline.ts',
       by: deadline,
       changes: [
         ['m: 1,', 'm: 10,', 'a timeout of milliseconds is ten times as long'],
@@ -259,7 +259,7 @@ export const http: Room = {
       ],
     },
     {
-      file: 'src/http/cors.ts',
+      file: 'src/http/request/cors.ts',
       by: ['test/functions/gateway-browsers.test.ts', 'test/functions/pages.test.ts', ...every],
       changes: [
         ["if (!any) scope.responseHeaders.vary = 'origin'", '', 'a cache gives one site the answer for another'],
@@ -273,7 +273,7 @@ export const http: Room = {
       ],
     },
     {
-      file: 'src/http/logged-url.ts',
+      file: 'src/http/record/logged-url.ts',
       by: ['test/http/logged-url.test.ts'],
       changes: [
         ['harmless.has(decoded(name)) && plainWord.test(value)', 'true', 'values of queries are in the log'],
@@ -282,7 +282,7 @@ export const http: Room = {
       ],
     },
     {
-      file: 'src/http/record.ts',
+      file: 'src/http/record/record.ts',
       by: log,
       changes: [
         ["worst >= 500 ? 'error'", "worst >= 600 ? 'error'", 'failures of ours are warnings'],
@@ -290,7 +290,7 @@ export const http: Room = {
       ],
     },
     {
-      file: 'src/http/remote-ip.ts',
+      file: 'src/http/record/remote-ip.ts',
       by: ['test/http/rate-limit.test.ts', ...scope],
       changes: [['entries.length - 1 - trustedHops', '0', 'a caller chooses its own address']],
     },

@@ -102,7 +102,7 @@ export const storage: Room = {
       ],
     },
     {
-      file: 'src/clients/backoff.ts',
+      file: 'src/clients/storage/backoff.ts',
       by: reads,
       changes: [
         ['const maxFailures = 6', 'const maxFailures = 600', 'a Storage that is down holds each upload'],

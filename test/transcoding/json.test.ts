@@ -1,5 +1,5 @@
 import test from 'ava'
-import {httpStatusOf} from '../../src/http/failure.ts'
+import {httpStatusOf} from '../../src/http/response/failure.ts'
 import {exactInteger, parseJson} from '../../src/transcoding/json/text.ts'
 import {ValueCount} from '../../src/transcoding/value-count.ts'
 import {caught, decode, decodeJson, fieldOf, refusal, transcode} from './schema.ts'

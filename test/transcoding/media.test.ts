@@ -1,5 +1,5 @@
 import test from 'ava'
-import {httpStatusOf} from '../../src/http/failure.ts'
+import {httpStatusOf} from '../../src/http/response/failure.ts'
 import {type BodyReader, bodyForm, negotiate, streamTypes, unaryTypes} from '../../src/transcoding/media.ts'
 import {caught} from './schema.ts'
 

@@ -1,6 +1,6 @@
 import {type JsonValue, type Message, toJson} from '@bufbuild/protobuf'
 import test from 'ava'
-import {httpStatusOf} from '../../src/http/failure.ts'
+import {httpStatusOf} from '../../src/http/response/failure.ts'
 import type {Part} from '../../src/transcoding/requests.ts'
 import {held} from '../helpers/held.ts'
 import {

@@ -1,6 +1,6 @@
 import {create, fromJson, type JsonValue} from '@bufbuild/protobuf'
 import test from 'ava'
-import {httpStatusOf} from '../../src/http/failure.ts'
+import {httpStatusOf} from '../../src/http/response/failure.ts'
 import {caught, encodeMessage, encodeResponse, registry, transcode} from './schema.ts'
 
 const every = registry.getMessage('every.Every')!

@@ -1,7 +1,7 @@
 import test from 'ava'
 import fc from 'fast-check'
 import {Fault} from '../../src/core/fault.ts'
-import {failureHeaders, failureJson, httpStatusOf} from '../../src/http/failure.ts'
+import {failureHeaders, failureJson, httpStatusOf} from '../../src/http/response/failure.ts'
 import {type Route, Router, unroutedFault} from '../../src/transcoding/rules/router.ts'
 import {parseTemplate} from '../../src/transcoding/rules/templates.ts'
 import {templateOf, transcode} from './schema.ts'

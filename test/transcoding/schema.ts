@@ -24,7 +24,7 @@ import {
 import {Fault} from '../../src/core/fault.ts'
 import {http} from '../../src/gen/google/api/annotations_pb.js'
 import {HttpRuleSchema} from '../../src/gen/google/api/http_pb.js'
-import {detailsJson, httpStatusOf} from '../../src/http/failure.ts'
+import {detailsJson, httpStatusOf} from '../../src/http/response/failure.ts'
 import {type Part, RequestDecoder} from '../../src/transcoding/requests.ts'
 import {
   type Encoded,

@@ -1,5 +1,5 @@
 import test from 'ava'
-import {httpStatusOf} from '../../src/http/failure.ts'
+import {httpStatusOf} from '../../src/http/response/failure.ts'
 import {JsonSplitter} from '../../src/transcoding/json/splitter.ts'
 import {held} from '../helpers/held.ts'
 import {caught, fieldOf} from './schema.ts'

@@ -2,7 +2,7 @@ import {type DescMessage, fromJson, type JsonObject, type JsonValue, type Messag
 import {reflect} from '@bufbuild/protobuf/reflect'
 import test from 'ava'
 import fc from 'fast-check'
-import {httpStatusOf} from '../../src/http/failure.ts'
+import {httpStatusOf} from '../../src/http/response/failure.ts'
 import {createTranscoder} from '../../src/transcoding/transcoder.ts'
 import {
   bound,

@@ -1,7 +1,7 @@
 import type {Message} from '@bufbuild/protobuf'
 import {toJson} from '@bufbuild/protobuf'
 import test from 'ava'
-import {httpStatusOf} from '../../src/http/failure.ts'
+import {httpStatusOf} from '../../src/http/response/failure.ts'
 import type {Part} from '../../src/transcoding/requests.ts'
 import {caught, decode, decodeRequest, fieldOf, readMessages, registry, transcode} from './schema.ts'
 

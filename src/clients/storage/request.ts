@@ -4,7 +4,7 @@ import type {Storage} from '@google-cloud/storage'
 import {Fault} from '../../core/fault.ts'
 import {shortened} from '../../core/shortened.ts'
 import {explainLateness, within} from '../../core/waiting.ts'
-import {TransientError} from '../backoff.ts'
+import {TransientError} from './backoff.ts'
 import type {KeptConnections} from './connections.ts'
 
 /** The name of an object. */

@@ -1,6 +1,6 @@
 import {createMcpHandler, type McpHttpHandler} from '@modelcontextprotocol/server'
 import {Fault} from '../../core/fault.ts'
-import type {Reply} from '../../http/reply.ts'
+import type {Reply} from '../../http/response/reply.ts'
 import type {Scope} from '../../http/scope.ts'
 import {jsonValue} from '../../transcoding/json/message.ts'
 import {decodeUtf8} from '../../transcoding/json/text.ts'

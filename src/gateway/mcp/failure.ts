@@ -1,6 +1,6 @@
 import type {Code, Fault} from '../../core/fault.ts'
-import {failureHeaders, failureJson, httpStatusOf} from '../../http/failure.ts'
-import {json, type Reply} from '../../http/reply.ts'
+import {failureHeaders, failureJson, httpStatusOf} from '../../http/response/failure.ts'
+import {json, type Reply} from '../../http/response/reply.ts'
 
 /** What JSON-RPC calls a failure (https://www.jsonrpc.org/specification#error_object); one of the server's own unless given. */
 const codesOfJsonRpc: Partial<Record<Code, number>> = {INVALID_ARGUMENT: -32600, INTERNAL: -32603, UNKNOWN: -32603}

@@ -8,11 +8,11 @@ import {
   Server,
   type ServerContext,
 } from '@modelcontextprotocol/server'
-import {invoke} from '../../clients/interceptors.ts'
+import {invoke} from '../../clients/calls/interceptors.ts'
 import {onlyAnswer} from '../../clients/service-client.ts'
 import {type Code, Fault} from '../../core/fault.ts'
 import {shortened} from '../../core/shortened.ts'
-import {failureJson} from '../../http/failure.ts'
+import {failureJson} from '../../http/response/failure.ts'
 import type {Scope} from '../../http/scope.ts'
 import {addRouting} from '../../transcoding/conventions/routing-header.ts'
 import {rpcMetadata} from '../../transcoding/metadata.ts'

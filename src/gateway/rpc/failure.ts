@@ -1,6 +1,6 @@
 import type {Fault} from '../../core/fault.ts'
-import {failureHeaders, httpStatus} from '../../http/failure.ts'
-import type {Reply} from '../../http/reply.ts'
+import {failureHeaders, httpStatus} from '../../http/response/failure.ts'
+import type {Reply} from '../../http/response/reply.ts'
 import {base64Body} from '../../transcoding/rpc/base64-body.ts'
 import {endFrame} from '../../transcoding/rpc/ends.ts'
 import {connectError, type RpcError, rpcError} from '../../transcoding/rpc/errors.ts'

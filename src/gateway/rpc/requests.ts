@@ -1,7 +1,7 @@
 import type {Kept, Requests} from '../../clients/call.ts'
 import {Fault} from '../../core/fault.ts'
 import {turn, within} from '../../core/waiting.ts'
-import {inflated, mostDeflated} from '../../http/inflate.ts'
+import {inflated, mostDeflated} from '../../http/request/inflate.ts'
 import type {Scope} from '../../http/scope.ts'
 import {Base64Reader} from '../../transcoding/rpc/base64-body.ts'
 import {compressedFlag, type Frame, FrameSplitter} from '../../transcoding/rpc/frames.ts'

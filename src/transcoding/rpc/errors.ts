@@ -6,7 +6,7 @@ import {type Code, codes, type Fault} from '../../core/fault.ts'
 import {fitting} from '../../core/shortened.ts'
 import {StatusSchema} from '../../gen/google/rpc/status_pb.js'
 
-// Renders a Fault for callers of RPC. http/failure.ts does it for callers of REST.
+// Renders a Fault for callers of RPC. http/response/failure.ts does it for callers of REST.
 
 /** An error of an RPC protocol. */
 export interface RpcError {

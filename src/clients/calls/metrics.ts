@@ -1,0 +1,77 @@
+import type {DescMethod} from '@bufbuild/protobuf'
+import {type Code, Fault} from '../../core/fault.ts'
+import {type Interceptor, pathOf} from '../call.ts'
+
+/** The calls of one method that ended with one code. */
+export interface EndedCalls {
+  readonly calls: number
+  /** The sum of their latencies, in ms: ID token and connection included. */
+  readonly latency: number
+  /** The highest of them, in ms. */
+  readonly maxLatency: number
+}
+
+/** The calls of one method. */
+export interface MethodMetrics {
+  /** How many have begun and not ended. */
+  readonly inFlight: number
+  readonly ended: ReadonlyMap<Code, EndedCalls>
+}
+
+const byMethod = new Map<string, Row>()
+
+/**
+ * The calls of this instance so far, by method (`ping.PingService/Send`): how many are in flight, and count and latency by gRPC
+ * code. The map is live: it changes as calls begin and end.
+ * @example
+ * for (const [method, {inFlight, ended}] of callMetrics()) {
+ *   const failed = [...ended].filter(([code]) => code !== 'OK').reduce((sum, [, {calls}]) => sum + calls, 0)
+ *   console.log(`${method}: ${inFlight} in flight, ${failed} failed`)
+ * }
+ */
+export function callMetrics(): ReadonlyMap<string, MethodMetrics> {
+  return byMethod
+}
+
+/** Counts each call and takes its latency, by method and code: no timer, and nothing that grows with the calls. */
+export const metrics: Interceptor = async function* (call, next) {
+  const row = rows.get(call.method) ?? rowOf(call.method)
+  const began = performance.now()
+  let code: Code = 'CANCELLED'
+  row.inFlight++
+  try {
+    yield* next(call)
+    code = 'OK'
+  } catch (error) {
+    code = Fault.from(error).code
+    throw error
+  } finally {
+    row.inFlight--
+    row.count(code, performance.now() - began)
+  }
+}
+
+class Row implements MethodMetrics {
+  inFlight = 0
+  readonly ended = new Map<Code, {calls: number; latency: number; maxLatency: number}>()
+
+  count(code: Code, latency: number): void {
+    const row = this.ended.get(code)
+    if (row) {
+      row.calls++
+      row.latency += latency
+      row.maxLatency = Math.max(row.maxLatency, latency)
+    } else this.ended.set(code, {calls: 1, latency, maxLatency: latency})
+  }
+}
+
+const rows = new WeakMap<DescMethod, Row>()
+
+/** A method of a descriptor set and the generated one of the same name share a row. */
+function rowOf(method: DescMethod): Row {
+  const name = pathOf(method).slice(1)
+  const row = byMethod.get(name) ?? new Row()
+  byMethod.set(name, row)
+  rows.set(method, row)
+  return row
+}

@@ -1,0 +1,90 @@
+import {get, type IncomingMessage} from 'node:http'
+import {shortened} from '../../core/shortened.ts'
+import {pause} from '../../core/waiting.ts'
+
+/** Timeout for one answer, in ms. */
+const attempt = 3000
+/** Limit for an answer, in bytes: tokens have a few thousand. */
+const maxAnswer = 64 * 1024
+/** Limit for the attempts of callers that have no token. */
+const mostAttempts = 3
+/** The first pause between two attempts, in ms. The next one is twice as long. */
+const firstPause = 50
+const flavor = 'metadata-flavor'
+
+/**
+ * Asks the metadata server at `host` about the service account of this instance, again where it fails for a moment.
+ * @param path `token`, or `identity?…`
+ * @param options.once the caller can do without an answer: no second attempt
+ * @throws {Error} without an answer in time, or when the answer is not a metadata server's
+ */
+export async function askMetadata(
+  host: string,
+  path: string,
+  {signal, once = false}: {signal?: AbortSignal; once?: boolean} = {},
+): Promise<string> {
+  for (let attempts = 1; ; attempts++) {
+    try {
+      return await ask(host, path, signal)
+    } catch (error) {
+      if (once || attempts === mostAttempts || !mayPass(error)) throw error
+      await pause(firstPause * 2 ** (attempts - 1) * (0.5 + Math.random()), signal)
+    }
+  }
+}
+
+async function ask(host: string, path: string, signal?: AbortSignal): Promise<string> {
+  const url = `http://${host}/computeMetadata/v1/instance/service-accounts/default/${path}`
+  const late = AbortSignal.timeout(attempt)
+  const end = signal ? AbortSignal.any([late, signal]) : late
+  const {promise, resolve, reject} = Promise.withResolvers<IncomingMessage>()
+  const sent = get(url, {
+    headers: {[flavor]: 'Google'},
+    // A connection of its own, which no freeze has cut; and an agent of its own, as the server is next door, whatever
+    // HTTPS_PROXY says.
+    agent: false,
+  })
+  sent.on('response', resolve).on('error', reject)
+  // Not as the request's own signal: that is heard when all has gone well, too.
+  const stop = () => sent.destroy(end.reason)
+  if (end.aborted) stop()
+  end.addEventListener('abort', stop)
+  try {
+    const response = await promise
+    if (response.headers[flavor] !== 'Google') throw new Error(`${host} is not a metadata server`)
+    const {statusCode = 0} = response
+    const body = await bodyOf(response)
+    if (statusCode === 200) return body
+    throw new FailedAnswer(statusCode, body)
+  } finally {
+    end.removeEventListener('abort', stop)
+  }
+}
+
+/** An answer that is not 200. */
+class FailedAnswer extends Error {
+  readonly status: number
+
+  constructor(status: number, body: string) {
+    super(`The metadata server answered ${status}: ${shortened(body)}`)
+    this.status = status
+  }
+}
+
+/** Whether it is overloaded, starts, or is moved with its instance, or the connection to it broke. */
+function mayPass(error: unknown): boolean {
+  if (error instanceof FailedAnswer) return error.status >= 500 || error.status === 429
+  if (error instanceof DOMException && error.name === 'TimeoutError') return true
+  return error instanceof Error && /^E[A-Z]+$/.test(String((error as NodeJS.ErrnoException).code))
+}
+
+async function bodyOf(response: IncomingMessage): Promise<string> {
+  const pieces: Buffer[] = []
+  let size = 0
+  for await (const piece of response as AsyncIterable<Buffer>) {
+    size += piece.length
+    if (size > maxAnswer) throw new Error(`The metadata server answered more than ${maxAnswer} bytes`)
+    pieces.push(piece)
+  }
+  return Buffer.concat(pieces).toString()
+}

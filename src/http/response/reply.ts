@@ -1,0 +1,190 @@
+import {inspect} from 'node:util'
+import {create, type DescMessage, type JsonValue, type MessageInitShape, toJsonString} from '@bufbuild/protobuf'
+import type {ErrorShape} from '../../core/config.ts'
+import type {Fault} from '../../core/fault.ts'
+import {failureHeaders, failureJson, httpStatusOf} from './failure.ts'
+import {type StreamType, type StreamWriter, streamWriter} from './stream-format.ts'
+
+/** The response of a function, as values. serve() sends it, once. */
+export interface Reply {
+  /** The HTTP status; 200 unless given. */
+  readonly status?: number
+  /** Headers of framing, such as Content-Length, are left out: they follow from the body. */
+  readonly headers?: Readonly<Record<string, string | string[]>>
+  /** A value that is sent whole, or chunks that are sent as they come; the empty body unless given. */
+  readonly body?: string | Uint8Array | AsyncIterable<string | Uint8Array>
+  /** Whether the head leaves before the first chunk of `body` is there; with it unless given. */
+  readonly headFirst?: boolean
+  /** HTTP trailers, behind a body that has ended well; a caller of HTTP/1.0 gets none. */
+  readonly trailers?: Readonly<Record<string, string | string[]>>
+  /** The last chunk when `body` fails after its first one, before the connection is cut; none unless given. */
+  readonly failureChunk?: (fault: Fault, shape: ErrorShape) => string | Uint8Array
+  /** In place of a response, to a request for a WebSocket. */
+  readonly webSocket?: WebSocketReply
+  /** Whether the response ends as a complete one after that chunk, instead of being cut; never unless given. */
+  readonly endsCleanly?: (fault: Fault) => boolean
+}
+
+/** Text, or bytes. */
+export type Frame = string | Uint8Array
+
+/** The frames of one WebSocket. */
+export interface WebSocketStream {
+  /** Those of the caller, read as they are asked for. They end with an empty text, as a WebSocket has no end of one side. */
+  readonly frames: AsyncIterable<Frame>
+  /** Resolves when the caller's side has taken it. @throws {Fault} the reason of the request's signal */
+  send(frame: Frame): Promise<void>
+}
+
+/** What is done with a WebSocket. */
+export interface WebSocketReply {
+  /** The subprotocol: one of those that the caller offers, or none. */
+  readonly protocol: string | undefined
+  /** Limit for one frame of the caller, in bytes. */
+  readonly maxFrameBytes: number
+  /** Between two pings, in ms. */
+  readonly ping: number
+  /** When it resolves the connection ends well. */
+  run(stream: WebSocketStream): Promise<void>
+}
+
+const jsonType = 'application/json; charset=utf-8'
+
+/**
+ * A reply whose body is `value` as JSON.
+ * @param options.status the HTTP status; default: 200
+ * @param options.headers further headers; they win over `content-type: application/json; charset=utf-8`
+ * @example
+ * const hello: Handler = () => json({hello: 'world'}, {headers: {'cache-control': 'max-age=60'}})
+ */
+export function json(value: JsonValue, {status = 200, headers = {}}: Omit<Reply, 'body'> = {}): Reply {
+  return {status, headers: {'content-type': jsonType, ...headers}, body: JSON.stringify(value)}
+}
+
+/**
+ * A reply whose body is a message in the JSON mapping of proto3 (ProtoJSON).
+ * @param schema the message's generated schema
+ * @param value the message, or its fields
+ * @throws {Error} for a value that has no JSON, such as a Timestamp after the year 9999
+ * @example
+ * const pong: Handler = () => message(PongSchema, {message: 'hi'})
+ */
+export function message<Desc extends DescMessage>(schema: Desc, value: MessageInitShape<Desc>): Reply {
+  return {headers: {'content-type': jsonType}, body: toJsonString(schema, create(schema, value))}
+}
+
+/** A failure, in `shape`. */
+export function failureReply(fault: Fault, shape: ErrorShape): Reply {
+  return json(failureJson(fault, shape), {status: httpStatusOf(fault), headers: failureHeaders(fault)})
+}
+
+/**
+ * A stream of one JSON value a line (`application/x-ndjson`). Each is sent as it comes. A failure after the first value becomes
+ * the last line, and the connection is cut, so that no client takes the stream for complete.
+ * @param values each is JSON already, without a line break
+ * @example
+ * const count: Handler = () =>
+ *   ndjson(
+ *     (async function* () {
+ *       for (let n = 1; n <= 3; n++) yield JSON.stringify({n})
+ *     })(),
+ *   )
+ */
+export function ndjson(values: AsyncIterable<string>): Reply {
+  return stream('application/x-ndjson', values, {'content-type': 'application/x-ndjson; charset=utf-8'})
+}
+
+/**
+ * A stream of server-sent events (the HTML standard, section 9.2). Each value is an event with its number as `id`, starting at 1;
+ * the last event is named `end`. A failure after the first value becomes an event named `error`. A browser that reconnects after
+ * `end` must get 204 instead.
+ * @param values the data of each event, mostly JSON
+ * @example
+ * const clock: Handler = (scope) =>
+ *   eventStream(
+ *     (async function* () {
+ *       while (!scope.signal.aborted) {
+ *         yield JSON.stringify({now: Date.now()})
+ *         await new Promise((resolve) => setTimeout(resolve, 1000))
+ *       }
+ *     })(),
+ *   )
+ */
+export function eventStream(values: AsyncIterable<string>): Reply {
+  return stream('text/event-stream', values, {'content-type': 'text/event-stream; charset=utf-8'})
+}
+
+/** A value of a stream that stands for a pause: sent as what keeps a connection in use, where the format has that. */
+export const paused = Symbol('paused')
+
+/** A value of a stream as JSON, with the id of its event; empty: none. */
+export interface Identified {
+  readonly json: string
+  readonly id: string
+}
+
+/** `values`, each JSON already, as one body in the format of `type`, sent as they come. */
+export function stream(
+  type: StreamType,
+  values: AsyncIterable<string | Identified | typeof paused>,
+  headers: Reply['headers'] = {},
+): Reply {
+  const writer = streamWriter(type)
+  async function* body() {
+    for await (const value of values) {
+      const text = textOf(writer, value)
+      if (text) yield text
+    }
+    const end = writer.end()
+    if (end) yield end
+  }
+  return {
+    headers: {'content-type': type, 'cache-control': 'no-store', ...headers},
+    body: body(),
+    failureChunk: (fault, shape) => writer.fail(fault, shape),
+    ...(writer.endsCleanly && {endsCleanly: writer.endsCleanly}),
+  }
+}
+
+function textOf(writer: StreamWriter, value: string | Identified | typeof paused): string {
+  if (value === paused) return writer.idle
+  return typeof value === 'string' ? writer.next(value) : writer.next(value.json, value.id)
+}
+
+/** Tells a browser that connects again that its event stream has had its last event. */
+export const noMoreEvents: Reply = {status: 204, headers: {'cache-control': 'no-store'}}
+
+/** Headers that say where a response ends: the responder sets them. */
+const framing: ReadonlySet<string> = new Set(['connection', 'content-length', 'keep-alive', 'transfer-encoding'])
+
+/** The reply's own headers, in lower case. */
+export function headersOf({headers = {}}: Reply): Record<string, string | string[]> {
+  const named = Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value] as const)
+  return Object.fromEntries(named.filter(([name]) => !framing.has(name)))
+}
+
+/**
+ * `reply` if it can be sent: a function of JavaScript may return anything.
+ * @throws {TypeError} saying what was expected
+ */
+export function sendable(reply: Reply): Reply {
+  if (typeof reply !== 'object' || reply === null) throw new TypeError(`Returned ${inspect(reply)}: expected a reply`)
+  const {status = 200, body = ''} = reply
+  if (!Number.isInteger(status) || status < 200 || status > 599) {
+    throw new TypeError(`Replied with status ${inspect(status)}: expected one from 200 to 599`)
+  }
+  return isStream(body) ? reply : {...reply, body: chunk(body)}
+}
+
+export function isStream(body: Reply['body']): body is AsyncIterable<string | Uint8Array> {
+  return typeof body === 'object' && body !== null && Symbol.asyncIterator in body
+}
+
+/**
+ * `value` if it can be sent as a body, or as a chunk of one.
+ * @throws {TypeError} saying what was expected
+ */
+export function chunk(value: string | Uint8Array): string | Uint8Array {
+  if (typeof value === 'string' || value instanceof Uint8Array) return value
+  throw new TypeError(`Replied with ${inspect(value, {depth: 0})} in the body: expected text or bytes`)
+}

@@ -1,0 +1,168 @@
+import type {IncomingMessage, ServerResponse} from 'node:http'
+import type {Socket} from 'node:net'
+import {Fault} from '../../core/fault.ts'
+import {atMost, within} from '../../core/waiting.ts'
+import {isStopping} from '../in-flight.ts'
+import {discard, isTooLongToDiscard} from '../request/body.ts'
+import {waitsToContinue} from '../request/framing.ts'
+
+/** Time for the caller to read a response that is written after the deadline, mostly a failure, in ms. */
+const minReadTime = 500
+
+/** The only writer of a response. It buffers nothing beyond the deadline: bytes that the caller has not read by then are dropped. */
+export class Responder {
+  /** Written bytes of the body. */
+  bytes = 0
+  /** Whether the connection ends with this response. */
+  isLast = false
+  readonly #request: IncomingMessage
+  readonly #response: ServerResponse
+  #continued = false
+  #isSwitched = false
+
+  constructor(request: IncomingMessage, response: ServerResponse) {
+    this.#request = request
+    this.#response = response
+  }
+
+  /** Whether the head has been written. */
+  get begun(): boolean {
+    return this.#isSwitched || this.#response.headersSent
+  }
+
+  /** Whether the connection is closed. */
+  get gone(): boolean {
+    return this.#response.destroyed
+  }
+
+  /** Whether the whole response has been handed to the kernel, or the connection has become a WebSocket's. */
+  get done(): boolean {
+    return this.#isSwitched || this.#response.writableFinished
+  }
+
+  /** From here on the connection is a WebSocket's, which answers with 101. */
+  switchProtocols(): void {
+    this.#isSwitched = true
+    this.#response.statusCode = 101
+    const {socket} = this.#response
+    if (socket) this.#response.detachSocket(socket)
+  }
+
+  /** Sends 100 Continue to a caller that waits for it. */
+  goOn(): void {
+    if (this.#continued || this.begun || !waitsToContinue(this.#request)) return
+    this.#continued = true
+    this.#response.writeContinue()
+  }
+
+  /** Ends the connection with this response, if more of the request's body is announced than is read and discarded. */
+  endIfTooLongToDiscard(): void {
+    this.isLast ||= isTooLongToDiscard(this.#request)
+  }
+
+  /** Whether the caller can read a body whose length the head does not say. */
+  get takesChunks(): boolean {
+    return this.#request.httpVersion === '1.1'
+  }
+
+  head(status: number, headers: Record<string, string | string[]>): void {
+    this.isLast ||= isStopping()
+    this.#response.writeHead(status, {...headers, ...(this.isLast && {connection: 'close'})})
+  }
+
+  /** Sends `trailers` behind the body, if that is sent in chunks. */
+  trailers(trailers: Readonly<Record<string, string | string[]>>): void {
+    this.#response.addTrailers(
+      Object.entries(trailers).flatMap(([name, value]) => [value].flat().map((one) => [name, one] as const)),
+    )
+  }
+
+  /** Sends the head now, rather than with the first of the body. */
+  flush(): void {
+    this.#response.flushHeaders()
+  }
+
+  /**
+   * Resolves when more may be written.
+   * @throws {Fault} `signal`'s reason; for the deadline, a fault that says that the caller was not reading
+   */
+  async write(bytes: string | Uint8Array, signal: AbortSignal): Promise<void> {
+    this.bytes += Buffer.byteLength(bytes)
+    const {promise, resolve} = Promise.withResolvers<void>()
+    if (this.#response.write(bytes, () => resolve())) return
+    await within(signal, promise).catch((fault: Fault) => {
+      throw fault.code === 'DEADLINE_EXCEEDED' ? unread() : fault
+    })
+  }
+
+  /**
+   * Ends the response, with `body` as the last of it, a text only if it is ASCII, and resolves when all of it has left or the caller has gone.
+   * @throws {Fault} when it has not left by `deadline`, in ms since the epoch: the connection has been cut then
+   */
+  async end(deadline: number, body: string | Uint8Array = ''): Promise<void> {
+    if (this.gone) return
+    this.bytes += Buffer.byteLength(body)
+    // Before Node does so: it would read the whole body.
+    discard(this.#request, this.#response)
+    const left = this.#left((left) => this.#end(body, left))
+    // Mostly the kernel takes it at once, unless the response waits behind an earlier one.
+    if (this.#response.writableLength > 0) await this.#turn()
+    if (this.#response.writableLength === 0) return await left
+    if (await atMost(Math.max(deadline - Date.now(), minReadTime), left)) return
+    this.cut()
+    throw unread()
+  }
+
+  #end(body: string | Uint8Array, left: () => void): void {
+    // A text leaves in one write with the head, in the encoding of a head: so it may be ASCII only.
+    if (typeof body === 'string') this.#response.end(body, 'latin1', left)
+    else this.#response.end(body, left)
+  }
+
+  /** Writes `text` as the last of a response that will be cut, unless its end was written before. */
+  async writeLast(text: string | Uint8Array): Promise<void> {
+    if (this.gone || this.#response.writableEnded) return
+    await atMost(
+      minReadTime,
+      this.#left((left) => this.#response.write(text, left)),
+    )
+  }
+
+  /** Cuts the connection after all earlier responses, so that this one never looks complete. */
+  cut(): void {
+    const {socket} = this.#response
+    // A pipelined response gets its socket when its turn comes, even if it has been destroyed: only then can it be cut.
+    if (!socket) this.#response.once('socket', () => setImmediate(() => this.cut()))
+    // In HTTP/1.0 a body lasts until the connection closes: only a reset tells that it was cut. And the kernel keeps what
+    // the caller does not read, unless it is told to drop it.
+    else if (canReset(socket) && (this.#request.httpVersion === '1.0' || socket.writableLength > 0)) {
+      socket.resetAndDestroy()
+    } else socket.destroy()
+  }
+
+  /** Resolves when this response is the one that is being sent, or is over. */
+  async #turn(): Promise<void> {
+    if (this.#response.socket || this.gone) return
+    const {promise, resolve} = Promise.withResolvers<void>()
+    this.#response.once('socket', () => setImmediate(resolve)).once('close', resolve)
+    await promise
+  }
+
+  /** Resolves when the bytes that `send` writes have left, or the connection has gone. */
+  async #left(send: (left: () => void) => void): Promise<void> {
+    const {promise, resolve} = Promise.withResolvers<void>()
+    this.#response.once('close', resolve)
+    send(resolve)
+    await promise
+    this.#response.off('close', resolve)
+  }
+}
+
+/** Node cannot reset a socket whose end is on its way, and never closes it when it has tried (EINVAL). */
+function canReset({writableEnded, writableFinished}: Socket): boolean {
+  return !writableEnded || writableFinished
+}
+
+function unread(): Fault {
+  return new Fault('DEADLINE_EXCEEDED', 'The caller had not read the answer by its deadline', {http: 499})
+}

@@ -1,0 +1,123 @@
+import {Fault} from '../../core/fault.ts'
+import {over} from '../../core/life.ts'
+import type {Sending} from '../sending.ts'
+import {chunk, headersOf, isStream, type Reply} from './reply.ts'
+import {checkHandshake} from './upgrade.ts'
+
+/**
+ * Sends `reply` as the response. All work of the request has ended before the response does.
+ * @throws {Fault} when a stream fails, or the caller does not read
+ */
+export async function send(reply: Reply, life: Sending): Promise<void> {
+  const {body = ''} = reply
+  if (reply.webSocket && life.upgrade) {
+    checkHandshake(life.upgrade.request)
+    const {runWebSocket} = await import('./web-socket.ts')
+    return await runWebSocket(reply.webSocket, life.upgrade, life)
+  }
+  if (isStream(body)) await sendStream(reply, body[Symbol.asyncIterator](), life)
+  else await sendWhole(reply, asWritten(body), life)
+}
+
+/** A longer text is not copied into one with the head, in characters. */
+const shortText = 4096
+
+/** A short text if it is ASCII; anything else as bytes. */
+function asWritten(body: string | Uint8Array): string | Uint8Array {
+  if (typeof body !== 'string') return body
+  return body.length <= shortText && Buffer.byteLength(body) === body.length ? body : Buffer.from(body)
+}
+
+async function sendWhole(reply: Reply, body: string | Uint8Array, life: Sending): Promise<void> {
+  const {responder} = life
+  const isSent = sendsBody(reply, life)
+  const size = Buffer.byteLength(body)
+  await life.close(over)
+  if (life.isObserved) await life.finish({status: reply.status ?? 200, bodySize: isSent ? size : 0})
+  if (responder.gone) return
+  responder.endIfTooLongToDiscard()
+  const trailers = trailersOf(reply, life)
+  if (trailers) {
+    writeHead(reply, life, naming(trailers))
+    responder.trailers(trailers)
+  } else writeHead(reply, life, isBodiless(reply) ? {} : {'content-length': String(size)})
+  await responder.end(life.deadline, isSent ? body : undefined)
+}
+
+type Chunks = AsyncIterator<string | Uint8Array>
+
+/** The head leaves with the first chunk, so that a failure before it has its own status, unless the reply says otherwise. */
+async function sendStream(reply: Reply, chunks: Chunks, life: Sending): Promise<void> {
+  const {responder} = life
+  try {
+    let next = reply.headFirst ? undefined : await nextOf(chunks, life)
+    const trailers = trailersOf(reply, life)
+    writeHead(reply, life, naming(trailers))
+    if (reply.headFirst) responder.flush()
+    if (sendsBody(reply, life)) {
+      next ??= await nextOf(chunks, life)
+      for (; !next.done; next = await nextOf(chunks, life)) await responder.write(next.value, life.signal)
+    }
+    if (!next?.done) stop(chunks, life)
+    await life.close(over)
+    if (life.isObserved) await life.finish({status: reply.status ?? 200, bodySize: responder.bytes})
+    if (trailers) responder.trailers(trailers)
+    await responder.end(life.deadline)
+  } catch (error) {
+    const fault = Fault.from(error)
+    stop(chunks, life)
+    await life.close(fault)
+    if (responder.begun) await endFailed(reply, fault, life)
+    throw fault
+  }
+}
+
+async function nextOf(chunks: Chunks, life: Sending): Promise<IteratorResult<string | Uint8Array>> {
+  const next = await life.race(Promise.try(() => chunks.next()))
+  if (!next.done) chunk(next.value)
+  return next
+}
+
+/** Gives the source of the chunks time to clean up before the response ends. */
+function stop(chunks: Chunks, life: Sending): void {
+  life.track(Promise.try(() => chunks.return?.()).catch(() => {}))
+}
+
+async function endFailed(reply: Reply, fault: Fault, life: Sending): Promise<void> {
+  const {failureChunk, endsCleanly} = reply
+  const last = failureChunk?.(fault, life.errorShape) ?? ''
+  await life.finish({status: reply.status ?? 200, bodySize: life.responder.bytes + Buffer.byteLength(last), fault})
+  if (endsCleanly?.(fault)) await life.responder.end(life.deadline, asWritten(last))
+  else await life.responder.writeLast(last)
+}
+
+function writeHead(reply: Reply, life: Sending, framing: Record<string, string> = {}): void {
+  const headers = headersOf(reply)
+  const vary = [life.responseHeaders.vary, headers.vary].flat().filter((name) => name !== undefined)
+  life.responder.head(reply.status ?? 200, {
+    ...life.responseHeaders,
+    ...headers,
+    ...(vary.length > 0 && {vary: vary.join(', ')}),
+    ...framing,
+    'x-request-id': life.id,
+    'x-content-type-options': 'nosniff',
+  })
+}
+
+/** Trailers come behind chunks, which HTTP/1.0 does not have. */
+function trailersOf(reply: Reply, life: Sending): Reply['trailers'] {
+  return reply.trailers && life.responder.takesChunks && sendsBody(reply, life) ? reply.trailers : undefined
+}
+
+function naming(trailers: Reply['trailers']): Record<string, string> {
+  return trailers ? {trailer: Object.keys(trailers).join(', ')} : {}
+}
+
+function sendsBody(reply: Reply, {method}: Sending): boolean {
+  return method !== 'HEAD' && !isBodiless(reply)
+}
+
+/** Whether HTTP forbids a body, and so a length. */
+function isBodiless({status}: Reply): boolean {
+  return status === 204 || status === 304
+}
