@@ -381,6 +381,27 @@ test('no token of a stranger changes how the claims of a later one are read', as
   t.like(caller, {claims: {'https://shop.example/roles': ['admin']}})
 })
 
+test.serial('a token is believed for five minutes, and then looked at again', async (t) => {
+  const issuer = await issuerFor(t)
+  const door = doorTo(issuer)
+  const now = Date.now()
+  mock.timers.enable({apis: ['Date'], now})
+  t.teardown(() => mock.timers.reset())
+  const token = await issuer.token({exp: Math.floor(now / 1000) + 3600})
+  t.is(await tried(door, token), 'OK')
+  await issuer.rotate()
+  mock.timers.setTime(now + 299_000)
+  t.is(await tried(door, token), 'OK')
+  mock.timers.setTime(now + 1_000_000)
+  t.is(await tried(door, token), 'UNAUTHENTICATED')
+})
+
+test('keys in an error page are none', async (t) => {
+  const issuer = await issuerFor(t)
+  issuer.trouble = (_request, response) => void response.writeHead(500).end(JSON.stringify({keys: issuer.published}))
+  t.is(await tried(doorTo(issuer, {}, `jwks=${issuer.url}/keys`), issuer.token()), 'UNAVAILABLE')
+})
+
 test.serial('a token that expires is refused although it was believed', async (t) => {
   const issuer = await issuerFor(t)
   const door = doorTo(issuer)

@@ -120,7 +120,25 @@ for (const form of ['stripe', 'slack'] as const) {
   })
 }
 
+test.serial('github: what was read of the secrets holds while the file is not there, or empty', async (t) => {
+  const headers = {'content-type': 'application/json', ...forms.github(body)}
+  const ask = async () => (await apps.github!.ask(t, '/api/ping', {method: 'POST', headers, body})).status
+  t.is(await ask(), 200)
+  try {
+    rmSync(file)
+    t.is(await ask(), 200)
+    writeFileSync(file, '\n')
+    t.is(await ask(), 200)
+  } finally {
+    writeFileSync(file, `${secret}\n`)
+  }
+})
+
 test('a secret that is not there stops the start', (t) => {
   const start = () => doorOf(runtimeOf({AUTH: 'jwt', AUTH_WEBHOOK: `/a github secret=${folder}/none`}))
   t.throws(start, {instanceOf: ConfigError, message: /^AUTH_WEBHOOK: secret="[^"]+\/none": expected a secret: ENOENT/})
+  const empty = join(folder, 'empty')
+  writeFileSync(empty, ' \n\n')
+  const startEmpty = () => doorOf(runtimeOf({AUTH: 'jwt', AUTH_WEBHOOK: `/a github secret=${empty}`}))
+  t.throws(startEmpty, {instanceOf: ConfigError, message: /expected a secret: the file is empty$/})
 })

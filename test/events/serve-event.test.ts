@@ -6,6 +6,7 @@ import test from 'ava'
 import {CloudEvent as Event, HTTP, type Message} from 'cloudevents'
 import {type Logger, pino} from 'pino'
 import {RequestSchema} from '../../src/gen/ping/ping_pb.js'
+import {admissionOf} from '../../src/http/admission.ts'
 import {type CloudEvent, Fault, type Handler, json, serveEvent} from '../../src/index.ts'
 import {type App, startApp} from '../helpers/app.ts'
 import {stepsIn} from '../helpers/commands.ts'
@@ -86,6 +87,32 @@ for (const [form, make] of Object.entries({binary: HTTP.binary, structured: HTTP
     t.is(wrong.event, undefined)
   })
 }
+
+test.serial('of events at a time those of one key wait for each other, and hold no room', async (t) => {
+  const begun: string[] = []
+  const {promise: end, resolve: go} = Promise.withResolvers<void>()
+  const {url, close} = await app.serve(
+    serveEvent(async ({source}) => {
+      begun.push(source)
+      await end
+      return undefined
+    }),
+  )
+  t.teardown(close)
+  const send = (source: string) =>
+    fetch(url, {method: 'POST', ...made(HTTP.binary(new Event({...attributes, source, data: {title: 'Emma'}})))})
+  const first = [send('/books'), send('/films')]
+  while (begun.length < 2) await new Promise(setImmediate)
+  t.is(admissionOf(app.runtime).bytes, 0)
+  const duplicate = await send('/books')
+  t.deepEqual([duplicate.status, duplicate.headers.get('retry-after')], [503, '10'])
+  go()
+  t.deepEqual(
+    (await Promise.all(first)).map(({status}) => status),
+    [204, 204],
+  )
+  t.deepEqual(begun.toSorted(), ['/books', '/films'])
+})
 
 test.serial('data that is a string of JSON is that string, and text of another type is bytes', async (t) => {
   const structured = (more: object) => ({

@@ -5,7 +5,11 @@ import test from 'ava'
 import {pattern} from '../../local/samples.ts'
 import {Repo} from '../../src/gen/repo_pb.js'
 import {ConfigError, Fault, type UploadMethod, type UploadOptions, upload} from '../../src/index.ts'
+import {checkWire} from '../../src/transcoding/rpc/wire-check.ts'
+import {ValueCount} from '../../src/transcoding/value-count.ts'
+import {framer, headroom} from '../../src/upload/frame.ts'
 import type {BytesField, MessageField} from '../../src/upload/options.ts'
+import {planOf} from '../../src/upload/plan.ts'
 import {buildSchema} from '../functions/gateway-schema.ts'
 import {type Any, HeldService} from '../functions/gateway-services.ts'
 import {type App, startApp} from '../helpers/app.ts'
@@ -196,6 +200,16 @@ test.serial('bytes inside another message are framed twice, and the fields besid
     t.true(Buffer.concat(bytes).equals(body), String(size))
   }
 })
+
+for (const options of [put, wrap, plain] satisfies UploadOptions[]) {
+  const {method, data} = planOf(options)
+  test(`a frame of ${data.name} is on the wire as ${method.input.typeName} has it, for readers that look at types`, (t) => {
+    for (const size of [0, 1, 127, 128, 20_000]) {
+      const bytes = new Uint8Array(headroom + size).subarray(headroom)
+      t.notThrows(() => checkWire(method.input, framer(data)(bytes), new ValueCount()), String(size))
+    }
+  })
+}
 
 test.serial('a request of nothing but bytes has no first message', async (t) => {
   const {status} = await ask(plain, '/', raw('abc'))
