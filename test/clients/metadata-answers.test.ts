@@ -65,6 +65,16 @@ for (const [title, answer] of Object.entries(answers)) {
   })
 }
 
+test.serial('an endless answer of somebody who is no metadata server is not kept open', async (t) => {
+  const closed = Promise.withResolvers<void>()
+  respond = (response) => {
+    response.once('close', closed.resolve)
+    response.write(good)
+  }
+  await faultOf(t, new IdTokenSource('https://ping.a.run.app', credentials).token(new TestLife()))
+  await t.notThrowsAsync(closed.promise)
+})
+
 test.serial('a token with a line break at its end is taken without it', async (t) => {
   respond = (response) => response.writeHead(200, flavor).end(`${good}\n`)
   t.is(await new IdTokenSource('https://ping.a.run.app', credentials).token(new TestLife()), good)

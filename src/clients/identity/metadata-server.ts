@@ -56,6 +56,10 @@ async function ask(host: string, path: string, signal?: AbortSignal): Promise<st
     const body = await bodyOf(response)
     if (statusCode === 200) return body
     throw new FailedAnswer(statusCode, body)
+  } catch (error) {
+    // An answer that is not read keeps its connection open.
+    sent.destroy()
+    throw error
   } finally {
     end.removeEventListener('abort', stop)
   }
