@@ -256,7 +256,9 @@ test('grpc-functions build makes in this repository what npm run gcp-build makes
   cpSync(join(root, 'local'), join(folder, 'local'), {recursive: true})
   symlinkSync(join(root, 'node_modules'), join(folder, 'node_modules'))
   const args = [join(folder, 'local/cli/main.ts'), 'build']
-  const {stdout} = await promisify(execFile)(process.execPath, args, {cwd: folder})
+  // On Cloud Build npm runs on the Node that the functions will run on.
+  const env = {...process.env, npm_node_execpath: process.execPath}
+  const {stdout} = await promisify(execFile)(process.execPath, args, {cwd: folder, env})
   t.regex(stdout, /compile caches for .*\bgateway\b.*\bping\b/)
   t.notRegex(stdout, /No compile cache/)
 })

@@ -98,6 +98,6 @@ test.serial('the description says that the mask is filled', async (t) => {
   const {json: document} = await app.send('GET /openapi.json')
   const path = Object.keys(document.paths).find((path) => path.startsWith('/v1/books/'))!
   const mask = document.paths[path].patch.parameters.find(({name}: {name: string}) => name === 'updateMask')
-  t.regex(mask.description, /the fields that the body writes/)
+  t.regex(mask.description, /the fields that are in the body/)
   t.not(mask.required, true)
 })
