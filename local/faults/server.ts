@@ -6,8 +6,12 @@ import http2, {
   type ServerHttp2Stream,
 } from 'node:http2'
 import type {AddressInfo, Socket} from 'node:net'
+import {setTimeout as pause} from 'node:timers/promises'
 import {BinaryReader, BinaryWriter, WireType} from '@bufbuild/protobuf/wire'
 import {Open} from '../open.ts'
+
+/** How long a restarted server waits for its port, in ms. */
+const portPatience = 5000
 
 const {NGHTTP2_REFUSED_STREAM, NGHTTP2_NO_ERROR, NGHTTP2_INTERNAL_ERROR} = http2.constants
 
@@ -220,9 +224,23 @@ export class FaultServer {
     server.on('session', (session) => this.#accept(session))
     server.on('stream', (stream, headers) => this.#serve(stream, headers))
     this.#server = server
-    server.listen(this.#port, '127.0.0.1')
-    await once(server, 'listening')
+    await this.#listenOn(server)
     this.#port = (server.address() as AddressInfo).port
+  }
+
+  /** After a restart the port may be taken for a moment: a connection that another process opens meanwhile can get it as its own. */
+  async #listenOn(server: Http2Server): Promise<void> {
+    const deadline = Date.now() + portPatience
+    for (;;) {
+      try {
+        server.listen(this.#port, '127.0.0.1')
+        await once(server, 'listening')
+        return
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE' || Date.now() > deadline) throw error
+        await pause(50)
+      }
+    }
   }
 
   async close(): Promise<void> {

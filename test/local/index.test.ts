@@ -1,4 +1,5 @@
 import {join} from 'node:path'
+import {setTimeout as pause} from 'node:timers/promises'
 import test from 'ava'
 import {
   freeze,
@@ -9,6 +10,9 @@ import {
   startStorage,
   thaw,
 } from '../../local/index.ts'
+
+/** A silence, in ms, after which the peer of a connection is asked before its next call. */
+const silence = 300
 
 const root = join(import.meta.dirname, '../..')
 
@@ -51,6 +55,8 @@ test('what a project tests its functions with breaks the way to a server, calls,
   t.deepEqual(await ping(), [503, 'BACKEND_UNAVAILABLE'])
   await freeze(process)
   proxy.reset()
+  // Before a call on a connection that has been silent for longer, its peer is asked; after a shorter silence a reset is told as a failure.
+  await pause(silence)
   const answer = ping()
   await thaw(process)
   t.is((await answer)[0], 200)
