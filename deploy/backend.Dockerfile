@@ -1,4 +1,4 @@
-# The gRPC services of this project as a container, to try functions against: docs/deploy.md, A backend of your own.
+# A container of this project's gRPC services, to try functions against them: docs/deploy.md, A backend of your own.
 FROM node:24-slim
 WORKDIR /app
 COPY package.json package-lock.json ./

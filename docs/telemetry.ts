@@ -16,10 +16,10 @@ const resource = defaultResource().merge(
   }),
 )
 
-// Nothing is sent by a timer: between two requests an instance has no CPU. flush() sends it before each response ends.
+// No timer sends anything, because an instance has no CPU between two requests. flush() sends before each response ends.
 const never = 2 ** 31 - 1
 
-// Both send to OTEL_EXPORTER_OTLP_ENDPOINT, http://localhost:4318 unless set.
+// Both send to OTEL_EXPORTER_OTLP_ENDPOINT, by default http://localhost:4318.
 const spans = new BatchSpanProcessor({exporter: new OTLPTraceExporter(), scheduledDelayMillis: never})
 const reader = new PeriodicExportingMetricReader({exporter: new OTLPMetricExporter(), exportIntervalMillis: never})
 
@@ -33,7 +33,7 @@ export function flush(): Promise<unknown> {
   return Promise.all([spans.forceFlush(), reader.forceFlush()])
 }
 
-/** Stops both. */
+/** Shuts both down. */
 export function shutdown(): Promise<unknown> {
   return Promise.all([spans.shutdown(), reader.shutdown()])
 }

@@ -11,13 +11,13 @@ import {type Env, type Parts, startParts} from './parts.ts'
 export interface LocalOptions {
   /** The project's folder; the working directory unless given. */
   readonly root?: string
-  /** Which function is served; `app` unless given. */
+  /** Name of the function to serve; `app` unless given. */
   readonly target?: string
   /** The port on this machine; default: any free one. */
   readonly port?: number
-  /** The functions' environment, beside that of the stack: `process.env` unless given. Parts that it names are not started. */
+  /** The functions' environment, in addition to that of the stack: `process.env` unless given. Parts of the stack that it replaces are not started. */
   readonly env?: Env
-  /** `inherit` shows the functions' output in this process's; unless given, only errors are logged. */
+  /** `inherit` shows the functions' output in that of this process. Unless given, only errors are logged. */
   readonly output?: 'inherit'
 }
 
@@ -33,14 +33,14 @@ export function unimplemented({parent, name}: {parent: DescService; name: string
   return `${parent.typeName}/${name} is not implemented: add it to ${servicesFile}`
 }
 
-/** Where a project has the services that its stack serves. */
+/** The file of a project with the services of its stack. */
 const servicesFile = 'local/services.ts'
 
 /**
  * Serves a project's functions with the real functions-framework in front of a local stack: a gRPC server with the services
  * of the project's local/services.ts behind an IAM check like Cloud Run's, a metadata server, and Storage. A method of proto/
- * that is not implemented there is UNIMPLEMENTED, and says so.
- * @throws when the functions end before they listen; their output says why
+ * that is not implemented there answers UNIMPLEMENTED, with a message that says so.
+ * @throws {Error} when the functions end before they listen; their output has the reason
  * @example
  * const local = await startLocal()
  * const response = await fetch(`${local.url}/v1/greetings/Ada`)
@@ -72,8 +72,8 @@ export async function startLocal(options: LocalOptions = {}): Promise<Local> {
 }
 
 /**
- * The services of local/services.ts, and all others of proto/ without handlers.
- * @param elsewhere full names of services that need neither
+ * The services of local/services.ts, and all other services of proto/, without handlers.
+ * @param elsewhere full names of services to leave out
  */
 export async function servicesOf(root: string, elsewhere: readonly string[] = []): Promise<Service[]> {
   const file = [servicesFile, servicesFile.replace(/ts$/, 'js')].map((name) => join(root, name)).find(existsSync)
@@ -86,7 +86,7 @@ export async function servicesOf(root: string, elsewhere: readonly string[] = []
   return [...services, ...others.map((desc) => service(desc, {}))]
 }
 
-/** The services of the project's own schema; those of google.* are imported for their messages. */
+/** The services of the project's own schema. Those of google.* are left out, because they are only imported for their messages. */
 function declared(root: string): DescService[] {
   const path = join(root, 'src/gen/descriptors.binpb')
   if (!existsSync(path)) return []

@@ -1,6 +1,6 @@
 /**
- * The deployed entry point. JavaScript, because a Node that is too old fails on TypeScript before any of our code runs, and
- * without a top-level await: the functions-framework looks into its registry as soon as this file is loaded.
+ * The deployed entry point. It is JavaScript, because an old Node fails on TypeScript before any of our code runs, and it has no
+ * top-level await, because the functions-framework reads its registry as soon as this file is loaded.
  */
 import './node-version.js'
 import {existsSync} from 'node:fs'

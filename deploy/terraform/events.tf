@@ -1,4 +1,4 @@
-# Events of a bucket: Storage tells Pub/Sub, Eventarc pushes to `finalized`, and what nobody acknowledges is kept.
+# Events of a bucket: Storage publishes to Pub/Sub, Eventarc pushes to `finalized`, and events that are never acknowledged become dead letters.
 
 locals {
   events        = var.events == null ? {} : { finalized = var.events }
@@ -111,7 +111,7 @@ resource "google_pubsub_subscription_iam_member" "subscription_reader" {
 }
 
 output "dead_letters" {
-  description = "The command that attaches the dead letters: Eventarc makes the subscription of a trigger, and Terraform cannot change it."
+  description = "The command that attaches the dead-letter topic, because Eventarc creates the subscription of a trigger and Terraform cannot change it."
   value = [
     for name, subscription in local.subscriptions :
     "gcloud pubsub subscriptions update ${subscription} --dead-letter-topic=${google_pubsub_topic.dead_letters[name].id} --max-delivery-attempts=10"

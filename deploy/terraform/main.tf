@@ -1,4 +1,4 @@
-# Functions as Cloud Run services, under a service account that may do no more than they need. docs/deploy.md shows its use.
+# Functions as Cloud Run services, with a service account that has only the roles that they need. docs/deploy.md shows its use.
 
 terraform {
   required_version = ">= 1.6"
@@ -91,7 +91,7 @@ resource "google_cloud_run_v2_service" "function" {
         }
       }
 
-      # It is open whatever AUTH says, and asks no backend: one that is away must not take the functions with it.
+      # This path is open for any AUTH, and does not call the backend: if the backend is down, the functions must stay in service.
       startup_probe {
         period_seconds    = 1
         timeout_seconds   = 1
@@ -123,6 +123,6 @@ resource "google_cloud_run_v2_service_iam_member" "public_invoker" {
 }
 
 output "urls" {
-  description = "Where each function is."
+  description = "The URL of each function."
   value       = { for name, service in google_cloud_run_v2_service.function : name => service.uri }
 }

@@ -4,17 +4,17 @@ variable "project" {
 }
 
 variable "region" {
-  description = "Where the functions and their backend are."
+  description = "The region of the functions and their backend."
   type        = string
 }
 
 variable "source_archive" {
-  description = "gs://BUCKET/OBJECT: a zip of the project's files that .gcloudignore leaves."
+  description = "gs://BUCKET/OBJECT: a zip of the project's files that .gcloudignore does not exclude."
   type        = string
 }
 
 variable "images" {
-  description = "Where images are built to, a repository of Artifact Registry: REGION-docker.pkg.dev/PROJECT/REPOSITORY."
+  description = "The Artifact Registry repository for the built images: REGION-docker.pkg.dev/PROJECT/REPOSITORY."
   type        = string
 }
 
@@ -33,7 +33,7 @@ variable "buckets" {
 }
 
 variable "functions" {
-  description = "What is deployed: each function of src/deployed.ts by its name. `public` lets anybody call: then AUTH in `environment` says who is let in."
+  description = "The functions of src/deployed.ts to deploy, by name. `public` lets everybody call: then AUTH in `environment` must decide who is admitted."
   type = map(object({
     environment   = optional(map(string), {})
     public        = optional(bool, false)
@@ -46,7 +46,7 @@ variable "functions" {
 }
 
 variable "events" {
-  description = "The bucket whose new objects `finalized` is told of, and where it is: a region, or eu, us, asia. Null: none."
+  description = "The bucket whose new objects `finalized` gets events for, and its location: a region, or eu, us, asia. Null: none."
   type = object({
     bucket   = string
     location = string

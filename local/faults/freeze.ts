@@ -3,8 +3,8 @@ import {readFileSync} from 'node:fs'
 import {setImmediate as turn} from 'node:timers/promises'
 
 /**
- * Stops a process, as Cloud Run stops an instance by taking its CPU between two requests: nothing in it runs until thaw(), and
- * its overdue timers all fire late. Resolves when the process has stopped.
+ * Freezes a process, as Cloud Run freezes an instance between two requests by taking its CPU: nothing in it runs until thaw(), and
+ * timers that are due in between fire after it. Resolves when the process has stopped.
  * @throws {Error} when the process has not started
  * @example
  * await freeze(local.functions.process)
@@ -16,7 +16,7 @@ export async function freeze({pid}: Pick<ChildProcess, 'pid'>): Promise<void> {
 }
 
 /**
- * Lets a process run again that freeze() has stopped.
+ * Lets a frozen process run again.
  * @throws {Error} when the process has not started
  * @example
  * await thaw(local.functions.process)
@@ -30,11 +30,11 @@ function running(pid: number | undefined): number {
   return pid
 }
 
-/** Where there is no /proc, the signal alone has to do. */
+/** The state of a process; `unknown` on a system without /proc. */
 function stateOf(pid: number): 'running' | 'stopped' | 'unknown' {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
-    // The name stands in brackets and may hold anything; the state follows it.
+    // The name is in brackets and may contain any characters; the state follows it.
     return stat.slice(stat.lastIndexOf(')') + 2, stat.lastIndexOf(')') + 3) === 'T' ? 'stopped' : 'running'
   } catch {
     return 'unknown'

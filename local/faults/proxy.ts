@@ -3,14 +3,14 @@ import {type AddressInfo, connect, createServer, type Server, type Socket} from 
 import {setTimeout as pause} from 'node:timers/promises'
 import {Open} from '../open.ts'
 
-/** Which way bytes go: from the client to the server, or back. */
+/** The direction of bytes: from the client to the server, or back. */
 export type Direction = 'toServer' | 'toClient'
 
 /**
- * How a connection treats the bytes of one direction:
- * `forward` passes them on; `delay` passes them on `ms` later, in order; `drop` reads them and passes nothing on, as a
- * NAT or load balancer does that has forgotten the flow; `garble` inverts each bit, as a proxy does that does not know the protocol;
- * `cut` passes on `bytes` more and then ends the connection.
+ * How a connection handles the bytes of one direction:
+ * `forward` forwards them; `delay` forwards them `ms` later, in order; `drop` reads and discards them, like a NAT or load
+ * balancer that has lost its state; `garble` inverts each bit, like a proxy that corrupts data;
+ * `cut` forwards `bytes` more and then ends the connection.
  */
 export type Behaviour =
   | {readonly kind: 'forward'}
@@ -20,20 +20,20 @@ export type Behaviour =
   | {readonly kind: 'cut'; readonly bytes: number; readonly end: 'fin' | 'reset' | 'drop'}
 
 export interface ProxyOptions {
-  /** The port of the server behind the proxy; a function where it may change while the proxy lives. */
+  /** The port of the server behind the proxy, or a function if the port may change. */
   readonly target: number | (() => number)
   /** 127.0.0.1 unless set. */
   readonly targetHost?: string
-  /** Where the proxy listens; 0: any free port. */
+  /** The proxy's port; 0 for any free port. */
   readonly port?: number
 }
 
-/** Bytes that went one way, and what was done with them. */
+/** The bytes of one direction of a connection. */
 class Flow {
   behaviour: Behaviour
-  /** Bytes that came from the sender. */
+  /** Number of bytes received from the sender. */
   received = 0
-  /** Bytes that were passed on. */
+  /** Number of bytes forwarded. */
   forwarded = 0
   readonly #from: Socket
   readonly #to: Socket
@@ -77,7 +77,7 @@ class Flow {
     if (end !== 'drop') this.#end(end)
   }
 
-  /** Resolves when more may be written, or when nothing can be any more. */
+  /** Resolves when the socket accepts more bytes, or is closed. */
   async #write(bytes: Buffer): Promise<void> {
     this.forwarded += bytes.length
     if (bytes.length === 0 || this.#to.destroyed || this.#to.write(bytes)) return
@@ -96,7 +96,7 @@ function firstOf(socket: Socket, ...events: readonly string[]): Promise<void> {
   })
 }
 
-/** Node cannot reset a socket whose end is on its way, and never closes it when it has tried (EINVAL). */
+/** Resets a socket, or destroys one that is ending: Node cannot reset such a socket, and would never close it after trying (EINVAL). */
 function reset(socket: Socket): void {
   if (socket.writableEnded && !socket.writableFinished) socket.destroy()
   else if (!socket.destroyed) socket.resetAndDestroy()
@@ -120,7 +120,7 @@ export class ProxiedConnection {
     this.toClient = new Flow(server, client, behaviours.toClient, end)
   }
 
-  /** Ends both sides in good order. */
+  /** Ends both sides with a FIN. */
   fin(): void {
     this.#client.end()
     this.#server.end()
@@ -136,8 +136,8 @@ export class ProxiedConnection {
 const forward: Behaviour = {kind: 'forward'}
 
 /**
- * A TCP proxy on loopback in front of one server, for network faults at any moment. A behaviour holds for the open connections
- * and, unless said otherwise, for later ones, until another one is set. startProxy() makes one.
+ * A TCP proxy on loopback in front of one server, which injects network faults at any moment. A behaviour applies to the open connections
+ * and, unless an option says otherwise, to later ones, until another one is set. Made by startProxy().
  * @example
  * const proxy = await startProxy({target: 9090})
  * proxy.delay(100)
@@ -191,8 +191,8 @@ export class FaultProxy {
   }
 
   /**
-   * Passes everything on again, also for connections whose bytes were dropped: what was dropped stays lost.
-   * @param options.open false: connections that are open stay as they are, as those that a NAT has forgotten
+   * Forwards everything again, also on connections that dropped bytes. Dropped bytes stay lost.
+   * @param options.open false: open connections keep their behaviour, like those whose state a NAT has lost
    */
   forward({open = true}: {open?: boolean} = {}): void {
     this.#accepting = true
@@ -200,14 +200,14 @@ export class FaultProxy {
     else this.#behaviours = {toServer: forward, toClient: forward}
   }
 
-  /** Passes each chunk on `ms` later. */
+  /** Forwards each chunk `ms` later. */
   delay(ms: number, directions: readonly Direction[] = ['toServer', 'toClient']): void {
     this.#set(Object.fromEntries(directions.map((direction) => [direction, {kind: 'delay', ms}])))
   }
 
   /**
-   * Silent drop: sockets stay open and nothing is passed on.
-   * @param options.later whether connections that come later are dropped too; false: they are forwarded
+   * Drops everything silently: sockets stay open, and nothing is forwarded.
+   * @param options.later false: later connections are forwarded
    */
   drop({
     directions = ['toServer', 'toClient'],
@@ -219,17 +219,17 @@ export class FaultProxy {
     this.#set(Object.fromEntries(directions.map((direction) => [direction, {kind: 'drop'}])), later)
   }
 
-  /** Inverts each bit that passes. */
+  /** Inverts each bit. */
   garble(directions: readonly Direction[] = ['toServer', 'toClient']): void {
     this.#set(Object.fromEntries(directions.map((direction) => [direction, {kind: 'garble'}])))
   }
 
-  /** Passes on `bytes` more in `direction` on each open connection, then ends it. */
+  /** Forwards `bytes` more in `direction` on each open connection, then ends it. */
   cutAfter(bytes: number, end: 'fin' | 'reset' | 'drop', direction: Direction = 'toClient', later = false): void {
     this.#set({[direction]: {kind: 'cut', bytes, end}}, later)
   }
 
-  /** Ends every open connection in good order. */
+  /** Ends every open connection with a FIN. */
   fin(): void {
     for (const connection of this.#open) connection.fin()
   }
@@ -239,7 +239,7 @@ export class FaultProxy {
     for (const connection of this.#open) connection.reset()
   }
 
-  /** New connections are reset as soon as they come; those that are open go on. */
+  /** Resets new connections at once; open ones continue. */
   refuse(): void {
     this.#accepting = false
   }
@@ -284,7 +284,7 @@ export class FaultProxy {
       this.#sockets.add(socket)
       socket.on('close', () => this.#sockets.delete(socket))
     }
-    // A server that cannot be reached looks to the client as if it were at this port.
+    // The client sees an unreachable server as a reset by this port.
     server.on('error', () => reset(client))
     const connection = new ProxiedConnection(client, server, this.#behaviours)
     this.#open.add(connection)
@@ -301,7 +301,7 @@ export class FaultProxy {
  * @param options.target the port of the server behind it
  * @example
  * const proxy = await startProxy({target: 9090})
- * proxy.drop() // from here on the connections are dead, and neither side is told
+ * proxy.drop() // from now on the connections are dead, but neither side notices
  */
 export async function startProxy(options: ProxyOptions): Promise<FaultProxy> {
   const proxy = new FaultProxy(options)

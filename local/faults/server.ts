@@ -16,11 +16,11 @@ const portPatience = 5000
 const {NGHTTP2_REFUSED_STREAM, NGHTTP2_NO_ERROR, NGHTTP2_INTERNAL_ERROR} = http2.constants
 
 /**
- * How a call is treated. The handler runs, and its run is recorded, in all cases but `refuse` and `http`.
- * `answer`: its answer, after `ms` or when `until` has settled. `status`: a gRPC status in its place. `refuse`: RST_STREAM with REFUSED_STREAM, at
- * once or when `after` bytes of the request have come.
- * `reset`: RST_STREAM with `code` once the request has been read, after as many messages as said. `stall`: nothing
- * more, after the headers where `headers` says so. `http`: an answer without gRPC, as of a proxy in front.
+ * How a call is treated. The handler runs, and its run is recorded, in all cases except `refuse` and `http`.
+ * `answer`: its answer, after `ms` or when `until` has settled. `status`: a gRPC status instead. `refuse`: RST_STREAM with REFUSED_STREAM, at
+ * once or when `after` bytes of the request have arrived.
+ * `reset`: RST_STREAM with `code` once the request has been read, after the given number of answer messages. `stall`: no
+ * answer, or only its head if `headers` is true. `http`: a response without gRPC, as from a proxy in front of the server.
  */
 export type Treatment =
   | {readonly kind: 'answer'; readonly ms?: number; readonly until?: Promise<unknown>}
@@ -35,7 +35,7 @@ export type Treatment =
   | {readonly kind: 'stall'; readonly headers?: boolean}
   | {readonly kind: 'http'; readonly status: number; readonly headers?: Record<string, string>; readonly body?: string}
 
-/** A method: the messages of the request in, those of the answer out. */
+/** A method: maps request messages to answer messages. */
 export type Method = (requests: readonly Uint8Array[]) => readonly Uint8Array[]
 
 export interface FaultServerOptions {
@@ -43,9 +43,9 @@ export interface FaultServerOptions {
   readonly port?: number
   /** SETTINGS_MAX_CONCURRENT_STREAMS of each connection: 100 unless set, as at Google's front ends. */
   readonly maxStreams?: number
-  /** After as many calls a connection gets a GOAWAY. */
+  /** The number of calls after which a connection gets a GOAWAY: no limit unless set. */
   readonly closeAfter?: number
-  /** By path; `/ping.PingService/Send` is there unless given. */
+  /** Methods by path, in addition to `/ping.PingService/Send`, which they may replace. */
   readonly methods?: Readonly<Record<string, Method>>
 }
 
@@ -54,11 +54,11 @@ export interface Execution {
   readonly path: string
   /** The call's `x-request-id`; empty when it has none. */
   readonly requestId: string
-  /** `grpc-previous-rpc-attempts`, as the client counts them. */
+  /** The number of earlier attempts by the client's count: `grpc-previous-rpc-attempts`. */
   readonly previousAttempts: number
 }
 
-/** By hand, so that a project that has no ping service gets none of its code: `Request.message` becomes `Response.pong.message`. */
+/** Returns `Request.message` as `Response.pong.message`. Hand-written, so that a project without a ping service needs none of its code. */
 const ping: Method = ([request = new Uint8Array()]) => {
   const reader = new BinaryReader(request)
   let message = ''
@@ -72,8 +72,8 @@ const ping: Method = ([request = new Uint8Array()]) => {
 }
 
 /**
- * A gRPC server directly on node:http2, for faults that a gRPC library cannot make. It records each run of a handler, so that a
- * test can see a call that ran twice. startFaultServer() makes one.
+ * A gRPC server directly on node:http2, for faults that a gRPC library cannot inject. It records each run of a handler, so that a
+ * test can detect a call that ran twice. Made by startFaultServer().
  * @example
  * const server = await startFaultServer()
  * server.next({kind: 'refuse'}, {kind: 'answer', ms: 100})
@@ -90,14 +90,14 @@ export class FaultServer {
   readonly #sockets = new Set<Socket>()
   readonly #streams = new Open<ServerHttp2Stream>()
   readonly #callsOf = new WeakMap<ServerHttp2Session, number>()
-  /** The highest id of a stream whose handler has run. */
+  /** For each session, the highest id of a stream whose handler has run. */
   readonly #executedOn = new WeakMap<ServerHttp2Session, number>()
   /**
-   * Those that have said GOAWAY and take no more streams. Node notes the last stream when goaway() is called, and sends it a
-   * turn of the event loop later: it would go on to execute what comes in between.
+   * Sessions that have sent GOAWAY and accept no more streams. Node takes the id of the last stream when goaway() is called, but sends
+   * it one turn of the event loop later. Without this set, streams that arrive in between would be executed.
    */
   readonly #leaving = new WeakSet<ServerHttp2Session>()
-  /** No stream above it is executed any more. */
+  /** For each session, the id above which no stream is executed. */
   readonly #lastOf = new WeakMap<ServerHttp2Session, number>()
   readonly #timers = new Set<NodeJS.Timeout>()
   #accepted = 0
@@ -124,22 +124,22 @@ export class FaultServer {
     return `http://127.0.0.1:${this.#port}`
   }
 
-  /** Connections that are open now, and that have been accepted since the start. */
+  /** Numbers of connections: open now, and accepted since the start. */
   get connections(): {readonly open: number; readonly accepted: number} {
     return {open: this.#sessions.size, accepted: this.#accepted}
   }
 
-  /** Calls that are open now, the most that there were at once, and how many have begun, refused ones included. */
+  /** Numbers of calls: open now, the maximum at any time, and begun since the start, including refused ones. */
   get calls(): {readonly open: number; readonly most: number; readonly begun: number} {
     return {open: this.#streams.size, most: this.#most, begun: this.#begun}
   }
 
-  /** PINGs that have come, on all connections. */
+  /** Number of PINGs received on all connections. */
   get pings(): number {
     return this.#pings
   }
 
-  /** The `x-request-id`s that more than one run of a handler had. */
+  /** The `x-request-id`s of calls for which a handler ran more than once. */
   get doubles(): string[] {
     const ids = new Set<string>()
     return this.executions.map(({requestId}) => requestId).filter((id) => id !== '' && ids.size === ids.add(id).size)
@@ -150,12 +150,12 @@ export class FaultServer {
     this.#next.push(...treatments)
   }
 
-  /** Takes back what next() was told. */
+  /** Removes the treatments that next() has set. */
   clear(): void {
     this.#next.length = 0
   }
 
-  /** Tells every connection, and those to come, another limit of concurrent streams. */
+  /** Changes the limit of concurrent streams for open and later connections. */
   set maxStreams(maxConcurrentStreams: number) {
     this.#maxStreams = maxConcurrentStreams
     this.#server?.updateSettings({maxConcurrentStreams})
@@ -163,12 +163,12 @@ export class FaultServer {
   }
 
   /**
-   * GOAWAY on every open connection.
-   * @param options.lastStream `all`: every stream that was begun is still answered; `executed`: the streams whose handler has
-   * run so far are still answered, and no other one is executed; `unknown`: 2^31-1, as a server sends that will tell later; an
-   * id from 1 on: what the server says, whatever it has executed
-   * @param options.code an HTTP/2 error code; NO_ERROR unless set: a server that shuts down in good order
-   * @param options.data what else is said: `max_age`, `too_many_pings`
+   * Sends GOAWAY on every open connection.
+   * @param options.lastStream `all`: every open stream is still answered; `executed`: only streams whose handler has
+   * run so far are still answered, and no other one is executed; `unknown`: 2^31-1, as from a server that sends the id later; a
+   * number: this id, even if it contradicts what was executed
+   * @param options.code an HTTP/2 error code; unless set NO_ERROR, as in a graceful shutdown
+   * @param options.data additional debug data, such as `max_age` or `too_many_pings`
    */
   goaway({
     lastStream = 'all',
@@ -181,7 +181,7 @@ export class FaultServer {
   } = {}): void {
     for (const session of this.#sessions) {
       if (session.destroyed) continue
-      // The first stream has the id 1, and 0 cannot be said.
+      // Stream ids begin with 1, and Node cannot send the id 0.
       if (lastStream === 'executed') this.#lastOf.set(session, this.#executedOn.get(session) ?? 1)
       if (lastStream === 'all') this.#leaving.add(session)
       session.goaway(code, this.#idFor(session, lastStream), Buffer.from(data))
@@ -191,11 +191,11 @@ export class FaultServer {
   /** Ends every connection and its calls, without a GOAWAY. */
   dropConnections(): void {
     for (const session of this.#sessions) session.destroy()
-    // A session that is closing waits for the other end, which may be silent.
+    // A closing session waits for its peer, which may never answer.
     for (const socket of this.#sockets) socket.destroy()
   }
 
-  /** As a container that is replaced: by GOAWAY, waiting for the calls in flight, or hard; then listens on the same port. */
+  /** Restarts on the same port, like a container that is replaced: by GOAWAY, waiting for the calls in flight, or hard. */
   async restart({hard = false}: {hard?: boolean} = {}): Promise<void> {
     await this.stop({hard})
     await this.listen()
@@ -216,7 +216,7 @@ export class FaultServer {
   async listen(): Promise<void> {
     const server = http2.createServer({settings: {maxConcurrentStreams: this.#maxStreams}})
     server.on('connection', (socket: Socket) => {
-      // It had connected before the server stopped listening, and comes after the others were ended.
+      // It was connected before the server stopped listening, but is reported only after the others have been ended.
       if (this.#server !== server) socket.destroy()
       this.#sockets.add(socket)
       socket.on('close', () => this.#sockets.delete(socket))
@@ -258,7 +258,7 @@ export class FaultServer {
   }
 
   #idFor(session: ServerHttp2Session, lastStream: 'all' | 'executed' | 'unknown' | number): number {
-    // Node sends the last stream that was begun in place of 0.
+    // For 0, Node sends the id of the last stream.
     if (lastStream === 'all') return 0
     if (lastStream === 'executed') return this.#lastOf.get(session)!
     return lastStream === 'unknown' ? 2 ** 31 - 1 : lastStream
@@ -379,7 +379,7 @@ function unframed(body: Buffer): Buffer[] {
 }
 
 /**
- * Starts a FaultServer on a free port of 127.0.0.1, with `ping.PingService/Send` unless told otherwise.
+ * Starts a FaultServer on 127.0.0.1, with `ping.PingService/Send`. Unless options say otherwise, it listens on a free port.
  * @example
  * const server = await startFaultServer({maxStreams: 10})
  */

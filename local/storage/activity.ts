@@ -2,7 +2,7 @@ import type {LoggedRequest} from './exchange.ts'
 
 const limit = 10_000
 
-/** The requests of a server: a log of them, and which are in progress. */
+/** The requests of a server: their log, and the number in progress. */
 export class Activity {
   readonly requests: LoggedRequest[] = []
   #open = 0
@@ -12,7 +12,7 @@ export class Activity {
     return this.#open
   }
 
-  /** `answered`, which never fails, settles when nothing more will happen. */
+  /** @param answered settles when the request is over and cleaned up; never rejects */
   begin(request: LoggedRequest, answered: Promise<void>): void {
     this.requests.push(request)
     if (this.requests.length > limit) this.requests.shift()
@@ -24,7 +24,7 @@ export class Activity {
     })
   }
 
-  /** Resolves when no request is in progress; at once when that is so. */
+  /** Resolves when no request is in progress. */
   idle(): Promise<void> {
     return this.#open === 0 ? Promise.resolve() : this.#idle.promise
   }

@@ -7,15 +7,15 @@ import type {Operation} from './operations.ts'
 /** Called and awaited before a request is handled. If it throws, the response is 500. */
 export type RequestHook = (request: Readonly<LoggedRequest>) => unknown
 
-/** What comes before the operation. */
+/** Checks before the operation. */
 export interface Controls {
   readonly hooks: ReadonlySet<RequestHook>
   readonly forbidden: ReadonlySet<string>
-  /** Why the URL could not be understood. */
+  /** The error of a malformed URL. */
   readonly error?: unknown
 }
 
-/** Settles, without ever failing, when the response is over and everything behind it is cleaned up. */
+/** Answers a request. Resolves when the response is over and everything is cleaned up; never rejects. */
 export async function answer(exchange: Exchange, operation: Operation | undefined, controls: Controls): Promise<void> {
   try {
     for (const hook of controls.hooks) await Promise.race([hook(exchange.log), over(exchange.closed)])
@@ -40,7 +40,7 @@ async function operate(exchange: Exchange, operation: Operation | undefined, con
 function sendError(exchange: Exchange, error: unknown): void {
   if (exchange.closed.aborted) return
   if (exchange.response.headersSent) {
-    // Too late for a status: a body that is cut is the only way to say it.
+    // Too late for a status, so the error resets the body.
     exchange.response.destroy()
     return
   }

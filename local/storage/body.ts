@@ -2,14 +2,14 @@ import {setImmediate, setTimeout} from 'node:timers/promises'
 import type {Exchange} from './exchange.ts'
 import type {BodyFault} from './faults.ts'
 
-/** A body to be sent: its chunks, and where in the object the first of them is. */
+/** A body to be sent: its chunks, and the first one's position in the object. */
 export interface Body {
   readonly chunks: AsyncIterable<Buffer>
   readonly start: number
   readonly fault?: BodyFault
 }
 
-/** Sends the rest of an answer whose head is sent, as fast as the client reads, spoilt by its fault. */
+/** Sends the body of an answer, with its fault, as fast as the client reads. */
 export async function sendBody(exchange: Exchange, {chunks, start, fault}: Body): Promise<void> {
   const until = lengthUnder(fault)
   let at = start
@@ -42,7 +42,7 @@ const endings = {
   },
   async cut({response}) {
     response.flushHeaders()
-    // Written bytes are in the kernel; headers alone leave at the end of this turn.
+    // Written bytes are in the kernel, but headers without a body are sent only at the end of this turn.
     await setImmediate()
     response.destroy()
   },
@@ -59,8 +59,8 @@ export function over(closed: AbortSignal): Promise<void> {
 }
 
 /**
- * Resolves once `chunk` is the kernel's, so that its memory may be used again. Rejects when the connection is gone: what
- * is written between its end and the response's `close` is kept by Node for a socket that never comes.
+ * Resolves when the kernel has `chunk`, so that its memory may be reused. Rejects when the connection is gone: Node buffers
+ * bytes that are written between the connection's end and the response's `close`, and never sends them.
  */
 function write({response, log, closed}: Exchange, chunk: Buffer): Promise<void> {
   if (chunk.length === 0) return Promise.resolve()

@@ -42,7 +42,7 @@ export function deleteObject(exchange: Exchange): void {
   send(exchange, 204)
 }
 
-/** POST …/rewriteTo/b/{bucket}/o/{object}: always done in one go. */
+/** POST …/rewriteTo/b/{bucket}/o/{object}: always completed by the first request. */
 export async function rewriteObject(exchange: Exchange): Promise<void> {
   const resource = await copy(exchange)
   sendJson(exchange, {
@@ -63,7 +63,7 @@ async function copy(exchange: Exchange): Promise<ObjectMetadata> {
   const said = await readJson(exchange)
   const source = exchange.store.find(nameOf(exchange), exchange.route.query.get('sourceGeneration') ?? undefined)
   whenMet(conditionsOf(exchange, 'ifSource'))(source)
-  // Metadata in the request takes the place of all of the source's.
+  // Metadata in the request replaces all metadata of the source.
   const about = writableOf(Object.keys(said).length > 0 ? said : source.metadata)
   return exchange.store.copy(source, exchange.route.to!, about, whenMet(conditionsOf(exchange)))
 }

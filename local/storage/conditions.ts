@@ -4,10 +4,10 @@ import type {Check, Version} from './store.ts'
 
 const conditions = ['GenerationMatch', 'GenerationNotMatch', 'MetagenerationMatch', 'MetagenerationNotMatch'] as const
 
-/** The preconditions of a request: `ifGenerationMatch` and its like; a generation of 0 means that there is none. */
+/** The preconditions of a request, such as `ifGenerationMatch`. Generation 0 means that the object does not exist. */
 export type Conditions = Partial<Record<(typeof conditions)[number], string>>
 
-/** Those in the query, or in the XML API's headers. `prefix` is `ifSource` for those on the source of a copy. */
+/** Reads preconditions from the query, or from the XML API's headers. `prefix` is `ifSource` for the source of a copy. */
 export function conditionsOf(exchange: Exchange, prefix = 'if'): Conditions {
   const found: Conditions = {}
   for (const name of conditions) {
@@ -18,14 +18,14 @@ export function conditionsOf(exchange: Exchange, prefix = 'if'): Conditions {
   return found
 }
 
-/** Throws 412 unless all hold. */
+/** Throws 412 unless all preconditions are met. */
 export function whenMet(conditions: Conditions): Check {
   return (version) => {
     if (!mustMatch(conditions, version) || !mustDiffer(conditions, version)) throw new StorageError(412)
   }
 }
 
-/** For reading: 412, and 304 when the client has already what it asked for. */
+/** For reads: throws 412, or 304 when the client already has this version. */
 export function checkRead(conditions: Conditions, version: Version): void {
   if (!mustMatch(conditions, version)) throw new StorageError(412)
   if (!mustDiffer(conditions, version)) throw new StorageError(304)

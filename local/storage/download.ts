@@ -10,7 +10,7 @@ import {rangeOf} from './range.ts'
 import type {ObjectMetadata} from './resource.ts'
 import type {Version} from './store.ts'
 
-/** GET …/o/{object}?alt=media, or of a signed URL; HEAD of the latter. */
+/** GET …/o/{object}?alt=media; GET and HEAD of a signed URL. */
 export async function download(exchange: Exchange): Promise<void> {
   const {route, store} = exchange
   const version = store.find(nameOf(exchange), route.query.get('generation') ?? undefined)
@@ -41,7 +41,7 @@ function sendHeadOnly(exchange: Exchange, headers: OutgoingHttpHeaders): void {
 }
 
 /**
- * Decompressive transcoding: the whole object inflated, of a length that nobody knows, whatever range was asked for. The
+ * Decompressive transcoding: sends the whole object decompressed, without a Content-Length. A requested range is ignored. The
  * checksums in the headers are those of the stored bytes.
  */
 async function inflate(exchange: Exchange, version: Version): Promise<void> {

@@ -35,10 +35,10 @@ const rows = {
   504: {reason: 'gatewayTimeout', message: 'Gateway Timeout', code: 'GatewayTimeout'},
 } as const
 
-/** How the failing API writes its errors: JSON, the bare text of a media download, or the XML API's document. */
+/** The error format of the API: JSON, plain text for a media download, or the XML API's document. */
 export type ErrorForm = 'json' | 'text' | 'xml'
 
-/** A request that Cloud Storage would turn down: its status, reason and text. */
+/** An error that Cloud Storage would answer: its status, reason and text. */
 export class StorageError extends Error {
   readonly status: number
   readonly headers: Record<string, string>
@@ -66,7 +66,7 @@ const bodies = {
       text: JSON.stringify({error: {code: status, message, errors}}),
     }
   },
-  // As Google does for alt=media: the text alone, though the JSON API was asked.
+  // For alt=media, Google answers only the text, even in the JSON API.
   text: ({message}) => ({type: 'text/html; charset=UTF-8', text: message}),
   xml({status, message}) {
     const text = `<?xml version='1.0' encoding='UTF-8'?><Error><Code>${rowOf(status).code}</Code><Message>${xmlEscaped(message)}</Message></Error>`

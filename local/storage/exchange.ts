@@ -5,13 +5,13 @@ import type {Route} from './route.ts'
 import type {Store} from './store.ts'
 import type {Resumables} from './uploads/resumable.ts'
 
-/** One request and its response, filled in as it proceeds. */
+/** One request and its response, updated while it is handled. */
 export interface LoggedRequest {
   readonly method: string
   /** The raw path and query. */
   readonly url: string
   readonly headers: IncomingHttpHeaders
-  /** Undefined for what no operation answers. */
+  /** Undefined if there is no operation for the request. */
   readonly kind?: RequestKind
   readonly bucket?: string
   readonly object?: string
@@ -19,15 +19,15 @@ export interface LoggedRequest {
   readonly range?: string
   /** 0 until the headers are sent. */
   status: number
-  /** Bytes of the body handed to the socket. */
+  /** Bytes of the body written to the socket. */
   bytesSent: number
-  /** The connection ended before the answer did, by the client's doing or by a fault. */
+  /** Whether the connection ended before the answer, because of the client or a fault. */
   aborted: boolean
-  /** Nothing more will happen. */
+  /** Whether the request is over and cleaned up. */
   done: boolean
 }
 
-/** One request on its way to its answer, and what it may use. */
+/** The context of one request. */
 export interface Exchange {
   readonly request: IncomingMessage
   readonly response: ServerResponse
@@ -36,22 +36,22 @@ export interface Exchange {
   readonly store: Store
   readonly faults: Faults
   readonly resumables: Resumables
-  /** Aborted when the response is over, sent or not. */
+  /** Aborts when the response is over, whether complete or not. */
   readonly closed: AbortSignal
-  /** Where this server is, as the client called it: `http://127.0.0.1:40001`. */
+  /** The origin of this server, as in the client's URL: `http://127.0.0.1:40001`. */
   readonly origin: string
 }
 
-/** Begins the answer. */
+/** Sends the head of the answer. */
 export function sendHead(exchange: Exchange, status: number, headers: OutgoingHttpHeaders): void {
   exchange.log.status = status
   exchange.response.writeHead(status, headers)
 }
 
-/** The whole answer, `body` being short. */
+/** Sends the whole answer, with a short body. */
 export function send(exchange: Exchange, status: number, headers: OutgoingHttpHeaders = {}, body = ''): void {
   const bytes = Buffer.from(body)
-  // 204 and 304 have no body, and may not say how long it is.
+  // 204 and 304 have no body, so they get no Content-Length.
   const length = status === 204 || status === 304 ? {} : {'Content-Length': bytes.length}
   sendHead(exchange, status, {...headers, ...length})
   exchange.log.bytesSent += bytes.length
@@ -83,7 +83,7 @@ export function parseJson(text: string): Record<string, unknown> {
   }
 }
 
-/** A header that comes once. */
+/** The value of a header that occurs once. */
 export function headerOf(exchange: Exchange, name: string): string | undefined {
   const value = exchange.request.headers[name]
   return Array.isArray(value) ? value[0] : value

@@ -3,7 +3,7 @@ export type RequestKind = 'metadata' | 'media' | 'list' | 'upload' | 'change'
 
 /** Selects the requests for a fault. An omitted property matches all. */
 export interface FaultFilter {
-  /** Left out, a fault of the answer is for any kind; a fault of the body is for downloads in any case. */
+  /** Unless given, a fault of the answer is for every kind of request. A fault of the body is always for downloads. */
   kind?: RequestKind
   method?: string
   bucket?: string
@@ -34,7 +34,7 @@ export type BodyFault =
 
 export type Fault = FaultFilter & (AnswerFault | BodyFault)
 
-/** The part of a request that faults are chosen by. */
+/** The properties of a request that select its faults. */
 export interface FaultTarget {
   readonly kind?: RequestKind
   readonly method: string

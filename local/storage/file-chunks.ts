@@ -8,8 +8,8 @@ const closeFile = promisify(close)
 const chunkSize = 1024 * 1024
 
 /**
- * The bytes of a range of `file`, a descriptor, which is closed at the end, good or bad. One chunk is read ahead while the
- * last one is used, into two buffers by turns: a chunk is the taker's until it asks for the next one, no longer.
+ * The bytes of a range of `file`, a descriptor, which is closed at the end, also after an error. One chunk is read ahead, into
+ * two alternating buffers, so a chunk may be used only until the next one is requested.
  */
 export async function* fileChunks(file: number, {start, end}: ByteRange): AsyncGenerator<Buffer, void, undefined> {
   const size = Math.min(chunkSize, end - start)
@@ -33,7 +33,7 @@ export async function* fileChunks(file: number, {start, end}: ByteRange): AsyncG
       if (!reading) return
     }
   } finally {
-    // A read in the thread pool must not find its descriptor closed, or worse, given to another file.
+    // Waits for the read in the thread pool: its descriptor must not be closed, or even reused for another file.
     await reading?.catch(() => {})
     await closeFile(file)
   }

@@ -54,7 +54,7 @@ function prefixRow(prefix: string): Row {
   return {key: Buffer.from(prefix), prefix}
 }
 
-/** The rows after those that `pageToken` ended with, which is the last one's key. */
+/** The rows after `pageToken`, which is the key of the last row of the page before. */
 function pageOf<T extends {readonly key: Buffer}>(rows: T[], query: URLSearchParams) {
   const after = Buffer.from(query.get('pageToken') ?? '', 'base64')
   const left = after.length > 0 ? rows.filter(({key}) => Buffer.compare(key, after) > 0) : rows

@@ -13,7 +13,7 @@ export interface Subscription {
   readonly bucket?: string
   /** `binary` unless given. */
   readonly form?: EventForm
-  /** Called for each attempt, for example for a token. */
+  /** Gives the headers of each attempt, for example with a token. */
   readonly headers?: () => Promise<Readonly<Record<string, string>>>
   /** Pause before the second attempt, in ms: 1000 unless given. It doubles with each further attempt. */
   readonly retryAfter?: number
@@ -44,11 +44,11 @@ const limit = 10_000
 /** The statuses that Pub/Sub treats as an acknowledgement. After others the event is sent again. */
 const acknowledged: ReadonlySet<number | undefined> = new Set([102, 200, 201, 202, 204])
 
-/** The events of one subscription: at least once each, until they are acknowledged or put aside. */
+/** Delivers the events of one subscription at least once, until each is acknowledged or becomes a dead letter. */
 export class Notifications implements AsyncDisposable {
-  /** Attempts in the order in which they ended; the last 10,000. */
+  /** The last 10,000 attempts, in the order in which they ended. */
   readonly deliveries: Delivery[] = []
-  /** The events that were never acknowledged. */
+  /** The dead letters: events that were never acknowledged. */
   readonly deadLetters: ObjectEvent[] = []
   readonly #subscription: Subscription
   readonly #end = new AbortController()
@@ -59,12 +59,12 @@ export class Notifications implements AsyncDisposable {
     this.#subscription = subscription
   }
 
-  /** The next attempt, when it has ended. */
+  /** Resolves with the next attempt that ends. */
   next(): Promise<Delivery> {
     return new Promise((resolve) => this.#takers.push(resolve))
   }
 
-  /** Sends an event of `object`, if it is one of the subscription's. */
+  /** Sends an event of `object`, if the subscription includes its bucket. */
   tell(object: ObjectMetadata): void {
     const {bucket} = this.#subscription
     if (this.#end.signal.aborted) return
@@ -78,7 +78,7 @@ export class Notifications implements AsyncDisposable {
     work.finally(() => this.#open.delete(work))
   }
 
-  /** Resolves when every event is acknowledged or put aside. */
+  /** Resolves when every event is acknowledged or a dead letter. */
   async idle(): Promise<void> {
     while (this.#open.size > 0) await Promise.all(this.#open)
   }

@@ -7,8 +7,8 @@ export interface ByteRange {
 }
 
 /**
- * The part of `size` bytes that a Range header asks for: `bytes=a-b`, `bytes=a-` or `bytes=-n`. Undefined when it asks
- * for nothing that we understand, which by RFC 9110 means all of it. Throws 416 when there are no such bytes.
+ * The part of `size` bytes that a Range header requests: `bytes=a-b`, `bytes=a-` or `bytes=-n`. Undefined for other headers,
+ * which RFC 9110 ignores. Throws 416 when there are no such bytes.
  */
 export function rangeOf(header: string | undefined, size: number): ByteRange | undefined {
   const [, from = '', to = ''] = /^bytes=(\d*)-(\d*)$/.exec(header?.trim() ?? '') ?? []

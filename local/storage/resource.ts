@@ -27,7 +27,7 @@ export interface ObjectMetadata extends Readonly<ObjectOptions>, Checksums {
   readonly timeCreated: string
   readonly updated: string
   readonly timeStorageClassUpdated: string
-  /** When it ceased to be the live generation. */
+  /** The time at which it stopped being the live generation. */
   readonly timeDeleted?: string
 }
 
@@ -63,7 +63,7 @@ const writable = [
   'metadata',
 ] as const satisfies (keyof ObjectOptions)[]
 
-/** What `said` has of the fields that a writer of an object may set; null, which removes a field in PATCH, included. */
+/** The fields of `said` that a writer of an object may set, including null, which removes a field in PATCH. */
 export function writableOf(said: object): ObjectOptions {
   const fields = new Map<string, unknown>(Object.entries(said))
   return Object.fromEntries(
@@ -71,7 +71,7 @@ export function writableOf(said: object): ObjectOptions {
   )
 }
 
-/** `old` with `patch` laid over it as PATCH does: null removes, objects are merged. */
+/** `old` changed by `patch` as in a PATCH: null removes a field, objects are merged. */
 export function patched<T extends object>(old: T, patch: object): T {
   const result = new Map<string, unknown>(Object.entries(old))
   for (const [key, value] of Object.entries(patch)) {

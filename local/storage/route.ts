@@ -1,6 +1,6 @@
 import {type ErrorForm, StorageError} from './error.ts'
 
-/** What a request is about; `resource` names the row of the operations, together with the method. */
+/** The target of a request. `resource` and the method select the operation. */
 export interface Route {
   readonly resource:
     | 'buckets'
@@ -15,7 +15,7 @@ export interface Route {
     | 'nothing'
   readonly bucket?: string
   readonly object?: string
-  /** Where rewriteTo and copyTo copy to. */
+  /** The destination of rewriteTo and copyTo. */
   readonly to?: {readonly bucket: string; readonly object: string}
   readonly query: URLSearchParams
   readonly form: ErrorForm
@@ -23,7 +23,7 @@ export interface Route {
 
 const bases = /^\/(?:(upload|resumable\/upload|download)\/)?(?:storage\/v1\/)?(b(?:\/.*)?)$/
 
-/** Takes a request's raw URL apart: `/` inside of a name is `%2F` there, so each segment is decoded by itself. */
+/** Parses a request's raw URL. A `/` in a name is `%2F` there, so each segment is decoded separately. */
 export function routeOf(url: string): Route {
   const [path = '', search = ''] = split(url, '?')
   const query = new URLSearchParams(search)
@@ -55,7 +55,7 @@ function shapeOf(path: string): (typeof shapes)[number][1] | 'nothing' {
   return shapes.find(([pattern]) => pattern.test(path))?.[1] ?? 'nothing'
 }
 
-/** The XML API's `/bucket/object`, which signed URLs use: a `/` of the name may come as it is. */
+/** The XML API's `/bucket/object`, which signed URLs use: a `/` in the name need not be escaped. */
 function xmlRoute(path: string, query: URLSearchParams): Route {
   const [bucket = '', object = ''] = split(path.slice(1), '/').map(decoded)
   return {resource: bucket && object ? 'xml' : 'nothing', bucket, object, query, form: 'xml'}

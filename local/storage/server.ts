@@ -26,23 +26,26 @@ export type {AnswerFault, BodyFault, Fault, FaultFilter, RequestKind} from './fa
 export type {Delivery, EventForm, Notifications, ObjectEvent, Subscription} from './notifications.ts'
 export type {BucketMetadata, BucketOptions, ObjectMetadata, ObjectOptions} from './resource.ts'
 
-/** Bytes of an object. A chunk of an iterable is its giver's again when the next one is asked for. */
+/** Bytes of an object. The buffer of a chunk may be reused once the next chunk is requested. */
 export type Content = string | Uint8Array | Iterable<Uint8Array> | AsyncIterable<Uint8Array>
 
 export interface StorageOptions {
-  /** Where to listen; a free port of 127.0.0.1 unless told. */
+  /** A free port of 127.0.0.1 unless given. */
   port?: number
   host?: string
-  /** Where to make the folder for the objects' bytes, which `close` removes: the system's unless told, whose disk may be slow. */
+  /**
+   * Where to create the folder with the objects' bytes, which `close` removes: unless given, the system's folder for temporary files,
+   * which may be on a slow disk.
+   */
   dir?: string
 }
 
 /**
  * A Cloud Storage server with the operations that @google-cloud/storage needs, and faults on demand. Hand-written, because emulators are
- * Go or Python programs that npm does not install, and none of them can interrupt a transfer where a test wants it.
+ * Go or Python programs that npm does not install, and none of them can interrupt a transfer at a given byte.
  */
 export interface StorageServer extends AsyncDisposable {
-  /** `http://127.0.0.1:40001`: what STORAGE_EMULATOR_HOST, or a client's `apiEndpoint`, is set to. */
+  /** The value for STORAGE_EMULATOR_HOST, or for a client's `apiEndpoint`: `http://127.0.0.1:40001`. */
   readonly url: string
   /** Stores an object directly, without HTTP. Creates the bucket if needed. */
   put(bucket: string, object: string, content: Content, options?: ObjectOptions): Promise<ObjectMetadata>
@@ -52,13 +55,13 @@ export interface StorageServer extends AsyncDisposable {
   forbid(bucket: string): Disposable
   /** Sets a fault for future requests; disposing of the result removes it. Earlier faults apply first. */
   fault(fault: Fault): Disposable
-  /** Calls `hook` with each request before it is looked at, until the result is disposed of. */
+  /** Calls `hook` with each request before it is handled, until the result is disposed of. */
   onRequest(hook: RequestHook): Disposable
   /** Sends an event of each finalized object from now on; `close()` of the result ends it. */
   notify(subscription: Subscription): Notifications
-  /** Requests in order of arrival, those in progress included; the last 10,000. */
+  /** The last 10,000 requests in order of arrival, including those in progress. */
   readonly requests: readonly LoggedRequest[]
-  /** How many requests are in progress: not answered to the end, or not cleaned up after. */
+  /** Number of requests in progress: not completely answered, or not cleaned up yet. */
   openRequests(): number
   /** Resolves when no request is in progress. */
   idle(): Promise<void>
@@ -137,7 +140,7 @@ export async function startStorage({
 
 /** Resolves with the URL. */
 async function listen(server: Server, port: number, host: string): Promise<string> {
-  // Like Google's: an idle connection outlives what tests and benchmarks do between two requests.
+  // As long as Google's, so that idle connections stay open between two requests of tests and benchmarks.
   server.keepAliveTimeout = 240_000
   server.requestTimeout = 0
   server.listen(port, host)

@@ -20,24 +20,24 @@ export interface Version {
   readonly path: string
 }
 
-/** A bucket: all generations of each object that can still be read, oldest first. */
+/** A bucket: all readable generations of each object, oldest first. */
 export interface Bucket {
   metadata: BucketMetadata
   readonly objects: Map<string, Version[]>
 }
 
-/** Where an object is, or will be. */
+/** The place of an object that exists or will be created. */
 export interface ObjectName {
   readonly bucket: string
   readonly object: string
 }
 
-/** Is asked just before something is changed, with what is live then; throws to prevent the change. */
+/** Called just before a change, with the live version. Throws to prevent the change. */
 export type Check = (live: Version | undefined) => void
 
 /**
- * Buckets and objects: names and metadata in memory, bytes in files of a folder of its own. Every change is one
- * synchronous step, so no reader sees half of it.
+ * Buckets and objects: names and metadata in memory, bytes in files of its own folder. Every change is one
+ * synchronous step, so no reader sees a partial change.
  */
 export class Store {
   readonly #dir: string
@@ -47,8 +47,8 @@ export class Store {
   #generation = 0
 
   /**
-   * `dir` gets a folder that `close` removes; `origin` is what links in metadata start with. `onFinalized` is called with each
-   * new generation of an object.
+   * `dir` is where the folder is created, which `close` removes. `origin` is the start of links in metadata. `onFinalized` is
+   * called with each new generation of an object.
    */
   constructor(dir: string, origin: string, onFinalized: (object: ObjectMetadata) => void = () => {}) {
     this.#dir = mkdtempSync(join(dir, 'storage-'))
@@ -110,22 +110,22 @@ export class Store {
     this.#buckets.delete(name)
   }
 
-  /** The generation asked for, or the live one, if there is one. */
+  /** The requested generation, or else the live one; undefined if it does not exist. */
   peek({bucket, object}: ObjectName, generation?: string): Version | undefined {
     const versions = this.bucket(bucket).objects.get(object) ?? []
     return versions.find(({metadata}) => (generation ? metadata.generation === generation : !metadata.timeDeleted))
   }
 
-  /** The generation asked for, or the live one. */
+  /** The requested generation, or else the live one. */
   find(name: ObjectName, generation?: string): Version {
     const version = this.peek(name, generation)
     if (!version) throw noSuchObject(name, generation)
     return version
   }
 
-  /** A descriptor of the version's bytes: stays readable though the generation be overwritten or deleted. */
+  /** A descriptor of the version's bytes. It stays readable even if the generation is overwritten or deleted. */
   open(version: Version): number {
-    // Not asynchronous: between finding a version and opening its file nothing may remove it.
+    // Synchronous, so that nothing can remove the version between finding it and opening its file.
     return openSync(version.path, 'r')
   }
 
@@ -133,13 +133,13 @@ export class Store {
     return Draft.create(this.#newPath())
   }
 
-  /** Makes the bytes of `draft`, which is finished, the live generation of `name`. */
+  /** Makes the bytes of a finished draft the live generation of `name`. */
   publish(draft: Draft, name: ObjectName, about: ObjectOptions & Checksums, check: Check): ObjectMetadata {
     check(this.peek(name))
     return this.#add(name, {path: draft.path, size: draft.size, about})
   }
 
-  /** Makes the bytes of `source` the live generation of `name`, too. */
+  /** Makes the bytes of `source` also the live generation of `name`. */
   copy(source: Version, name: ObjectName, about: ObjectOptions, check: Check): ObjectMetadata {
     check(this.peek(name))
     const path = this.#newPath()
@@ -160,7 +160,7 @@ export class Store {
     return version.metadata
   }
 
-  /** Deletes the live generation, which a bucket with versioning keeps as an old one; or one generation for good. */
+  /** Deletes the live generation, which a bucket with versioning keeps as an old one, or permanently deletes the given generation. */
   delete(name: ObjectName, generation: string | undefined, check: Check): void {
     const version = this.find(name, generation)
     check(version)
@@ -213,7 +213,7 @@ export class Store {
     }
   }
 
-  /** Ends a live generation, of which a bucket with versioning keeps the bytes. */
+  /** Ends a live generation. A bucket with versioning keeps its bytes. */
   #retire(name: ObjectName, version: Version): void {
     if (this.bucket(name.bucket).metadata.versioning?.enabled) {
       version.metadata = {...version.metadata, timeDeleted: new Date().toISOString()}
@@ -231,7 +231,7 @@ export class Store {
     rm(version.path, () => {})
   }
 
-  /** Microseconds since 1970, as Google's are; always greater than any before. */
+  /** A new generation number: microseconds since 1970, as Google's, and always greater than the one before. */
   #nextGeneration(): number {
     const now = Math.floor((performance.timeOrigin + performance.now()) * 1000)
     this.#generation = Math.max(this.#generation + 1, now)

@@ -1,6 +1,6 @@
 #!/usr/bin/env node
-// `npx grpc-functions …` where nothing is installed yet: `init` does the same as `npm create grpc-functions`. In a project this
-// runs the command of grpc-functions-dev, so that it does not matter which of the two npm has linked.
+// `npx grpc-functions …` without an installation: `init` does the same as `npm create grpc-functions`. In a project it
+// runs the command of grpc-functions-dev, so it does not matter which of the two npm has linked.
 import './lib/node-version.js'
 import {spawnSync} from 'node:child_process'
 import {createRequire} from 'node:module'

@@ -1,7 +1,7 @@
 import {service} from '../../local/grpc/service.ts'
 import {type PersonReq, SearchService} from '../gen/person/person_pb.js'
 
-/** How many persons SearchOut answers with. */
+/** Number of persons in an answer of SearchOut. */
 const persons = 11
 
 /** The Search service: a method of each kind. */

@@ -19,7 +19,7 @@ export const users = service(Users, {
   },
 })
 
-/** What stands before and after the `@`. */
+/** The parts before and after the `@`. */
 function partsOf(email: string): [before: string, after: string] {
   const [, before, after] = /^([^@\s]+)@([^@\s]+)$/.exec(email) ?? []
   if (before && after) return [before, after]

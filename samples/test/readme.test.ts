@@ -16,7 +16,7 @@ test.before(async () => {
 test.afterEach.always((t) => app.quiet(t))
 test.after.always(() => app.close())
 
-// What is typed at a terminal goes line by line: see below.
+// The command that reads lines from a terminal has its own test below.
 for (const command of requests.filter((command) => !command.includes('-T .'))) {
   test.serial(command, (t) => succeeds(t, app, command))
 }

@@ -74,7 +74,7 @@ test.serial('RecordRoute counts points and features, and measures the way', asyn
   const {json} = await exchange(app.url(''), {method: 'POST', path: '/api/route:record', body})
   const {distance, elapsedTime = 0, ...counts} = json
   t.deepEqual(counts, {pointCount: 3, featureCount: 2})
-  // Along the great circles, whatever the earth's radius is taken to be.
+  // Along the great circles, for any value of the earth's radius.
   t.true(distance > 339_000 && distance < 344_000, String(distance))
   t.true(Number.isInteger(elapsedTime))
 })

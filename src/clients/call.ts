@@ -10,7 +10,7 @@ import type {IdTokens} from './identity/id-tokens.ts'
 /** A message, or its bytes. */
 export type Sendable = Message | Uint8Array
 
-/** Messages that can be sent again, as long as they are kept. */
+/** Messages that can be sent again while they are in memory. */
 export interface Kept {
   readonly isKept: boolean
 }
@@ -19,12 +19,12 @@ export interface Kept {
 export interface OnlyRequest extends Kept {
   /** The message, for an attempt that sends it now. @throws {Fault} when it cannot be sent (again) */
   begin(): Sendable
-  /** The attempt has sent it. */
+  /** Called when the attempt has sent it. */
   sent(): void
 }
 
 /**
- * Starts the request stream. `signal` aborts when the call ends, for any reason: a function without a parameter is not told.
+ * Starts the request stream. `signal` aborts when the call ends, for any reason: a function without a parameter gets none.
  * One message is prefetched: reuse a buffer only once the message after the next one is requested. An element that is an
  * iterable holds messages that are ready at the same time: they are written together.
  */
@@ -32,10 +32,10 @@ export type Requests<T = Sendable> = (
   signal: AbortSignal,
 ) => OnlyRequest | Iterable<T> | AsyncIterable<T | Iterable<T> | (Iterable<T> & Kept)>
 
-/** The connections to one backend, as a call uses them. `streaming` is true for all methods that are not unary. */
+/** The connections to one backend, for calls. `streaming` is true for all methods that are not unary. */
 export interface CallPool {
   readonly budget: RetryBudget
-  /** Begins to connect, if nothing has been begun yet, for a call that is not ready to take a connection. */
+  /** Starts to connect, unless that has started already, for a call that does not need a connection yet. */
   prepare(): void
   /** A connection that is ready now, if there is one. */
   take(streaming: boolean): Connection | undefined
@@ -44,7 +44,7 @@ export interface CallPool {
    * @throws {Fault} when there is none in time; the signal's reason
    */
   wait(call: Call, streaming: boolean): Promise<Connection>
-  /** Ends the use of a connection that `take` or `wait` gave. */
+  /** Ends the use of a connection from `take` or `wait`. */
   release(connection: Connection, streaming: boolean): void
 }
 
@@ -60,10 +60,10 @@ export interface Call {
   readonly life: Life
   readonly backend: Backend
   readonly method: DescMethod
-  /** The request messages. They are read only as fast as the backend takes them. */
+  /** The request messages. They are read no faster than the backend accepts them. */
   requests: Requests
   readonly metadata: Metadata
-  /** The call's span, where the process has an SDK of OpenTelemetry. */
+  /** The call's span, if the process has an OpenTelemetry SDK. */
   span?: CallSpan
   /** The ID token that the call carries. */
   idToken?: string
@@ -71,7 +71,7 @@ export interface Call {
   idTokenHeader?: string
   /** In ms since the epoch. */
   deadline: number
-  /** Whether the deadline is kept here alone, and the backend is not told of it: its caller has set none. */
+  /** Whether the deadline is enforced only here and not sent to the backend, because the caller has set none. */
   isDeadlineOurs?: boolean
   /** Timeout for each message of the response, in ms. */
   readonly messageTimeout?: number
@@ -81,7 +81,7 @@ export interface Call {
   types?: Registry
   /** The backend's response metadata: the header is set before the first message, the trailer after the last one. */
   header?: Metadata | undefined
-  /** Called when the header has come, which may be long before the first message. */
+  /** Called when the initial metadata has arrived, which may be long before the first message. */
   onHeader?: () => void
   trailer?: Metadata | undefined
 }

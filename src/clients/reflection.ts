@@ -12,28 +12,28 @@ import type {CallRuntime} from './call.ts'
 import {invoke} from './calls/interceptors.ts'
 import {callOf} from './service-client.ts'
 
-/** What a backend says of itself by server reflection. */
+/** A backend's schema from its server reflection. */
 export interface Reflected {
-  /** Full names of its services, those of gRPC itself apart. */
+  /** Full names of its services, except those of gRPC itself. */
   readonly services: readonly string[]
-  /** Those that it lists and gives no file of. */
+  /** The services that it lists, but for which it returns no file. */
   readonly missing: readonly string[]
-  /** The files of the others, with all that they import. */
+  /** The files of the other services, with all imports. */
   readonly files: readonly FileDescriptorProto[]
 }
 
 /** Limit for the files of one backend, in bytes. */
 const maxBytes = 64 * 1024 * 1024
-/** Services that are asked for in one call: their files may be the same. */
+/** Number of services that are requested in one call, because they may share files. */
 const atOnce = 16
 
-/** Services that every gRPC server may have, of which no gateway is asked for. */
+/** Services of gRPC itself, which a gateway does not serve. */
 const own = /^grpc\.(?:reflection|health|channelz|binarylog|lb)\./
 
 /**
- * The services of `backend` and their files, as its server reflection has them: of version 1, or else of v1alpha.
+ * Fetches the services of `backend` and their files by server reflection, in version 1 or else v1alpha.
  * @param timeout for each call, in ms
- * @throws {Fault} UNAVAILABLE when it cannot be asked, or has no server reflection
+ * @throws {Fault} UNAVAILABLE when it cannot be reached, or has no server reflection
  */
 export async function reflected(
   runtime: CallRuntime,
@@ -64,7 +64,7 @@ interface Version {
   readonly timeout: number
 }
 
-/** A ServerReflectionRequest, of which one field is set. */
+/** A ServerReflectionRequest with one of its fields. */
 type Question = {listServices: string} | {fileContainingSymbol: string} | {fileByFilename: string}
 
 class Asking {
@@ -110,7 +110,7 @@ class Asking {
     }
   }
 
-  /** The imports that did not come along: some servers give a file alone. */
+  /** The missing imports, because some servers return a file without its imports. */
   #missing(): string[] {
     const imported = [...this.#files.values()].flatMap(({dependency}) => dependency)
     return [...new Set(imported)].filter((name) => !this.#files.has(name))
@@ -134,14 +134,14 @@ function servicesOf(file: FileDescriptorProto): string[] {
   return file.service.map(({name}) => (file.package ? `${file.package}.${name}` : name))
 }
 
-/** A ServerReflectionResponse, as far as it is read. */
+/** The used fields of a ServerReflectionResponse. */
 interface Answer extends Message {
   readonly fileDescriptorResponse?: {readonly fileDescriptorProto: readonly Uint8Array[]}
   readonly listServicesResponse?: {readonly service: readonly {readonly name: string}[]}
 }
 
 /**
- * As much of grpc/reflection's reflection.proto as is used, which both versions have alike. Not generated: what is in proto/ is
+ * The used part of grpc/reflection's reflection.proto, which is the same in both versions. Not generated, because protos in proto/ are
  * served.
  */
 function methodOf(version: Version['version']): DescMethod {

@@ -32,8 +32,8 @@ export interface RuntimeOptions {
   /** Where the requests of callers are counted, for RATE_LIMIT; in the memory of this instance unless given. */
   readonly rateLimits?: RateLimitStore
   /**
-   * Sends what was gathered of a request to where it belongs: spans and metrics of OpenTelemetry, say. It is awaited before each
-   * response ends, for a second at the most, because Cloud Run takes the CPU away after it.
+   * Sends the collected data of a request, such as spans and metrics of OpenTelemetry. It is awaited before each
+   * response ends, for at most a second, because Cloud Run takes the CPU away afterwards.
    */
   readonly flush?: () => Promise<unknown>
 }

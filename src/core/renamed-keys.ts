@@ -1,8 +1,8 @@
-/** The first character of the names: one for private use. */
+/** The first character of the names, from Unicode's private use area. */
 const mark = '\ue000'
 
 /**
- * Keys that JSON.parse would misread, and the names that stand for them while it reads a text. In Node 24 it can take a key with an
+ * Keys that JSON.parse would misread, and names that replace them while it parses a text. In Node 24 it can mistake a key with an
  * escape for a key of an earlier text, also of another caller: after `{"a":1,"\\":2}`, it reads `{"a":1,"\n":2}` with the key `\`.
  * @see https://github.com/nodejs/node/issues/63785
  */
@@ -11,7 +11,7 @@ export class RenamedKeys {
   readonly #pieces: string[] = []
   #end = 0
 
-  /** @param written a key as it is written between its quotes */
+  /** @param written a key as written between its quotes */
   static isNeeded(written: string): boolean {
     return written.includes('\\') || written.startsWith(mark)
   }
@@ -27,19 +27,19 @@ export class RenamedKeys {
     return renamed
   }
 
-  /** Adds the key that is written from `start` to `end` of `text`, behind all that were added before. */
+  /** Adds the key from `start` to `end` of `text`, which must be after all keys added before. */
   add(key: string, {text, start, end}: {readonly text: string; readonly start: number; readonly end: number}): void {
     this.#pieces.push(text.slice(this.#end, start), `${mark}${this.#keys.length}`)
     this.#keys.push(key)
     this.#end = end
   }
 
-  /** `text` with the names in place of the keys. */
+  /** `text` with the keys replaced by their names. */
   in(text: string): string {
     return this.#pieces.join('') + text.slice(this.#end)
   }
 
-  /** For a reviver: a copy of an object, with the keys in place of the names; any other value as it is. */
+  /** For a reviver: a copy of an object with the original keys; other values unchanged. */
   restored(value: unknown): unknown {
     if (typeof value !== 'object' || value === null || Array.isArray(value)) return value
     return Object.fromEntries(Object.entries(value).map(([name, value]) => [this.#keyOf(name), value]))

@@ -685,13 +685,13 @@ export const settings = {
   GATEWAY_CREATED: {
     parser: flag,
     meaning:
-      '`true`: methods `Create…` answer 201 with [the `Location` of the resource](docs/conventions.md#what-was-made)',
+      '`true`: methods `Create…` answer 201 with [the `Location` of the resource](docs/conventions.md#created-resources)',
     default: 'false',
   },
   GATEWAY_EVENT_ID: {
     parser: eventIds,
     meaning:
-      "a [list](#lists) of the methods whose [event streams are resumed](docs/streams.md#after-a-cut) after a lost connection: `pkg.Service/Method=sequence:after` names the field of an answer that is its event's id, and the field of the request that receives the last id; nested fields with dots",
+      "a [list](#lists) of the methods whose [event streams are resumed](docs/streams.md#resuming-a-stream) after a lost connection: `pkg.Service/Method=sequence:after` names the field of an answer that is its event's id, and the field of the request that receives the last id; nested fields with dots",
     unset: 'none: events are numbered, and a stream starts again',
   },
   GATEWAY_WEBSOCKET: {

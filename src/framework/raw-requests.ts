@@ -6,19 +6,19 @@ import {endsGently, keepIdle} from './connections.ts'
 import {gatherSmallPieces} from './small-pieces.ts'
 import {answerUnreadable, isLatest, type Unseen} from './unreadable.ts'
 
-/** The longest timeout that Cloud Run lets a function have, in ms. */
+/** Cloud Run's upper limit for a function's timeout, in ms. */
 const longestTimeout = 3_600_000
 
 let subscribed = false
 
 /**
- * Keeps the framework's hands off the requests of this process: from here on no body is parsed, buffered or inflated, and no
- * path is answered before the function sees it; what no function can see is answered in our shape.
+ * Keeps the framework from handling the requests of this process: from now on no body is parsed, buffered or decompressed, and no
+ * path is answered before the function is called. Requests that no function can handle are answered in our format.
  *
  * Node publishes each request before its server's listeners get it. Without a content type no parser of the framework
- * runs, and with the path `/` no route of Express but the function's own applies; `contentTypeOf` and `urlOf` give what
- * was there. CloudEvent functions need the parsers: an instance that serves one must not call this.
- * @param unseen how requests that no function sees are answered and recorded; the first call's holds for the process
+ * runs, and with the path `/` only the function's own route of Express applies; `contentTypeOf` and `urlOf` return the
+ * original values. CloudEvent functions need the parsers, so an instance that serves one must not call this.
+ * @param unseen how requests that no function sees are answered and logged. The first call decides for the process
  */
 export function serveRawRequests(unseen: Unseen): void {
   if (subscribed) return
@@ -35,20 +35,20 @@ export function serveRawRequests(unseen: Unseen): void {
     isLatest(response)
     endsGently(request.socket)
     if (hasBody(request.headers)) gatherSmallPieces(request)
-    // Node's own limit of 300 s would end a longer upload that the function has the time for: its deadline is the limit.
+    // Node's own limit of 300 s would end longer uploads. The function's deadline is the limit.
     server.requestTimeout = longestTimeout
     hideFromFramework(request)
   })
 }
 
-/** Hides from the framework all of `request` that it acts on. */
+/** Hides from the framework the parts of `request` that it would act on. */
 export function hideFromFramework(request: IncomingMessage): void {
   keepOriginal(request, {url: request.url ?? '/', contentType: request.headers['content-type']})
   request.url = '/'
   delete request.headers['content-type']
 }
 
-/** Whether it is the framework's server, not another one in this process. */
+/** Whether it is the framework's server rather than another one in this process. */
 export function isExpress(server: Server): boolean {
   const [app] = server.listeners('request') as {handle?: unknown}[]
   return typeof app?.handle === 'function'

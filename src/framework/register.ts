@@ -12,14 +12,14 @@ import {takeUpgrades} from './upgrades.ts'
 /** The parts of a runtime that a registration needs. */
 export interface Registering extends Serving {
   readonly config: Serving['config'] & Pick<Config, 'target'>
-  /** Called once at the end of the instance, when all requests have been answered. */
+  /** Called once when the instance stops, after all requests have been answered. */
   close(): Promise<void> | void
 }
 
 /**
- * Registers the function that FUNCTION_TARGET names with the functions-framework, for all the life of the process. Only
- * that one is made; `all` is every one of them at once, for development. From here on the framework parses no body, and SIGTERM lets the requests in flight end.
- * @param functions every function by its name, each as what makes it from `runtime`
+ * Registers the function that FUNCTION_TARGET names with the functions-framework, until the process ends. Only
+ * that function is made; `all` serves every function at once, for development. From now on the framework parses no body, and SIGTERM lets the requests in flight end.
+ * @param functions maps each function's name to its factory
  * @throws {ConfigError} when no function has that name; any error of the function's factory
  * @example
  * register(createRuntime(readConfig(process.env)), {

@@ -8,18 +8,18 @@ import {currentRequest} from '../http/current-request.ts'
 import {drained, failAll, requestsInFlight, stopTaking} from '../http/in-flight.ts'
 import {withoutDomains} from './domains.ts'
 
-/** How long requests have when the instance must stop, in ms: Cloud Run kills it after 10 s. */
+/** Grace period for requests when the instance must stop, in ms. Cloud Run kills it after 10 s. */
 const patience = 7000
 /** Grace period for requests aborted at the end of the drain to send their 503, in ms. */
 const abortGrace = 800
 /** How long `close` may take, in ms. */
 const closing = 1000
-/** Turns of the event loop without a new connection: then all has been read that had come. */
+/** Number of turns of the event loop without a new connection, after which everything received has been read. */
 const quietTurns = 3
-/** Limit for the wait for such turns, in ms. */
+/** Limit for waiting for these turns, in ms. */
 const longestArrival = 4000
 
-/** The exit code after an uncaught error, as the framework has it. */
+/** The framework's exit code after an uncaught error. */
 const crashed = 16
 
 const servers = new Set<Server>()
@@ -32,12 +32,12 @@ export interface Ending {
 }
 
 /**
- * Ends the instance well on SIGTERM and SIGINT: no new request is taken, all in flight are answered, `close` is called,
- * and the process exits with 0. What is thrown where nobody can catch it fails the request in whose name it was; an
- * exception that was nobody's ends the instance likewise, with 16, and a rejection is logged.
+ * Shuts the instance down gracefully on SIGTERM and SIGINT: it accepts no new request, answers all requests in flight, calls `close`,
+ * and exits with 0. An uncaught error fails the request in whose async context it was thrown. An
+ * exception outside of any request shuts the instance down with exit code 16, and a rejection is logged.
  *
- * The framework's own handlers would answer the latest request with 500, drop all others and exit at once: they are
- * taken away as they are registered, and nobody else's are.
+ * The framework's own handlers would answer the latest request with 500, drop all others and exit at once. So they are
+ * removed as they are registered; other handlers stay.
  */
 export function endWell({log, close}: Ending): void {
   withoutDomains()
@@ -81,7 +81,7 @@ export function endWell({log, close}: Ending): void {
   for (const [event, handler] of Object.entries(handlers)) process.on(event, handler)
 }
 
-/** Whether `error` was thrown in the name of a request: it is answered with INTERNAL, unless it is over. */
+/** Whether `error` was thrown in a request's async context. That request is answered with INTERNAL, unless it is over. */
 function failed(error: unknown, log: Logger): boolean {
   const request = currentRequest()
   if (!request) return false
@@ -89,11 +89,11 @@ function failed(error: unknown, log: Logger): boolean {
   return true
 }
 
-/** @param end when requests are ended, by the clock of `performance` */
+/** @param end time at which requests are aborted, by `performance.now()` */
 async function drain(end: number): Promise<void> {
   do {
     await drained(end - performance.now())
-    // The next request of a connection may be there already: it is answered, too.
+    // A connection may have received its next request already, which is answered too.
     await arrived(end)
   } while (requestsInFlight() > 0 && performance.now() < end)
   failAll(new Fault('UNAVAILABLE', 'The instance is stopping: try again'))
@@ -101,9 +101,9 @@ async function drain(end: number): Promise<void> {
 }
 
 /**
- * Waits until what the system has taken in is taken in here: connections that wait to be accepted, and requests that wait to be read.
- * They would be reset without an answer, and in an instance that was busy there can be many. One is accepted in a turn.
- * @param end limit, by the clock of `performance`
+ * Waits until this process has accepted the kernel's pending connections, and has read their requests.
+ * Otherwise they would be reset without an answer. A busy instance can have many, and accepts one in each turn.
+ * @param end limit, by `performance.now()`
  */
 async function arrived(end: number): Promise<void> {
   let quiet = 0
@@ -118,7 +118,7 @@ async function arrived(end: number): Promise<void> {
   unsubscribe('net.server.socket', onConnection)
 }
 
-/** Whether the framework is what calls: asked for call sites, because a stack would have a build read its source map. */
+/** Whether the framework is the caller. Uses call sites, because for a stack a build would read its source map. */
 function isFrameworks(): boolean {
   return getCallSites().some(({scriptName}) => /functions-framework[\\/]build[\\/]src[\\/]invoker/.test(scriptName))
 }

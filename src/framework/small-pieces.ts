@@ -1,17 +1,17 @@
 import type {IncomingMessage} from 'node:http'
 
-/** Shorter pieces of a body are gathered, in bytes. */
+/** Pieces of a body below this size are combined, in bytes. */
 const small = 512
-/** So many of them are left alone: most bodies have no more. */
+/** Number of pieces that are passed on unchanged: most bodies have no more. */
 const few = 16
-/** How many bytes are gathered to one piece. */
+/** Size of a combined piece, in bytes. */
 const mergedSize = 4096
 
 /**
- * Gathers the small pieces of a body that nobody reads yet. Node keeps 64 KiB of each request, and what comes in chunks of a
- * byte as 65,536 Buffers, which take 40 MB: ten such requests ended an instance of 256 MiB.
+ * Combines the small pieces of a body that is not read yet. Node buffers 64 KiB of each request. In chunks of one
+ * byte, that is 65,536 Buffers, which take 40 MB: ten such requests ended an instance of 256 MiB.
  *
- * It rests on how Node's parser gives a body to its request: by push(), whose answer says whether to read on.
+ * It relies on how Node's parser passes a body to its request: by push(), which returns whether to continue reading.
  */
 export function gatherSmallPieces(request: IncomingMessage): void {
   const push = request.push.bind(request)
@@ -29,7 +29,7 @@ export function gatherSmallPieces(request: IncomingMessage): void {
   }
   const flushForReader = () => {
     isScheduled = false
-    // What is there is read first, and then asks for more.
+    // Buffered bytes are read first, and that read then asks for more.
     if (request.readableLength === 0) flush()
   }
   const add = (piece: Buffer) => {

@@ -12,17 +12,17 @@ import {endAfter, endGently} from './connections.ts'
 /** Limit for bytes that are discarded after an unreadable request, so that the end of the connection is noticed. */
 const maxIgnored = 1024 * 1024
 
-/** What Node's parser, or its check of timeouts, says: with the bytes at hand and, of what is no HTTP, with a reason. */
+/** An error of Node's parser, or of its timeouts: with the current bytes and, for malformed HTTP, with a reason. */
 type Unreadable = NodeJS.ErrnoException & {readonly rawPacket?: Buffer; readonly reason?: string}
 
 const latest = new WeakMap<Duplex, ServerResponse>()
-/** Connections on which no further request can be read, and how many bytes are still ignored. */
+/** Connections on which no further request can be read, and the number of bytes that are still discarded. */
 const unreadable = new WeakMap<Duplex, number>()
 
-/** How requests that no function sees are answered and recorded. */
+/** How requests that no function sees are answered and logged. */
 export interface Unseen {
   readonly log: Logger
-  /** The shape of the answers, which are all failures: AIP-193 (`aip`) unless given. */
+  /** The format of the answers, which are all errors: AIP-193 (`aip`) unless given. */
   readonly errorShape?: ErrorShape | undefined
 }
 
@@ -32,12 +32,12 @@ export function isLatest(response: ServerResponse): void {
 }
 
 /**
- * Has `server` answer in our shape, and say in the log, what Node by itself answers with an empty body or not at all: what is
- * no HTTP, CONNECT, and requests that it refuses by their headers. The latter reach the function: http/request/framing.ts refuses them.
+ * Makes `server` answer and log unreadable requests in our format, which Node itself answers with an empty body or not at all: malformed
+ * HTTP, CONNECT, and requests that it refuses because of their headers. The last kind reaches the function, where http/request/framing.ts refuses them.
  */
 export function answerUnreadable(server: Server, unseen: Unseen): void {
   Object.assign(server, {requireHostHeader: false})
-  // Node leaves out headers beyond the first thousand, without a word: their size is limited anyway.
+  // By default, Node silently drops headers beyond the first thousand. Their size is limited anyway.
   server.maxHeadersCount = 0
   const on = (request: IncomingMessage, response: ServerResponse) => server.emit('request', request, response)
   server.on('checkContinue', on).on('checkExpectation', on)
@@ -46,8 +46,8 @@ export function answerUnreadable(server: Server, unseen: Unseen): void {
 }
 
 /**
- * What is no HTTP ends the connection, once all requests before it have been answered: it was not theirs. A request whose
- * body it is has this as its answer, if none has begun. What belongs to no request is answered at once.
+ * Malformed HTTP ends the connection, after all requests before it have been answered. If it is in the body of a request,
+ * that request gets this error, unless its answer has begun. If it belongs to no request, it is answered at once.
  */
 function onUnreadable(error: Unreadable, stream: Duplex, unseen: Unseen): void {
   const socket = stream as Socket
@@ -58,12 +58,12 @@ function onUnreadable(error: Unreadable, stream: Duplex, unseen: Unseen): void {
   }
   unreadable.set(socket, maxIgnored)
   if (last && isUnderWay(last)) endBehind(last, error, unseen)
-  // The response left before its request's body had arrived: there is no second one.
+  // The response was sent before its request's body had arrived, so there is no second response.
   else if (last && !last.req.complete) endGently(socket)
   else answer(socket, faultOf(error), unseen)
 }
 
-/** Ends the connection when `last` and all before it have left. */
+/** Ends the connection after `last` and all responses before it. */
 function endBehind(last: ServerResponse, error: Unreadable, unseen: Unseen): void {
   const {req} = last
   // Node's server cannot tell a caller that hung up from one that half-closed.
@@ -75,7 +75,7 @@ function endBehind(last: ServerResponse, error: Unreadable, unseen: Unseen): voi
 }
 
 /**
- * Answers a caller that half-closes in the middle of a body, if that is the only request of the connection. Its record is that of the
+ * Answers a caller that half-closes in the middle of a body, if that is the only request of the connection. Its log record is that of the
  * request, which ends as hung up.
  */
 function hangUp(last: ServerResponse, error: Unreadable, unseen: Unseen): void {
@@ -120,7 +120,7 @@ function faultOf(error: Unreadable): Fault {
   return new Fault(code, message, {http, reason: 'MALFORMED_REQUEST', cause: error})
 }
 
-/** Writes a failure as the last response on `socket`, and a record of it. */
+/** Writes an error as the last response on `socket`, and logs a record of it. */
 function answer(socket: Socket, fault: Fault, unseen: Unseen): void {
   const http = httpStatusOf(fault)
   const id = randomUUID()

@@ -8,13 +8,13 @@ import {hideFromFramework, isExpress} from './raw-requests.ts'
 let subscribed = false
 
 /**
- * Has requests for a WebSocket reach the function as all others do, with a response on their connection: it is answered with
- * a status as any other, or else the connection goes on as a WebSocket. Without this, and on other servers, such a request is
+ * Passes requests for a WebSocket to the function as all others, with a response on their connection. The answer is
+ * either an HTTP status, or the connection becomes a WebSocket. Without this, and on other servers, such a request is
  * an ordinary one, as HTTP allows.
  *
- * Node has asked which upgrades are taken since 24.9; before it hands over all of them, and of others than WebSockets the body is lost.
+ * Since 24.9 Node asks which upgrades to hand over. Before, it hands over all of them, and the body of requests for other upgrades is lost.
  *
- * It rests on how Node's server hands over the connection of an upgrade: with its parser taken off, and no response.
+ * It relies on how Node's server hands over the connection of an upgrade: with its parser removed, and without a response.
  */
 export function takeUpgrades(): void {
   if (subscribed) return
@@ -22,7 +22,7 @@ export function takeUpgrades(): void {
   subscribe('tracing:net.server.listen:asyncEnd', (message) => {
     const {server} = message as {server: Server}
     if (!isExpress(server)) return
-    // Of others, such as h2c, we know nothing: they are ordinary requests, as before.
+    // Upgrades to other protocols, such as h2c, are not supported: their requests are handled as ordinary ones.
     Object.assign(server, {shouldUpgradeCallback: isForWebSocket})
     server.on('upgrade', (request, stream, head) => onUpgrade(server, {request, socket: stream as Socket, head}))
   })
@@ -39,13 +39,13 @@ interface Taken {
 }
 
 function onUpgrade(server: Server, {request, socket, head}: Taken): void {
-  // What fails here is the end of a connection.
+  // Errors here only mean that the connection has ended.
   socket.on('error', () => {})
   const response = new ServerResponse(request)
   try {
     response.assignSocket(socket)
   } catch {
-    // An earlier request of the connection is under way: no client of WebSockets sends one.
+    // An earlier request of the connection is in progress, which no WebSocket client does.
     socket.destroy()
     return
   }

@@ -48,7 +48,7 @@ export function trailersOf({trailer}: Call): Headers {
   return merged(trailerHeaders(entriesOf(trailer)))
 }
 
-/** What of `trailersOf` goes behind a body: only those who ask for it get it. */
+/** The part of `trailersOf` that is sent after a body, only to callers that ask for trailers. */
 export function wantedTrailers({headers}: Pick<Scope, 'headers'>, call: Call): Headers | undefined {
   if (!/(?:^|,)\s*trailers\s*(?:,|;|$)/i.test(String(headers.te ?? ''))) return undefined
   const trailers = trailersOf(call)
@@ -56,7 +56,7 @@ export function wantedTrailers({headers}: Pick<Scope, 'headers'>, call: Call): H
 }
 
 /**
- * Awaits `work` for `call`. If it rejects, adds the backend's metadata to the response to the failure: that of its status to the headers, or
+ * Awaits `work` for `call`. If it rejects, adds the backend's metadata to the error response: that of its status as headers, or
  * as HTTP trailers.
  */
 export async function withMetadataOfFailure<T>(

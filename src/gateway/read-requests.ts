@@ -67,8 +67,8 @@ function bytesOf(desc: DescMessage, message: Message): Uint8Array {
 }
 
 /**
- * One message, made of a body. It counts as held until it has been sent, and is then kept for a repeat of the call, until others need
- * its room.
+ * One message, made from a body. It counts as held until it has been sent. Then it is kept for a retry of the call, until others need
+ * the room.
  * @throws {Fault} 429
  */
 export function onlyRequest(scope: Scope, message: Uint8Array): Requests {
@@ -104,7 +104,7 @@ class BodyRequest implements OnlyRequest {
   }
 }
 
-/** It was dropped in the pause before the next attempt. */
+/** The error if the message was dropped in the pause before the next attempt. */
 function dropped(): Fault {
   return new Fault('UNAVAILABLE', 'The backend did not take the request, which is no longer kept: send it again', {
     reason: 'BACKEND_UNAVAILABLE',
@@ -113,12 +113,12 @@ function dropped(): Fault {
   })
 }
 
-/** Limit for the size of messages of a stream that are kept, as they came, in bytes. */
+/** Limit for a batch of a stream that is kept for a retry, by its size as received, in bytes. */
 const maxKept = 16 * 1024
 
 /**
- * The bytes of `messages` that came together, each made when it is asked for. A small batch is kept, so that it can be sent again.
- * @param size of what they are made of, in bytes
+ * The bytes of `messages` that arrived together, each encoded on demand. A small batch is kept, so that it can be sent again.
+ * @param size size of the received data, in bytes
  * @param onEnd called when they have been sent, or when the first attempt to send them has ended
  */
 export function batchOf<T>(

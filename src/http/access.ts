@@ -4,12 +4,12 @@ import type {AllowRule, Config, SecurityScheme} from '../core/config.ts'
 import {contractOf} from '../core/contract.ts'
 import type {Handler, Scope} from './scope.ts'
 
-/** The access that `scope` needs, when `handler` is called with it. */
+/** The access that a call of `handler` with `scope` needs. */
 export function accessOf({access = {}}: Handler, scope: Scope): Access {
   return typeof access === 'function' ? access(scope) : access
 }
 
-/** `handler` under a name of its own, such as `/ping`, by which AUTH_PUBLIC and the like mean it. */
+/** `handler` with a name for AUTH_PUBLIC and the like, such as `/ping`. */
 export function named(name: string, handler: Handler): Handler {
   const access = (scope: Scope) => ({...accessOf(handler, scope), name})
   return Object.assign((scope: Scope) => handler(scope), {...handler, access})
@@ -17,17 +17,17 @@ export function named(name: string, handler: Handler): Handler {
 
 /** The security schemes of the API, for its OpenAPI document. Each alone is enough. */
 export interface Security {
-  /** Undefined: the document has none. */
+  /** Undefined leaves them out of the document. */
   readonly security: readonly SecurityScheme[] | undefined
   /** Whether anybody may call the method `name` (`pkg.Service/Method`). */
   isOpen(name: string): boolean
-  /** What its proto asks of the token of a caller: scopes by their names, other claims as `hd=example.com`. */
+  /** The claims that a method's proto requires: scopes by their names, other claims as `hd=example.com`. */
   rolesOf(name: string): readonly string[]
-  /** The header with the signature of a service that may call the method `name`; undefined: there is no such service. */
+  /** The signature header of the webhook that may call the method `name`; undefined if there is none. */
   signatureOf(name: string): string | undefined
 }
 
-/** The proofs that the door of `runtime` takes; OPENAPI_SECURITY says it better where something else is in front. */
+/** The credentials that the door of `runtime` accepts. OPENAPI_SECURITY overrides them, for a proxy in front with its own. */
 export function securityOf(runtime: {readonly config: Pick<Config, 'auth' | 'openApi'>}): Security {
   const {auth, openApi} = runtime.config
   const door = doorOf(runtime)

@@ -9,7 +9,7 @@ export class Admission {
   #requests = 0
   #bytes = 0
   readonly #arriving = new Set<BodyAccount>()
-  /** Those that only keep bytes, the oldest first. */
+  /** Accounts that only keep sent bytes, the oldest first. */
   readonly #keeping = new Set<BodyAccount>()
   #kept = 0
   readonly #rateLimit: RateLimit | undefined
@@ -26,12 +26,12 @@ export class Admission {
     return this.#requests
   }
 
-  /** Bytes of request bodies in memory, without those that are only kept. */
+  /** Bytes of request bodies in memory, without sent ones that are only kept for a retry. */
   get bytes(): number {
     return this.#bytes
   }
 
-  /** Bytes that are kept until others need their room. */
+  /** Sent bytes that are kept for a retry until others need the room. */
   get kept(): number {
     return this.#kept
   }
@@ -73,8 +73,8 @@ export class Admission {
   }
 
   /**
-   * Refuses bytes beyond the limit of all bodies together. A body that arrives very slowly is ended to make room for others.
-   * A body that is the only one has just its own limit, so that one request can always go on.
+   * Refuses bytes beyond the limit of all bodies together. A request whose body arrives very slowly is aborted to make room for others.
+   * A single body has only its own limit, so that one request can always proceed.
    * @throws {Fault} 429 without room for `more` bytes of a request that holds `held` bytes
    */
   refuseBeyond(more: number, held: number): void {
@@ -104,7 +104,7 @@ export class Admission {
     this.#makeRoom()
   }
 
-  /** Call it before the account forgets what it keeps. */
+  /** Must be called before the account drops the bytes that it keeps. */
   unkeep(account: BodyAccount): void {
     if (this.#keeping.delete(account)) this.#kept -= account.kept
   }
@@ -136,7 +136,7 @@ export function admissionOf(runtime: Limited): Admission {
   return admission
 }
 
-/** Grace period before a slow body may be ended, in ms, and the rate that it must have then, in bytes per ms. */
+/** Grace period before a request with a slow body may be aborted, in ms, and the required rate after it, in bytes per ms. */
 const patience = 5000
 const leastSpeed = 16
 
@@ -151,7 +151,7 @@ export class BodyAccount {
   #since: number | undefined
   #closed = false
 
-  /** @param fail ends the request */
+  /** @param fail aborts the request */
   constructor(admission: Admission, fail: (fault: Fault) => void) {
     this.#admission = admission
     this.#fail = fail
@@ -165,17 +165,17 @@ export class BodyAccount {
     this.#book(bytes, undefined)
   }
 
-  /** Like hold(), for a part whose rest has not arrived. @throws {Fault} 429 */
+  /** Like hold(), for an incomplete part. @throws {Fault} 429 */
   holdPart(bytes: number): void {
     this.#book(bytes, bytes > 0 ? (this.#since ?? Date.now()) : undefined)
   }
 
-  /** Bytes that are kept. */
+  /** Bytes that are kept for a retry. */
   get kept(): number {
     return this.#kept
   }
 
-  /** Keeps `bytes` in place of those in memory. `onDrop` is called when others need their room, and has to free them. */
+  /** Keeps `bytes` in place of those in memory. `onDrop` is called when others need the room, and has to free them. */
   keep(bytes: number, onDrop: () => void): void {
     this.hold(0)
     if (this.#closed) return
@@ -184,7 +184,7 @@ export class BodyAccount {
     this.#admission.keep(this)
   }
 
-  /** Frees what is kept. */
+  /** Frees the bytes that are kept. */
   drop(): void {
     const onDrop = this.#onDrop
     this.#unkeep()
@@ -199,7 +199,7 @@ export class BodyAccount {
     this.#admission.refuseBeyond(bytes, this.#held)
   }
 
-  /** Ends the request if its body arrives too slowly. */
+  /** Aborts the request if its body arrives too slowly. */
   giveWay(): void {
     const waited = Date.now() - (this.#since ?? Number.POSITIVE_INFINITY)
     if (waited <= patience || this.#held >= leastSpeed * waited) return
@@ -225,7 +225,7 @@ export class BodyAccount {
     this.#unkeep()
     const more = bytes - this.#held
     if (more > 0) this.#admission.refuseBeyond(more, this.#held)
-    // Making room may have ended this request.
+    // Making room may have aborted this request.
     if (this.#closed) return
     this.#admission.book(this, more, since !== undefined)
     this.#held = bytes

@@ -1,7 +1,7 @@
 import {named} from './access.ts'
 import type {Handler, Scope} from './scope.ts'
 
-/** What the last of several functions knows of the others. */
+/** The other functions, for the last of several functions. */
 export interface Others {
   /** Their paths. */
   readonly taken: readonly string[]
@@ -10,10 +10,10 @@ export interface Others {
 }
 
 /**
- * Several functions behind one entry point: each of `routes` at its path, and `rest` at every other one.
- * @param routes by the whole path, such as `/health`, each as what makes it from `runtime`
- * @param rest is told of the others: which paths it never gets, so that it can refuse what nobody would reach there
- * @throws what the making of a function throws
+ * Combines several functions behind one entry point: each of `routes` at its path, and `rest` at every other path.
+ * @param routes maps each whole path, such as `/health`, to a factory of its function
+ * @param rest factory of the last function. It gets the other paths, so that it can refuse rules that no request would reach
+ * @throws any error of a factory
  * @example
  * register(runtime, {
  *   app: (runtime) => byPath(runtime, {'/health': health}, (runtime, others) => gateway(runtime, {schema, ...others})),

@@ -4,7 +4,7 @@ import type {Fault} from '../core/fault.ts'
 
 /** A request that can be failed from outside: by a timer, an event listener or the end of the instance. */
 export interface RunningRequest {
-  /** Ends it now with `fault` as its answer; false when it is over already. */
+  /** Answers it with `fault` now. Returns false if it is over already. */
   fail(fault: Fault): boolean
 }
 
@@ -13,16 +13,16 @@ const current = new AsyncLocalStorage<RunningRequest>()
 const answered = Symbol('the request that a response is the answer to')
 const failed = Symbol('why a response fails whose request has yet to run')
 
-// Properties rather than WeakMaps: V8's young generation keeps all that a WeakMap has, which costs a request 20 µs.
+// Properties rather than WeakMaps: V8's young generation keeps all entries of a WeakMap alive, which costs a request 20 µs.
 type Answering = ServerResponse & {[answered]?: RunningRequest; [failed]?: Fault}
 
-/** Says that `response` is the answer to `request`. */
+/** Records that `response` is the answer to `request`. */
 export function answers(response: Answering, request: RunningRequest): void {
   response[answered] = request
   if (response[failed]) request.fail(response[failed])
 }
 
-/** Fails the request that `response` is the answer to, also when it has yet to get from the framework to its function. */
+/** Fails the request of `response`, even if the framework has not passed it to its function yet. */
 export function failAnswerOf(response: Answering, fault: Fault): void {
   if (response[answered]) response[answered].fail(fault)
   else response[failed] = fault

@@ -7,9 +7,9 @@ import type {Handler, Scope, Serving} from './scope.ts'
 export const everyName = 'all'
 
 /**
- * Every function of a table in one, for development: `app` (or else `gateway`) as it is deployed, and each other one at its name
- * where that has nothing. One whose configuration is not there says so when it is asked.
- * @throws what the making of a function throws, and {ConfigError} for `app` or `gateway`
+ * Combines all functions of a table, for development: `app` (or else `gateway`) as it is deployed, and every other function at its name
+ * unless that path is taken. A function without its configuration answers with an error that says so.
+ * @throws any error of a factory, and {ConfigError} for `app` or `gateway`
  */
 export function everyFunction<R extends Pick<Serving, 'log'>>(
   runtime: R,

@@ -6,12 +6,12 @@ import type {RunningRequest} from './current-request.ts'
 const open = new Map<RunningRequest, Promise<void>>()
 let stopping = false
 
-/** Whether the instance has stopped taking requests. */
+/** Whether the instance has stopped accepting requests. */
 export function isStopping(): boolean {
   return stopping
 }
 
-/** From here on new requests are refused. */
+/** Refuses new requests from now on. */
 export function stopTaking(): void {
   stopping = true
 }

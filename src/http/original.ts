@@ -8,15 +8,15 @@ export interface Original {
 
 const kept = Symbol('what a request said before it was changed')
 
-// A property rather than a WeakMap: V8's young generation keeps all that a WeakMap has, for every request.
+// A property rather than a WeakMap: V8's young generation keeps all entries of a WeakMap alive, for every request.
 type Changed = IncomingMessage & {[kept]?: Original}
 
-/** Remembers what `request` said before it was changed. */
+/** Stores the original values of `request` before it is changed. */
 export function keepOriginal(request: Changed, original: Original): void {
   request[kept] = original
 }
 
-/** The request target as it stood in the request line. */
+/** The request target from the request line. */
 export function urlOf(request: Changed): string {
   return request[kept]?.url ?? request.url ?? '/'
 }

@@ -12,9 +12,9 @@ interface Window {
   readonly end: number
 }
 
-/** Counts in the memory of this instance, without timers: an instance that is asleep runs none. */
+/** Counts in the memory of this instance, without timers, which do not run in a frozen instance. */
 export class MemoryRates implements RateLimitStore {
-  /** In the order in which the windows began. */
+  /** In the order of the windows' beginnings. */
   readonly #windows = new Map<string, Window>()
 
   count(caller: string, length: number): RateCount {
@@ -31,7 +31,7 @@ export class MemoryRates implements RateLimitStore {
   }
 }
 
-/** Who is counted: the verified caller, or else the address that the platform vouches for. */
+/** The key for counting: the verified caller, or else the address that the platform vouches for. */
 export function ratedCaller(caller: Caller | undefined, address = 'unknown'): string {
   if (caller?.kind === 'token') return `token ${caller.issuer} ${caller.subject}`
   return caller ? `${caller.kind} ${caller.name}` : `address ${networkOf(address)}`
@@ -52,7 +52,7 @@ function networkOf(address: string): string {
 }
 
 /**
- * The headers of a response that say how a caller stands.
+ * The response headers about a caller's rate limit.
  * @see https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/
  */
 export function rateHeaders({requests, window}: RateLimit, {count, endsIn}: RateCount): Record<string, string> {

@@ -3,12 +3,12 @@ import type {Fault} from '../core/fault.ts'
 import type {Responder} from './response/responder.ts'
 import type {Upgrade} from './response/upgrade.ts'
 
-/** How a response ends, as its span is told. */
+/** The facts about a response's end for its span. */
 export interface Ending {
   readonly status: number
-  /** The whole body, in bytes. */
+  /** Size of the whole body, in bytes. */
   readonly bodySize: number
-  /** Why it ends before it is complete. */
+  /** The error that ends it before it is complete. */
   readonly fault?: Fault | undefined
 }
 
@@ -21,19 +21,19 @@ export interface Sending {
   readonly errorShape: ErrorShape
   readonly responseHeaders: Readonly<Record<string, string>>
   readonly responder: Responder
-  /** The WebSocket that the request asks for. */
+  /** The upgrade of a request for a WebSocket. */
   readonly upgrade: Upgrade | undefined
-  /** Ends the request with `fault`; false when it is over already. */
+  /** Aborts the request with `fault`. Returns false if the request is over already. */
   fail(fault: Fault): boolean
-  /** As Scope has it. @throws {Fault} 429 */
+  /** The same as in Scope. @throws {Fault} 429 */
   hold(bytes: number): void
-  /** `work`, or the signal's reason as soon as it aborts. */
+  /** Waits for `work`, or rejects with the signal's reason as soon as it aborts. */
   race<T>(work: Promise<T>): Promise<T>
   track<T>(work: Promise<T>): Promise<T>
   /** Aborts the signal with `reason`, and waits until all tracked work has ended. */
   close(reason: Fault): Promise<void>
-  /** Whether there is anything to finish. */
+  /** Whether there is any telemetry to complete. */
   readonly isObserved: boolean
-  /** Tells the request's span how it ends, and flushes what was gathered of it. Only then does the response end. */
+  /** Completes the request's span and flushes its telemetry, before the response ends. */
   finish(ending: Ending): Promise<void>
 }

@@ -43,18 +43,18 @@ import type {Ending, Sending} from './sending.ts'
 /** Reserved at the end of the platform's timeout so that we, not Cloud Run, send the 504, in ms. */
 const timeToAnswer = 1000
 
-/** How long a store that counts the requests of callers has to answer before a request goes on without it, in ms. */
+/** Timeout for the store of rate limits, in ms. Then the request proceeds without it. */
 const storePatience = 500
 
-/** The most gRPC calls that the record of a request has. */
+/** Limit for the gRPC calls in a request's record. */
 const maxNotedCalls = 50
 
 /** Grace period for aborted work to end before the response leaves without it, in ms. */
 const abortGrace = 500
 
 /**
- * Makes a function of the functions-framework from `handler`. Each request gets exactly one response, whatever `handler` does, and
- * the response leaves only after all work that the scope tracks has ended. `register` and `run` do this for you.
+ * Makes a function of the functions-framework from `handler`. Each request gets exactly one response, for any behaviour of `handler`, and
+ * the response ends only after all work that the scope tracks has ended. `register` and `run` do this for you.
  * @param serving a runtime
  * @throws {ConfigError} for names in AUTH_PUBLIC, AUTH_ALLOW and AUTH_API_KEYS that cannot be used
  * @example
@@ -63,7 +63,7 @@ const abortGrace = 500
  * http('hello', serve(() => json({hello: 'world'}), createRuntime(readConfig(process.env))))
  */
 export function serve(handler: Handler, serving: Serving): NodeHandler {
-  // Files that the configuration names are read now, not at the first request.
+  // Reads the configured files now rather than at the first request.
   doorOf(serving)
   checkNames(serving)
   return async (request, response) => {
@@ -75,7 +75,7 @@ export function serve(handler: Handler, serving: Serving): NodeHandler {
   }
 }
 
-/** The life of one request: its signal, its deadline, its one response, its one record. */
+/** The life of one request, with its signal, deadline, response and log record. */
 class RequestScope implements Scope, Sending, Proofs {
   readonly method: string
   readonly path: string
@@ -101,7 +101,7 @@ class RequestScope implements Scope, Sending, Proofs {
   readonly #account: BodyAccount
   readonly #door: Door
   #caller: Caller | undefined
-  /** The whole body, where a signature over it was checked. */
+  /** The whole body, if its signature was checked. */
   #body: Buffer | undefined
   #errorShape: ErrorShape = 'aip'
   #failure: Handler['failure']
@@ -109,7 +109,7 @@ class RequestScope implements Scope, Sending, Proofs {
   #query: URLSearchParams | undefined
   #timer: NodeJS.Timeout | undefined
   #isFlushed = false
-  /** Why the response is a failure. */
+  /** The error that the response reports. */
   #fault: Fault | undefined
 
   constructor(request: IncomingMessage, response: ServerResponse, serving: Serving) {
@@ -162,7 +162,7 @@ class RequestScope implements Scope, Sending, Proofs {
   }
 
   checkCall({name, parent}: DescMethod): void {
-    // A client may be another runtime's: what its protos say holds for this request all the same.
+    // A client may belong to another runtime. The access rules in its protos apply to this request too.
     contractOf(this.#serving).learn([parent])
     this.#door.checkCall(this.#caller, `${parent.typeName}/${name}`)
   }
@@ -246,7 +246,7 @@ class RequestScope implements Scope, Sending, Proofs {
   note(fields: Record<string, unknown>): void {
     const {grpc} = this.#notes
     Object.assign(this.#notes, fields)
-    // A request that makes several calls has each of them in its record, and the last one as if it were alone.
+    // If a request makes several calls, its record has all of them, and the last one also in the field for a single call.
     if (grpc === undefined || fields.grpc === undefined) return
     this.#notes.grpcCalls ??= [grpc]
     const calls = this.#notes.grpcCalls as unknown[]
@@ -259,7 +259,7 @@ class RequestScope implements Scope, Sending, Proofs {
     return true
   }
 
-  /** Runs it, in a span where the process has an SDK of OpenTelemetry. */
+  /** Runs the request, in a span if the process has an OpenTelemetry SDK. */
   begin(given: Handler): Promise<void> {
     this.span = telemetry()?.request(factsOf(this.#request, {path: this.path, config: this.#serving.config}))
     return this.span ? this.span.run(() => this.run(given)) : this.run(given)
@@ -289,7 +289,7 @@ class RequestScope implements Scope, Sending, Proofs {
       const instead = answerInstead(this, handler)
       await send(instead ?? sendable(await this.race(Promise.try(handler, this))), this)
     } catch (error) {
-      // A failure whose own header cannot be sent becomes INTERNAL.
+      // An error whose own header is invalid becomes INTERNAL.
       fault = await this.#fail(Fault.from(error)).catch((cause) => this.#fail(Fault.from(cause)))
     } finally {
       clearTimeout(this.#timer)
@@ -332,7 +332,7 @@ class RequestScope implements Scope, Sending, Proofs {
       if (admitted) await within(this.signal, admitted)
       isRefused = false
     } finally {
-      // A refused request counts too, a health check as well, so that guessing credentials is limited.
+      // Refused requests count too, even health checks, so that guessing credentials is limited.
       if (isRefused || !handler.exempt) await this.#limitRate()
     }
   }
@@ -354,18 +354,18 @@ class RequestScope implements Scope, Sending, Proofs {
 
   /** Aborts the signal when the caller hangs up. */
   #watch(): void {
-    // The response's `close`, not the request's: that one comes as soon as the body has been read.
+    // The response's `close`, not the request's, which is emitted as soon as the body has been read.
     this.#response.once('close', () => {
       if (!this.#response.writableFinished) this.#end.abort(hungUp())
     })
     if (this.#response.destroyed) this.#end.abort(hungUp())
-    // The connection has ended, so nobody would read the response: no work begins.
+    // The connection has ended, so nobody would read the response, and no work starts.
     if (!this.#request.socket.writable)
       this.fail(new Fault('CANCELLED', 'The connection ended before the request began'))
     this.#response.on('error', () => {})
   }
 
-  /** @throws {Fault} for a malformed head, which may not say where the request ends: so the connection ends too */
+  /** @throws {Fault} for a malformed head, after which the connection ends too, because the end of the request may be unknown */
   #checkHead(): void {
     this.responder.isLast = true
     checkHead(this.#request)
@@ -386,7 +386,7 @@ class RequestScope implements Scope, Sending, Proofs {
     return within(this.signal, this.track(work))
   }
 
-  /** Responds with `fault`, or cuts a response that has begun and is not complete; gives `fault` back. */
+  /** Responds with `fault`, or resets a response that has begun and is incomplete. Returns `fault`. */
   async #fail(fault: Fault): Promise<Fault> {
     await this.close(fault)
     this.#fault = fault
@@ -438,7 +438,7 @@ class RequestScope implements Scope, Sending, Proofs {
     })
   }
 
-  /** The status of what has been sent, if anything has. */
+  /** The status that has been sent; undefined if nothing has. */
   get #status(): number {
     return this.responder.begun ? this.#response.statusCode : 499
   }

@@ -2,13 +2,13 @@ import {createHash} from 'node:crypto'
 import {type FileHandle, open, rm} from 'node:fs/promises'
 import {crc32c} from '@node-rs/crc32'
 
-/** The checksums of an object's bytes, in base64, as Cloud Storage gives them. */
+/** The checksums of an object's bytes, in base64, as in Cloud Storage. */
 export interface Checksums {
   readonly crc32c: string
   readonly md5Hash: string
 }
 
-/** Bytes on their way to become an object: written to a file of its own and hashed meanwhile, seen by no one. */
+/** Bytes that will become an object: written to their own file, hashed at the same time, and not readable yet. */
 export class Draft {
   readonly path: string
   readonly #file: FileHandle
@@ -30,7 +30,7 @@ export class Draft {
     return this.#size
   }
 
-  /** Resolves once `chunk` is in the file: its memory may be used again. */
+  /** Resolves when `chunk` is in the file, so that its memory may be reused. */
   async write(chunk: Uint8Array): Promise<void> {
     // The thread pool writes while this thread hashes.
     const written = this.#append(chunk)
@@ -44,7 +44,7 @@ export class Draft {
     for await (const chunk of chunks) await this.write(chunk)
   }
 
-  /** Closes the file, which stays. */
+  /** Closes the file, and keeps it. */
   async finish(): Promise<Checksums> {
     await this.#file.close()
     const crc = Buffer.alloc(4)
@@ -52,7 +52,7 @@ export class Draft {
     return {crc32c: crc.toString('base64'), md5Hash: this.#md5.digest('base64')}
   }
 
-  /** Leaves nothing behind. Harmless when repeated or after `finish`. */
+  /** Removes the file. Harmless when repeated or after `finish`. */
   async discard(): Promise<void> {
     await this.#file.close()
     await rm(this.path, {force: true})

@@ -3,14 +3,14 @@ import {StorageError} from '../error.ts'
 const headLimit = 1024 * 1024
 const blankLine = Buffer.from('\r\n\r\n')
 
-/** A multipart/related upload taken apart: the first part's text, and the second part, still arriving. */
+/** The two parts of a multipart/related upload: the text of the first one, and the second one, which is still arriving. */
 export interface Multipart {
   readonly metadata: string
   readonly contentType?: string
   readonly content: AsyncIterable<Buffer>
 }
 
-/** Reads `body` as far as to the second part's content, which holds no more than a chunk at a time in memory. */
+/** Reads `body` up to the second part's content, which has at most one chunk at a time in memory. */
 export async function multipartOf(body: AsyncIterable<Buffer>, contentType: string): Promise<Multipart> {
   const [, quoted, bare] = /boundary=(?:"([^"]+)"|([^;\s]+))/i.exec(contentType) ?? []
   const delimiter = Buffer.from(`\r\n--${quoted ?? bare ?? ''}`)
@@ -39,7 +39,7 @@ function headOf(head: Buffer, delimiter: Buffer): {metadata: string; contentType
   }
 }
 
-/** What comes before the next delimiter. Reads to the end; throws when there is no delimiter. */
+/** The bytes before the next delimiter. Reads to the end of the body, and throws if there is no delimiter. */
 async function* contentOf(first: Buffer, chunks: AsyncIterator<Buffer>, delimiter: Buffer): AsyncGenerator<Buffer> {
   let rest = first
   while (true) {

@@ -7,7 +7,7 @@ import type {ObjectMetadata} from '../resource.ts'
 import type {Draft} from './draft.ts'
 import {complete, hashesOf, headerMetadata, type Upload, uploadOf} from './upload.ts'
 
-/** An upload that may come in many requests, one after the other. */
+/** An upload that may be sent in many requests, one after the other. */
 interface Session {
   /** The origin of the page that may send the bytes. */
   readonly page: string | undefined
@@ -15,17 +15,17 @@ interface Session {
   readonly draft: Draft
   state: 'open' | 'complete' | 'cancelled'
   result?: ObjectMetadata
-  /** The request that is sending now. */
+  /** The request that sends bytes now. */
   sender?: IncomingMessage
-  /** Settles when that one is dealt with. */
+  /** Settles when that request has been handled. */
   settled?: Promise<void>
 }
 
-/** The resumable uploads of a server. */
+/** All resumable uploads of a server. */
 export class Resumables {
   readonly #sessions = new Map<string, Session>()
 
-  /** POST …?uploadType=resumable: answers with the Location to send the bytes to. */
+  /** POST …?uploadType=resumable: answers with a Location, the URL for the bytes. */
   async start(exchange: Exchange): Promise<void> {
     const type = headerOf(exchange, 'x-upload-content-type')
     const upload = uploadOf(exchange, await readJson(exchange), type)
@@ -44,8 +44,8 @@ export class Resumables {
   }
 
   /**
-   * PUT of bytes, or of none to ask how far the upload is. Answers 308 with what has arrived so far, 200 with the object
-   * when that was all, 499 once cancelled. Unlike Google's, any number of bytes is kept, not only multiples of 256 KiB.
+   * PUT of bytes, or of no bytes to query the progress. Answers 308 with the range received so far, 200 with the object when it is
+   * complete, 499 after a cancellation. Unlike Google's server, it keeps any number of bytes, not only multiples of 256 KiB.
    */
   async put(exchange: Exchange): Promise<void> {
     const session = this.#find(exchange)
@@ -68,7 +68,7 @@ export class Resumables {
     sendJson(exchange, session.result!)
   }
 
-  /** DELETE: nothing remains, and all that comes later is answered with 499. */
+  /** DELETE: removes the upload. Later requests for it are answered with 499. */
   async cancel(exchange: Exchange): Promise<void> {
     const session = this.#find(exchange)
     await handOver(session)
@@ -77,8 +77,8 @@ export class Resumables {
   }
 
   /**
-   * Lets the page send the bytes that the session was begun for: a session has the `Origin` of the request that began it.
-   * @returns whether it was a browser's question, which is answered
+   * Adds CORS headers for the page that began the session: a session has the `Origin` of the request that created it.
+   * @returns whether the request was a preflight
    */
   allow({request, response, route}: Pick<Exchange, 'request' | 'response' | 'route'>): boolean {
     const {origin} = request.headers
@@ -90,7 +90,7 @@ export class Resumables {
     return request.method === 'OPTIONS'
   }
 
-  /** Ends what is unfinished. */
+  /** Cancels unfinished uploads. */
   async close(): Promise<void> {
     const open = [...this.#sessions.values()].filter(({state}) => state === 'open')
     await Promise.all(open.map(({draft}) => draft.discard()))
@@ -113,13 +113,13 @@ export class Resumables {
   }
 }
 
-// `bytes a-b/N`; an asterisk for a-b asks, for b means as many as come, for N that the size is not known yet.
+// `bytes a-b/N`. An asterisk for a-b queries the progress, for b it means an unknown number of bytes, and for N an unknown size.
 interface ContentRange {
-  /** Position of the first byte; undefined when it is only asked how far the upload is. */
+  /** Position of the first byte; undefined for a query of the progress. */
   readonly start?: number
-  /** The object's size, if it is known. */
+  /** The object's size, if known. */
   readonly total?: number
-  /** The end of this request is the end of the object. */
+  /** Whether the object ends with this request. */
   readonly isLast: boolean
 }
 
@@ -139,7 +139,7 @@ function isAll({draft}: Session, {total, isLast}: ContentRange): boolean {
   return isLast || total === draft.size
 }
 
-/** A client that sends again has given up its last request, though we may not have heard of it yet. */
+/** Ends the last request: a client that sends another one has given it up, even if its connection still seems open. */
 async function handOver(session: Session): Promise<void> {
   while (session.sender) {
     session.sender.destroy()
@@ -178,7 +178,7 @@ async function cancel(session: Session): Promise<void> {
   await session.draft.discard()
 }
 
-/** The last request may tell the checksums that were not known at the start. */
+/** Checksums that were unknown at the start may be in the last request. */
 function withHashes(upload: Upload, exchange: Exchange): Upload {
   return {...upload, expected: {...upload.expected, ...hashesOf(exchange)}}
 }

@@ -6,12 +6,12 @@ import type {ObjectName, Store} from '../store.ts'
 import type {Checksums, Draft} from './draft.ts'
 import {multipartOf} from './multipart.ts'
 
-/** What an upload will become, once its bytes are complete. */
+/** The object that an upload creates once its bytes are complete. */
 export interface Upload {
   readonly name: ObjectName
   readonly about: ObjectOptions
   readonly conditions: Conditions
-  /** Checksums that the client has told; an upload with other bytes is refused. */
+  /** Checksums from the client. An upload with other bytes is refused. */
   readonly expected: Partial<Checksums>
 }
 
@@ -51,7 +51,7 @@ export async function putSigned(exchange: Exchange): Promise<void> {
   })
 }
 
-/** What a JSON upload's metadata and query say that it will be. */
+/** The object that the metadata and query of a JSON upload describe. */
 export function uploadOf(exchange: Exchange, said: Record<string, unknown>, contentType?: string): Upload {
   const object = exchange.route.query.get('name') ?? (typeof said.name === 'string' ? said.name : undefined)
   const name = nameOf({...exchange, route: {...exchange.route, object}})
@@ -68,7 +68,7 @@ export function uploadOf(exchange: Exchange, said: Record<string, unknown>, cont
   }
 }
 
-/** What the headers of the XML API say about an object. */
+/** The object's metadata in headers of the XML API. */
 export function headerMetadata(exchange: Exchange): ObjectOptions {
   const {headers} = exchange.request
   const custom = Object.entries(headers).filter(([key]) => key.startsWith('x-goog-meta-'))
@@ -91,7 +91,7 @@ export function hashesOf(exchange: Exchange): Partial<Checksums> {
   return {...(crc32c && {crc32c}), ...(md5Hash && {md5Hash})}
 }
 
-/** Takes all of `content`, then makes it an object; a failure before that leaves nothing behind. */
+/** Receives all of `content`, then makes it an object. An error before that leaves nothing behind. */
 export async function receive(
   store: Store,
   upload: Upload,
@@ -108,7 +108,7 @@ export async function receive(
   }
 }
 
-/** Makes a draft an object, unless its bytes are not those that the client meant or a precondition does not hold. */
+/** Makes a draft an object. Throws if a checksum differs or a precondition is not met. */
 export async function complete(store: Store, upload: Upload, draft: Draft): Promise<ObjectMetadata> {
   const sums = await draft.finish()
   for (const [key, name] of [

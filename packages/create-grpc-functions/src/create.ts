@@ -1,7 +1,7 @@
 import {cpSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync} from 'node:fs'
 import {basename, dirname, join, resolve} from 'node:path'
 
-/** A folder in which no project can be made: the message is one line for the person who asked. */
+/** The project cannot be made. The message is one line for the user. */
 export class CreateError extends Error {
   override readonly name = 'CreateError'
 }
@@ -9,9 +9,9 @@ export class CreateError extends Error {
 const template = join(import.meta.dirname, '../template')
 
 /**
- * Makes a project in `folder`, which is made too unless it is there and empty. In a git work tree it gets a .gitignore.
- * @returns the paths of its files, from `folder`
- * @throws {CreateError} when there is something in the folder, or npm could not take its name for a package
+ * Makes a project in `folder`, which must be empty or missing. In a git work tree it gets a .gitignore.
+ * @returns the paths of its files, relative to `folder`
+ * @throws {CreateError} when the folder is not empty, or its name is not valid for an npm package
  */
 export function createProject(folder: string): string[] {
   const path = resolve(folder)

@@ -2,8 +2,8 @@ import {relative} from 'node:path'
 import {CreateError, createProject} from './create.ts'
 
 /**
- * The command that makes a project: reads its arguments, says what it made and what comes next.
- * @param command what the person wrote before the arguments, for the help
+ * The command that makes a project: parses its arguments, and prints the new files and the next steps.
+ * @param command the command line before the arguments, for the help
  */
 export function runCreate(args: readonly string[], command: string): void {
   const [folder, ...more] = args
@@ -23,7 +23,7 @@ export function runCreate(args: readonly string[], command: string): void {
   }
 }
 
-/** What was made in `folder`, and what comes next. */
+/** The text about the new files in `folder` and the next steps. */
 export function createdText(folder: string, files: readonly string[]): string {
   const steps = [...(relative('', folder) ? [`cd ${folder}`] : []), 'npm install', 'npm start']
   return `Created ${folder}: ${files.length} files\n\n${steps.map((step) => `  ${step}`).join('\n')}\n`

@@ -9,7 +9,7 @@ export function distanceBetween(from: Point, to: Point): number {
   const acrossNorth = Math.sin((otherNorth - north) / 2) ** 2
   const acrossEast = Math.sin((radians(to.longitude) - radians(from.longitude)) / 2) ** 2
   const haversine = acrossNorth + Math.cos(north) * Math.cos(otherNorth) * acrossEast
-  // Rounding may take two antipodes beyond 1.
+  // For antipodes, rounding may give a value above 1.
   return 2 * radius * Math.asin(Math.min(1, Math.sqrt(haversine)))
 }
 

@@ -34,7 +34,7 @@ export function featureAt(point: Location): Feature | undefined {
   return byPlace.get(placeOf(point))
 }
 
-/** A text that is the same for equal points: a point that was not sent is 0, 0. */
+/** A key that is the same for equal points. A missing point counts as 0, 0. */
 export function placeOf({latitude = 0, longitude = 0}: Partial<Point> = {}): string {
   return `${latitude} ${longitude}`
 }

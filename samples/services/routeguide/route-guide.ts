@@ -3,7 +3,7 @@ import {type Point, type Rectangle, RouteGuide, type RouteNote} from '../../gen/
 import {distanceBetween} from './distance.ts'
 import {featureAt, features, placeOf} from './features.ts'
 
-/** How many notes are kept, those of all places together: the oldest ones go first. */
+/** Limit for stored notes, of all places together. The oldest ones are dropped. */
 const maxNotes = 1000
 
 /** The RouteGuide service of the gRPC basics tutorial. Each server keeps its own notes. */
@@ -21,7 +21,7 @@ export const routeGuide = {
         async *routeChat(messages) {
           for await (const note of messages) {
             const place = placeOf(note.location)
-            // Those of now: while they are sent, other callers may add theirs.
+            // A copy, because other callers may add notes while these are sent.
             const earlier = notes.filter(({location}) => placeOf(location) === place)
             notes.push(note)
             if (notes.length > maxNotes) notes.shift()

@@ -1,12 +1,12 @@
 import {asBuffer, framed, prefixSize} from '../connections/grpc-internals.ts'
 
-/** A batch of this size is written, in bytes. */
+/** Size at which a batch is written, in bytes. */
 const batchSize = 32 * 1024
-/** A batch of this age is written, and other requests get their turn, in ms. */
+/** Age at which a batch is written and other requests get their turn, in ms. */
 const batchTime = 5
 
 /**
- * Messages that leave in one write. For each write grpc-js makes an HTTP/2 DATA frame, a system call and a dozen promises.
+ * Messages that are written together. For each write grpc-js makes an HTTP/2 DATA frame, a system call and a dozen promises.
  * This is nine tenths of the cost of a stream whose two-byte messages are written one by one.
  */
 export class Batch {

@@ -21,7 +21,7 @@ function setTrace({metadata}: Call, headers: Readonly<Record<string, string>>): 
   }
 }
 
-/** Has the call in a span of its own, whose child the backend's span becomes; where the process has an SDK of OpenTelemetry. */
+/** Traces the call with its own span, the parent of the backend's span, if the process has an OpenTelemetry SDK. */
 const span: Interceptor = (call, next) => {
   const begun = call.life.span?.call({method: pathOf(call.method).slice(1), url: call.backend.url})
   return begun ? inSpan(begun, call, next) : next(call)
@@ -42,7 +42,7 @@ async function* inSpan(span: CallSpan, call: Call, next: Invoke) {
   }
 }
 
-/** The metadata key of the caller's verified claims: JSON in UTF-8, which gRPC itself puts into base64. */
+/** The metadata key of the caller's verified claims: JSON in UTF-8, which gRPC itself encodes in base64. */
 const claimsKey = 'x-verified-claims-bin'
 
 /** Refuses calls that AUTH_ALLOW or the proto forbids this caller, from any function, and sends the caller's claims to the backend. */

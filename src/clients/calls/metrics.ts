@@ -5,15 +5,15 @@ import {type Interceptor, pathOf} from '../call.ts'
 /** The calls of one method that ended with one code. */
 export interface EndedCalls {
   readonly calls: number
-  /** The sum of their latencies, in ms: ID token and connection included. */
+  /** The sum of their latencies, in ms, including the waits for ID token and connection. */
   readonly latency: number
-  /** The highest of them, in ms. */
+  /** The highest latency, in ms. */
   readonly maxLatency: number
 }
 
 /** The calls of one method. */
 export interface MethodMetrics {
-  /** How many have begun and not ended. */
+  /** Number of calls in flight. */
   readonly inFlight: number
   readonly ended: ReadonlyMap<Code, EndedCalls>
 }
@@ -33,7 +33,7 @@ export function callMetrics(): ReadonlyMap<string, MethodMetrics> {
   return byMethod
 }
 
-/** Counts each call and takes its latency, by method and code: no timer, and nothing that grows with the calls. */
+/** Counts calls and measures their latency, by method and code, without timers and in constant memory per row. */
 export const metrics: Interceptor = async function* (call, next) {
   const row = rows.get(call.method) ?? rowOf(call.method)
   const began = performance.now()

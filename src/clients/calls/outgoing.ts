@@ -29,7 +29,7 @@ export class Outgoing {
   begin(): OnlyRequest | Iterable<Sendable> | undefined {
     if (this.#messages) return undefined
     const {requests} = this.#call
-    // A unary call, whose function takes none, does not pay for one.
+    // The function of a unary call takes no signal, so none is created.
     if (requests.length > 0) this.#end ??= new AbortController()
     const asked = requests(this.#end?.signal ?? never)
     this.#asked = asked

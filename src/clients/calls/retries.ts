@@ -68,7 +68,7 @@ export class Retries {
     const grown = firstPause * 2 ** (this.#attempts - 1) * (0.5 + Math.random())
     const ms = asked ?? grown
     if (Date.now() + ms >= this.#call.deadline) return false
-    // A server that ends its connection bears no load by the call.
+    // The call puts no load on a server that ends its connection.
     const isCounted = !exchange.isUnseen || !exchange.hasLostConnection
     if (isCounted && !this.#budget.take()) return false
     await pause(ms, this.#call.life.signal)

@@ -106,7 +106,7 @@ export function causeIn(text: string): CauseName | undefined {
   return rows.find(([, {says}]) => says?.test(text))?.[0]
 }
 
-/** What is wrong with `backend`, and what to change, in one line. */
+/** The problem of `backend` and its remedy, in one line. */
 export function adviceFor(name: CauseName, backend: Backend): string {
   const {is, change}: Cause = causes[name]
   return `${backend.url} cannot be reached: ${is}: ${change(backend)}`

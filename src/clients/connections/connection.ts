@@ -39,12 +39,12 @@ interface Examination {
 }
 
 /**
- * One connection to a backend: a channel of grpc-js with an HTTP/2 session of its own. It knows the peer's limit
- * for streams, its open streams, and when the last byte came, by wall clock: other clocks stop in a frozen instance.
+ * One connection to a backend: a channel of grpc-js with its own HTTP/2 session. It knows the peer's limit
+ * for streams, its open streams, and the time of the last byte, by wall clock, because other clocks stop in a frozen instance.
  */
 export class Connection {
   readonly channel: Channel
-  /** When the last byte came, in ms since the epoch. */
+  /** Time of the last received byte, in ms since the epoch. */
   heard = Date.now()
   /** Calls in flight. */
   streams = 0
@@ -69,7 +69,7 @@ export class Connection {
 
   /**
    * @param channel a connected one
-   * @param options.took the time that it took to connect, in ms
+   * @param options.took the duration of the attempt to connect, in ms
    */
   constructor(
     channel: Channel,
@@ -133,7 +133,7 @@ export class Connection {
     return this.#goaway?.code
   }
 
-  /** Why it broke off, as far as its peer or the network let us know; undefined as long as it has not. */
+  /** Why it broke off, as far as known; undefined while it is open. */
   get loss(): LossName | undefined {
     if (this.#isSilent) return 'SILENT'
     if (this.#goaway) return lossBy(this.#goaway)

@@ -102,9 +102,9 @@ interface CallInside {
 }
 
 /**
- * Has `call`, whose header has come, give all messages that the server sent before it failed: grpc-js drops those that have
- * not been read when the trailers come, so that a slow reader would lose what a fast one gets. Of calls that end well it drops
- * none: until all have been read, a failure looks like OK.
+ * Makes `call`, whose header has arrived, yield all messages that the server sent before an error. grpc-js drops messages that have
+ * not been read when the trailers arrive, so a slow reader would lose messages. For successful calls it drops
+ * none, so until all messages have been read, the error is presented as OK.
  */
 export function keepMessagesBeforeFailure(call: unknown): void {
   const inside = (call as {child?: {child?: CallInside | null} | null} | null)?.child?.child
@@ -125,7 +125,7 @@ export function keepMessagesBeforeFailure(call: unknown): void {
     if (failure && inside.finalStatus?.code === 0) inside.finalStatus = failure
     outputStatus.call(inside)
   }
-  // A stream that is reset behind its trailers gives no more, and no end either.
+  // A stream that is reset after its trailers emits no more messages and no end.
   http2Stream.once('close', () =>
     setImmediate(() => {
       inside.readsClosed = true
@@ -135,8 +135,8 @@ export function keepMessagesBeforeFailure(call: unknown): void {
 }
 
 /**
- * Corrects `end` of a call whose connection has ended: after a FIN grpc-js reports a reset by the server, and so after a GOAWAY
- * with an error, whose code Node gives to each stream.
+ * Corrects `end` of a call whose connection has ended. After a FIN grpc-js reports a reset by the server, and likewise after a GOAWAY
+ * with an error, because Node gives each stream its code.
  */
 export function endOfBroken(end: StatusObject, goaway = 0): StatusObject {
   const [, code] = /^Received RST_STREAM with code (\d+)(?: \(.*\))?$/.exec(end.details ?? '') ?? []

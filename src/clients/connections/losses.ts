@@ -4,15 +4,15 @@ import {causes} from './causes.ts'
 
 /** Why a connection was lost with calls in flight, for the backend's operator. */
 interface Loss {
-  /** What happened. */
+  /** The problem. */
   readonly is: string
-  /** What to look at or change. */
+  /** The remedy. */
   readonly change: string
 }
 
 const path = 'proxies, load balancers and NATs between these functions and the server'
 
-/** What other clients call "transport is closing" is one of these. */
+/** The causes that other clients all report as "transport is closing". */
 export const losses = {
   CREDENTIALS: {
     is: 'the server ended the TLS session',
@@ -54,32 +54,32 @@ export const losses = {
 
 export type LossName = keyof typeof losses
 
-/** What the peer said when it ended the connection. */
+/** The error code and debug data of a peer's GOAWAY. */
 export interface Goaway {
   readonly code: number
   readonly data: string
 }
 
-/** The loss of which a GOAWAY is the sign. */
+/** The loss that a GOAWAY indicates. */
 export function lossBy({code, data}: Goaway): LossName {
   if (code === constants.NGHTTP2_ENHANCE_YOUR_CALM) return 'TOO_MANY_PINGS'
   if (code !== constants.NGHTTP2_NO_ERROR) return 'REJECTED'
   return /^max_(age|idle)$/.test(data) ? 'MAX_AGE' : 'SHUT_DOWN'
 }
 
-/** The loss that an error of the connection is. */
+/** The loss that an error of the connection indicates. */
 export function lossOf({code = '', message}: NodeJS.ErrnoException): LossName {
   if (/^ERR_SSL|^ERR_TLS/.test(code) || /\bSSL\b/.test(message)) return 'CREDENTIALS'
   return /^ERR_HTTP2/.test(code) ? 'DISRUPTED' : 'RESET'
 }
 
-/** The loss that the details of a call's end tell of, when they tell of one: an error of its connection may come later than the end. */
+/** The loss that the status details of a call indicate, if any. The error of its connection may be reported later. */
 export function lossIn(details: string): LossName | undefined {
   if (/\b(read|write) E[A-Z]+$/.test(details)) return 'RESET'
   return /client error: .*(protocol|frame|flow.control|compression|header)/i.test(details) ? 'DISRUPTED' : undefined
 }
 
-/** What happened to the connection to `backend`, and what to do, in one line. */
+/** The loss of a connection to `backend` and its remedy, in one line. */
 export function adviceOn(name: LossName, {url}: Backend): string {
   const {is, change} = losses[name]
   return `the connection to ${url} broke off with calls in flight: ${is}: ${change}`

@@ -12,7 +12,7 @@ import {type Connection, caughtUp, streamsWithin} from './connection.ts'
 
 /** Limit for the connections to one backend. */
 const mostConnections = 50
-/** The connections of them that only unary calls may use. */
+/** The number of these connections that only unary calls may use. */
 const unaryConnections = 5
 /** How long calls wait for a backend that was reachable before, in ms since the first failure. */
 const grace = 2500
@@ -24,7 +24,7 @@ const probePause = 5000
 const tolerance = 5
 const longestTimer = 2 ** 31 - 1
 
-/** Makes the failure of a call that gets no connection. */
+/** Makes the error of a call that gets no connection. */
 type Failure = (call: Call) => Fault | Promise<Fault>
 
 /** A period in which no connection can be made. */
@@ -81,7 +81,7 @@ export class Pool implements CallPool {
     return this.#unary.size + this.#streaming.size
   }
 
-  /** Begins to connect, if nothing has been begun yet: the first call needs an ID token too, and both take their time. */
+  /** Starts to connect, unless that has started already: the first call can fetch its ID token at the same time. */
   prepare(): void {
     if (this.#connections.length === 0 && this.#openings.size === 0 && !this.#outage) this.#open()
   }
@@ -144,7 +144,7 @@ export class Pool implements CallPool {
   #choose(streaming: boolean, now: number): Connection | undefined {
     let others = mostConnections - unaryConnections
     for (const connection of this.#connections) {
-      // The last ones are for unary calls, also where a connection takes one call only.
+      // The last ones are for unary calls, even if a connection takes only one call.
       if (streaming && others-- === 0) return undefined
       if (connection.isTrusted(now) && connection.room(streaming) > 0) return connection
     }

@@ -1,9 +1,9 @@
 import type {Call} from '../call.ts'
 
 /**
- * Has `call` carry an ID token for its backend's audience. What a function sends as `authorization` of its own keeps its
+ * Adds an ID token for the backend's audience to `call`. A function's own `authorization` keeps its
  * place.
- * @throws {Fault} when there is none to be had
+ * @throws {Fault} when no token can be obtained
  */
 export async function authorize(call: Call): Promise<void> {
   const {audience, tokenHeader} = call.backend
@@ -16,7 +16,7 @@ export async function authorize(call: Call): Promise<void> {
   const source = call.runtime.idTokens.for(audience)
   let part: ReturnType<NonNullable<Call['span']>['part']> | undefined
   if (!source.isFresh) {
-    // Side by side: the first request waits for the slower of both.
+    // At the same time, so the first request waits only for the slower of the two.
     if (!signal.aborted) call.runtime.channels.to(call.backend).prepare()
     part = call.span?.part('id token')
   }

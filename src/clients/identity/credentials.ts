@@ -11,7 +11,7 @@ const attempt = 10_000
 export interface Credentials {
   /**
    * A new ID token for `audience`.
-   * @param options.once whether one attempt is enough, as there is a token that is still good
+   * @param options.once whether to make only one attempt, because the current token is still valid
    * @throws when no token can be obtained, or when `signal` aborts, as far as the source supports that
    */
   idToken(audience: string, options: {signal: AbortSignal; once: boolean}): Promise<string>

@@ -18,7 +18,7 @@ const refreshBefore = 5 * 60_000
 const patience = 2000
 /** Pause after a failed refresh, in ms. */
 const pauseAfterFailure = 10_000
-/** A caller that comes so long after the last attempt, in ms, makes another one: the first may have hung. */
+/** Age of an attempt, in ms, after which the next caller starts another one, because the first may have hung. */
 const patienceOfOthers = 1000
 
 /** The attempts to get one token. */
@@ -26,13 +26,13 @@ interface Fetch {
   readonly promise: Promise<Token>
   resolve(token: Token): void
   reject(error: unknown): void
-  /** Ends the attempts. */
+  /** Cancels the attempts. */
   readonly end: AbortController
-  /** The number of callers that wait. */
+  /** Number of waiting callers. */
   waiting: number
-  /** The number of attempts that have not ended. */
+  /** Number of attempts in progress. */
   attempts: number
-  /** Whether the last one takes so long that the next caller makes another one. */
+  /** Whether the last attempt is so old that the next caller starts another one. */
   isLate: boolean
   timer: NodeJS.Timeout | undefined
 }
@@ -53,7 +53,7 @@ export class IdTokenSource {
     this.#credentials = credentials
   }
 
-  /** Whether there is a token that no request has to wait for. */
+  /** Whether there is a token that can be used without waiting. */
   get isFresh(): boolean {
     return this.#token !== undefined && Date.now() < this.#token.stale
   }
@@ -132,7 +132,7 @@ export class IdTokenSource {
     return fetch
   }
 
-  /** The first attempt that succeeds is for all who wait, and so is the last one that fails. */
+  /** The first attempt that succeeds, or the last one that fails, settles for all waiting callers. */
   #try(fetch: Fetch): void {
     const isGood = this.#token !== undefined && Date.now() < this.#token.expires
     fetch.attempts++

@@ -4,7 +4,7 @@ import {pause} from '../../core/waiting.ts'
 
 /** Timeout for one answer, in ms. */
 const attempt = 3000
-/** Limit for an answer, in bytes: tokens have a few thousand. */
+/** Limit for an answer, in bytes. Tokens have a few thousand. */
 const maxAnswer = 64 * 1024
 /** Limit for the attempts of callers that have no token. */
 const mostAttempts = 3
@@ -13,10 +13,10 @@ const firstPause = 50
 const flavor = 'metadata-flavor'
 
 /**
- * Asks the metadata server at `host` about the service account of this instance, again where it fails for a moment.
+ * Asks the metadata server at `host` about the service account of this instance. Retries transient errors.
  * @param path `token`, or `identity?…`
- * @param options.once the caller can do without an answer: no second attempt
- * @throws {Error} without an answer in time, or when the answer is not a metadata server's
+ * @param options.once no second attempt, because the caller can do without an answer
+ * @throws {Error} without an answer in time, or when another server than a metadata server answers
  */
 export async function askMetadata(
   host: string,
@@ -40,12 +40,12 @@ async function ask(host: string, path: string, signal?: AbortSignal): Promise<st
   const {promise, resolve, reject} = Promise.withResolvers<IncomingMessage>()
   const sent = get(url, {
     headers: {[flavor]: 'Google'},
-    // A connection of its own, which no freeze has cut; and an agent of its own, as the server is next door, whatever
-    // HTTPS_PROXY says.
+    // A new connection, because a pooled one may have died while the instance was frozen. Without an agent, no proxy is used,
+    // also if HTTPS_PROXY is set: the server is local.
     agent: false,
   })
   sent.on('response', resolve).on('error', reject)
-  // Not as the request's own signal: that is heard when all has gone well, too.
+  // Not as the request's own signal, which would also act when the signal aborts after a success.
   const stop = () => sent.destroy(end.reason)
   if (end.aborted) stop()
   end.addEventListener('abort', stop)
@@ -57,7 +57,7 @@ async function ask(host: string, path: string, signal?: AbortSignal): Promise<st
     if (statusCode === 200) return body
     throw new FailedAnswer(statusCode, body)
   } catch (error) {
-    // An answer that is not read keeps its connection open.
+    // An unread answer would keep its connection open.
     sent.destroy()
     throw error
   } finally {
@@ -65,7 +65,7 @@ async function ask(host: string, path: string, signal?: AbortSignal): Promise<st
   }
 }
 
-/** An answer that is not 200. */
+/** An answer with another status than 200. */
 class FailedAnswer extends Error {
   readonly status: number
 
@@ -75,7 +75,7 @@ class FailedAnswer extends Error {
   }
 }
 
-/** Whether it is overloaded, starts, or is moved with its instance, or the connection to it broke. */
+/** Whether the error is transient: the server is overloaded, starting or migrated with its instance, or the connection broke. */
 function mayPass(error: unknown): boolean {
   if (error instanceof FailedAnswer) return error.status >= 500 || error.status === 429
   if (error instanceof DOMException && error.name === 'TimeoutError') return true

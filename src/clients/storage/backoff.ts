@@ -8,7 +8,7 @@ const firstPause = 100
 /** Limit for a pause, in ms, whatever a server asks for. */
 const longestPause = 5000
 
-/** A failure that may pass: a later attempt may succeed. */
+/** A transient error: a later attempt may succeed. */
 export class TransientError extends Error {
   override readonly name = 'TransientError'
   /** The pause that the server asked for, in ms. */

@@ -3,9 +3,9 @@ import {Agent as HttpsAgent} from 'node:https'
 import type {Socket} from 'node:net'
 import {outside} from '../../core/outside.ts'
 
-/** The most connections that are kept while nobody uses them. */
+/** Limit for idle connections. */
 const mostIdle = 8
-/** A connection that was idle for longer is not used again, in ms: it may have died while the instance was frozen. */
+/** Idle time after which a connection is not used again, in ms, because it may have died while the instance was frozen. */
 const longestIdle = 1000
 
 class Kept extends HttpAgent {
@@ -21,16 +21,16 @@ class KeptSecure extends HttpsAgent {
 }
 
 /**
- * The connections to Storage that are used again. What a burst of reads has opened is closed when it is over, and what was idle
- * for long by the request that comes next: no timer runs between requests.
+ * The pool of connections to Storage. Connections beyond the limit are closed after a burst of reads, and long idle ones
+ * by the next request, because no timer runs between requests.
  */
 export class KeptConnections {
-  /** By whether they are encrypted. */
+  /** One agent for TLS, and one for plaintext. */
   readonly #agents = new Map<boolean, HttpAgent>()
-  /** Since when nobody uses a connection, in ms since the epoch. */
+  /** For each idle connection, the time at which it became idle, in ms since the epoch. */
   readonly #idleSince = new WeakMap<Socket, number>()
 
-  /** The agent for a request that begins now. */
+  /** The agent for a new request. */
   agentFor(secure: boolean): HttpAgent {
     const agent = this.#agents.get(secure) ?? this.#newAgent(secure)
     const now = Date.now()
@@ -40,7 +40,7 @@ export class KeptConnections {
     return agent
   }
 
-  /** Closes all of them; the next request opens new ones. */
+  /** Closes all connections. The next request opens new ones. */
   close(): void {
     for (const agent of this.#agents.values()) agent.destroy()
     this.#agents.clear()

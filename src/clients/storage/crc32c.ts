@@ -1,6 +1,6 @@
 import {crc32c} from '@node-rs/crc32'
 
-/** A CRC32C over bytes as they pass. */
+/** A CRC32C, updated chunk by chunk. */
 export class Crc32c {
   #value = 0
 
@@ -8,7 +8,7 @@ export class Crc32c {
     this.#value = crc32c(bytes, this.#value)
   }
 
-  /** In base64 of the big-endian value, as Storage writes it. */
+  /** The base64 of the big-endian value, as in Storage. */
   toString(): string {
     const bytes = Buffer.alloc(4)
     bytes.writeUInt32BE(this.#value)

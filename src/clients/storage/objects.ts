@@ -23,7 +23,7 @@ export interface DescribedVersion extends ObjectVersion {
   readonly metadata: Readonly<Record<string, string>>
 }
 
-/** What is asked of Storage. */
+/** The metadata fields that a reader needs. */
 const versionFields = 'generation,size,crc32c'
 
 const crcOfNothing = new Crc32c().toString()
@@ -103,7 +103,7 @@ export class StorageReader {
   }
 
   /**
-   * Begins a resumable upload, and gives the URL that takes its bytes.
+   * Creates a resumable upload, and returns the URL for its bytes.
    * @throws {Fault} PERMISSION_DENIED, NOT_FOUND, UNAVAILABLE
    */
   async newSession(signal: AbortSignal, given: NewObject): Promise<string> {

@@ -29,9 +29,9 @@ export interface Source {
 /** One HTTP request to Storage. */
 export interface StorageRequest {
   readonly method: 'GET' | 'POST'
-  /** What follows the base URL's path. */
+  /** The part of the path after the base URL. */
   readonly path: string
-  /** What precedes it: `/upload`; nothing unless given. */
+  /** The part before it, such as `/upload`: empty unless given. */
   readonly before?: string
   readonly headers: Readonly<Record<string, string>>
   /** Whether to use a new connection, because the last one may be dead unnoticed. */
@@ -52,8 +52,8 @@ const mostName = 1024
 
 /**
  * Sends `request` and returns the response, with status 200 or 206 and an unread body.
- * @throws {Fault} for a permanent failure: NOT_FOUND, PERMISSION_DENIED, FAILED_PRECONDITION, …
- * @throws {Error} for a failure that a later attempt may not meet
+ * @throws {Fault} for a permanent error: NOT_FOUND, PERMISSION_DENIED, FAILED_PRECONDITION, …
+ * @throws {Error} for a transient error
  */
 export async function getObject(signal: AbortSignal, source: Source, request: ObjectRequest): Promise<IncomingMessage> {
   const {name, query, fresh} = request
@@ -107,7 +107,7 @@ async function accepted(response: IncomingMessage, name: ObjectName, stall: numb
   throw refusal(status, cause, name)
 }
 
-/** What Storage says of a failure that is final, for the log. @throws {TransientError} for one that may pass */
+/** Storage's error text of a permanent error, for the log. @throws {TransientError} for a transient error */
 export async function whyNot(response: IncomingMessage, stall: number): Promise<string> {
   const status = response.statusCode ?? 0
   const text = await textOf(response, stall)

@@ -2,22 +2,22 @@ import {Fault} from '../../core/fault.ts'
 import {shortened} from '../../core/shortened.ts'
 import {type Source, sent, textOf, whyNot} from './request.ts'
 
-/** An object that is going to be written. */
+/** An object to be written. */
 export interface NewObject {
   readonly bucket: string
   readonly object: string
-  /** In bytes: it can have no other. */
+  /** The exact size, in bytes. */
   readonly size: number
   readonly contentType: string
-  /** The origin of the page that is going to send the bytes; undefined for senders that are no browsers. */
+  /** The origin of the page that will send the bytes; undefined for senders other than browsers. */
   readonly origin: string | undefined
 }
 
 /**
- * Begins a resumable upload, and gives the URL that takes its bytes: whoever has that can write this one object, without a token.
+ * Creates a resumable upload, and returns the URL for its bytes. Everybody who has the URL can write this one object, without a token.
  * It never replaces an object.
  * @throws {Fault} PERMISSION_DENIED, NOT_FOUND
- * @throws {Error} for a failure that a later attempt may not meet
+ * @throws {Error} for a transient error
  * @see https://cloud.google.com/storage/docs/resumable-uploads
  */
 export async function newSession(

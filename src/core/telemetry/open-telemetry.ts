@@ -13,13 +13,13 @@ import {
 import {type Code, codes} from '../fault.ts'
 import type {CallSpan, Counter, RequestFacts, RequestOutcome, RequestSpan, Telemetry} from './spans.ts'
 
-/** Spans and metrics have it as their instrumentation scope. */
+/** The instrumentation scope of spans and metrics. */
 const name = 'grpc-functions'
 
 const tracer = trace.getTracer(name)
 const meter = metrics.getMeter(name)
 
-/** Seconds, as the conventions for HTTP metrics have them. */
+/** Bucket boundaries in seconds, from the conventions for HTTP metrics. */
 const advice = {explicitBucketBoundaries: [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10]}
 
 const instruments = {
@@ -39,16 +39,16 @@ const counters = {
   retry: meter.createCounter('grpc_functions.retries', {description: 'Calls that were made again'}),
 } as const satisfies Record<Counter, unknown>
 
-/** The methods that the conventions for HTTP name; others are `_OTHER`, so that callers cannot make up series. */
+/** The methods in the conventions for HTTP. Others become `_OTHER`, so that callers cannot create time series. */
 const methods = new Set(['GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'CONNECT', 'OPTIONS', 'TRACE', 'PATCH', 'QUERY'])
 
-/** OpenTelemetry by its API alone: an SDK decides what becomes of it. */
+/** Telemetry by OpenTelemetry's API. The process's SDK decides what to record and where to send it. */
 export const openTelemetry: Telemetry = {
   request: (facts) => safely(() => beginRequest(facts)),
   count: (counter, attributes) => safely(() => counters[counter].add(1, attributes)),
 }
 
-/** Processors and exporters of an SDK are anybody's code: what they throw is no reason for a request to fail. */
+/** Ignores errors of an SDK's processors and exporters, which must not fail a request. */
 function safely<T>(work: () => T): T | undefined {
   try {
     return work()
@@ -59,7 +59,7 @@ function safely<T>(work: () => T): T | undefined {
 }
 
 /**
- * A server span, as the semantic conventions for HTTP have it.
+ * A server span by the semantic conventions for HTTP.
  * @see https://opentelemetry.io/docs/specs/semconv/http/http-spans/
  */
 function beginRequest(facts: RequestFacts): RequestSpan {
@@ -117,8 +117,8 @@ function known({path, host, userAgent, protocolVersion, clientAddress, bodySize}
 }
 
 /**
- * A client span, as version 1.45 of the semantic conventions for RPC has it, where they became stable. Spans have the names of before
- * 1.38 too, which tools still read.
+ * A client span by version 1.45 of the semantic conventions for RPC, the first stable one. Spans also have the attribute names from before
+ * 1.38, which tools still read.
  * @see https://opentelemetry.io/docs/specs/semconv/rpc/rpc-spans/
  */
 function beginCall(around: Context, {method, url}: {readonly method: string; readonly url: string}): CallSpan {

@@ -1,11 +1,11 @@
 import type {Code} from '../fault.ts'
 
-/** The head of a request, as its span is told of it. */
+/** The facts about a request's head for its span. */
 export interface RequestFacts {
   readonly method: string
   readonly path: string
   readonly scheme: string
-  /** The header of that name, if any. */
+  /** The header with that name; undefined if there is none. */
   readonly host: string | undefined
   readonly userAgent: string | undefined
   readonly protocolVersion: string
@@ -18,23 +18,23 @@ export interface RequestFacts {
 /** How a request ended. */
 export interface RequestOutcome {
   readonly status: number
-  /** The gRPC code of its failure. */
+  /** The gRPC code of its error. */
   readonly code?: string | undefined
-  /** Whether the server is to blame. */
+  /** Whether it is an error of the server. */
   readonly isFailure: boolean
-  /** The response's body, in bytes. */
+  /** Size of the response's body, in bytes. */
   readonly bodySize: number
 }
 
 /** A server span. */
 export interface RequestSpan {
-  /** Headers that say its trace and its id, if the SDK has a propagator. */
+  /** Headers with its trace id and span id, if the SDK has a propagator. */
   readonly headers: Readonly<Record<string, string>>
   /** Runs `work` with this span as the active one. */
   run<T>(work: () => T): T
   /** The template of the path, once it is known. */
   routed(route: string): void
-  /** Begins a client span, for one gRPC call of `pkg.Service/Method`. */
+  /** Starts a client span for one gRPC call of `pkg.Service/Method`. */
   call(call: {readonly method: string; readonly url: string}): CallSpan | undefined
   /** Ends it. Only the first call counts. */
   end(outcome: RequestOutcome): void
@@ -44,17 +44,17 @@ export interface RequestSpan {
 export interface CallSpan {
   /** Headers that make the backend's span a child of this one. */
   readonly headers: Readonly<Record<string, string>>
-  /** Takes the time of a part of the call: end() makes it a child span, and without end() there is none. */
+  /** Starts to measure a part of the call. end() creates a child span for it; without end() there is none. */
   part(name: 'id token' | 'connection' | 'retry'): {end(): void}
   end(code: Code): void
 }
 
-/** Counters, by what they count. */
+/** The counters. */
 export type Counter = 'id token' | 'connection' | 'reconnect' | 'retry'
 
-/** OpenTelemetry, as the SDK of this process gives it. */
+/** The telemetry of this process, by its SDK. */
 export interface Telemetry {
-  /** Begins a server span; undefined where the SDK fails. */
+  /** Starts a server span; undefined if the SDK fails. */
   request(facts: RequestFacts): RequestSpan | undefined
   count(counter: Counter, attributes?: Readonly<Record<string, string>>): void
 }

@@ -1,20 +1,20 @@
 import type {Logger} from '../../core/log.ts'
 import {atMost} from '../../core/waiting.ts'
 
-/** How long a flush() may take at the end of a request that has the time, in ms. */
+/** Timeout for a flush() at the end of a request, in ms. */
 const patience = 1000
 
-/** How long it may take after the deadline of its request: the 504 still leaves in time. In ms. */
+/** Timeout for a flush() after the request's deadline, in ms. It is so short that the 504 is still sent in time. */
 const latePatience = 250
 
-/** After a flush() that hung, requests do not wait for another until that one has ended, or for so long, in ms. */
+/** Pause after a flush() that hung, in ms. Until it is over, or that flush() has ended, requests do not wait for another one. */
 const pause = 10_000
 
-/** Until when no request waits for a flush(). */
+/** The end of the pause for each flush function, in ms since the epoch. */
 const pausedUntil = new WeakMap<() => Promise<unknown>, number>()
 
 /**
- * Waits for `flush`, but neither for ever nor again and again: telemetry that does not get through is no reason to keep a caller.
+ * Waits for `flush`, with a timeout, and a pause after one that hung, so that broken telemetry does not delay callers.
  * @param deadline of the request, in ms since the epoch
  */
 export async function flushed(flush: () => Promise<unknown>, deadline: number, log: Logger): Promise<void> {

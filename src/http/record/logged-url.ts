@@ -1,6 +1,6 @@
 import {shortened} from '../../core/shortened.ts'
 
-/** Parameters whose values say how to answer, and nothing about anybody: the log has them where they are one plain word. */
+/** Parameters about the format of the answer, which contain no personal data. Their values are logged if they are a plain word. */
 const harmless: ReadonlySet<string> = new Set([
   '$alt',
   'alt',
@@ -12,45 +12,45 @@ const harmless: ReadonlySet<string> = new Set([
 ])
 const plainWord = /^[\w-]{1,16}$/
 
-/** A parameter without a value that is a name: without digits it is hardly a token. */
+/** A parameter without a value is logged as a name if it has no digits, because then it is hardly a token. */
 const flagName = /^[a-z$][a-z_.-]{0,31}$/i
 
 /** The placeholder for a value. */
 const hidden = '…'
 
-/** The longest path, query and name of a parameter in the log, in characters. */
+/** Limits for a path, a query and the name of a parameter in the log, in characters. */
 const mostPath = 1024
 const mostQuery = 1024
 const mostName = 100
 
-/** Of a query with more parameters only these are looked at. */
+/** Limit for the parameters of a query that are processed. */
 const mostParameters = 256
 
-/** Values below this length are not removed from a text, in characters: they are part of many words. */
+/** Minimum length of a value that is removed from a text, in characters. Shorter ones occur in many words. */
 const leastValue = 4
 
-/** A text that begins with as many characters of a value quotes it, shortened. */
+/** Number of equal characters from which a text is treated as a shortened quote of a value. */
 const giveaway = 16
 
-/** `path` as the log has it: without a fragment, which a request should not have. */
+/** `path` for the log: without a fragment, which a request should not have. */
 export function loggedPath(path: string): string {
   return shortened(path.split('#', 1)[0]!, mostPath)
 }
 
-/** A raw query, without its `?`, as the log has it: the names of the parameters, but no values unless they are harmless. */
+/** A raw query, without its `?`, for the log: the names of the parameters, and only harmless values. */
 export function loggedQuery(query: string): string {
   const shown = parametersOf(query).map(({name, value, isShown}) => (isShown ? name + value : name + hidden))
   return shortened(shown.join('&'), mostQuery)
 }
 
-/** An http URL as the log has it: without credentials, values of parameters, and fragment; undefined when it is none. */
+/** An http URL for the log: without credentials, values of parameters, and fragment. Undefined for any other text. */
 export function loggedUrl(text: string): string | undefined {
   const url = URL.parse(text)
   if (!url || !/^https?:$/.test(url.protocol)) return undefined
   return `${url.origin}${withQuery(loggedPath(url.pathname), url.search.slice(1))}`
 }
 
-/** `path` with what the log has of `query`. */
+/** `path` and `query` for the log. */
 export function withQuery(path: string, query: string): string {
   return query ? `${path}?${loggedQuery(query)}` : path
 }
@@ -66,7 +66,7 @@ export function withoutValues(text: string, query: string): string {
 }
 
 interface Parameter {
-  /** With the `=` behind it, as it stands in the query; empty when there is none that can be shown. */
+  /** The name with its `=`, as in the query; empty if there is none that may be logged. */
   readonly name: string
   readonly value: string
   readonly isShown: boolean
@@ -76,7 +76,7 @@ function parametersOf(query: string): Parameter[] {
   if (!query) return []
   return query.split('&', mostParameters).map((parameter) => {
     const equals = parameter.indexOf('=')
-    // A token alone, in base64 perhaps: the `=` behind it is padding.
+    // It may be a token alone, in base64, whose `=` is padding.
     if (equals < 0 || /^=+$/.test(parameter.slice(equals))) {
       return {name: '', value: parameter, isShown: flagName.test(parameter.replace(/=+$/, ''))}
     }
@@ -95,7 +95,7 @@ function without(text: string, value: string): string {
   return start + others.map((other) => hidden + other.slice(sameLength(other, rest))).join('')
 }
 
-/** How many characters `left` and `right` begin with in common. */
+/** Length of the common prefix of `left` and `right`. */
 function sameLength(left: string, right: string): number {
   let length = 0
   while (length < left.length && left[length] === right[length]) length++

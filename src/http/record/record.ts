@@ -15,11 +15,11 @@ const maxText = 1024
 export interface Outcome {
   readonly status: number
   readonly fault: Fault | undefined
-  /** As in the request's first line, still percent-encoded. */
+  /** The raw path from the request line. */
   readonly path: string
-  /** What followed the first `?`, as it stood. */
+  /** The raw query after the first `?`. */
   readonly query: string
-  /** Of the response's body. */
+  /** Size of the response's body, in bytes. */
   readonly bytes: number
   /** In ms. */
   readonly latency: number
@@ -29,8 +29,8 @@ export interface Outcome {
 }
 
 /**
- * The one record of a request, in Cloud Logging's names. Values of the request are not in it: neither those of its query
- * nor those that a message quotes.
+ * The log record of a request, with Cloud Logging's names. It contains no values of the request: neither those of its query
+ * nor those quoted by a message.
  * @see https://cloud.google.com/logging/docs/reference/v2/rest/v2/LogEntry#HttpRequest
  */
 export function requestRecord(request: IncomingMessage, outcome: Outcome) {
@@ -64,7 +64,7 @@ export function requestRecord(request: IncomingMessage, outcome: Outcome) {
 }
 
 /**
- * Has Error Reporting take the record for an error, and group it by its stack.
+ * The fields that make Error Reporting treat the record as an error, and group it by its stack.
  * @see https://cloud.google.com/error-reporting/docs/formatting-error-messages
  */
 function errorEvent(fault: Fault, {query, serviceContext}: Outcome) {
@@ -76,7 +76,7 @@ function errorEvent(fault: Fault, {query, serviceContext}: Outcome) {
   }
 }
 
-/** With its stack when we are to blame. */
+/** The log fields of a cause, with its stack if it is an error of this server. */
 function causeFields(cause: unknown, isOurs: boolean, query: string) {
   if (isOurs) return {err: typeof cause === 'string' ? withoutValues(cause, query) : cause}
   return {cause: shortened(withoutValues(inLine(cause), query), maxText)}

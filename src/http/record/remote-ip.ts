@@ -2,8 +2,8 @@ import type {IncomingMessage} from 'node:http'
 import {isIP} from 'node:net'
 
 /**
- * The address that `request` came from, as the platform vouches for it. Each hop adds the address that it was called
- * from to X-Forwarded-For, on the right; what stands left of the platform's own entries is whatever the caller wrote.
+ * The address of the caller, as the platform vouches for it. Each hop adds the address that it was called
+ * from to the right of X-Forwarded-For. Entries to the left of the platform's own may be forged by the caller.
  */
 export function remoteIp({headers, socket}: IncomingMessage, trustedHops: number): string | undefined {
   const entries = String(headers['x-forwarded-for'] ?? '').split(',')

@@ -4,7 +4,7 @@ import type {RequestFacts} from '../../core/telemetry/spans.ts'
 import {loggedPath} from './logged-url.ts'
 import {remoteIp} from './remote-ip.ts'
 
-/** The facts about a request that its span has: no more than its log record, so no values of its query. */
+/** The facts about a request for its span: as in its log record, so without values of its query. */
 export function factsOf(
   request: IncomingMessage,
   {path, config}: {readonly path: string; readonly config: Pick<Config, 'trustedHops'>},

@@ -6,7 +6,7 @@ const traceparentForm = /^00-(?!0{32})([\da-f]{32})-(?!0{16})([\da-f]{16})-([\da
 /** Google's own header: `<32 hex>/<decimal span>;o=1`. */
 const cloudTraceForm = /^([\da-f]{32})(?:\/(\d{1,20}))?(?:;o=(\d))?$/i
 
-/** Headers that go through to backends. */
+/** Headers that are forwarded to backends. */
 const traceHeaders = ['traceparent', 'tracestate', 'x-cloud-trace-context'] as const
 
 export function passedOn(headers: IncomingHttpHeaders): Record<string, string> {
@@ -19,8 +19,8 @@ export function passedOn(headers: IncomingHttpHeaders): Record<string, string> {
 }
 
 /**
- * The fields by which Cloud Logging puts a record under its trace, in the project `projectId`: the span in 16 hex digits
- * whatever header gave it.
+ * The fields with which Cloud Logging assigns a record to its trace, in the project `projectId`: the span in 16 hex digits
+ * for any header.
  */
 export function traceFields(headers: IncomingHttpHeaders, projectId?: string): Record<string, string | boolean> {
   const w3c = traceparentForm.exec(String(headers.traceparent ?? ''))

@@ -5,7 +5,7 @@ import {within} from '../../core/waiting.ts'
 import type {BodyAccount} from '../admission.ts'
 import type {Scope} from '../scope.ts'
 
-/** Default limit for a body that is read whole, in bytes. */
+/** Default limit for a buffered body, in bytes. */
 const defaultLimit = 1024 * 1024
 
 /** Limit for the rest of a body that is read and discarded after the response, in bytes. */
@@ -37,8 +37,8 @@ export function hasBody({'content-length': announced, 'transfer-encoding': codin
 }
 
 /**
- * The whole body of a request, compressed or not; its bytes are booked in `account`, and stay there.
- * @throws {Fault} 413 beyond `limit` bytes, 429 beyond what the instance decodes at once
+ * The whole body of a request, compressed or not; its bytes are counted in `account`, and stay there.
+ * @throws {Fault} 413 beyond `limit` bytes, 429 beyond the instance's limit for decoding
  */
 export async function wholeBody(
   {headers, body}: Pick<Scope, 'headers' | 'body'>,
@@ -58,7 +58,7 @@ export async function wholeBody(
   return buffer.bytes
 }
 
-/** `body`, which has been read before. @throws {Fault} 413 beyond `limit` bytes */
+/** Returns `body`, which has been read before. @throws {Fault} 413 beyond `limit` bytes */
 export function readBefore(body: Buffer, limit = defaultLimit): Buffer {
   if (body.length > limit) throw tooLong(limit)
   return body
@@ -68,13 +68,13 @@ export function readBefore(body: Buffer, limit = defaultLimit): Buffer {
 const blockSize = 4096
 
 /**
- * The bytes of a body, copied once. Small pieces are gathered in blocks as they come: a body can come in a million pieces, and a
+ * The bytes of a body, copied once. Small pieces are combined in blocks: a body can arrive in a million pieces, and a
  * Buffer takes much more memory than a small piece.
  */
 class BodyBuffer {
   readonly #account: BodyAccount
   readonly #blocks: Buffer[] = []
-  /** What is free of the last block. */
+  /** The free part of the last block. */
   #room = Buffer.alloc(0)
   length = 0
 
@@ -98,9 +98,9 @@ class BodyBuffer {
     this.#begin(piece.subarray(copied))
   }
 
-  /** Takes the rest of a piece, for which the last block has no room. */
+  /** Stores the rest of a piece that does not fit into the last block. */
   #begin(rest: Buffer): void {
-    // Mostly a body comes in one piece.
+    // Most bodies arrive in one piece.
     if (rest.length >= blockSize || this.#blocks.length === 0) this.#blocks.push(rest)
     else if (rest.length > 0) {
       const block = Buffer.allocUnsafe(blockSize)
@@ -111,11 +111,11 @@ class BodyBuffer {
 }
 
 /**
- * Reads and discards the rest of the body while the response leaves: the connection's next request comes after it. Of a
+ * Reads and discards the rest of the body while the response is sent, because the connection's next request follows it. Of a
  * longer rest only `maxDiscarded` bytes are read, and the connection ends with `response`.
  */
 export function discard(request: IncomingMessage, response: ServerResponse): void {
-  // A stream with such a listener, as a reader that left half-way leaves behind, does not flow.
+  // A reader that stopped early leaves such a listener behind, with which the stream would not flow.
   request.removeAllListeners('readable')
   let left = maxDiscarded
   const count = (piece: Buffer) => {

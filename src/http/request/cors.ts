@@ -4,8 +4,8 @@ import type {Scope} from '../scope.ts'
 const remembered = 3600
 
 /**
- * Lets pages of the configured origins call and read the response, whatever it will be. A preflight is told `allowed()`, or the
- * method that it asks for if there are none. Credentials are never allowed.
+ * Adds the headers that let pages of the configured origins read the response, also an error. A preflight gets the methods of `allowed()`, or the
+ * requested method if there are none. Credentials are never allowed.
  * @see https://fetch.spec.whatwg.org/#http-cors-protocol
  */
 export function allowCors(scope: Scope, allowed: () => readonly string[]): void {
@@ -35,7 +35,7 @@ export function isPreflight(scope: Scope): boolean {
   )
 }
 
-/** Whether pages of `origin` may call; undefined is allowed with all of them. */
+/** Whether pages of `origin` may call; undefined is allowed only if all origins are. */
 export function isAllowedOrigin({corsOrigins}: Scope, origin: string | undefined): boolean {
   if (corsOrigins.has('*')) return true
   return origin !== undefined && (corsOrigins.has(origin) || corsOrigins.has(origin.replace(/(:\d+)?$/, ':*')))

@@ -3,12 +3,12 @@ import {shortened} from '../../core/shortened.ts'
 import type {Scope} from '../scope.ts'
 import {isAllowedOrigin} from './cors.ts'
 
-/** Safe methods (RFC 9110 section 9.2.1): a page that cannot read the response gains nothing by them. */
+/** Safe methods (RFC 9110 section 9.2.1): a page that cannot read the response gains nothing from them. */
 const safe: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS'])
 
 /**
- * Refuses what a page of a foreign site has a browser send: forms and bodies without a type need no preflight, and carry
- * whatever the browser's network or its cookies vouch for. Callers that are no browsers say neither header.
+ * Refuses requests that a page of another site makes a browser send. Forms and bodies without a type need no preflight, and carry
+ * the browser's cookies and network identity. Callers other than browsers send neither header.
  * @throws {Fault} 403
  * @see https://www.w3.org/TR/fetch-metadata/
  */
@@ -31,12 +31,12 @@ function isCrossSite(scope: Scope): boolean {
   const {origin, host, 'sec-fetch-site': site} = scope.headers
   if (isAllowedOrigin(scope, origin)) return false
   if (site === 'cross-site') return true
-  // Behind a proxy Host may be another name than the one that the page has: the browser knows better.
+  // Behind a proxy, Host may differ from the page's own host, so the browser's header decides.
   if (site === 'same-origin' || site === 'none') return false
   return origin !== undefined && !isOwn(origin, host)
 }
 
-/** Whether `origin` is that of the host that is asked; TLS may have ended before us. */
+/** Whether `origin` is that of the requested host. The scheme is not compared, because a proxy may terminate TLS. */
 function isOwn(origin: string, host = ''): boolean {
   const url = URL.parse(origin)
   if (!url) return false

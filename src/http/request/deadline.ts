@@ -2,12 +2,12 @@ import type {IncomingHttpHeaders} from 'node:http'
 import {Fault} from '../../core/fault.ts'
 import {shortened} from '../../core/shortened.ts'
 
-/** What each unit of gRPC's TimeoutUnit takes, in ms: PROTOCOL-HTTP2 of gRPC. */
+/** Each unit of gRPC's TimeoutUnit, in ms (gRPC over HTTP2, PROTOCOL-HTTP2). */
 const units = {H: 3_600_000, M: 60_000, S: 1000, m: 1, u: 0.001, n: 0.000_001} as const
 
 /**
- * How long the caller is ready to wait, in ms: the least of `grpc-timeout` (`1S`, `250m`), `connect-timeout-ms` and
- * `x-server-timeout` (seconds); Infinity when it does not say.
+ * The caller's timeout, in ms: the shortest of `grpc-timeout` (`1S`, `250m`), `connect-timeout-ms` and
+ * `x-server-timeout` (seconds); Infinity without any of them.
  * @throws {Fault} INVALID_ARGUMENT that names the header when it is malformed
  */
 export function callerTimeout(headers: IncomingHttpHeaders): number {
@@ -36,7 +36,7 @@ function grpcTimeout(header: string | string[] | undefined): number {
   return Number(match[1]) * units[match[2] as keyof typeof units]
 }
 
-/** As JSON has it, and so every client: what /openapi.json says is a number from 0 on. */
+/** A number in JSON's syntax, as in /openapi.json, which also says that it must not be negative. */
 const number = /^-?\d+(?:\.\d+)?(?:e[+-]?\d+)?$/i
 
 function serverTimeout(header: string | string[] | undefined): number {

@@ -1,7 +1,7 @@
 import type {IncomingMessage} from 'node:http'
 import {Fault} from '../../core/fault.ts'
 
-/** A reg-name or an IP literal of RFC 3986 3.2.2, and a port; empty where the target has no authority. */
+/** A reg-name or an IP literal of RFC 3986 3.2.2, and a port; empty if the target has no authority. */
 const hostForm = /^(?:\[[\da-f:.v]+\]|[\w\-.~!$&'()*+,;=%]*)(?::\d*)?$/i
 
 /**
@@ -21,7 +21,7 @@ export function checkHead(request: IncomingMessage): void {
   }
 }
 
-/** Whether the caller sends its body only when it has been told to. */
+/** Whether the caller waits for 100 Continue before it sends the body. */
 export function waitsToContinue({httpVersion, headers: {expect}}: IncomingMessage): boolean {
   return httpVersion === '1.1' && expect?.trim().toLowerCase() === '100-continue'
 }
@@ -29,7 +29,7 @@ export function waitsToContinue({httpVersion, headers: {expect}}: IncomingMessag
 function checkHost(httpVersion: string, rawHeaders: readonly string[], host: string | undefined): void {
   if (host === undefined && httpVersion === '1.0') return
   let times = 0
-  // Names and values in turn; `headers` has the first one alone.
+  // Names and values in turn. `headers` has only the first one of each name.
   for (let index = 0; index < rawHeaders.length; index += 2) if (rawHeaders[index]!.toLowerCase() === 'host') times++
   if (times !== 1) throw Fault.invalid('host', `The request has ${times || 'no'} Host headers: expected one`)
   if (!hostForm.test(host!)) throw Fault.invalid('host', 'Header Host is malformed: expected a host, or host:port')

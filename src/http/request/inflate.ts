@@ -1,17 +1,17 @@
 import {createGunzip} from 'node:zlib'
 import {Fault} from '../../core/fault.ts'
 
-/** How a body, or a message in it, is inflated. */
+/** Options for decompressing a body, or a message in it. */
 export interface Inflating {
-  /** Limit for what comes out, in bytes. */
+  /** Limit for the decompressed data, in bytes. */
   readonly limit: number
-  /** Told of what has come out, before more of it does. @throws {Fault} when there is no room for it */
+  /** Called with the size of the decompressed data so far, before there is more of it. @throws {Fault} when there is no room for it */
   hold(bytes: number): void
 }
 
 /**
- * What `bytes` of gzip are, which can be a thousand times as much: no more than the limit is ever made of them.
- * @throws {Fault} 400 for what is not gzip, 413 beyond the limit, and what `hold` throws
+ * Decompresses `bytes` of gzip. The result may be a thousand times as long, so decompression stops at the limit.
+ * @throws {Fault} 400 for data that is not gzip, 413 beyond the limit, and any error of `hold`
  */
 export async function inflated(bytes: Uint8Array, {limit, hold}: Inflating): Promise<Uint8Array> {
   const gunzip = createGunzip()
@@ -35,7 +35,7 @@ export async function inflated(bytes: Uint8Array, {limit, hold}: Inflating): Pro
   return Buffer.concat(pieces)
 }
 
-/** The most bytes of gzip that `bytes` can become: what cannot be made shorter gets a little longer. */
+/** Maximum size of `bytes` after compression with gzip, which makes incompressible data a little longer. */
 export function mostDeflated(bytes: number): number {
   return bytes + Math.ceil(bytes / 1000) + 64
 }

@@ -5,7 +5,7 @@ import type {Handler, Scope} from '../scope.ts'
 import {isPreflight} from './cors.ts'
 
 /**
- * Restricts `handler` to the HTTP methods `methods`, and HEAD if GET is among them. OPTIONS is answered for it; all other methods
+ * Restricts `handler` to the HTTP methods `methods`, and HEAD if GET is among them. OPTIONS is answered without a call of `handler`; all other methods
  * get 405 with `Allow` (RFC 9110 section 15.5.6).
  * @example
  * const hello = only(['GET'], () => json({hello: 'world'}))
@@ -14,7 +14,7 @@ export function only(methods: readonly string[], handler: Handler): Handler {
   return Object.assign((scope: Scope) => handler(scope), {...handler, methods})
 }
 
-/** The methods that `handler` is called with and OPTIONS, sorted; empty when it is called with any. */
+/** The methods that `handler` accepts, and OPTIONS, sorted; empty if it accepts all. */
 export function methodsOf({methods}: Handler): readonly string[] {
   if (!methods) return []
   return [...new Set([...methods, ...(methods.includes('GET') ? ['HEAD'] : []), 'OPTIONS'])].sort()

@@ -13,7 +13,7 @@ export interface FormPart {
   contentType?: string
 }
 
-/** How much of a multipart body is read. */
+/** Limits for a multipart body. */
 export interface FormLimits {
   readonly maxBytes: number
   readonly maxParts: number
@@ -22,11 +22,11 @@ export interface FormLimits {
 /** Limit for the parts of a body. */
 const maxFormParts = 1000
 
-/** How much of a body is parsed before other requests get their turn, in bytes. */
+/** Number of bytes that are parsed before other requests get their turn. */
 const sliceSize = 16 * 1024
 
 /**
- * The parts of a multipart/form-data body; one without `Content-Disposition: form-data` is none, and left out.
+ * The parts of a multipart/form-data body. Parts without `Content-Disposition: form-data` are left out.
  * @throws {Fault} 400 when it is malformed or has more than `maxParts`, 413 beyond `maxBytes` or 1,000 parts, 415 when it is
  *   compressed
  */

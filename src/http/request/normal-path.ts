@@ -1,6 +1,6 @@
 /**
- * `path` with the escapes decoded of what is the same without one: letters, digits, `-`, `.`, `_` and `~` (RFC 3986
- * 6.2.2.2). Any other escape stays as it came, malformed ones too.
+ * `path` with the escapes of unreserved characters decoded: letters, digits, `-`, `.`, `_` and `~` (RFC 3986
+ * 6.2.2.2). Other escapes are kept, also malformed ones.
  */
 export function normalPath(path: string): string {
   return path.includes('%') ? path.replace(escapedUnreserved, decodeURIComponent) : path

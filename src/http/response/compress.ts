@@ -5,7 +5,7 @@ import {codedEtag} from '../../core/coded-etag.ts'
 import type {Scope} from '../scope.ts'
 import {isStream, type Reply} from './reply.ts'
 
-/** Shorter bodies are not compressed, in bytes. */
+/** Minimum size of a body to be compressed, in bytes. */
 const worthIt = 1024
 
 const compressors = {
@@ -34,7 +34,7 @@ export async function compressed(scope: Pick<Scope, 'headers'>, reply: Reply): P
   }
 }
 
-/** `body` in gzip; undefined where that would hardly make it shorter. */
+/** `body` in gzip; undefined if that is hardly shorter. */
 export async function gzipped(body: Uint8Array): Promise<Uint8Array | undefined> {
   return body.length < worthIt ? undefined : await compressors.gzip(body)
 }

@@ -4,7 +4,7 @@ import {detailJson} from '../../core/details.ts'
 import {type Code, codes, errorDomain, type Fault} from '../../core/fault.ts'
 import {fitting} from '../../core/shortened.ts'
 
-// How callers of REST see a Fault: status, headers, JSON. Nothing else renders failures, but for callers of RPC:
+// How callers of REST see a Fault: status, headers, JSON. No other code renders failures, except for callers of RPC:
 // transcoding/rpc/errors.ts.
 
 /** The HTTP status of each gRPC code, as in google/rpc/code.proto. */
@@ -55,7 +55,7 @@ export function failureJson(fault: Fault, shape: ErrorShape): JsonValue {
     : {error: {code: httpStatusOf(fault), message, status: code, details}}
 }
 
-/** The JSON text of a failure within a stream of messages: its one key `error` tells it from a message, in either shape. */
+/** The JSON text of a failure in a stream of messages. Its only key is `error`, which distinguishes it from a message, in either format. */
 export function failureInStream(fault: Fault, shape: ErrorShape): string {
   const json = failureJson(fault, shape)
   return JSON.stringify(shape === 'status' ? {error: json} : json)

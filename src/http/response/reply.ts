@@ -15,13 +15,13 @@ export interface Reply {
   readonly body?: string | Uint8Array | AsyncIterable<string | Uint8Array>
   /** Whether the head leaves before the first chunk of `body` is there; with it unless given. */
   readonly headFirst?: boolean
-  /** HTTP trailers, behind a body that has ended well; a caller of HTTP/1.0 gets none. */
+  /** HTTP trailers, behind a body that has ended well; an HTTP/1.0 caller gets none. */
   readonly trailers?: Readonly<Record<string, string | string[]>>
-  /** The last chunk when `body` fails after its first one, before the connection is cut; none unless given. */
+  /** The last chunk if `body` fails after its first one, before the connection is reset: none unless given. */
   readonly failureChunk?: (fault: Fault, shape: ErrorShape) => string | Uint8Array
-  /** In place of a response, to a request for a WebSocket. */
+  /** For a request for a WebSocket: runs on it, in place of a response. */
   readonly webSocket?: WebSocketReply
-  /** Whether the response ends as a complete one after that chunk, instead of being cut; never unless given. */
+  /** Whether the response ends normally after that chunk instead of being reset: never unless given. */
   readonly endsCleanly?: (fault: Fault) => boolean
 }
 
@@ -30,21 +30,21 @@ export type Frame = string | Uint8Array
 
 /** The frames of one WebSocket. */
 export interface WebSocketStream {
-  /** Those of the caller, read as they are asked for. They end with an empty text, as a WebSocket has no end of one side. */
+  /** The caller's frames, read on demand. An empty text frame ends them, because a WebSocket cannot be half-closed. */
   readonly frames: AsyncIterable<Frame>
-  /** Resolves when the caller's side has taken it. @throws {Fault} the reason of the request's signal */
+  /** Sends a frame. Resolves when the kernel has accepted it. @throws {Fault} the reason of the request's signal */
   send(frame: Frame): Promise<void>
 }
 
-/** What is done with a WebSocket. */
+/** How a WebSocket is handled. */
 export interface WebSocketReply {
   /** The subprotocol: one of those that the caller offers, or none. */
   readonly protocol: string | undefined
   /** Limit for one frame of the caller, in bytes. */
   readonly maxFrameBytes: number
-  /** Between two pings, in ms. */
+  /** Interval of pings, in ms. */
   readonly ping: number
-  /** When it resolves the connection ends well. */
+  /** Runs the WebSocket. When it resolves, the connection is closed with success. */
   run(stream: WebSocketStream): Promise<void>
 }
 
@@ -53,7 +53,7 @@ const jsonType = 'application/json; charset=utf-8'
 /**
  * A reply whose body is `value` as JSON.
  * @param options.status the HTTP status; default: 200
- * @param options.headers further headers; they win over `content-type: application/json; charset=utf-8`
+ * @param options.headers further headers, with priority over `content-type: application/json; charset=utf-8`
  * @example
  * const hello: Handler = () => json({hello: 'world'}, {headers: {'cache-control': 'max-age=60'}})
  */
@@ -79,9 +79,9 @@ export function failureReply(fault: Fault, shape: ErrorShape): Reply {
 }
 
 /**
- * A stream of one JSON value a line (`application/x-ndjson`). Each is sent as it comes. A failure after the first value becomes
- * the last line, and the connection is cut, so that no client takes the stream for complete.
- * @param values each is JSON already, without a line break
+ * A stream of JSON values, one per line (`application/x-ndjson`). Each is sent when it is yielded. An error after the first value becomes
+ * the last line, and the connection is reset, so that no client takes the stream for complete.
+ * @param values JSON texts without line breaks
  * @example
  * const count: Handler = () =>
  *   ndjson(
@@ -96,9 +96,9 @@ export function ndjson(values: AsyncIterable<string>): Reply {
 
 /**
  * A stream of server-sent events (the HTML standard, section 9.2). Each value is an event with its number as `id`, starting at 1;
- * the last event is named `end`. A failure after the first value becomes an event named `error`. A browser that reconnects after
+ * the last event is named `end`. An error after the first value becomes an event named `error`. A browser that reconnects after
  * `end` must get 204 instead.
- * @param values the data of each event, mostly JSON
+ * @param values the data of each event, usually JSON
  * @example
  * const clock: Handler = (scope) =>
  *   eventStream(
@@ -114,16 +114,16 @@ export function eventStream(values: AsyncIterable<string>): Reply {
   return stream('text/event-stream', values, {'content-type': 'text/event-stream; charset=utf-8'})
 }
 
-/** A value of a stream that stands for a pause: sent as what keeps a connection in use, where the format has that. */
+/** A value of a stream that stands for a pause. It is sent as a keep-alive, if the format has one. */
 export const paused = Symbol('paused')
 
-/** A value of a stream as JSON, with the id of its event; empty: none. */
+/** A value of a stream as JSON, and the id of its event; empty for no id. */
 export interface Identified {
   readonly json: string
   readonly id: string
 }
 
-/** `values`, each JSON already, as one body in the format of `type`, sent as they come. */
+/** A body in the format of `type` from `values`, which are JSON texts. Each is sent when it is yielded. */
 export function stream(
   type: StreamType,
   values: AsyncIterable<string | Identified | typeof paused>,
@@ -151,10 +151,10 @@ function textOf(writer: StreamWriter, value: string | Identified | typeof paused
   return typeof value === 'string' ? writer.next(value) : writer.next(value.json, value.id)
 }
 
-/** Tells a browser that connects again that its event stream has had its last event. */
+/** Tells a browser that reconnects that its event stream is complete. */
 export const noMoreEvents: Reply = {status: 204, headers: {'cache-control': 'no-store'}}
 
-/** Headers that say where a response ends: the responder sets them. */
+/** Headers about the framing of a response, which only the responder sets. */
 const framing: ReadonlySet<string> = new Set(['connection', 'content-length', 'keep-alive', 'transfer-encoding'])
 
 /** The reply's own headers, in lower case. */
@@ -164,7 +164,7 @@ export function headersOf({headers = {}}: Reply): Record<string, string | string
 }
 
 /**
- * `reply` if it can be sent: a function of JavaScript may return anything.
+ * Returns `reply` if it can be sent. A function in JavaScript may return anything.
  * @throws {TypeError} saying what was expected
  */
 export function sendable(reply: Reply): Reply {
@@ -181,7 +181,7 @@ export function isStream(body: Reply['body']): body is AsyncIterable<string | Ui
 }
 
 /**
- * `value` if it can be sent as a body, or as a chunk of one.
+ * Returns `value` if it can be sent as a body, or as a chunk of one.
  * @throws {TypeError} saying what was expected
  */
 export function chunk(value: string | Uint8Array): string | Uint8Array {

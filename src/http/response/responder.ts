@@ -6,12 +6,12 @@ import {isStopping} from '../in-flight.ts'
 import {discard, isTooLongToDiscard} from '../request/body.ts'
 import {waitsToContinue} from '../request/framing.ts'
 
-/** Time for the caller to read a response that is written after the deadline, mostly a failure, in ms. */
+/** Grace period for the caller to read a response that is written after the deadline, usually an error, in ms. */
 const minReadTime = 500
 
 /** The only writer of a response. It buffers nothing beyond the deadline: bytes that the caller has not read by then are dropped. */
 export class Responder {
-  /** Written bytes of the body. */
+  /** Number of written bytes of the body. */
   bytes = 0
   /** Whether the connection ends with this response. */
   isLast = false
@@ -40,7 +40,7 @@ export class Responder {
     return this.#isSwitched || this.#response.writableFinished
   }
 
-  /** From here on the connection is a WebSocket's, which answers with 101. */
+  /** Hands the connection to a WebSocket, which answers with 101. */
   switchProtocols(): void {
     this.#isSwitched = true
     this.#response.statusCode = 101
@@ -60,7 +60,7 @@ export class Responder {
     this.isLast ||= isTooLongToDiscard(this.#request)
   }
 
-  /** Whether the caller can read a body whose length the head does not say. */
+  /** Whether the caller can read a body without a Content-Length. */
   get takesChunks(): boolean {
     return this.#request.httpVersion === '1.1'
   }
@@ -70,21 +70,21 @@ export class Responder {
     this.#response.writeHead(status, {...headers, ...(this.isLast && {connection: 'close'})})
   }
 
-  /** Sends `trailers` behind the body, if that is sent in chunks. */
+  /** Sends `trailers` after the body, if it has chunked encoding. */
   trailers(trailers: Readonly<Record<string, string | string[]>>): void {
     this.#response.addTrailers(
       Object.entries(trailers).flatMap(([name, value]) => [value].flat().map((one) => [name, one] as const)),
     )
   }
 
-  /** Sends the head now, rather than with the first of the body. */
+  /** Sends the head now rather than with the first bytes of the body. */
   flush(): void {
     this.#response.flushHeaders()
   }
 
   /**
    * Resolves when more may be written.
-   * @throws {Fault} `signal`'s reason; for the deadline, a fault that says that the caller was not reading
+   * @throws {Fault} `signal`'s reason; at the deadline, a Fault that says that the caller did not read
    */
   async write(bytes: string | Uint8Array, signal: AbortSignal): Promise<void> {
     this.bytes += Buffer.byteLength(bytes)
@@ -96,16 +96,16 @@ export class Responder {
   }
 
   /**
-   * Ends the response, with `body` as the last of it, a text only if it is ASCII, and resolves when all of it has left or the caller has gone.
-   * @throws {Fault} when it has not left by `deadline`, in ms since the epoch: the connection has been cut then
+   * Ends the response with `body`, which may be text only if it is ASCII. Resolves when everything has been sent or the caller has gone.
+   * @throws {Fault} when it has not been sent by `deadline`, in ms since the epoch. The connection has then been reset
    */
   async end(deadline: number, body: string | Uint8Array = ''): Promise<void> {
     if (this.gone) return
     this.bytes += Buffer.byteLength(body)
-    // Before Node does so: it would read the whole body.
+    // Before Node discards the body itself, because it would read all of it.
     discard(this.#request, this.#response)
     const left = this.#left((left) => this.#end(body, left))
-    // Mostly the kernel takes it at once, unless the response waits behind an earlier one.
+    // The kernel usually accepts it at once, unless the response waits for an earlier one.
     if (this.#response.writableLength > 0) await this.#turn()
     if (this.#response.writableLength === 0) return await left
     if (await atMost(Math.max(deadline - Date.now(), minReadTime), left)) return
@@ -114,12 +114,12 @@ export class Responder {
   }
 
   #end(body: string | Uint8Array, left: () => void): void {
-    // A text leaves in one write with the head, in the encoding of a head: so it may be ASCII only.
+    // Text is written together with the head, in the head's encoding, so it must be ASCII.
     if (typeof body === 'string') this.#response.end(body, 'latin1', left)
     else this.#response.end(body, left)
   }
 
-  /** Writes `text` as the last of a response that will be cut, unless its end was written before. */
+  /** Writes `text` as the last chunk of a response that will be reset, unless the response has been ended already. */
   async writeLast(text: string | Uint8Array): Promise<void> {
     if (this.gone || this.#response.writableEnded) return
     await atMost(
@@ -128,19 +128,19 @@ export class Responder {
     )
   }
 
-  /** Cuts the connection after all earlier responses, so that this one never looks complete. */
+  /** Resets the connection after all earlier responses, so that this one never looks complete. */
   cut(): void {
     const {socket} = this.#response
-    // A pipelined response gets its socket when its turn comes, even if it has been destroyed: only then can it be cut.
+    // A pipelined response gets its socket only at its turn, even if it has been destroyed, so it cannot be reset earlier.
     if (!socket) this.#response.once('socket', () => setImmediate(() => this.cut()))
-    // In HTTP/1.0 a body lasts until the connection closes: only a reset tells that it was cut. And the kernel keeps what
-    // the caller does not read, unless it is told to drop it.
+    // In HTTP/1.0 the end of the connection ends the body, so only a reset shows that the body is incomplete. And the kernel keeps bytes that
+    // the caller does not read, unless the connection is reset.
     else if (canReset(socket) && (this.#request.httpVersion === '1.0' || socket.writableLength > 0)) {
       socket.resetAndDestroy()
     } else socket.destroy()
   }
 
-  /** Resolves when this response is the one that is being sent, or is over. */
+  /** Resolves when it is this response's turn on the connection, or the response is over. */
   async #turn(): Promise<void> {
     if (this.#response.socket || this.gone) return
     const {promise, resolve} = Promise.withResolvers<void>()
@@ -148,7 +148,7 @@ export class Responder {
     await promise
   }
 
-  /** Resolves when the bytes that `send` writes have left, or the connection has gone. */
+  /** Resolves when the bytes that `send` writes have been sent, or the connection is gone. */
   async #left(send: (left: () => void) => void): Promise<void> {
     const {promise, resolve} = Promise.withResolvers<void>()
     this.#response.once('close', resolve)
@@ -158,7 +158,7 @@ export class Responder {
   }
 }
 
-/** Node cannot reset a socket whose end is on its way, and never closes it when it has tried (EINVAL). */
+/** Whether a socket can be reset. Node cannot reset one that is ending, and would never close it after trying (EINVAL). */
 function canReset({writableEnded, writableFinished}: Socket): boolean {
   return !writableEnded || writableFinished
 }

@@ -19,10 +19,10 @@ export async function send(reply: Reply, life: Sending): Promise<void> {
   else await sendWhole(reply, asWritten(body), life)
 }
 
-/** A longer text is not copied into one with the head, in characters. */
+/** Maximum length of text that is written together with the head, in characters. */
 const shortText = 4096
 
-/** A short text if it is ASCII; anything else as bytes. */
+/** Short ASCII text unchanged, and any other text as bytes. */
 function asWritten(body: string | Uint8Array): string | Uint8Array {
   if (typeof body !== 'string') return body
   return body.length <= shortText && Buffer.byteLength(body) === body.length ? body : Buffer.from(body)
@@ -46,7 +46,7 @@ async function sendWhole(reply: Reply, body: string | Uint8Array, life: Sending)
 
 type Chunks = AsyncIterator<string | Uint8Array>
 
-/** The head leaves with the first chunk, so that a failure before it has its own status, unless the reply says otherwise. */
+/** Sends the head with the first chunk, so that an error before it has its own status, unless the reply sends the head at once. */
 async function sendStream(reply: Reply, chunks: Chunks, life: Sending): Promise<void> {
   const {responder} = life
   try {
@@ -104,7 +104,7 @@ function writeHead(reply: Reply, life: Sending, framing: Record<string, string> 
   })
 }
 
-/** Trailers come behind chunks, which HTTP/1.0 does not have. */
+/** The trailers to send. They need chunked encoding, which HTTP/1.0 does not have. */
 function trailersOf(reply: Reply, life: Sending): Reply['trailers'] {
   return reply.trailers && life.responder.takesChunks && sendsBody(reply, life) ? reply.trailers : undefined
 }
@@ -117,7 +117,7 @@ function sendsBody(reply: Reply, {method}: Sending): boolean {
   return method !== 'HEAD' && !isBodiless(reply)
 }
 
-/** Whether HTTP forbids a body, and so a length. */
+/** Whether HTTP forbids a body, and therefore a Content-Length. */
 function isBodiless({status}: Reply): boolean {
   return status === 204 || status === 304
 }

@@ -4,19 +4,19 @@ import type {Fault} from '../../core/fault.ts'
 import {failureInStream} from './failure.ts'
 
 /**
- * Writes a stream of values, each given as its JSON. The texts in their order are the body. A stream that fails ends with
- * the text of fail(), and then the connection is cut: what was sent before it never looks like a complete success.
+ * Writes a stream of values, which are JSON texts. The returned texts, in order, are the body. A stream that fails ends with
+ * the text of fail(), and then the connection is reset, so that it never looks complete.
  */
 export interface StreamWriter {
   /** @param id of an event, in formats that have ids; their number unless given */
   next(json: string, id?: string): string
-  /** After the last value. */
+  /** The text after the last value. */
   end(): string
-  /** After the last value of a stream that failed. */
+  /** The text after the last value of a stream that failed. */
   fail(fault: Fault, shape: ErrorShape): string
-  /** Keeps the connection in use between values, without a meaning; empty where the format has no such text. */
+  /** A keep-alive between two values; empty if the format has none. */
   readonly idle: string
-  /** Whether the response ends as a complete one after fail(), instead of being cut; never unless given. */
+  /** Whether the response ends normally after fail() instead of being reset: never unless given. */
   endsCleanly?(fault: Fault): boolean
 }
 
@@ -34,7 +34,7 @@ export function streamWriter(type: StreamType): StreamWriter {
   return writers[type]()
 }
 
-/** One JSON array. A stream that fails leaves it open, so that it is no JSON. */
+/** One JSON array. After an error it is left open, so that it is not valid JSON. */
 function arrayWriter(): StreamWriter {
   let separator = '['
   return {
@@ -49,7 +49,7 @@ function arrayWriter(): StreamWriter {
   }
 }
 
-/** One value a line; a failure is a last line of its own. */
+/** One value per line. An error is a separate last line. */
 function linesWriter(): StreamWriter {
   return {
     // A line break in JSON stands between two tokens.
@@ -60,7 +60,7 @@ function linesWriter(): StreamWriter {
   }
 }
 
-/** One event a value, and one named `end` after the last; a failure is an event named `error`. */
+/** One event per value, and an event `end` after the last one. An error is an event `error`. */
 function eventsWriter(): StreamWriter {
   const events = new EventWriter()
   return {

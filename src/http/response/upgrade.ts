@@ -2,11 +2,11 @@ import type {IncomingMessage} from 'node:http'
 import type {Duplex} from 'node:stream'
 import {Fault} from '../../core/fault.ts'
 
-/** A request for a WebSocket, whose connection is ours from here on. */
+/** A request for a WebSocket, whose connection Node has handed over. */
 export interface Upgrade {
   readonly request: IncomingMessage
   readonly socket: Duplex
-  /** What came behind the request's head. */
+  /** Bytes received after the request's head. */
   readonly head: Buffer
 }
 
@@ -15,7 +15,7 @@ const kept = Symbol('the upgrade that a request asks for')
 type Upgrading = IncomingMessage & {[kept]?: Upgrade}
 
 /**
- * Remembers that `upgrade.request` asks for a WebSocket. A browser sends no header of the page's own with it: its subprotocol
+ * Remembers that `upgrade.request` is for a WebSocket. A browser cannot send a page's own headers with it, so the subprotocol
  * `bearer.<token>` stands for `Authorization: Bearer <token>`.
  */
 export function keepUpgrade(upgrade: Upgrade): void {
@@ -25,7 +25,7 @@ export function keepUpgrade(upgrade: Upgrade): void {
   if (token) request.headers.authorization ??= `Bearer ${token}`
 }
 
-/** The upgrade that `request` asks for; undefined: none, or this server takes none. */
+/** The upgrade of `request`; undefined if it requests none, or this server supports none. */
 export function upgradeOf(request: Upgrading): Upgrade | undefined {
   return request[kept]
 }
@@ -41,12 +41,12 @@ export function protocolsOf({headers}: Pick<IncomingMessage, 'headers'>): readon
 
 const bearer = 'bearer.'
 
-/** Whether a subprotocol is a token rather than how messages are written. */
+/** Whether a subprotocol is a token rather than a message format. */
 export function isBearer(protocol: string): boolean {
   return protocol.startsWith(bearer)
 }
 
-/** @throws {Fault} 400 or 426 for what is no opening handshake (RFC 6455 4.2.1) */
+/** @throws {Fault} 400 or 426 unless the request is a valid opening handshake (RFC 6455 4.2.1) */
 export function checkHandshake({method, headers}: IncomingMessage): void {
   const {'sec-websocket-version': version, 'sec-websocket-key': key = ''} = headers
   if (method !== 'GET') throw Fault.invalid('upgrade', `Cannot open a WebSocket by ${method}: expected GET`)

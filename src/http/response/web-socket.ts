@@ -10,19 +10,19 @@ import type {Upgrade} from './upgrade.ts'
 
 const require = createRequire(import.meta.url)
 
-/** How long a caller has to answer a close, in ms. */
+/** Grace period for the caller to answer a close, in ms. */
 const linger = 2000
 
-/** Close codes from here on are an application's own (RFC 6455 7.4.2): they are this and the gRPC code. */
+/** The first close code for applications (RFC 6455 7.4.2). Close codes of errors are this number plus the gRPC code. */
 const ownCloseCodes = 4000
 
-/** Beyond so many bytes, or frames, no more are read before those are taken. */
+/** Limits for buffered bytes and frames, beyond which no more are read. */
 const maxQueuedBytes = 64 * 1024
 const maxQueuedFrames = 16
 
 /**
  * Opens the WebSocket that `upgrade` asks for, and runs `reply` on it. All work of the request has ended before the
- * connection does. Its close code is 1000, or 4000 and the gRPC code of the failure, which a last frame tells.
+ * connection does. Its close code is 1000, or 4000 plus the gRPC code of the error, which is also sent in a last frame.
  * @throws {Fault} when it failed
  */
 export async function runWebSocket(reply: WebSocketReply, upgrade: Upgrade, life: Sending): Promise<void> {
@@ -41,12 +41,12 @@ export async function runWebSocket(reply: WebSocketReply, upgrade: Upgrade, life
 
 /** Answers with 101. */
 function opened({protocol, maxFrameBytes}: WebSocketReply, {request, socket, head}: Upgrade, life: Sending): WebSocket {
-  // Loaded by the first WebSocket: most instances have none.
+  // Loaded for the first WebSocket, because most instances have none.
   const {WebSocketServer: Server} = require('ws') as typeof import('ws')
   const server: WebSocketServer = new Server({
     noServer: true,
     clientTracking: false,
-    // Inflating is not limited by what arrives.
+    // No compression, because decompressed data may be much longer than the received bytes.
     perMessageDeflate: false,
     maxPayload: maxFrameBytes,
     handleProtocols: () => protocol ?? false,
@@ -103,7 +103,7 @@ class Stream implements WebSocketStream {
     await within(this.#life.signal, promise)
   }
 
-  /** Says why, if it failed, and waits until the connection has ended. */
+  /** Sends the error, if there is one, and waits until the connection has ended. */
   async close(fault: Fault | undefined): Promise<void> {
     const ws = this.#ws
     clearInterval(this.#pings)
@@ -116,7 +116,7 @@ class Stream implements WebSocketStream {
     await this.#closed.promise
   }
 
-  /** One at a time: a caller whose frames are not read cannot answer, and some end a connection when they owe many answers. */
+  /** Sends one ping at a time: a caller whose frames are not read cannot answer, and some close a connection with many unanswered pings. */
   #ping(): void {
     if (this.#isPinged) return
     this.#isPinged = true
@@ -140,7 +140,7 @@ class Stream implements WebSocketStream {
     if (this.#queued > maxQueuedBytes || this.#queue.length > maxQueuedFrames) this.#ws.pause()
   }
 
-  /** The one before has been passed on. */
+  /** The frame before has been passed on. */
   async #next(): Promise<IteratorResult<Frame>> {
     this.#taken = 0
     while (this.#queue.length === 0 && !this.#isComplete) {
@@ -151,7 +151,7 @@ class Stream implements WebSocketStream {
     const value = this.#queue.shift()
     if (value === undefined) {
       this.#hold()
-      // What comes now is refused, and that the caller hangs up is noticed.
+      // Further frames are refused, but a hang-up is still noticed.
       if (this.#ws.isPaused) this.#ws.resume()
       return {done: true, value}
     }
@@ -169,7 +169,7 @@ class Stream implements WebSocketStream {
   }
 }
 
-/** Of what the caller sent that is no WebSocket, or too long: `ws` has closed it with the code that the protocol has for that. */
+/** The error for a malformed or too long frame. `ws` has closed the connection with the protocol's code for it. */
 function faultOf(error: Error & {readonly code?: string}): Fault {
   if (error.code === 'WS_ERR_UNSUPPORTED_MESSAGE_LENGTH') {
     return Fault.invalid('body', 'A frame is too long', {http: 413, hint: 'GATEWAY_MAX_BODY_BYTES is the limit'})

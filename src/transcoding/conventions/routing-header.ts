@@ -8,7 +8,7 @@ import {parseTemplate} from '../rules/templates.ts'
 /** The metadata key by which Google's front ends route a call to the region of its resource (AIP-4222). */
 const routingKey = 'x-goog-request-params'
 
-/** The longest value, in characters: some servers take 8 KiB of metadata in all. */
+/** Limit for the value, in characters, because some servers accept only 8 KiB of metadata. */
 const maxLength = 4096
 
 /** One parameter of a google.api.routing rule. */
@@ -91,7 +91,7 @@ export function routingHeader(message: Message, parameters: readonly RoutingPara
   return routingValue((path) => String(valueAt(message, path) ?? ''), parameters)
 }
 
-/** The same where `textAt` has the text of each field, empty for none. */
+/** The same, with the text of each field from `textAt`, which is empty for an unset field. */
 export function routingValue(
   textAt: (path: FieldPath) => string,
   parameters: readonly RoutingParameter[],
@@ -110,7 +110,7 @@ export function pathRouting(names: readonly string[], captures: readonly string[
   return written(names.map((name, index) => [name, captures[index]!] as const))
 }
 
-/** Sends `value` as the routing header, where there is one. */
+/** Adds `value` as the routing header, unless it is undefined. */
 export function addRouting(metadata: MetadataEntry[], value: string | undefined): void {
   if (value !== undefined) metadata.push([routingKey, value])
 }
@@ -121,7 +121,7 @@ function written(pairs: readonly (readonly [key: string, value: string])[]): str
   return text === '' || text.length > maxLength ? undefined : text
 }
 
-/** Percent-encodes all characters but the unreserved ones (RFC 6570 3.2.2). */
+/** Percent-encodes all characters except the unreserved ones (RFC 6570 3.2.2). */
 function escaped(value: string): string {
   return encodeURIComponent(value).replace(/[!'()*]/g, (char) => `%${char.charCodeAt(0).toString(16).toUpperCase()}`)
 }

@@ -9,8 +9,8 @@ import {type RoutingParameter, routingValue} from './routing-header.ts'
 export type MessageRouting = (message: Uint8Array) => string | undefined
 
 /**
- * The routing header of a call that has no path, as Google's clients send it (AIP-4222): as google.api.routing says, or else with the
- * fields that the path of the method's first rule has. Undefined for a method that has neither, or takes a stream.
+ * The routing header of a call that has no path, as Google's clients send it (AIP-4222): by google.api.routing, or else with the
+ * fields in the path of the method's first rule. Undefined for a method without either, and for client-streaming methods.
  */
 export function messageRoutingOf(
   method: DescMethod,
@@ -30,7 +30,7 @@ function ofVariable(path: FieldPath): RoutingParameter {
   return {path, key: path.name, pattern: undefined}
 }
 
-/** How the value of each type is read; a message or bytes have no text that another server would know. */
+/** Reads the value of each type. Messages and bytes are left out, because they have no common text form. */
 const readers = {
   [ScalarType.STRING]: (reader) => reader.string(),
   [ScalarType.BOOL]: (reader) => reader.bool(),
@@ -54,12 +54,12 @@ function isReadable(field: DescField): boolean {
   return field.fieldKind === 'enum' || readerOf(field) !== undefined
 }
 
-/** The text of the field at `path`, empty where it is not set: the rest of the message is not looked into. */
+/** The text of the field at `path`, empty if it is unset. The rest of the message is skipped. */
 function textIn(message: Uint8Array, {parents, field}: FieldPath): string {
   return lastText(message, [...parents, field], '')
 }
 
-/** As in any message on the wire, the last value holds, and messages that come twice are merged. */
+/** As always in the wire format, the last value wins, and repeated messages are merged. */
 function lastText(bytes: Uint8Array, [field, ...inner]: readonly DescField[], before: string): string {
   const reader = new BinaryReader(bytes)
   let text = before

@@ -1,15 +1,15 @@
-// The deployed entry point. JavaScript, because the buildpack checks the syntax of this file as such; all others are TypeScript.
+// The deployed entry point. It is JavaScript, because the buildpack checks its syntax as JavaScript; all other files are TypeScript.
 import {createRequire} from 'node:module'
 import {join} from 'node:path'
 import {start} from 'grpc-functions/start'
 
 const require = createRequire(import.meta.url)
 
-/** `npm run generate` makes it from proto/: each method is served as its google.api.http rule says. */
+/** Generated from proto/ by `npm run generate`. Each method is served by its google.api.http rule. */
 const schema = join(import.meta.dirname, 'gen/descriptors.binpb')
 
-// Each function by the name that it is deployed by. Its code is loaded only where it is the one that runs; `app` is all of
-// them at once, which `npm start` serves.
+// Each function by its name for the deploy. Only the code of the deployed function is loaded. `app` has all functions, and is what
+// `npm start` serves.
 start(import.meta.dirname, process.env, {
   greet: (runtime) => require('./functions/greet.ts').greet(runtime),
   health: (runtime) => require('grpc-functions/health').health(runtime),

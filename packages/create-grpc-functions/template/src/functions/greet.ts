@@ -1,7 +1,7 @@
 import {type Handler, json, only, type Runtime} from 'grpc-functions'
 import {greeter} from '../clients/greeter.ts'
 
-/** GET /?names=Ada,Alan: one greeting for each name, asked for at once. */
+/** GET /?names=Ada,Alan: one greeting for each name. The calls run at the same time. */
 export function greet(runtime: Runtime): Handler {
   const {sayHello} = greeter(runtime)
   return only(['GET'], async (scope) => {
