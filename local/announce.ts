@@ -23,7 +23,7 @@ subscribe('grpc-functions:schema', (message) => {
   schema ??= message as ToldSchema
 })
 
-/** Tells the process that started this one on which port it listens, and what it serves, as JSON on file descriptor 3. */
+/** Tells the process that started this one its port, functions and routes, as JSON on file descriptor 3. */
 export function announce(port: number): void {
   const announcement: Announcement = {port, functions, schema: schema && routesOf(schema)}
   writeFileSync(pipe, JSON.stringify(announcement))

@@ -37,7 +37,7 @@ export interface FunctionsOptions {
   readonly loopback?: boolean
   /** Timeout until it listens, in ms; none unless given. */
   readonly patience?: number
-  /** Whether its output goes to this process's output, or can be read from the process. */
+  /** Whether its output goes to that of this process, or is read from the process by a pipe. */
   readonly output: 'inherit' | 'pipe'
 }
 
@@ -73,7 +73,7 @@ export async function startFunctions({
     ],
     {
       cwd: root,
-      // In production the framework adds no text of its own to the log or to answers.
+      // In production the framework adds none of its own text to the log or to answers.
       env: {NODE_ENV: 'production', ...env, FUNCTION_TARGET: target, PORT: String(port)},
       stdio: ['pipe', output, output, 'pipe'],
     },

@@ -5,7 +5,7 @@ import {type StorageServer, startStorage} from './storage/server.ts'
 /** The environment of the functions. */
 export type Env = Readonly<Record<string, string | undefined>>
 
-/** A gRPC server that has been started, here or in a process of its own. */
+/** A gRPC server that has been started, in this or another process. */
 export interface RunningBackend {
   readonly url: string
   close(): Promise<void>
@@ -29,7 +29,7 @@ export const localBucket = 'samples'
 /**
  * Starts the parts that `given` does not name: a metadata server, a gRPC server that requires its ID tokens, and Storage.
  * @param metadataPort where the metadata server listens; any free port unless given
- * @param startBackend starts the gRPC server; `iam` is undefined where nobody would have a token for it
+ * @param startBackend starts the gRPC server; `iam` is undefined if no caller could get a token for it
  */
 export async function startParts<Backend extends RunningBackend>(
   given: Env,

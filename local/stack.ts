@@ -7,7 +7,7 @@ export type Stack = Parts<Backend>
 /** The bucket with the sample objects. */
 export const sampleBucket = localBucket
 
-/** Starts what `given` does not name: a metadata server, gRPC services that want its ID tokens, and Storage. */
+/** Starts the parts that `given` does not name: a metadata server, gRPC services that require its ID tokens, and Storage. */
 export function startStack(given: Env = {}, options: BackendOptions = {}, metadataPort = 0): Promise<Stack> {
   return startParts(given, ({iam}) => startBackend({...options, iam}), metadataPort)
 }

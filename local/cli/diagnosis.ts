@@ -133,7 +133,7 @@ export class Diagnosis {
   async #speak() {
     const cause = await causeAt(this.#backend, this.#signal, this.#timeFor(answering))
     if (cause) throw new Wrong(cause)
-    // A port that says nothing at all is found by the next step.
+    // The next step detects a port that never answers.
     return {is: this.#backend.tls ? 'no fault of the certificate is found' : 'neither TLS nor HTTP/1'}
   }
 

@@ -4,7 +4,7 @@ import {writeFileSync} from 'node:fs'
 import {pathToFileURL} from 'node:url'
 import {type Routes, routesOf, type ToldSchema} from '../dev/routes.ts'
 
-/** What to report beside functions and routes. */
+/** Additional parts of the report, beside functions and routes. */
 export interface Inspection {
   /** The text of /openapi.json. */
   readonly openApi?: boolean

@@ -1,6 +1,6 @@
 import {Command, InvalidArgumentError, Option} from 'commander'
 
-// A command's file is loaded when it is run: what one needs, others do not wait for.
+// A command's file is loaded only when the command runs, so that no command waits for the modules of others.
 
 /** All commands of `grpc-functions`. */
 export const program = new Command('grpc-functions')
@@ -117,7 +117,7 @@ function seconds(text: string): number {
   throw new InvalidArgumentError('Expected a number of seconds.')
 }
 
-/** With what all commands have. */
+/** Adds the options that all commands have. */
 function command(name: string, description: string): Command {
   return program.command(name).description(description).option('--json', 'prints JSON')
 }

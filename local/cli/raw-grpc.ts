@@ -1,6 +1,6 @@
 import {type ClientHttp2Session, connect, type IncomingHttpHeaders} from 'node:http2'
 
-/** What came back for one message, whoever answered. */
+/** The answer to one message, from a gRPC server or any other. */
 export interface RawAnswer {
   /** The HTTP status. */
   readonly http: number
@@ -8,17 +8,17 @@ export interface RawAnswer {
   /** The gRPC status; undefined where no gRPC server answered. */
   readonly status: number | undefined
   readonly message: string
-  /** The bytes of the body: frames of gRPC, or what stood there in their place. */
+  /** The bytes of the body: gRPC frames, or any other content. */
   readonly body: Buffer
 }
 
-/** Opens a connection of HTTP/2, and waits for the peer's first words. @throws what Node says of a connection that fails */
+/** Opens an HTTP/2 connection, and waits for the peer's first frames. @throws {Error} Node's error if the connection fails */
 export async function openSession(url: string, signal: AbortSignal): Promise<ClientHttp2Session> {
   const session = connect(url)
   const settled = Promise.withResolvers<ClientHttp2Session>()
   session
     .on('error', settled.reject)
-    // Node's session does not report what its socket fails with after the handshake: TLS 1.3 refuses client certificates then.
+    // Node's session does not report errors of its socket after the handshake, which is when TLS 1.3 refuses client certificates.
     .once('connect', (_, socket) => socket.on('error', settled.reject))
     .once('remoteSettings', () => settled.resolve(session))
     .once('close', () => settled.reject(new Error('Connection closed')))
@@ -37,7 +37,7 @@ export async function openSession(url: string, signal: AbortSignal): Promise<Cli
 /** The most of an answer that is looked at, in bytes. */
 const most = 1024 * 1024
 
-/** Sends one message to `path`, such as `/grpc.health.v1.Health/Check`, and reads the answer, in whatever form it comes. */
+/** Sends one message to `path`, such as `/grpc.health.v1.Health/Check`, and reads the answer in any form. */
 export async function rawCall(
   session: ClientHttp2Session,
   path: string,

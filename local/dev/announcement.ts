@@ -18,7 +18,7 @@ export interface Told {
   readonly token: string | undefined
 }
 
-/** The text at start: what is served, where, and example requests. */
+/** The text at start: the served functions, their URLs, and example requests. */
 export function announcementOf({url, target, said, parts, token}: Told): string {
   const lines = [
     functionsLine(url, target, said),

@@ -14,7 +14,7 @@ export interface Project {
   readonly root: string
   /** The path of a module with `startServices(options)`, which starts the gRPC services of the local stack. */
   readonly services: string
-  /** Folders from `root`, by what their changes are for. */
+  /** Folders relative to `root`, by the part that their changes affect. */
   readonly folders: {
     readonly protos: readonly string[]
     readonly services: readonly string[]

@@ -36,7 +36,7 @@ export interface Route {
   readonly curl: string
 }
 
-/** What is served, what is not and why, and the rules that cannot be served. */
+/** The routes that are served, those that are not and why, and the rules that cannot be served. */
 export interface Routes {
   readonly routes: readonly Route[]
   readonly unserved: readonly {readonly name: string; readonly why: string}[]

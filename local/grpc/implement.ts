@@ -188,7 +188,7 @@ async function reply(
   }
 }
 
-/** Sends what `handler` makes of `input`, one message after the other, and then how it ended. */
+/** Sends the messages that `handler` yields for `input`, and then the status. */
 async function send(
   call: Replies,
   {output}: DescMethod,

@@ -20,7 +20,7 @@ export interface ServerOptions {
   tls?: {key: string; cert: string}
   /** The issuer of accepted ID tokens: a metadata server. Without it, all calls are accepted, as in a container on Cloud Run. */
   iam?: Authority | undefined
-  /** The audience of those tokens; left out, the backend's own URL. */
+  /** The audience of those tokens; the backend's own URL unless given. */
   audience?: string | undefined
   /** The e-mail addresses that have roles/run.invoker; left out, all have. */
   invokers?: readonly string[]
@@ -42,7 +42,7 @@ export interface ServerOptions {
 /** The minimum number of calls and refusals that are kept. */
 const remembered = 1000
 
-/** How long close() waits for calls in flight unless told otherwise, in ms. */
+/** Default grace period of close() for calls in flight, in ms. */
 const grace = 1000
 
 /** A listening gRPC server with the given services, and controls for tests. */

@@ -8,7 +8,7 @@ export interface Service {
 
 /**
  * A service with its handlers, for a local gRPC server. A handler takes messages and gives messages: a stream of them is an async
- * iterable. What it throws ends the call, a StatusError as it says, anything else as INTERNAL.
+ * iterable. An error ends the call: a StatusError with its status, any other error with INTERNAL.
  * @param desc the service, as generated
  * @param handlers by the method's name; a method without one is UNIMPLEMENTED
  * @example

@@ -105,7 +105,7 @@ export class MetadataServer implements Authority {
     this.#trouble = undefined
   }
 
-  /** The next request for an ID token, at the moment when it comes. */
+  /** Resolves with the next request for an ID token when it arrives. */
   nextIdentityRequest(): Promise<IdentityRequest> {
     return new Promise((resolve) => this.#waiting.push(resolve))
   }

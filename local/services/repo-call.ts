@@ -126,10 +126,10 @@ export class RepoCall {
     this.#ended.resolve()
   }
 
-  /** For Repo: resolves when what was read may be kept. */
+  /** For Repo: resolves when the received data may be stored. */
   async mayKeep(): Promise<void> {
     this.context.signal.throwIfAborted()
-    // For ever: the call ends as `wish` says, which the signal settles too.
+    // Never resolves. The call ends by `wish`, which the signal settles too.
     if (this.behaviour.silent || this.#decided) await new Promise(() => {})
   }
 

@@ -21,7 +21,7 @@ export interface Digest {
 /** The size of a reply is an int32. */
 const maxSize = 2 ** 31 - 1
 
-/** Reads an upload to its end and checks it against what was announced. Throws a StatusError. */
+/** Reads an upload to its end and checks it against the announced facts. Throws a StatusError. */
 export async function receive(
   requests: AsyncIterable<RepoCreateRequest>,
   call: RepoCall,

@@ -39,7 +39,7 @@ export class Repo {
     this.sha256 = sha256
   }
 
-  /** The next call, when it begins; it is treated as `behaviour` says. */
+  /** Resolves with the next call when it begins. It is handled by `behaviour`. */
   next(behaviour: Behaviour = {}): Promise<RepoCall> {
     return new Promise((take) => this.#takers.push({behaviour, take}))
   }

@@ -15,7 +15,7 @@ interface Finding {
   readonly checks: readonly Check[]
 }
 
-/** Prints what is wrong with the backend at `url`, or with those of the environment, and the commands to correct it. */
+/** Prints the problems of the backend at `url`, or of the environment's backends, and the commands that fix them. */
 export async function doctor(url: string | undefined, options: DoctorOptions): Promise<void> {
   const findings = await progress('Checking the backends', find(url, options))
   const isWell = findings.every(({checks}) => checks.every(({state}) => state !== 'wrong'))

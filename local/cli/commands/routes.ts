@@ -5,7 +5,7 @@ import {thisProject} from '../this-project.ts'
 
 const none: Routes = {routes: [], unserved: [], problems: []}
 
-/** Lists what the project in the working directory serves, what it does not serve and why, and what conflicts. */
+/** Lists the routes of the project in the working directory: those that are served, those that are not and why, and conflicts. */
 export async function routes(options: OutputOptions): Promise<void> {
   const {functions, schema = none, failed = false} = await inspect(await thisProject())
   const shown = schema.routes.map(({curl, ...route}) => ({...route, example: `curl ${curl}`}))
