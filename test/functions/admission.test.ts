@@ -1,6 +1,6 @@
 import test from 'ava'
 import {admissionOf} from '../../src/http/admission.ts'
-import {advance} from '../clients/clock.ts'
+import {advance, stopClock} from '../clients/clock.ts'
 import type {Response} from '../http/connection.ts'
 import {type OpenRequest, refused} from './gateway-client.ts'
 import {type Seen, type Served, silence, startServed} from './gateway-services.ts'
@@ -85,6 +85,7 @@ test.serial(
 )
 
 test.serial('bodies that come too slowly give way to others, but only when there is no room', async (t) => {
+  t.teardown(stopClock())
   await using first = await app.begin('POST /whole', {headers: json})
   await using second = await app.begin('POST /up', {headers: json})
   first.write(begun(50_000))
@@ -109,6 +110,7 @@ test.serial('bodies that come too slowly give way to others, but only when there
 })
 
 test.serial('a body that makes no room but its own is not counted after it has ended', async (t) => {
+  t.teardown(stopClock())
   await using slow = await app.begin('POST /whole', {headers: json})
   slow.write(begun(50_000))
   await held(50_000)
