@@ -31,7 +31,7 @@ function deployed(): string {
   return folder
 }
 
-test('a deploy sends what a function is built and run from, and nothing else', (t) => {
+test.serial('a deploy sends what a function is built and run from, and nothing else', (t) => {
   const folder = deployed()
   t.teardown(() => rmSync(folder, {recursive: true}))
   t.deepEqual(readdirSync(folder).sort(), ['node_modules', 'package-lock.json', 'package.json', 'src', 'tools'])
@@ -96,13 +96,13 @@ for (const name of [
   'my-project-0123456789ab.json',
   'kubeconfig',
 ]) {
-  test(`a deploy leaves ${name} out, wherever it is`, (t) => {
+  test.serial(`a deploy leaves ${name} out, wherever it is`, (t) => {
     for (const folder of ['', 'src/', 'src/functions/', 'src/functions/deep/er/'])
       t.true(leftOut(root).ignores(folder + name), folder)
   })
 }
 
-test('a deploy leaves no source out whose name is about secrets', (t) => {
+test.serial('a deploy leaves no source out whose name is about secrets', (t) => {
   const tracked = execFileSync('git', ['ls-files', 'src'], {cwd: root, encoding: 'utf8'}).trim().split('\n')
   const made = [
     'credentials.ts',
@@ -120,7 +120,7 @@ test('a deploy leaves no source out whose name is about secrets', (t) => {
   )
 })
 
-test('the buildpack accepts the main file', (t) => {
+test.serial('the buildpack accepts the main file', (t) => {
   const {main} = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {main: string}
   t.notThrows(() => execFileSync(process.execPath, ['--check', join(root, main)]))
 })
@@ -211,33 +211,36 @@ for (const [target, path, init] of [
   ['finalized', '/', event],
   ['app', '/finalized', event],
 ] as const) {
-  test(`${target} answers ${path} from the build, alone`, async (t) => {
+  test.serial(`${target} answers ${path} from the build, alone`, async (t) => {
     const {url} = await started(t, shared, target, {UPLOAD_CONTEXT: 'creatorId=me; name={object}'})
     const response = await fetch(url + path, init)
     t.is(response.status, 200, await response.text())
   })
 }
 
-test('the page, and sessions of uploads, are in the build, and nobody answers there what only npm start knows', async (t) => {
-  const {url} = await started(t, shared, 'app', {CONSOLE: 'true', UPLOAD_SESSIONS: 'samples/incoming/'})
-  const statusOf = async (path: string, init?: RequestInit) => {
-    const response = await fetch(url + path, init)
-    return [response.status, (await response.text()).length > 0]
-  }
-  const headers = {accept: 'text/html'}
-  for (const path of ['/', '/console/page.js', '/console/page.css', '/console/icon.svg', '/console/schema.json']) {
-    t.deepEqual(await statusOf(path, {headers}), [200, true], path)
-  }
-  t.deepEqual(await statusOf('/console/local'), [404, true])
-  t.deepEqual(await statusOf('/upload/session', {method: 'POST', body: '{"size": 5}'}), [200, true])
-})
+test.serial(
+  'the page, and sessions of uploads, are in the build, and nobody answers there what only npm start knows',
+  async (t) => {
+    const {url} = await started(t, shared, 'app', {CONSOLE: 'true', UPLOAD_SESSIONS: 'samples/incoming/'})
+    const statusOf = async (path: string, init?: RequestInit) => {
+      const response = await fetch(url + path, init)
+      return [response.status, (await response.text()).length > 0]
+    }
+    const headers = {accept: 'text/html'}
+    for (const path of ['/', '/console/page.js', '/console/page.css', '/console/icon.svg', '/console/schema.json']) {
+      t.deepEqual(await statusOf(path, {headers}), [200, true], path)
+    }
+    t.deepEqual(await statusOf('/console/local'), [404, true])
+    t.deepEqual(await statusOf('/upload/session', {method: 'POST', body: '{"size": 5}'}), [200, true])
+  },
+)
 
-test('what is deployed runs from its source where there is no build', async (t) => {
+test.serial('what is deployed runs from its source where there is no build', async (t) => {
   const {url} = await started(t, own(t, deployed()), 'ping')
   t.is((await fetch(`${url}/?message=hi`)).status, 200)
 })
 
-test('where there is a build, that is what is served', async (t) => {
+test.serial('where there is a build, that is what is served', async (t) => {
   const folder = own(t, deployed())
   mkdirSync(join(folder, 'dist'))
   const framework = `import {http} from '@google-cloud/functions-framework'`
@@ -249,7 +252,7 @@ test('where there is a build, that is what is served', async (t) => {
   t.is(await (await fetch(url)).text(), 'from the build')
 })
 
-test('grpc-functions build makes in this repository what npm run gcp-build makes', async (t) => {
+test.serial('grpc-functions build makes in this repository what npm run gcp-build makes', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'clone-'))
   t.teardown(() => rmSync(folder, {recursive: true}))
   send(folder, root)
@@ -263,13 +266,13 @@ test('grpc-functions build makes in this repository what npm run gcp-build makes
   t.notRegex(stdout, /No compile cache/)
 })
 
-test("the guides' function of one's own is built, and runs", async (t) => {
+test.serial("the guides' function of one's own is built, and runs", async (t) => {
   const {url} = await started(t, shared, 'greet')
   const response = await fetch(`${url}/?name=Ada`)
   t.deepEqual(await response.json(), {greeting: 'Hello Ada'})
 })
 
-test('a stack in the log of a build names files and lines of the source', async (t) => {
+test.serial('a stack in the log of a build names files and lines of the source', async (t) => {
   const {url, process} = await started(t, shared, 'broken', {LOG_LEVEL: 'error'})
   const lines = createInterface({input: process.stdout!})
   const [response, [line]] = await Promise.all([fetch(url), once(lines, 'line')])
@@ -280,7 +283,7 @@ test('a stack in the log of a build names files and lines of the source', async 
   t.notRegex(stack, /\.cjs/)
 })
 
-test('npm start serves app where only what is deployed is there, until it is told to stop', async (t) => {
+test.serial('npm start serves app where only what is deployed is there, until it is told to stop', async (t) => {
   const stack = await startStack()
   t.teardown(() => stack.close())
   const port = await freePort(0)
@@ -331,25 +334,28 @@ async function loaded(t: ExecutionContext, folder: string, flags: readonly strin
   return JSON.parse(stdout) as {status: number; rejected: Record<string, boolean>; files: string[]}
 }
 
-test('a first call takes the compile cache, and loads neither what it does not need nor a file for each module', async (t) => {
-  const {status, rejected, files} = await loaded(t, shared)
-  t.is(status, 200)
-  // One script: Google's libraries are others.
-  t.deepEqual(rejected, {ping: false})
-  const packages = new Set(files.map((file) => /.*node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(file)?.[1]))
-  for (const name of [
-    '@grpc/grpc-js',
-    '@grpc/proto-loader',
-    'protobufjs',
-    'google-auth-library',
-    'pino',
-    'thread-stream',
-  ]) {
-    t.false(packages.has(name), name)
-  }
-})
+test.serial(
+  'a first call takes the compile cache, and loads neither what it does not need nor a file for each module',
+  async (t) => {
+    const {status, rejected, files} = await loaded(t, shared)
+    t.is(status, 200)
+    // One script: Google's libraries are others.
+    t.deepEqual(rejected, {ping: false})
+    const packages = new Set(files.map((file) => /.*node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(file)?.[1]))
+    for (const name of [
+      '@grpc/grpc-js',
+      '@grpc/proto-loader',
+      'protobufjs',
+      'google-auth-library',
+      'pino',
+      'thread-stream',
+    ]) {
+      t.false(packages.has(name), name)
+    }
+  },
+)
 
-test('a compile cache of other flags is refused, and the function runs', async (t) => {
+test.serial('a compile cache of other flags is refused, and the function runs', async (t) => {
   const {status, rejected} = await loaded(t, shared, ['--stack-trace-limit=20'])
   t.is(status, 200)
   t.deepEqual(rejected, {ping: true})
@@ -361,7 +367,7 @@ for (const [title, spoil] of [
   ['of another version of V8', (cache) => cache.fill(1, 4, 8)],
   ['no compile cache at all', (cache) => cache.fill('x')],
 ] as const satisfies [string, (cache: Buffer<ArrayBuffer>) => Buffer][]) {
-  test(`a compile cache that is ${title} is refused, and the function runs`, async (t) => {
+  test.serial(`a compile cache that is ${title} is refused, and the function runs`, async (t) => {
     const folder = own(t, mkdtempSync(join(tmpdir(), 'spoilt-')))
     cpSync(shared, folder, {recursive: true, verbatimSymlinks: true})
     const file = join(folder, 'dist/functions/ping.cache')

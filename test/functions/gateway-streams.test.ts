@@ -52,7 +52,8 @@ for (const [accept, type] of [
       t.true(response.whole)
       t.is(response.headers.get('content-type'), type)
       t.is(response.headers.get('cache-control'), 'no-store')
-      t.is(response.text, written[type][count === 0 ? 0 : 1])
+      // On a busy machine a comment fills the silence once more.
+      t.is(response.text.replace(/^(:\n\n)+/, ':\n\n'), written[type][count === 0 ? 0 : 1])
     }
   })
 }
