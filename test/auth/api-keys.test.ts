@@ -128,6 +128,25 @@ test.serial('the backend hears which key it was', async (t) => {
   t.deepEqual(metadata.get('x-verified-claims-bin').map(String), ['{"key":"partner"}'])
 })
 
+test.serial('the key is for us alone: the backend gets it by no protocol and under no name', async (t) => {
+  const key = withKey('for-all').headers
+  const named = {'grpc-metadata-x-api-key': 'for-all', 'grpc-metadata-x_api_key': 'for-all', 'x_api-key': 'for-all'}
+  for (const [path, type, body] of [
+    ['/api/ping', undefined, undefined],
+    ['/ping.PingService/Send', 'application/json', '{}'],
+    ['/ping.PingService/Send', 'application/grpc-web+proto', '\0\0\0\0\0'],
+  ] as const) {
+    const call = app.backend.ping.next()
+    const headers = {...key, ...named, 'connect-protocol-version': '1', ...(type && {'content-type': type})}
+    const answer = app.ask(t, path, {method: body ? 'POST' : 'GET', headers, ...(body && {body})})
+    const {metadata, answer: go} = await call
+    go()
+    t.is((await answer).status, 200)
+    const keys = Object.keys(metadata.getMap()).filter((name) => /api.key/.test(name))
+    t.deepEqual(keys, [], `${path} ${type}`)
+  }
+})
+
 test.serial('a changed file holds from the next request on', async (t) => {
   const ask = async (key: string) => (await app.ask(t, '/ping?message=hi', withKey(key))).status
   t.is(await ask('new-one'), 401)
