@@ -29,16 +29,20 @@ const schema = buildSchema({
     service People { rpc Find(Name) returns (Name) { option (google.api.http) = {get: "/api/person/{name}"}; } }
     service Users { rpc GetUser(Name) returns (Name) { option (google.api.http) = {get: "/api/users"}; } }
     service Chat { rpc Talk(stream Name) returns (stream Name) { option (google.api.http) = {post: "/api/chat" body: "*"}; } }
+    service Club { rpc Talk(stream Name) returns (stream Name) { option (google.api.http) = {post: "/api/club" body: "*"}; } }
     message Name { string name = 1; }`,
 })
 const same = (request: unknown) => request
-const chat = new HeldService(schema.registry.getService('Chat')!, {
-  async *talk(names) {
-    for await (const name of names) yield name
-  },
-})
+const talking = (name: string) =>
+  new HeldService(schema.registry.getService(name)!, {
+    async *talk(names) {
+      for await (const name of names) yield name
+    },
+  })
+const chat = talking('Chat')
 const services = [
   chat,
+  talking('Club'),
   new HeldService(schema.registry.getService('People')!, {find: same}),
   new HeldService(schema.registry.getService('Users')!, {getUser: same}),
 ]
@@ -57,7 +61,8 @@ test.before(async () => {
       AUTH: 'jwt',
       AUTH_ISSUERS: `${issuer.url} audience=api|other; ${rsa.url} audience=api; ${issuer.url} audience=iap header=x-goog-iap-jwt-assertion; ${issuer.url} audience=proxy header=X_Proxy-Jwt`,
       AUTH_PUBLIC: '/openapi.json, ping.PingService/Send',
-      AUTH_ALLOW: 'ping.PingService/SendUpstream email=ada@example.com|grace@example.com; Users scope=users.read',
+      AUTH_ALLOW:
+        'ping.PingService/SendUpstream email=ada@example.com|grace@example.com; Users scope=users.read; Club email=ada@example.com',
       CORS_ORIGINS: page,
       GATEWAY_WEBSOCKET: 'true',
       MCP: 'true',
@@ -76,20 +81,29 @@ const bearer = (token: string) => ({headers: {authorization: `Bearer ${token}`}}
 /** A path that is closed to all but verified callers, and reaches the backend. */
 const closed = '/api/person/Ada'
 
+/** A WebSocket as a page opens it. */
+function openSocket(path: string, ...protocols: string[]): WebSocket {
+  return new WebSocket(app.url(path).replace('http', 'ws'), protocols)
+}
+
+/** Waits until `socket` is open. @throws {Error} if it is refused */
+async function opened(socket: WebSocket): Promise<void> {
+  const [{type}] = await Promise.race([once(socket, 'open'), once(socket, 'close')])
+  if (type !== 'open') throw new Error(`Refused: ${lines.at(-1)}`)
+}
+
 test.serial("a WebSocket's token is a subprotocol, and a proof as any other", async (t) => {
-  const open = (...protocols: string[]) => new WebSocket(app.url('/api/chat').replace('http', 'ws'), protocols)
   const token = await issuer.token()
   const calls = app.backend.log.length
   for (const protocols of [[], ['json'], ['json', 'bearer.nope'], ['json', `bearer.${token.slice(0, -4)}AAAA`]]) {
-    const refused = open(...protocols)
-    await once(refused, 'close')
+    await once(openSocket('/api/chat', ...protocols), 'close')
     t.like(JSON.parse(lines.at(-1)!), {httpRequest: {status: 401}})
   }
   t.is(app.backend.log.length, calls)
   const call = chat.next()
   for (const protocols of [['json', `bearer.${token}`], [`bearer.${token}`]]) {
-    const socket = open(...protocols)
-    await once(socket, 'open')
+    const socket = openSocket('/api/chat', ...protocols)
+    await opened(socket)
     t.is(socket.protocol, protocols[0]!)
     socket.send('{"name": "Ada"}')
     t.is((await once(socket, 'message'))[0].data, '{"name":"Ada"}')
@@ -99,6 +113,19 @@ test.serial("a WebSocket's token is a subprotocol, and a proof as any other", as
   const {metadata} = (await call).context
   t.is(JSON.parse(String(metadata.get('x-verified-claims-bin')[0])).sub, 'ada')
   t.is(lines.filter((line) => line.includes(token)).length, 0)
+})
+
+test.serial('a WebSocket for a method that AUTH_ALLOW closes to its caller is refused before it opens', async (t) => {
+  const tokenOf = async (email: string) => `bearer.${await issuer.token({email})}`
+  const calls = app.backend.log.length
+  const refused = openSocket('/api/club', 'json', await tokenOf('eve@example.com'))
+  await t.throwsAsync(opened(refused), {message: /^Refused/})
+  t.like(JSON.parse(lines.at(-1)!), {httpRequest: {status: 403}})
+  t.is(app.backend.log.length, calls)
+  const socket = openSocket('/api/club', 'json', await tokenOf('ada@example.com'))
+  await opened(socket)
+  socket.send('')
+  t.is((await once(socket, 'close'))[0].code, 1000)
 })
 
 test.serial('everything is closed but what AUTH_PUBLIC names, probes and the way to log in', async (t) => {
@@ -429,6 +456,16 @@ test.serial('the backend gets the verified claims, and no caller can set them', 
     t.deepEqual(await claims({headers}, path), [])
     const token = await issuer.token({hd: 'example.com'})
     t.deepEqual(await claims({headers: {...headers, ...bearer(token).headers}}, path), [claimsOf(token)])
+  }
+  // RPC forwards headers under their own names, so also the proof itself, if nothing keeps it back.
+  const token = await issuer.token({aud: 'proxy'})
+  for (const [type, body] of [
+    ['application/json', '{}'],
+    ['application/grpc-web+proto', '\0\0\0\0\0'],
+  ] as const) {
+    const proof = {'x_proxy-jwt': token, 'connect-protocol-version': '1', 'content-type': type}
+    const init = {method: 'POST', headers: {...headers, ...proof}, body}
+    t.deepEqual(await claims(init, '/ping.PingService/Send'), [claimsOf(token)], type)
   }
 })
 

@@ -4,13 +4,13 @@ const rest = ['test/functions/gateway.test.ts']
 const streams = ['test/functions/gateway-streams.test.ts']
 const connect = ['test/functions/gateway-connect.test.ts', 'test/functions/gateway-rpc-streams.test.ts']
 const contract = ['test/auth/contract.test.ts', 'test/auth/door.test.ts']
-const webSocket = ['test/functions/web-socket.test.ts']
+const webSocket = ['test/functions/web-socket.test.ts', 'test/auth/door.test.ts']
 const mcp = ['test/functions/mcp.test.ts', 'test/auth/contract.test.ts']
 
 export const gateway: Room = {
   tests: [
     'test/functions/{gateway*,mcp,web-socket,conventions,event-ids,admission,rpc-clients}.test.ts',
-    'test/auth/{contract,door}.test.ts',
+    'test/auth/{api-keys,contract,door}.test.ts',
   ],
   files: [
     {
@@ -22,6 +22,12 @@ export const gateway: Room = {
           'errorShape: settings.errors, access: accesses.get(match.binding)!}',
           'errorShape: settings.errors}',
           'AUTH_ALLOW does not hold for WebSockets',
+        ],
+        ['proofs: proofHeaders(config.auth),', '', 'a backend gets by REST the proofs that are for us'],
+        [
+          '{...metadataOptions(settings), proofs: proofHeaders(runtime.config.auth)}',
+          'metadataOptions(settings)',
+          'a backend gets by RPC the proofs that are for us',
         ],
         ["error.code !== 'ABORTED' && ", '', 'an etag that is out of date is 409'],
         ['if (override) return', 'if (false) return', 'X-HTTP-Method-Override is not followed'],
@@ -74,6 +80,8 @@ export const gateway: Room = {
         'test/functions/gateway-presets.test.ts',
         'test/auth/door.test.ts',
         'test/auth/webhooks.test.ts',
+        'test/auth/api-keys.test.ts',
+        'test/functions/gateway-app.test.ts',
       ],
       changes: [
         [
