@@ -44,6 +44,7 @@ test.serial('the first request asks the backend, all that wait share it, and lat
   const paths = ['/api/ping?message=hi', '/openapi.json', '/nope', '/api/ping?message=hi']
   t.deepEqual(await Promise.all(paths.map((path) => statusOf(app, path))), [200, 200, 404, 200])
   const once = asked(backend)
+  t.is(once, 2, 'a call for its services, and one for their files')
   const document = await (await fetch(app.url('/openapi.json'))).json()
   t.deepEqual(Object.keys((document as {paths: object}).paths), ['/api/ping', '/api/ping:upstream', '/api/repos'])
   const headers = {'content-type': 'application/json', 'connect-protocol-version': '1'}
@@ -314,8 +315,13 @@ test.serial(
     advance(11_000)
     t.is(await statusOf(app, '/two'), 501)
     files[0] = old.registry.getFile('a.proto')!.proto
+    advance(11_000)
+    t.is(await statusOf(app, '/two'), 404)
+    files[0] = young.registry.getFile('a.proto')!.proto
+    advance(11_000)
     const headers = {'content-type': 'application/json', 'connect-protocol-version': '1'}
     t.is(await statusOf(app, '/a.S/Two', {method: 'POST', headers, body: '{}'}), 501, 'by Connect')
+    files[0] = old.registry.getFile('a.proto')!.proto
     advance(11_000)
     t.is(await statusOf(app, '/two'), 404)
   },

@@ -66,7 +66,7 @@ export const gateway: Room = {
         ['if (isSent) scope.refuseCompressed()', '', 'a compressed body is read as it came'],
         ['if (isSent && request.check) await refuseBody(scope, request.check)', '', 'a body is dropped silently'],
         ['scope.bytes(limits.maxBodyBytes)', 'scope.bytes(1e9)', 'GATEWAY_MAX_BODY_BYTES does not hold'],
-        ['maxParts: limits.maxBodyValues', 'maxParts: 1e9', 'a form of a million parts is read'],
+        ['maxParts: limits.maxBodyValues', 'maxParts: 1e9', 'a form is taken apart that has too many parts'],
         ['await within(scope.signal, promise)', '', 'a stream fills the memory'],
         ['scope.holdPart(stream.held)\n      sent()', 'sent()', 'bytes that have been sent take room'],
         ['scope.hold(message.length)\n  }\n\n  get', '}\n\n  get', 'a message that waits takes no room'],
@@ -138,6 +138,13 @@ export const gateway: Room = {
           'who may not call is told which paths there are',
         ],
         ['...trailersInHead(call),', '', 'metadata of a failure is lost'],
+      ],
+    },
+    {
+      file: 'src/gateway/rpc/paths.ts',
+      by: ['test/functions/gateway-reflection.test.ts'],
+      changes: [
+        ['if (doubt) reply.catch', 'if (false) reply.catch', 'a method that is gone is called until the schema ends'],
       ],
     },
     {
