@@ -1,6 +1,8 @@
+import {fromJson, toBinary} from '@bufbuild/protobuf'
 import test from 'ava'
 import {admissionOf} from '../../src/http/admission.ts'
 import {advance, stopClock} from '../clients/clock.ts'
+import {settled} from '../helpers/settled.ts'
 import type {Response} from '../http/connection.ts'
 import {type OpenRequest, refused} from './gateway-client.ts'
 import {type Seen, type Served, silence, startServed} from './gateway-services.ts'
@@ -187,6 +189,55 @@ test.serial('a message of a stream keeps its room until its backend takes it', a
   isTooMuch(t, await app.send('POST /whole', {headers}), 'DECODING_BYTES_EXCEEDED', maxDecoding)
   go()
   t.is((await stream.response()).json.int32Value, count)
+})
+
+test.serial('a message keeps its room when a small one comes behind it', async (t) => {
+  const {promise: open, resolve: go} = Promise.withResolvers<void>()
+  using _ = app.streams.handle({
+    async up(requests) {
+      await open
+      let int32Value = 0
+      for await (const _ of requests) int32Value++
+      return {int32Value}
+    },
+  })
+  await using stream = await app.begin('POST /up', {headers: json})
+  const bytes = () => admissionOf(app.runtime).bytes
+  let count = 0
+  try {
+    // What the backend takes leaves, and then no more does.
+    for (; (await settled(bytes)) < 50_000; count++) stream.write(`${begun(55_000)}"}`)
+    stream.write('{}')
+    count++
+    const left = await settled(bytes)
+    t.true(left > 50_000, `${left} bytes`)
+  } finally {
+    go()
+  }
+  stream.end()
+  t.is((await stream.response()).json.int32Value, count)
+})
+
+test.serial('a message that waits for an ID token takes the room of its own bytes, not of its body', async (t) => {
+  advance(2 * 60 * 60_000)
+  const {promise: token, resolve: go} = Promise.withResolvers<void>()
+  app.metadata.delay(token)
+  await using request = await app.begin('POST /whole', {headers: json})
+  try {
+    const asked = app.metadata.nextIdentityRequest()
+    const body = `{"value":[${Array(100).fill(1).join()}]}`
+    request.write(body)
+    request.end()
+    await asked
+    const every = app.schema.registry.getMessage('every.Every')!
+    const {length} = toBinary(every, fromJson(every, JSON.parse(body)))
+    t.true(length > 4 * body.length)
+    t.is(admissionOf(app.runtime).bytes, length)
+  } finally {
+    app.metadata.recover()
+    go()
+  }
+  t.is((await request.response()).status, 200)
 })
 
 test.serial('what has been sent to a backend that takes its time leaves room for others', async (t) => {

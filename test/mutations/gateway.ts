@@ -67,9 +67,13 @@ export const gateway: Room = {
         ['if (isSent && request.check) await refuseBody(scope, request.check)', '', 'a body is dropped silently'],
         ['scope.bytes(limits.maxBodyBytes)', 'scope.bytes(1e9)', 'GATEWAY_MAX_BODY_BYTES does not hold'],
         ['maxParts: limits.maxBodyValues', 'maxParts: 1e9', 'a form is taken apart that has too many parts'],
-        ['await within(scope.signal, promise)', '', 'a stream fills the memory'],
+        ['await within(scope.signal, promise)', '', 'a message that waits is not counted once another comes'],
         ['scope.holdPart(stream.held)\n      sent()', 'sent()', 'bytes that have been sent take room'],
-        ['scope.hold(message.length)\n  }\n\n  get', '}\n\n  get', 'a message that waits takes no room'],
+        [
+          'scope.hold(message.length)\n  }\n\n  get',
+          '}\n\n  get',
+          'a message that waits takes the room of its body, however large it is',
+        ],
       ],
     },
     {
