@@ -191,32 +191,46 @@ test.serial('a message of a stream keeps its room until its backend takes it', a
   t.is((await stream.response()).json.int32Value, count)
 })
 
-test.serial('a message keeps its room when a small one comes behind it', async (t) => {
-  const {promise: open, resolve: go} = Promise.withResolvers<void>()
-  using _ = app.streams.handle({
-    async up(requests) {
-      await open
-      let int32Value = 0
-      for await (const _ of requests) int32Value++
-      return {int32Value}
-    },
+/** A message as Connect frames it in a stream. */
+function framed(text: string): Uint8Array {
+  const frame = Buffer.alloc(5 + text.length)
+  frame.writeUInt32BE(text.length, 1)
+  frame.write(text, 5)
+  return frame
+}
+
+for (const [protocol, line, type, wire] of [
+  ['REST', 'POST /up', 'application/json', (text: string) => text],
+  ['Connect', 'POST /served.Streams/Up', 'application/connect+json', framed],
+] as const) {
+  test.serial(`a message keeps its room when a small one comes behind it: ${protocol}`, async (t) => {
+    const {promise: open, resolve: go} = Promise.withResolvers<void>()
+    using _ = app.streams.handle({
+      async up(requests) {
+        await open
+        let int32Value = 0
+        for await (const _ of requests) int32Value++
+        return {int32Value}
+      },
+    })
+    await using stream = await app.begin(line, {headers: {'content-type': type}})
+    const bytes = () => admissionOf(app.runtime).bytes
+    let count = 0
+    try {
+      // What the backend takes leaves, and then no more does.
+      for (; (await settled(bytes)) < 50_000; count++) stream.write(wire(`${begun(55_000)}"}`))
+      stream.write(wire('{}'))
+      count++
+      const left = await settled(bytes)
+      t.true(left > 50_000, `${left} bytes`)
+    } finally {
+      go()
+    }
+    stream.end()
+    const {text} = await stream.response()
+    t.true(text.includes(`{"int32Value":${count}}`), text)
   })
-  await using stream = await app.begin('POST /up', {headers: json})
-  const bytes = () => admissionOf(app.runtime).bytes
-  let count = 0
-  try {
-    // What the backend takes leaves, and then no more does.
-    for (; (await settled(bytes)) < 50_000; count++) stream.write(`${begun(55_000)}"}`)
-    stream.write('{}')
-    count++
-    const left = await settled(bytes)
-    t.true(left > 50_000, `${left} bytes`)
-  } finally {
-    go()
-  }
-  stream.end()
-  t.is((await stream.response()).json.int32Value, count)
-})
+}
 
 test.serial('a message that waits for an ID token takes the room of its own bytes, not of its body', async (t) => {
   advance(2 * 60 * 60_000)
