@@ -63,6 +63,20 @@ for (const [form, sign] of Object.entries(forms)) {
     t.is(json.pong.message, 'hi')
   })
 
+  test.serial(`${form}: the signature is for us alone, by REST and by Connect`, async (t) => {
+    const signed: Record<string, string> = sign(body)
+    const [name = '', value = ''] = Object.entries(signed).at(-1)!
+    for (const path of ['/api/ping', `/${send}`]) {
+      const call = apps[form]!.backend.ping.next()
+      const headers = {...signed, [`grpc-metadata-${name}`]: value, 'connect-protocol-version': '1'}
+      const answer = ask(t, headers, path)
+      const {metadata, answer: go} = await call
+      go()
+      t.is((await answer).status, 200)
+      t.deepEqual(metadata.get(name), [], path)
+    }
+  })
+
   test.serial(`${form}: what is signed otherwise is 401`, async (t) => {
     const {count} = apps[form]!.backend.ping
     const signed: Record<string, string> = sign(body)

@@ -4,13 +4,13 @@ const rest = ['test/functions/gateway.test.ts']
 const streams = ['test/functions/gateway-streams.test.ts']
 const connect = ['test/functions/gateway-connect.test.ts', 'test/functions/gateway-rpc-streams.test.ts']
 const contract = ['test/auth/contract.test.ts', 'test/auth/door.test.ts']
-const webSocket = ['test/functions/web-socket.test.ts', 'test/auth/door.test.ts']
+const webSocket = ['test/functions/web-socket.test.ts']
 const mcp = ['test/functions/mcp.test.ts', 'test/auth/contract.test.ts']
 
 export const gateway: Room = {
   tests: [
     'test/functions/{gateway*,mcp,web-socket,conventions,event-ids,admission,rpc-clients}.test.ts',
-    'test/auth/{api-keys,contract,door}.test.ts',
+    'test/auth/{api-keys,contract,door,webhooks}.test.ts',
   ],
   files: [
     {
@@ -96,6 +96,12 @@ export const gateway: Room = {
         ['if (isGrpc(call)) {', 'if (true) {', 'headers of a front end reach the caller'],
         ['if (!/(?:^|,)', 'if (/(?:^|,)', 'trailers go to those who ask for none'],
         ['...issuers.map(({header}) => header), ', '', 'a backend gets the proofs that are for us'],
+        [', ...webhooks.map(({header}) => header)]', ']', 'a backend gets the signatures that are for us'],
+        [
+          "names.map((name) => name.replaceAll('_', '-'))",
+          'names',
+          'a backend gets proofs from a header with underscores',
+        ],
         ["apiKeys === undefined ? [] : ['x-api-key']", '[]', 'a backend gets the keys of callers'],
       ],
     },
@@ -163,7 +169,7 @@ export const gateway: Room = {
         ['if (flags !== 0 && !isCompressed) {', 'if (false) {', 'a compression without a name is guessed'],
         ['if ((flags & ~compressedFlag) !== 0) {', 'if (false) {', 'unknown flags are dropped silently'],
         ['{limit: maxBytes, hold', '{limit: 1e9, hold', 'a small body is inflated into the memory'],
-        ['await within(scope.signal, promise)', '', 'a stream fills the memory'],
+        ['await within(scope.signal, promise)', '', 'a message that waits is not counted once another comes'],
         ['scope.refuseCompressed()\n', '\n', 'a stream that is compressed as a whole is read as it came'],
       ],
     },
@@ -231,7 +237,7 @@ export const gateway: Room = {
     },
     {
       file: 'src/gateway/web-socket.ts',
-      by: webSocket,
+      by: [...webSocket, 'test/auth/door.test.ts'],
       changes: [
         ['if (token !== undefined) return token', '', 'a browser that offers its token alone gives up'],
         [
