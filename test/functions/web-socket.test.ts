@@ -218,13 +218,16 @@ for (const [words, frame, field] of [
 }
 
 test.serial('a frame after the end of the request, and one that is too long, end the call', async (t) => {
-  using _ = app.streams.handle({up: (_: Any, context: CallContext) => silence(context)})
-  await using late = await open('/up')
-  late.send('')
-  late.send({})
-  t.is((await late.closed).code, 4003)
+  {
+    using _ = app.streams.handle({up: (_: Any, context: CallContext) => silence(context)})
+    await using late = await open('/up')
+    late.send('')
+    late.send({})
+    t.is((await late.closed).code, 4003)
+  }
   await using long = await open('/up')
   long.send({name: 'x'.repeat(2 ** 20)})
+  long.send('')
   // As the protocol has it.
   t.is((await long.closed).code, 1009)
 })
