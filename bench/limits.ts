@@ -137,11 +137,11 @@ keep('limits', [
       : `One body: at most ${mostMemory} MiB and ${mostHold} ms of hold: ${failed ? 'missed where there is a !' : 'met'}.`,
   },
 ])
+if (died || failed) process.exitCode = 1
 if (died) console.error(`The instance ended: ${died}`)
 else await end(instance.child, 'SIGTERM')
 await end(stack.child, 'stop')
 schema[Symbol.dispose]()
-if (died || failed) process.exitCode = 1
 
 async function post(headers: Record<string, string>, body: string): Promise<number> {
   const sent = request(`${instance.url}/take`, {method: 'POST', headers, agent: false})
