@@ -1,4 +1,5 @@
 import type {IncomingMessage} from 'node:http'
+import {answerBody} from '../core/answer-body.ts'
 
 /** Limit for the answer of an issuer, in bytes. Real key sets have less than a tenth of it. */
 const maxBytes = 256 * 1024
@@ -11,7 +12,7 @@ export async function getJson(url: URL, signal: AbortSignal): Promise<unknown> {
   const response = await responseOf(url, signal)
   try {
     if (response.statusCode !== 200) throw new Error(`${url.origin} answered ${response.statusCode}: expected 200`)
-    return JSON.parse((await bodyOf(response, url)).toString())
+    return JSON.parse(await answerBody(response, {maxBytes, server: url.origin}))
   } finally {
     response.destroy()
   }
@@ -25,15 +26,4 @@ async function responseOf(url: URL, signal: AbortSignal): Promise<IncomingMessag
     const sent = request(url, {agent: false, signal, headers: {accept: 'application/json'}})
     sent.once('response', resolve).once('error', reject).end()
   })
-}
-
-async function bodyOf(response: IncomingMessage, url: URL): Promise<Buffer> {
-  const chunks: Buffer[] = []
-  let size = 0
-  for await (const chunk of response as AsyncIterable<Buffer>) {
-    size += chunk.length
-    if (size > maxBytes) throw new Error(`${url.origin} answered more than ${maxBytes} bytes`)
-    chunks.push(chunk)
-  }
-  return Buffer.concat(chunks)
 }

@@ -157,7 +157,7 @@ export const auth: Room = {
       file: 'src/auth/get-json.ts',
       by: issuers,
       changes: [
-        ['if (size > maxBytes) throw', 'if (false) throw', 'an issuer fills the memory'],
+        ['const maxBytes = 256 * 1024', 'const maxBytes = 2 ** 31', 'an issuer fills the memory'],
         ['if (response.statusCode !== 200) throw', 'if (false) throw', 'an error page is taken for keys'],
       ],
     },

@@ -1,4 +1,5 @@
 import {get, type IncomingMessage} from 'node:http'
+import {answerBody} from '../../core/answer-body.ts'
 import {shortened} from '../../core/shortened.ts'
 import {pause} from '../../core/waiting.ts'
 
@@ -53,7 +54,7 @@ async function ask(host: string, path: string, signal?: AbortSignal): Promise<st
     const response = await promise
     if (response.headers[flavor] !== 'Google') throw new Error(`${host} is not a metadata server`)
     const {statusCode = 0} = response
-    const body = await bodyOf(response)
+    const body = await answerBody(response, {maxBytes: maxAnswer, server: 'The metadata server'})
     if (statusCode === 200) return body
     throw new FailedAnswer(statusCode, body)
   } catch (error) {
@@ -80,15 +81,4 @@ function mayPass(error: unknown): boolean {
   if (error instanceof FailedAnswer) return error.status >= 500 || error.status === 429
   if (error instanceof DOMException && error.name === 'TimeoutError') return true
   return error instanceof Error && /^E[A-Z]+$/.test(String((error as NodeJS.ErrnoException).code))
-}
-
-async function bodyOf(response: IncomingMessage): Promise<string> {
-  const pieces: Buffer[] = []
-  let size = 0
-  for await (const piece of response as AsyncIterable<Buffer>) {
-    size += piece.length
-    if (size > maxAnswer) throw new Error(`The metadata server answered more than ${maxAnswer} bytes`)
-    pieces.push(piece)
-  }
-  return Buffer.concat(pieces).toString()
 }
