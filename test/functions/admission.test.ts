@@ -163,9 +163,9 @@ test.serial('the half of a message in a client stream takes room too', async (t)
   )
 })
 
-test.serial('a message of a stream keeps its room until its backend takes it', async (t) => {
-  const {promise: open, resolve: go} = Promise.withResolvers<void>()
-  using _ = app.streams.handle({
+/** Has the backend count the messages of a stream, of which it takes none before `open`. */
+function countOnce(open: Promise<void>): Disposable {
+  return app.streams.handle({
     async up(requests) {
       await open
       let int32Value = 0
@@ -173,6 +173,11 @@ test.serial('a message of a stream keeps its room until its backend takes it', a
       return {int32Value}
     },
   })
+}
+
+test.serial('a message of a stream keeps its room until its backend takes it', async (t) => {
+  const {promise: open, resolve: go} = Promise.withResolvers<void>()
+  using _ = countOnce(open)
   await using stream = await app.begin('POST /up', {headers: json})
   const count = 20
   for (let sent = 0; sent < count; sent++) stream.write(`${begun(55_000)}"}`)
@@ -205,14 +210,7 @@ for (const [protocol, line, type, wire] of [
 ] as const) {
   test.serial(`a message keeps its room when a small one comes behind it: ${protocol}`, async (t) => {
     const {promise: open, resolve: go} = Promise.withResolvers<void>()
-    using _ = app.streams.handle({
-      async up(requests) {
-        await open
-        let int32Value = 0
-        for await (const _ of requests) int32Value++
-        return {int32Value}
-      },
-    })
+    using _ = countOnce(open)
     await using stream = await app.begin(line, {headers: {'content-type': type}})
     const bytes = () => admissionOf(app.runtime).bytes
     let count = 0
