@@ -153,7 +153,7 @@ test.serial('a changed file holds from the next request on', async (t) => {
   writeFileSync(file, lineOf('new-one', 'machine *'))
   t.is(await ask('new-one'), 200)
   t.is(await ask('for-all'), 401)
-  // Another file in its place, as mounts do it.
+  // Replaces the file by another one, as a mounted secret does.
   writeFileSync(`${file}.new`, lineOf('new-two', 'machine *'))
   renameSync(`${file}.new`, file)
   t.is(await ask('new-two'), 200)

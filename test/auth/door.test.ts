@@ -78,10 +78,10 @@ test.after.always(async () => {
 
 const bearer = (token: string) => ({headers: {authorization: `Bearer ${token}`}})
 
-/** A path that is closed to all but verified callers, and reaches the backend. */
+/** A path that calls the backend, and that only verified callers may call. */
 const closed = '/api/person/Ada'
 
-/** A WebSocket as a page opens it. */
+/** Opens a WebSocket as a page does. */
 function openSocket(path: string, ...protocols: string[]): WebSocket {
   return new WebSocket(app.url(path).replace('http', 'ws'), protocols)
 }
@@ -242,7 +242,7 @@ test.serial('an issuer with a header of its own is believed in that alone', asyn
 
 const seconds = () => Math.floor(Date.now() / 1000)
 
-/** A token without a signature that could be checked. */
+/** A token whose signature is missing or cannot be valid. */
 const unsigned = (header: object, claims: object, signature = '') =>
   `${[header, claims].map((part) => Buffer.from(JSON.stringify(part)).toString('base64url')).join('.')}.${signature}`
 
@@ -457,7 +457,7 @@ test.serial('the backend gets the verified claims, and no caller can set them', 
     const token = await issuer.token({hd: 'example.com'})
     t.deepEqual(await claims({headers: {...headers, ...bearer(token).headers}}, path), [claimsOf(token)])
   }
-  // RPC forwards headers under their own names, so also the proof itself, if nothing keeps it back.
+  // RPC forwards headers under their own names, so it would also forward the proof itself if nothing removed it.
   const token = await issuer.token({aud: 'proxy'})
   for (const [type, body] of [
     ['application/json', '{}'],

@@ -7,9 +7,9 @@ import type {Certificate} from '../helpers/certificate.ts'
 
 export interface IssuerOptions {
   readonly alg?: string
-  /** With it the issuer speaks https. */
+  /** Makes the issuer speak https. */
   readonly certificate?: Certificate
-  /** Ends the issuer's name, as Auth0's does. */
+  /** The issuer's name ends in a slash, as Auth0's does. */
   readonly slash?: boolean
 }
 
@@ -19,14 +19,14 @@ interface SigningKey {
   readonly jwk: JWK
 }
 
-/** An OpenID Connect issuer on loopback, whose keys rotate, and that can be away or misbehave. */
+/** An OpenID Connect issuer on loopback. Its keys can be rotated, and it can be unavailable or misbehave. */
 export class TestIssuer {
   readonly alg: string
-  /** What its requests are answered with in place of documents. */
+  /** Answers the requests instead of the documents. */
   trouble: ((request: IncomingMessage, response: ServerResponse) => void) | undefined
-  /** Paths that were asked for. */
+  /** Paths of the requests so far. */
   readonly requests: string[] = []
-  /** Put over the discovery document. */
+  /** Overrides fields of the discovery document. */
   discovery: Record<string, unknown> = {}
   published: JWK[] = []
   readonly #slash: boolean
@@ -58,13 +58,13 @@ export class TestIssuer {
     return this
   }
 
-  /** Publishes a new key, beside those before it unless `only`, and signs with it from now on. */
+  /** Publishes a new key and signs with it from now on. `only`: the keys before it are no longer published. */
   async rotate({only = true}: {only?: boolean} = {}): Promise<void> {
     const next = await this.publish({only})
     this.#key = next
   }
 
-  /** Publishes a new key that nothing is signed with yet. */
+  /** Publishes a new key, with which nothing is signed yet. */
   async publish({only = false}: {only?: boolean} = {}): Promise<SigningKey> {
     const {publicKey, privateKey} = await generateKeyPair(this.alg, {extractable: true})
     const kid = `key-${++this.#keys}`
@@ -77,7 +77,7 @@ export class TestIssuer {
     this.#key = key
   }
 
-  /** A token with `claims` over the usual ones; undefined leaves one out. */
+  /** A token with the usual claims, overridden by `claims`; undefined removes one. */
   token(claims: Record<string, unknown> = {}, header: Record<string, unknown> = {}): Promise<string> {
     const now = Math.floor(Date.now() / 1000)
     const all = {iss: this.url, sub: 'ada', aud: 'api', iat: now, exp: now + 600, ...claims}
@@ -87,7 +87,7 @@ export class TestIssuer {
       .sign(privateKey)
   }
 
-  /** `payload` as it stands, signed. */
+  /** Signs `payload` unchanged. */
   async signed(payload: string, header: Record<string, unknown> = {}): Promise<string> {
     const {privateKey, kid} = this.#key!
     const head = Buffer.from(JSON.stringify({alg: this.alg, kid, ...header})).toString('base64url')
@@ -123,7 +123,7 @@ export class TestIssuer {
   }
 }
 
-/** An issuer that listens. */
+/** Starts an issuer. */
 export function startIssuer(options: IssuerOptions = {}): Promise<TestIssuer> {
   return new TestIssuer(options).listen()
 }

@@ -37,7 +37,7 @@ function proofsOf(token: string, signal = new AbortController().signal): Proofs 
   }
 }
 
-/** `OK`, or the code that the token is refused with. */
+/** `OK`, or the code with which the token is refused. */
 async function tried(door: Door, token: string | Promise<string>): Promise<string> {
   try {
     await door.admit(proofsOf(await token), {name: 'a.B/C'})
@@ -94,7 +94,7 @@ test('keys rotate under load without a failed call', async (t) => {
     while (!isSo()) await new Promise((resolve) => setImmediate(resolve))
   }
   for (let rotation = 0; rotation < 5; rotation++) {
-    // Published first and used later, as issuers do: no fetch from before is under way then.
+    // Published first and used later, as issuers do, so that no earlier fetch is in flight when it is used.
     const next = await issuer.publish()
     const {length} = answers
     await until(() => answers.length > length + 16)
@@ -152,7 +152,7 @@ function oneMegabyte(response: ServerResponse): void {
 for (const [what, trouble] of Object.entries(away)) {
   test.serial(`an issuer that ${what}: 503 without keys, and known keys serve`, async (t) => {
     const issuer = await issuerFor(t)
-    // Serial, and with time enough to answer: only what never answers takes all of it.
+    // Serial, and with a generous timeout: only an issuer that never answers uses all of it.
     const timeout = 1000
     const cold = doorTo(issuer, {timeout})
     const warm = doorTo(issuer, {timeout, fresh: 0, coolDown: 0, patience: 60_000})
@@ -161,7 +161,7 @@ for (const [what, trouble] of Object.entries(away)) {
     t.is(await tried(cold, issuer.token()), 'UNAVAILABLE')
     t.is(await tried(warm, issuer.token({sub: 'grace'})), 'OK')
     t.is(await tried(warm, issuer.token({aud: 'other'})), 'UNAUTHENTICATED')
-    // The issuer may have a new key: nobody can tell whether the token is good.
+    // The issuer may have a new key, so nobody can tell whether the token is valid.
     const known = issuer.kid
     await issuer.rotate()
     t.is(await tried(warm, issuer.token()), 'UNAVAILABLE')
@@ -274,7 +274,7 @@ test('keys that have moved are found when the old place fails', async (t) => {
   issuer.discovery = {jwks_uri: `${other.url}/keys`}
   issuer.published = []
   const token = await issuer.token({sub: 'moved'})
-  // The first question goes to the old place, and fails.
+  // The first fetch still goes to the old place, and fails.
   await tried(door, token)
   t.is(await tried(door, token), 'OK')
 })
@@ -324,7 +324,7 @@ test('a certificate that nobody vouches for is no issuer', async (t) => {
 
 test('the fetch is broken off when the last that waits for it has gone, and no sooner', async (t) => {
   const issuer = await issuerFor(t)
-  // Its own limit would break it off as well, later.
+  // The fetch's own timeout would cancel it too, but later.
   const door = doorTo(issuer, {timeout: 600_000})
   const hung = Promise.withResolvers<ServerResponse>()
   issuer.trouble = (_request, response) => hung.resolve(response)

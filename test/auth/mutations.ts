@@ -1,6 +1,6 @@
 const characters = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.'
 
-/** `count` texts that `text` becomes by small changes, none of which leaves it as it is. */
+/** `count` variants of `text`, each with a small change, and none equal to it. */
 export function* mutated(text: string, count: number, seed: number): Generator<string> {
   const random = randomFrom(seed)
   const upTo = (limit: number) => Math.floor(random() * limit)
@@ -25,7 +25,7 @@ export function* mutated(text: string, count: number, seed: number): Generator<s
   }
 }
 
-/** The character that differs in the last bit that it stands for. */
+/** The character that differs only in the last bit of its value. */
 function flipped(character: string): string {
   return characters[characters.indexOf(character) ^ 1] ?? 'A'
 }

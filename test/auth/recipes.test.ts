@@ -16,7 +16,7 @@ import {type App, startApp} from '../helpers/app.ts'
 import {stepsIn, textOf} from '../helpers/commands.ts'
 import {startIssuer, type TestIssuer} from './issuer.ts'
 
-// Does what the recipes of docs/security.md say: with the variables as they stand there, but for hosts and folders of others.
+// Runs the recipes of docs/security.md with the variables written there, except for host names and folders.
 
 const folder = mkdtempSync(join(tmpdir(), 'recipes-'))
 const schema = buildSchema({
@@ -49,7 +49,7 @@ test.after.always(async () => {
   rmSync(folder, {recursive: true})
 })
 
-/** The variables of the recipe that begins with `title`. */
+/** The variables of the recipe whose title begins with `title`. */
 function recipe(title: string): Record<string, string> {
   const text = textOf('docs/security.md')
   const [, block = ''] = new RegExp(`^\\*\\*${title}[\\s\\S]*?^\`\`\`\\n([\\s\\S]*?)^\`\`\`$`, 'm').exec(text) ?? []
@@ -120,7 +120,7 @@ test.serial('a webhook of GitHub', async (t) => {
   t.is((await ask({'x-hub-signature-256': signed}, '/upload')).status, 401)
 })
 
-/** Where there is no Redis on this machine, nobody has to install one. */
+/** The test is skipped if this machine has no Redis. */
 const hasRedis = spawnSync('redis-server', ['--version']).status === 0
 
 ;(hasRedis ? test.serial : test.serial.skip)('rates in a Redis of all instances', async (t) => {

@@ -19,16 +19,16 @@ function callerWith(claims: Record<string, unknown>): TokenCaller {
 for (const [claims, access, may] of [
   [{hd: 'x.example'}, {name: 'a.B/D'}, true],
   [{hd: 'y.example'}, {name: 'a.B/D'}, false],
-  // Both hold: that of the service, and that of the method.
+  // The rule of the service and the rule of the method both apply.
   [{hd: 'x.example'}, {name: 'a.B/C'}, false],
   [{role: 'admin'}, {name: 'a.B/C'}, false],
   [{hd: 'x.example', role: ['guest', 'owner']}, {name: 'a.B/C'}, true],
-  // By its whole name, or along its dots.
+  // A claim is found by its whole name, or by the path that its dots give.
   [{'a.b': '1'}, {name: 'd.E/F'}, true],
   [{a: {b: 1}}, {name: 'd.E/F'}, true],
   [{a: {b: 2}}, {name: 'd.E/F'}, false],
   [{}, {name: 'd.E/F'}, false],
-  // A function is for all methods that it calls.
+  // A function needs what all the methods that it calls need.
   [{hd: 'x.example'}, {name: '/own', methods: ['a.B/D', 'd.E/F']}, false],
   [{hd: 'x.example', 'a.b': '1'}, {name: '/own', methods: ['a.B/D', 'd.E/F']}, true],
   [{}, {name: '/other'}, true],

@@ -17,7 +17,7 @@ const now = () => Math.floor(Date.now() / 1000)
 
 const hmac = (text: string, key = secret, algorithm = 'sha256') => createHmac(algorithm, key).update(text)
 
-/** The headers with which a service of this form sends `body`. */
+/** For each format, the headers with which a service signs `body`. */
 const forms = {
   github: (text: string, key?: string) => ({'x-hub-signature-256': `sha256=${hmac(text, key).digest('hex')}`}),
   stripe: (text: string, key?: string, time = now()) => ({
