@@ -17,11 +17,11 @@ const server = await startStorage()
 await server.put('b', 'o', 'content')
 const {credentials} = runtimeOf(metadata.env)
 
-// One attempt to get a token takes up to three seconds: here a tenth of that.
+// An attempt to get a token has a timeout of three seconds; here it is a tenth of that.
 const {timeout} = AbortSignal
 AbortSignal.timeout = (ms) => timeout.call(AbortSignal, ms / 10)
 
-/** The library as it is on Cloud Run, but for where Storage is. */
+/** The library as on Cloud Run, except for the address of Storage. */
 const storage = new Storage({
   apiEndpoint: server.url,
   useAuthWithCustomEndpoint: true,
@@ -37,7 +37,7 @@ async function read(signal: AbortSignal): Promise<string> {
   return textOf(await getObject(signal, source, {name, query, fresh: false}), source.stall)
 }
 
-/** Resolves when the metadata server has been asked for what it does not answer. */
+/** Resolves when the metadata server has a request that it does not answer. */
 async function hanging(): Promise<void> {
   while (metadata.openRequests() === 0) await new Promise(setImmediate)
 }
@@ -62,7 +62,7 @@ test.serial('a metadata server that fails is UNAVAILABLE, and the next request t
   t.is(reasonOf(fault), 'ACCESS_TOKEN_UNAVAILABLE')
   t.is(fault.message, 'No access token to be had for Storage')
   t.is(server.requests.length, 0)
-  // Leaves no token behind that could be used.
+  // A token that expires at once, so that later tests find none in the cache.
   metadata.lifetimeSeconds = 1
   t.is(await read(end.signal), 'content')
   t.is(latenessOf(end.signal), undefined)
@@ -87,7 +87,7 @@ test.serial('a metadata server that hangs fails in the end, and the next request
   metadata.hang(3)
   t.is((await faultOf(t, read(end.signal))).code, 'UNAVAILABLE')
   metadata.lifetimeSeconds = 3600
-  // One that does not come is asked for again.
+  // A token request without an answer is repeated.
   metadata.hang(1)
   t.is(await read(end.signal), 'content')
 })

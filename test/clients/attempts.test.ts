@@ -12,7 +12,7 @@ import {inChild} from './child.ts'
 import {faultOf} from './life.ts'
 import {runtimeOf} from './runtime.ts'
 
-/** The pauses that our code has asked for, in ms. They end at once. */
+/** The pauses that our code has asked for, in ms. Each ends at once. */
 const pauses: number[] = []
 const {setTimeout: wait} = timers
 timers.setTimeout = (ms, ...rest) => {

@@ -45,7 +45,7 @@ function range(from: number, to: number): number[] {
   return Array.from({length: to - from}, (_, index) => from + index)
 }
 
-/** The values that arrive of `batches`, with the sizes of their fillers. */
+/** The values that arrive at the backend, with the sizes of their fillers. */
 async function arriving(requests: Requests): Promise<[value: number, size: number][]> {
   const seen: [number, number][] = []
   kinds.handle({
@@ -152,7 +152,8 @@ test.serial('a backend that reads nothing stops a source of batches', async (t) 
   ) as Promise<Numbered>
   await seen
   await settled(() => taken)
-  // The window of the stream, what grpc-js and node:http2 hold, and a batch on its way: of 19 bytes a message.
+  // Room for the stream's flow-control window, the buffers of grpc-js and node:http2, and a batch in flight, at 19 bytes per
+  // message.
   t.true(taken > 0 && taken < 20_000, `${taken} messages were taken`)
   go()
   t.is((await answer).value, taken)
@@ -224,7 +225,7 @@ test.serial('each batch of a conversation leaves at once', async (t) => {
   t.deepEqual(answers, [-1, -2, -3, -4])
 })
 
-/** Waits until `value` has stayed the same for many turns of both ends. */
+/** Waits until `value` has not changed for many turns of the event loops at both ends. */
 async function settled(value: () => number): Promise<void> {
   for (let same = 0, last = value(); same < 200; last = value()) {
     await new Promise(setImmediate)

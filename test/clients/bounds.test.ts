@@ -178,7 +178,7 @@ test.serial('a source that fails when its call is over bothers nobody', async (t
   server.next({kind: 'stall'})
   t.is((await faultOf(t, kinds.up(life, messages))).code, 'CANCELLED')
   source.reject(new Error('the source fails'))
-  // An error that nobody takes would be told by the end of this turn, and fail the test file.
+  // An unhandled rejection would be reported by the end of this turn, and fail the test file.
   await new Promise((resolve) => setImmediate(resolve))
   quiet()
 })
@@ -195,7 +195,7 @@ test.serial('a call in flight on a connection that died is given up, though nobo
   quiet()
 })
 
-/** Messages of `size` bytes out of two buffers in turns, as an upload sends them: message n is full of bytes n. */
+/** Messages of `size` bytes from two buffers in turns, as an upload sends them: message n is full of bytes n. */
 async function* fromReusedMemory(messages: number, size: number): AsyncGenerator<Uint8Array> {
   const buffers = [Buffer.alloc(size), Buffer.alloc(size)]
   for (let message = 0; message < messages; message++) yield buffers[message % 2]!.fill(message)

@@ -46,7 +46,7 @@ async function valuesOf(answers: AsyncIterable<Numbered>): Promise<number[]> {
   return (await Array.fromAsync(answers)).map(({value}) => value)
 }
 
-/** A source that gives `count` messages, then nothing more for ever; it says when it is told to end and when it is returned. */
+/** A source of `count` messages that then never ends. Its promises resolve when it is told to end, and when it is returned. */
 function endless(count = 0, filler = new Uint8Array()) {
   const told = Promise.withResolvers<void>()
   const returned = Promise.withResolvers<void>()
@@ -55,7 +55,7 @@ function endless(count = 0, filler = new Uint8Array()) {
     taken: 0,
     told: told.promise,
     returned: returned.promise,
-    /** Resolves when it is asked for what it will never give. */
+    /** Resolves when a message is requested that it never gives. */
     waiting: waiting.promise,
     messages: (signal: AbortSignal) => {
       signal.addEventListener('abort', () => told.resolve())
@@ -77,7 +77,7 @@ function endless(count = 0, filler = new Uint8Array()) {
   return source
 }
 
-/** Time for whatever would still move: so many calls there and back on the same connection. */
+/** Waits for `count` round trips on the same connection, so that anything in flight has arrived. */
 async function roundTrips(count: number): Promise<void> {
   for (let trip = 0; trip < count; trip++) await client.one(new TestLife(), {})
 }
@@ -159,7 +159,7 @@ test.serial("the request's id and trace reach the backend, and metadata of the c
   const {metadata} = (await seen).context
   t.deepEqual(metadata.get('x-request-id'), ['mine-1'])
   t.deepEqual(metadata.get('traceparent'), [traceparent])
-  // What metadata cannot carry is left out.
+  // Values that metadata cannot carry are left out.
   t.deepEqual(metadata.get('tracestate'), [])
   t.deepEqual(metadata.get('x-object-size'), ['5'])
   t.deepEqual(metadata.get('x-sum-bin'), [Buffer.from([0, 255])])
@@ -196,7 +196,7 @@ for (const {title, timeout, lives, lasts} of [
     const before = Date.now()
     await client.one(new TestLife({timeout: lives}), {}, timeout === undefined ? {} : {timeout})
     const deadline = Number((await seen).context.deadline)
-    // The call says how much is left, in whole ms.
+    // The call announces the remaining time, in whole ms.
     t.true(deadline >= before + lasts - 1 && deadline <= Date.now() + lasts + 1, `${deadline - before} ms`)
   })
 }
@@ -211,7 +211,7 @@ test.serial('a backend that does not answer is DEADLINE_EXCEEDED on both ends, a
       },
     })
     let handled: Seen | undefined
-    // On a busy machine a short deadline may pass before the call gets there.
+    // On a busy machine a short deadline may pass before the call reaches the backend.
     for (let timeout = 50; !handled; timeout *= 2) {
       const failed = faultOf(t, client.one(life, {}, {timeout}))
       handled = await Promise.race([seen, failed.then(() => undefined)])
@@ -243,7 +243,7 @@ test.serial('a deadline in the past is over at once, on both ends', async (t) =>
   await client.up(life, () => [])
 })
 
-/** A call of each kind that is answered nothing, and whose source gives nothing more: how to begin it. */
+/** Starts a call of each kind that gets no answer, and whose source gives no further messages. */
 const begun: Record<string, (life: TestLife) => Promise<unknown>> = {
   One: (life) => client.one(life, {}),
   Up: (life) => client.up(life, endless(1).messages),
@@ -463,7 +463,7 @@ for (const {title, messages, expected} of [
     await backend.idle()
     t.deepEqual(ends, [])
     const ended = backend.log.slice(calls).filter(({method}) => method.endsWith('/Up'))
-    // A call that is cancelled before its first message may not reach the backend at all.
+    // A call that is cancelled before its first message may never reach the backend.
     t.true(ended.length <= 1)
     t.deepEqual(
       ended.map(({code}) => code),
@@ -506,7 +506,7 @@ test.serial('a backend that reads nothing stops the source', async (t) => {
   const answer = client.up(life, messages)
   await roundTrips(30)
   const before = taken
-  // The window of the stream, what grpc-js and node:http2 hold, and one on its way.
+  // Room for the stream's flow-control window, the buffers of grpc-js and node:http2, and one message in flight.
   t.true(before <= 20, `${before} messages were taken`)
   await roundTrips(30)
   t.is(taken, before)
@@ -652,7 +652,7 @@ test.serial('a stream whose next message does not come in its time is DEADLINE_E
       await silence(context)
     },
   })
-  // On a busy machine the first message may take as long: then again, with more time.
+  // On a busy machine the first message may take longer than the timeout. Then the call is repeated with a longer one.
   for (let [timeout, came] = [100, 0]; came === 0; timeout *= 2) {
     const seen = kinds.next()
     const all = async () => {
@@ -677,7 +677,7 @@ test.serial('the time that a caller takes to ask for the next message is not cou
   const values: number[] = []
   for await (const {value} of client.down(life, {}, {messageTimeout: 5000})) {
     values.push(value)
-    // Nothing of the call is timed while the caller is busy.
+    // No timer of the call runs while the caller is busy.
     t.deepEqual(
       runningTimers().filter((timer) => !timer.includes('/connection.ts')),
       [],
@@ -723,7 +723,7 @@ test.serial('a method counts its calls, in flight and by code, with their latenc
   }
 })
 
-/** How many calls each method has had, by code. */
+/** The number of calls of each method, by code. */
 function counts(): Record<string, number> {
   const rows = [...callMetrics()].flatMap(([method, {ended}]) =>
     [...ended].map(([code, {calls}]) => [`${method} ${code}`, calls] as const),

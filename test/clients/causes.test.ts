@@ -46,7 +46,7 @@ function backendAt(url: string) {
 const page = 'HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n'
 const settings = Buffer.from([0, 0, 0, 4, 0, 0, 0, 0, 0])
 
-/** A TCP server that answers what a client says first, and ends each connection then. */
+/** A TCP server that answers the first bytes of a client, and then ends the connection. */
 function answering(answer: (hello: string) => string | Uint8Array | undefined): Server {
   return createServer((socket) => socket.once('data', (hello) => reply(socket, answer(hello.toString('latin1')))))
 }
@@ -56,7 +56,7 @@ function reply(socket: Socket | TLSSocket, answer: string | Uint8Array | undefin
   else socket.destroy()
 }
 
-/** A server of TLS that has never heard of ALPN, and of HTTP/1 over it. */
+/** A TLS server that knows only HTTP/1, and no ALPN. */
 function withoutAlpn(answer: (hello: string) => string | undefined): Server {
   return createTls(ours, (socket) => {
     socket.once('data', (hello) => reply(socket, answer(hello.toString('latin1'))))
@@ -140,7 +140,7 @@ for (const [url, cause] of [
   ['http://127.0.0.1:1', 'CONNECTION_REFUSED'],
   ['https://localhost:1', 'CONNECTION_REFUSED'],
   ['https://nobody.invalid', 'NO_SUCH_HOST'],
-  // No network carries TCP to a multicast address.
+  // No network routes TCP to a multicast address.
   ['http://224.0.0.1', 'NO_ROUTE'],
 ] as const) {
   test.serial(`${url}: 503 as ever, and the log says ${cause}`, async (t) => {
@@ -169,7 +169,7 @@ test.serial('a caller who hangs up while the port is asked is let go, and the ne
   let sayNothing = true
   const server = createServer((socket) => {
     socket.once('data', (hello) => {
-      // TLS is asked for, and the answer does not come.
+      // The client starts a TLS handshake, and gets no answer.
       if (sayNothing && hello[0] === 0x16) asked.resolve()
       else reply(socket, hello.toString().startsWith('OPTIONS') ? page : undefined)
     })

@@ -53,7 +53,7 @@ test.serial('making a runtime and a client opens nothing', async (t) => {
     const {PingService} = await import('../../src/gen/ping/ping_pb.js')
     const {runtimeOf} = await import('./runtime.ts')
     createClient(runtimeOf(process.env), PingService)
-    // Its pipes are how it speaks to us.
+    // PipeWrap: the pipes over which the child talks to this process.
     return process.getActiveResourcesInfo().filter((kind) => kind !== 'PipeWrap')
   })
   t.deepEqual(value, [])
@@ -88,7 +88,7 @@ test.serial('the first call connects while it waits for its ID token, unless its
   const gone = new TestLife()
   gone.hangUp()
   await t.throwsAsync(ask(gone))
-  // The token comes only once there is a connection.
+  // The token arrives only after the connection is open.
   metadata.delay(between.next())
   t.is(await ask(new TestLife()), 'SERVING')
   t.is(between.accepted, 1)
@@ -175,7 +175,7 @@ for (const [title, fault, warnings] of [
   })
 }
 
-/** A server of TLS, and what it heard: the authority of each call, and the name that each client asked for. */
+/** A TLS server. Records the authority of each call, and the server name that each client asked for. */
 async function secure(t: ExecutionContext, certificate: Certificate) {
   const calls: {authority: string | undefined; servername: unknown; alpn: unknown}[] = []
   const sessions = new Set<ServerHttp2Session>()
@@ -197,7 +197,7 @@ async function secure(t: ExecutionContext, certificate: Certificate) {
   return {calls, port: (server.address() as AddressInfo).port}
 }
 
-/** What comes of a call to `url`, in a process that trusts `cert`. */
+/** The result of a call to `url`, in a process that trusts `cert`. */
 async function callOverTls(url: string, cert?: string) {
   using folder = new Folder()
   const env = {

@@ -5,17 +5,17 @@ import {tmpdir} from 'node:os'
 import {join} from 'node:path'
 import {text} from 'node:stream/consumers'
 
-/** What a process of its own gave back. */
+/** The result of a child process. */
 export interface Ended<T> {
   readonly value: T
   readonly stderr: string
 }
 
 /**
- * Runs `work` in a process of its own, with no environment but `env`, and waits until it has ended by itself: it leaves
- * nothing open that would keep it.
+ * Runs `work` in a child process whose environment is only `env`, and waits until the process ends by itself, which it does only
+ * if nothing is left open.
  *
- * `work` is sent as text: it knows nothing but `arg` and what it imports, from here as from a test beside this file.
+ * `work` is sent as source text, so it knows only `arg` and what it imports. Imports are relative to this file's folder.
  */
 export async function inChild<A, T>(
   {env = {}, arg}: {env?: Record<string, string>; arg: A},
@@ -36,11 +36,11 @@ export async function inChild<A, T>(
   return {value: value as T, stderr}
 }
 
-/** A folder for files that a process is to find; disposing of it removes it. */
+/** A folder for files that a child process reads; disposing of it removes it. */
 export class Folder implements Disposable {
   readonly path = mkdtempSync(join(tmpdir(), 'clients-'))
 
-  /** Writes a file, and gives its path. */
+  /** Writes a file, and returns its path. */
   write(name: string, content: string, mode = 0o600): string {
     const path = join(this.path, name)
     writeFileSync(path, content, {mode})

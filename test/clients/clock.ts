@@ -1,16 +1,16 @@
-/** The time by which tokens live, here and on the other end: loaded before anything that reads it. */
+/** The clock by which tokens expire, here and at the server. It must be loaded before anything that reads the time. */
 const {now} = Date
 let ahead = 0
 let stopped: number | undefined
 
 Date.now = () => (stopped ?? now()) + ahead
 
-/** Puts the clock forward; timers go on as they were. */
+/** Moves the clock forward; timers are not affected. */
 export function advance(ms: number): void {
   ahead += ms
 }
 
-/** Has the clock go forward by advance() alone, until the function that it returns is called. Timers go on as they were. */
+/** Stops the clock, so that only advance() moves it, until the returned function is called. Timers are not affected. */
 export function stopClock(): () => void {
   stopped = now()
   return () => {

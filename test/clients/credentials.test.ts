@@ -8,7 +8,7 @@ import {type Google, startGoogle} from './google.ts'
 const audience = 'https://ping-xyz.a.run.app'
 const robot = 'robot@p.iam.gserviceaccount.com'
 
-/** What 100 callers at a time get in a process with `env`: the claims of their one token, or their one failure. */
+/** What 100 concurrent callers get in a process with `env`: the claims of their shared token, or their shared error. */
 async function tokenIn(env: Record<string, string>) {
   const {value} = await inChild({env, arg: audience}, async (audience) => {
     const {TestLife} = await import('./life.ts')
@@ -179,6 +179,6 @@ test('a token endpoint that hangs holds nobody beyond the deadline, and the next
     return [first, (await ask(30_000)).split('.').length]
   })
   t.deepEqual(value, ['DEADLINE_EXCEEDED', 3])
-  // The first one, which nobody waits for any more, may have been tried again by the library.
+  // The library may have repeated the first request although nobody waits for it any more.
   t.true(google.asked.length >= 2)
 })

@@ -2,7 +2,7 @@ import {fork} from 'node:child_process'
 import {once} from 'node:events'
 import {connect, type Socket} from 'node:net'
 
-/** A server whose queue of connections is full, so that its system drops what asks for one more. Linux alone does so. */
+/** A server whose backlog of connections is full, so that its kernel drops further connection requests. Only Linux does so. */
 export class FullServer implements AsyncDisposable {
   readonly port: number
   readonly #end: () => Promise<void>
@@ -15,7 +15,7 @@ export class FullServer implements AsyncDisposable {
   static async start(): Promise<FullServer> {
     const child = fork(import.meta.filename)
     const [port] = (await once(child, 'message')) as [number]
-    // From here on its system takes connections, but nothing takes them from there.
+    // From here on its kernel accepts connections into the backlog, but the process does not take them from there.
     child.kill('SIGSTOP')
     const sockets: Socket[] = []
     const end = async () => {
@@ -26,7 +26,7 @@ export class FullServer implements AsyncDisposable {
     for (;;) {
       const socket = connect(port, '127.0.0.1')
       sockets.push(socket.on('error', () => {}))
-      // Nothing tells that a connection is not to be had but that it does not come.
+      // Only silence shows that the backlog is full: there is no other sign.
       const timeout = new Promise((resolve) => setTimeout(resolve, 500, 'full'))
       if ((await Promise.race([once(socket, 'connect'), timeout])) === 'full') return new FullServer(port, end)
     }

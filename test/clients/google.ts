@@ -9,18 +9,18 @@ import {jwtVerify} from 'jose'
 import {certificateFor} from '../helpers/certificate.ts'
 import {Folder} from './child.ts'
 
-/** What was asked of Google, and what is needed to ask it. */
+/** The requests to Google so far, and what a process needs to send them here. */
 export interface Google {
   /** `oauth2.googleapis.com/token jwt` and the like, in order. */
   readonly asked: string[]
-  /** For the environment of a process that shall take this for Google. */
+  /** Environment variables with which a process takes this server for Google. */
   readonly env: Record<string, string>
-  /** Where files for that process are. */
+  /** A folder for that process's files. */
   readonly folder: Folder
   /** The JSON of a service account's key, and of a developer's own login. */
   readonly keyFile: object
   readonly userFile: object
-  /** How many requests more are never answered. */
+  /** The number of further requests that are never answered. */
   hanging: number
 }
 
@@ -28,8 +28,8 @@ const tokenUrl = 'https://oauth2.googleapis.com/token'
 const robot = 'robot@p.iam.gserviceaccount.com'
 
 /**
- * Google's token endpoints, as far as credentials need them: the library has their addresses built in, so it comes
- * through a proxy, and finds a certificate that its process is told to trust.
+ * Google's token endpoints, as far as credentials need them. The library has the addresses built in, so its requests arrive
+ * through a proxy, and its process trusts this server's certificate.
  */
 export async function startGoogle(t: ExecutionContext): Promise<Google> {
   const folder = new Folder()
@@ -86,7 +86,7 @@ export async function startGoogle(t: ExecutionContext): Promise<Google> {
   async function token(body: string): Promise<[number, object]> {
     const form = new URLSearchParams(body)
     if (form.get('grant_type') === 'refresh_token') {
-      // A developer's ID tokens are gcloud's own, whatever was asked for.
+      // A developer's ID tokens are those of gcloud, for any requested audience.
       return form.get('refresh_token') === 'mine'
         ? [200, {of: 'user', access_token: 'ya29.user', expires_in: 3600, id_token: idToken('gcloud', 'me@p')}]
         : [400, {error: 'invalid_grant', of: 'user'}]

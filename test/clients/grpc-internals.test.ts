@@ -13,7 +13,7 @@ import {
 } from '../../src/clients/connections/grpc-internals.ts'
 import {readConfig} from '../../src/core/config.ts'
 
-// Fails when an upgrade of grpc-js changes what grpc-internals.ts rests on.
+// Fails when an upgrade of grpc-js changes the internals that grpc-internals.ts uses.
 
 async function connected(t: ExecutionContext, server: Pick<FaultServer, 'url' | 'close'>) {
   const channel = openChannel(
@@ -98,7 +98,7 @@ test('a call gives all messages that came before its failure, to a slow reader t
   })
   wire.halfClose()
   await header.promise
-  // By then the trailers have come, too.
+  // The trailers have arrived by then too.
   await new Promise<void>((resolve, reject) => sessionOf(channel)!.ping((error) => (error ? reject(error) : resolve())))
   wire.startRead()
   const {code, details, metadata} = await end

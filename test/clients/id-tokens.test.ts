@@ -24,14 +24,14 @@ test.afterEach.always(async (t) => {
 })
 test.after.always(() => metadata.close())
 
-/** How many requests the metadata server gets while `work` goes on. */
+/** The number of requests that the metadata server gets during `work`. */
 async function fetches(work: () => Promise<unknown>): Promise<number> {
   const before = metadata.identityRequests.length
   await work()
   return metadata.identityRequests.length - before
 }
 
-/** A source whose token is near its expiry, with four minutes to go. */
+/** A source whose token expires in four minutes, so that it is due for a refresh. */
 async function stale(name: string) {
   const source = new IdTokenSource(`https://${name}.a.run.app`, credentials)
   const old = await source.token(life)
@@ -77,7 +77,7 @@ test.serial(
 test.serial('nothing is asked for in the background', async (t) => {
   const {source, old} = await stale('background')
   const asked = metadata.nextIdentityRequest()
-  // No timer is there that could ask, though the token is due.
+  // The token is due for a refresh, but there is no timer that could fetch one.
   t.deepEqual(runningTimers(), [])
   t.is(await Promise.race([asked, new Promise((resolve) => setImmediate(resolve, 'nobody'))]), 'nobody')
   t.not(await source.token(life), old)
@@ -115,7 +115,7 @@ for (const status of [404, 500, 503] as const) {
 test.serial('a refresh that hangs keeps a request no longer than a moment, and the old token is used', async (t) => {
   const {source, old} = await stale('refresh-hangs')
   metadata.hang()
-  // Ends by the patience of the source: the request itself has a minute.
+  // The source's own timeout ends it: the request has a minute.
   t.deepEqual(await Promise.all([source.token(life), source.token(life)]), [old, old])
   await metadata.idle()
   t.is(await fetches(async () => t.is(await source.token(life), old)), 0)
@@ -175,7 +175,7 @@ test.serial('a failure is UNAVAILABLE with a text for the caller, and the next r
           t.truthy(fault.cause)
         }
       }),
-      // What may pass is tried twice more.
+      // Transient errors are retried twice.
       status === 404 ? 1 : 3,
     )
     metadata.recover()
@@ -264,7 +264,7 @@ test.serial('a token that the backend did not take is forgotten, once, by whoeve
   source.forget(first)
   const second = await source.token(life)
   t.not(second, first)
-  // A call that was under way with the first one is turned away, too: the second one is none the worse.
+  // A call that was in flight with the first token is rejected too. That must not remove the second token.
   source.forget(first)
   t.is(await fetches(async () => t.is(await source.token(life), second)), 0)
 })

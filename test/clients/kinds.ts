@@ -27,10 +27,10 @@ export function numbered(value = 0): Message {
   return create(Kinds.method.one!.input, {value} as Record<string, unknown>)
 }
 
-/** One call as its server sees it. */
+/** A call as the server sees it. */
 export interface Seen {
   readonly context: CallContext
-  /** Resolves when the call is over before its handler is. */
+  /** Resolves when the call ends before its handler does. */
   readonly cancelled: Promise<void>
 }
 
@@ -49,17 +49,17 @@ const usual: Handlers = {
   },
 }
 
-/** `test.Kinds` on the server, and a test's hold on it. */
+/** The server's implementation of `test.Kinds`, controlled by the test. */
 export class KindsService {
   handlers = usual
   #takers: ((seen: Seen) => void)[] = []
 
-  /** From now on calls are handled so; what is left out, as usual: One adds 1, Up sums up, Down counts down, Both negates. */
+  /** Sets the handlers of later calls. The others keep their default: One adds 1, Up sums up, Down counts down, Both negates. */
   handle(handlers: Partial<Handlers>): void {
     this.handlers = {...usual, ...handlers}
   }
 
-  /** The next call, when it reaches its handler. */
+  /** The next call, as soon as it reaches its handler. */
   next(): Promise<Seen> {
     return new Promise((resolve) => this.#takers.push(resolve))
   }
@@ -77,7 +77,7 @@ export class KindsService {
   }
 }
 
-/** Never settles, but with the call: what a handler waits for that says nothing. */
+/** For a handler that says nothing: rejects when the call ends, and never resolves. */
 export function silence({signal}: CallContext): Promise<never> {
   return new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason)))
 }

@@ -5,15 +5,15 @@ import type {Life} from '../../src/core/life.ts'
 import type {Logger} from '../../src/core/log.ts'
 import {detailsJson} from '../../src/http/response/failure.ts'
 
-/** What a test may say of a life; all else is as in a request with a minute to go. */
+/** What a test can set; everything else is as in a request that has a minute left. */
 export interface LifeOptions {
   readonly id?: string
   readonly trace?: Readonly<Record<string, string>>
-  /** Ms from now. */
+  /** From now, in ms. */
   readonly timeout?: number
 }
 
-/** The life of a request that no HTTP caller made: a test ends it, and sees what was begun in it. */
+/** The request context of a request without an HTTP caller: the test ends it, and sees the work that was started in it. */
 export class TestLife implements Life {
   readonly id: string
   readonly trace: Readonly<Record<string, string>>
@@ -48,25 +48,25 @@ export class TestLife implements Life {
     Object.assign(this.notes, fields)
   }
 
-  /** The caller hangs up. Gives the reason. */
+  /** The caller hangs up. Returns the reason. */
   hangUp(): Fault {
     return this.end(new Fault('CANCELLED', 'The caller hung up'))
   }
 
-  /** The request ends for `reason`, which is given back. */
+  /** Ends the request with `reason`, and returns it. */
   end(reason: Fault): Fault {
     this.#end.abort(reason)
     return reason
   }
 
-  /** Fails when something still listens to the signal; resolves when all that was begun has ended. */
+  /** Resolves when all work that was started has ended, and fails if the signal still has a listener. */
   async quiet(t: ExecutionContext): Promise<void> {
     while (this.#begun.size > 0) await Promise.allSettled(this.#begun)
     t.is(getEventListeners(this.signal, 'abort').length, 0, 'listeners are left on the signal')
   }
 }
 
-/** What `work` throws: always a Fault. */
+/** What `work` rejects with, which must be a Fault. */
 export async function faultOf(t: ExecutionContext, work: Promise<unknown>): Promise<Fault> {
   return (await t.throwsAsync(work, {instanceOf: Fault})) as Fault
 }

@@ -11,7 +11,7 @@ const {NGHTTP2_ENHANCE_YOUR_CALM, NGHTTP2_PROTOCOL_ERROR} = http2.constants
 
 type Lose = (rig: {server: FaultServer; proxy: FaultProxy}) => void
 
-/** What breaks a connection under a call, and what the log says of it. */
+/** How a connection breaks during a call, and what the log says about it. */
 const rows: readonly (readonly [title: string, lose: Lose, hint: RegExp])[] = [
   ['is reset', ({proxy}) => proxy.reset(), /it was reset without a word: did the server crash, run out of memory/],
   ['is closed', ({proxy}) => proxy.fin(), /it was closed without a word: did the server exit without a graceful stop/],

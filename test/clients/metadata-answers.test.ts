@@ -7,7 +7,7 @@ import {httpStatusOf} from '../../src/http/response/failure.ts'
 import {faultOf, reasonOf, TestLife} from './life.ts'
 import {runtimeOf} from './runtime.ts'
 
-/** In place of the metadata server. */
+/** Takes the place of the metadata server. */
 const server = createServer((_request, response) => respond(response)).listen(0, '127.0.0.1')
 await once(server, 'listening')
 const {port} = server.address() as AddressInfo

@@ -1,7 +1,7 @@
 import {once} from 'node:events'
 import {type AddressInfo, connect, createServer, type Socket} from 'node:net'
 
-/** A server that accepts connections and says nothing on them, as long as it is not told otherwise. */
+/** A server that accepts connections and stays silent on them, unless told otherwise. */
 export class SilentServer implements AsyncDisposable {
   readonly port: number
   readonly #server
@@ -21,20 +21,20 @@ export class SilentServer implements AsyncDisposable {
     return new SilentServer(server)
   }
 
-  /** From now on each new connection goes on to `port`, or is silent. */
+  /** From now on new connections are forwarded to `port`, or stay silent if it is undefined. */
   passTo(port: number | undefined): void {
     this.#to = port
   }
 
-  /** The next connection that comes. */
+  /** The next accepted connection. */
   next(): Promise<Socket> {
     return new Promise((resolve) => this.#takers.push(resolve))
   }
 
-  /** How many connections have come. */
+  /** The number of connections accepted so far. */
   accepted = 0
 
-  /** How many connections are open. */
+  /** The number of open connections. */
   get open(): number {
     return this.#sockets.size
   }

@@ -54,7 +54,7 @@ test.after.always(async () => {
   await Promise.all([backend.close(), metadata.close()])
 })
 
-/** Calls One of the backend at `url`. */
+/** Options of a call of One of the backend at `url`. */
 interface Asked {
   readonly audience?: string
   readonly timeout?: number
@@ -71,7 +71,7 @@ function ask(
   ) as Promise<Numbered>
 }
 
-/** The URL of an HTTP/2 server that answers every request as `respond` says. */
+/** The URL of an HTTP/2 server that answers every request by `respond`. */
 async function serving(t: ExecutionContext, respond: (stream: ServerHttp2Stream) => void): Promise<string> {
   const server: Http2Server = createServer().listen(0, '127.0.0.1')
   const sessions = new Set<ServerHttp2Session>()
@@ -133,7 +133,7 @@ test.serial("a service's own UNAUTHENTICATED and PERMISSION_DENIED stay 401 and 
   await ask()
   const tokens = metadata.identityRequests.length
   for (const [code, http] of [[16, 401] as const, [7, 403] as const]) {
-    // Whatever it says.
+    // Whatever the message says.
     for (const message of ['Log in first', `Received HTTP status code ${http}`]) {
       kinds.handle({
         one: () => {
@@ -156,7 +156,7 @@ test.serial('a token that the front end did not take is replaced once, and is no
   const tokens = metadata.identityRequests.length
   const {audiences} = backend.iam!
   backend.iam!.audiences = ['https://another.a.run.app']
-  // The front end remembers no token that has expired for it.
+  // The front end takes every token for expired.
   backend.iam!.now = () => Date.now() + 3_600_000
   await faultOf(t, ask())
   backend.iam!.now = Date.now
@@ -169,7 +169,7 @@ test.serial('a token that the front end did not take is replaced once, and is no
 test.serial('a call whose token the front end turns away goes on with a new one', async (t) => {
   await ask()
   const tokens = metadata.identityRequests.length
-  // The token that is kept has expired for the front end, the new one has not.
+  // For the front end the cached token has expired, and the new one has not.
   const old = backend.iam!.now
   backend.iam!.now = () => Date.now() + 3_600_000
   metadata.lifetimeSeconds = 7200
@@ -221,7 +221,7 @@ test.serial('waiting for the token counts towards the deadline of the call', asy
   t.is(httpStatusOf(fault), 504)
 })
 
-/** A caller who gets an answer has not hung up, which is what 499 says. */
+/** 499 would say that the caller hung up, but this caller waits for the answer. */
 const seen = {...httpStatus, CANCELLED: 502}
 
 for (const code of Object.keys(codes).filter((code) => code !== 'OK') as (keyof typeof codes)[]) {
@@ -311,7 +311,7 @@ test.serial('a failure without a word gets one', async (t) => {
 
 const grpc = {':status': 200, 'content-type': 'application/grpc'}
 
-/** How a server can give a call up, by the name of what it sends, and the code that a caller then gets. */
+/** How a server can reset a call, by the name of the error code that it sends, and the code that the caller then gets. */
 const resets = {
   CANCEL: {code: 'CANCELLED', reset: (stream) => void addAbortSignal(AbortSignal.abort(), stream)},
   INTERNAL_ERROR: {code: 'INTERNAL', reset: (stream) => void stream.destroy(new Error('Broken'))},
@@ -324,14 +324,14 @@ for (const [name, {code, reset}] of Object.entries(resets)) {
     const title = `${name} by the backend ${header ? 'after' : 'before'} its header`
     const respond = (stream: ServerHttp2Stream) => {
       if (header) stream.respond(grpc)
-      // The header is on its way by then.
+      // By then the header has been sent.
       if (header) setImmediate(reset, stream)
       else reset(stream)
     }
 
     test.serial(`a reset with ${title} is 504 when the deadline has as good as passed`, async (t) => {
       const url = await serving(t, respond)
-      // It comes long before our own timer fires, and less than the 50 ms before it that count as its time.
+      // The reset arrives long before our own timer fires, but within 50 ms of the deadline, which counts as the deadline.
       const fault = await faultOf(t, ask(url, {timeout: 49}))
       t.is(fault.code, 'DEADLINE_EXCEEDED')
       t.is(httpStatusOf(fault), 504)
@@ -402,7 +402,7 @@ test('what a service says of something else as the deadline passes is what its c
   }
 })
 
-/** A message of gRPC in `encoding`. */
+/** A gRPC message, compressed with `encoding`. */
 function compressed(bytes: Buffer): Buffer {
   const head = Buffer.alloc(5, 1)
   head.writeUInt32BE(bytes.length, 1)
@@ -477,7 +477,7 @@ for (const {status, headers = html, http, reason} of [
   }
 }
 
-/** Neither addresses nor what grpc-js says of its inner life reach the caller. */
+/** Neither addresses nor details about the inner state of grpc-js reach the caller. */
 function tellsNothing(t: ExecutionContext, {message}: Error): void {
   t.notRegex(message, /127\.0\.0\.1|localhost|\d{4,5}|ECONN|RST_STREAM|resolution|LB|dropped/)
 }

@@ -1,4 +1,4 @@
-// The clock stands still unless a test moves it: how long a machine takes for a read is no matter here.
+// The clock stands still unless a test moves it, so that the speed of the machine does not matter.
 const start = Date.now()
 let now = start
 Date.now = () => now
@@ -17,7 +17,7 @@ test.after.always(async () => {
   await server.close()
 })
 
-/** The sockets of our side that were opened since. */
+/** Collects our client sockets that are opened from now on. */
 function opened() {
   const sockets: Socket[] = []
   const listen = (message: unknown) => sockets.push((message as {socket: Socket}).socket)
@@ -34,7 +34,7 @@ async function read(): Promise<void> {
   if (bytes !== 100_000) throw new Error(`${bytes} bytes`)
 }
 
-/** Those that are open, when all that end have ended. */
+/** The number of open sockets, after all that are going to close have closed. */
 async function openOf(sockets: readonly Socket[], expected: number): Promise<number> {
   const open = () => sockets.filter(({destroyed}) => !destroyed).length
   for (let turns = 0; turns < 1000 && open() > expected; turns++) await new Promise(setImmediate)
@@ -55,7 +55,7 @@ test.serial('one that was idle for more than a second is not: it may have died i
   now += 1001
   await read()
   t.is(sockets.length, 1)
-  // Nor when the clock was set back.
+  // A clock that was set back counts as idle time too.
   now -= 10_000
   await read()
   t.is(sockets.length, 2)

@@ -7,7 +7,7 @@ import {inChild} from './child.ts'
 import {faultOf, reasonOf} from './life.ts'
 import {runtimeOf} from './runtime.ts'
 
-/** What a foreign emulator answers at each path; all others are 404, as its routes are. */
+/** The foreign emulator's answers by path. All other paths are 404, like unknown routes of a real one. */
 const answers = new Map<string, {status?: number; body: unknown}>()
 const emulator = createServer((request, response) => {
   if (request.url?.includes('endless')) return answerForEver(response)
@@ -30,7 +30,7 @@ test.after.always(async () => {
 const {signal} = new AbortController()
 const version = (object: string, bucket = 'b') => storage.versionOf(signal, {bucket, object})
 
-/** Has the emulator answer so when it is asked about `object`. */
+/** Sets the emulator's answer for `object`. */
 function answering(object: string, body: unknown, status = 200): void {
   answers.set(`/storage/v1/b/b/o/${object}`, {status, body})
 }
@@ -77,7 +77,7 @@ test('an object that has bytes by its checksum, and no size, is not taken for em
   t.is((await faultOf(t, version('full'))).code, 'FAILED_PRECONDITION')
 })
 
-/** As storage-testbench says it: JSON in a text in JSON. */
+/** The error format of storage-testbench: JSON in a string in JSON. */
 const nested = (message: string) => ({
   error: {code: 404, message: JSON.stringify({error: {errors: [{domain: 'global', message}]}})},
 })
@@ -123,7 +123,7 @@ test.serial('of words without end only the beginning is read', async (t) => {
 
 let onClose = () => {}
 
-/** Writes for as long as it is read. */
+/** Writes as long as the response is read. */
 function answerForEver(response: ServerResponse): void {
   const write = () => {
     while (!response.destroyed && response.write('x'.repeat(10_000)));

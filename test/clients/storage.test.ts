@@ -28,7 +28,7 @@ test.beforeEach(() => {
 test.afterEach.always(async (t) => {
   await server.idle()
   t.is(server.openRequests(), 0)
-  // A request lets go of the signal when its socket has closed: in one of the next turns.
+  // A request removes its listener from the signal when its socket has closed, in one of the next turns.
   for (let turn = 0; turn < 100 && listeners() > 0; turn++) await new Promise(setImmediate)
   t.is(listeners(), 0)
   t.deepEqual(runningTimers(), [])
@@ -39,12 +39,12 @@ function listeners(): number {
   return getEventListeners(end.signal, 'abort').length
 }
 
-/** The whole object, as it is read. */
+/** Reads the whole object. */
 async function read(object = 'o', {signal} = end): Promise<Buffer> {
   return Buffer.concat(await Array.fromAsync(storage.read(signal, await storage.versionOf(signal, {bucket, object}))))
 }
 
-/** What of the requests so far there is since this was called, for the object's bytes. */
+/** Returns a function that gives the requests for the object's bytes since this call. */
 function media() {
   const before = server.requests.length
   return () => server.requests.slice(before).filter(({kind}) => kind === 'media')
@@ -94,7 +94,7 @@ for (const at of [0, 1, 65_536, 500_000, size - 1]) {
       t.true(bytes.equals(await read()))
       const [first, second, ...more] = requests().map(({range}) => Number(/\d+/.exec(range ?? '')?.[0] ?? 0))
       t.is(first, 0)
-      // What is on its way when a connection is cut may be lost.
+      // Bytes in flight may be lost when a connection is cut.
       if ('cutAt' in fault) t.true(second! <= at)
       else t.is(second, at)
       t.deepEqual(more, [])
@@ -142,7 +142,7 @@ test.serial('an object that is longer than its size is DATA_LOSS, and gives no b
 
 test.serial('a range that is ignored is not taken for one', async (t) => {
   server.fault({object: 'o', cutAt: 1000})
-  // The second request comes without its range.
+  // The second request arrives without its range.
   let media = 0
   using _ = server.onRequest((request) => {
     if (request.kind === 'media' && ++media === 2) delete (request.headers as Record<string, unknown>).range
@@ -418,7 +418,7 @@ test.serial('a slow reader is not taken for a Storage that stands still, and one
   const version = await storage.versionOf(end.signal, {bucket, object: 'o'})
   let got = 0
   for await (const piece of storage.read(end.signal, version)) {
-    // Once for longer than Storage itself may take.
+    // Pauses once, for longer than the timeout for Storage itself.
     if (got === 0) await new Promise((resolve) => setTimeout(resolve, 1100))
     got += piece.length
   }

@@ -14,7 +14,7 @@ import {runtimeOf} from './runtime.ts'
 
 let calls = 0
 
-/** A runtime, a proxy that can break its connections, and a server that can do what no gRPC library lets one do. */
+/** A runtime, a proxy that can break its connections, and a server that can misbehave in ways that no gRPC library allows. */
 export async function survivalRig(t: ExecutionContext, options: FaultServerOptions = {}) {
   const server = await startFaultServer(options)
   const proxy = await startProxy({target: () => server.port})
@@ -26,7 +26,7 @@ export async function survivalRig(t: ExecutionContext, options: FaultServerOptio
     await server.close()
   })
 
-  /** Calls `method` of the ping service; gives what it answers. */
+  /** Calls `method` of the ping service, and returns the answer's message. */
   async function call(method: DescMethod, message: string, life: TestLife, callOptions: CallOptions = {}) {
     const request = {$typeName: method.input.typeName, message} as never
     const answer = await onlyAnswer(
@@ -44,17 +44,17 @@ export async function survivalRig(t: ExecutionContext, options: FaultServerOptio
     pool: runtime.channels.to(backend),
     kinds: createClient(runtime, Kinds) as unknown as KindsClient,
     newLife,
-    /** Of a method that may run once only. */
+    /** Calls a method that must not run twice. */
     ask: (message: string, life = newLife(), callOptions?: CallOptions) =>
       call(PingService.method.send, message, life, callOptions),
-    /** Of one that may be repeated. */
+    /** Calls a method that may be retried. */
     askAgain: (message: string, life = newLife(), callOptions?: CallOptions) =>
       call(repeatable(PingService.method.send), message, life, callOptions),
-    /** Has the connections look as if their last byte had come `ms` ago: as after a freeze. */
+    /** Makes the connections look as if their last byte had arrived `ms` ago, as after a freeze. */
     age(ms: number) {
       for (const connection of runtime.channels.to(backend).connections) connection.heard -= ms
     },
-    /** Fails when a call or a timer is left. */
+    /** Fails if a call or a timer is left. */
     quiet() {
       t.deepEqual({calls: openCalls(), timers: runningTimers()}, {calls: 0, timers: []})
     },
@@ -66,7 +66,7 @@ function repeatable(method: DescMethod): DescMethod {
   return {...method, idempotency: Level.NO_SIDE_EFFECTS} as DescMethod
 }
 
-/** Resolves as soon as `condition` holds. */
+/** Resolves as soon as `condition` is true. */
 export async function until(condition: () => boolean): Promise<void> {
   while (!condition()) await new Promise((resolve) => setImmediate(resolve))
 }

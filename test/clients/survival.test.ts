@@ -44,7 +44,7 @@ for (const end of ['fin', 'reset'] as const) {
       await ask('before')
       const [connection] = proxy.connections
       proxy[end]()
-      // It is on its way: what a thawed instance finds has come long ago.
+      // Lets the end arrive: an instance that thaws finds it already received.
       await new Promise((resolve) => setImmediate(resolve))
       age(200)
       t.is(await ask('after'), 'after')
@@ -212,7 +212,7 @@ for (const code of [0, 2]) {
     server.next({kind: 'stall'})
     const answer = ask('above')
     await until(() => server.executions.length === 2)
-    // The server lies: it has run the handler. By what it says it has not.
+    // The server lies: it has run the handler, and says that it has not.
     server.goaway({lastStream: 1, code})
     t.is(await answer, 'above')
     t.is(server.connections.accepted, 2)
@@ -276,7 +276,7 @@ test.serial('a server that pushes back is obeyed', async (t) => {
   t.is(server.executions.length, 3)
   server.next(unavailable('1'))
   t.is(await askAgain('yes'), 'yes')
-  // No time is left for it.
+  // The back-off is longer than the time that is left.
   server.next(unavailable('100000'))
   await faultOf(t, askAgain('too long'))
   t.is(server.executions.length, 6)
@@ -385,7 +385,7 @@ for (const hard of [false, true]) {
       ...Array.from({length: 5}, () => caller(askAgain, false)),
     ]
     for (let restart = 0; restart < 10; restart++) {
-      // So many successes allow for a retry of each call in flight.
+      // This many successes earn the retry budget for one retry of each call in flight.
       const goal = answered + 60
       await until(() => answered >= goal)
       await server.restart({hard})

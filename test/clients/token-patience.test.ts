@@ -13,13 +13,16 @@ test.after.always(() => {
   return metadata.close()
 })
 
-/** Puts the clock and all timers of this process forward, and gives what is due its turns. */
+/** Moves the clock and all timers of this process forward, and then lets due callbacks run. */
 async function pass(ms: number): Promise<void> {
   mock.timers.tick(ms)
   for (let turn = 0; turn < 5; turn++) await new Promise(setImmediate)
 }
 
-/** Whether the server has none of our requests any more, as soon as it has answered others: in no time of the fetch's own. */
+/**
+ * Whether the server has none of our requests left after it has answered some others, without waiting for any timeout of the
+ * fetch.
+ */
 async function isBrokenOff(): Promise<boolean> {
   for (let trips = 0; trips < 50 && metadata.openRequests() > 0; trips++) {
     await (await fetch(`http://${metadata.host}/`)).text()
