@@ -8,8 +8,8 @@ import {getTestServer} from '@google-cloud/functions-framework/testing'
 import {createRuntime, gateway, readConfig, register} from '../../src/index.ts'
 import {readSchema} from '../../src/transcoding/index.ts'
 
-// What the suite starts as the server under test, once for each set of features: the gateway, and behind it the suite's own gRPC
-// server. Both ends of the talk are messages with their length before them: the request on stdin, the response on stdout.
+// The suite starts this as the server under test, once for each set of features: the gateway, and behind it the suite's own gRPC
+// server. Request (stdin) and response (stdout) are messages with a length prefix.
 
 const [program = '', descriptors = ''] = process.argv.slice(2)
 const prefixSize = 4
@@ -22,7 +22,7 @@ const {messageReceiveLimit} = asked as unknown as {messageReceiveLimit: number}
 const backend = spawn(program, ['-json', '-port', '0'], {stdio: ['pipe', 'pipe', 'inherit']})
 process.on('exit', () => backend.kill())
 backend.on('exit', (code) => process.exit(code ?? 1))
-// The gateway has the limit: what the backend is sent in place of JSON may be longer.
+// The limit applies to the gateway: a message to the backend may be longer than the JSON that it was made from.
 const settings = {protocol: 'PROTOCOL_GRPC', httpVersion: 'HTTP_VERSION_2', messageReceiveLimit: most}
 backend.stdin.end(JSON.stringify(settings))
 const [told] = (await once(backend.stdout, 'data')) as [Buffer]

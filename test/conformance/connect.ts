@@ -5,15 +5,16 @@ import {tmpdir} from 'node:os'
 import {join} from 'node:path'
 import {promisify} from 'node:util'
 
-// The suite of connectrpc against the gateway, with its gRPC servers as backends. Its programs are built, and its protos read, as
-// the Go module has them: nothing of it is in this repository. `node test/conformance/connect.ts --run 'Errors/**'` runs a part.
+// Runs the suite of connectrpc against the gateway, with the suite's gRPC servers as backends. Its programs are built, and its
+// protos read, from the Go module: nothing of it is in this repository. `node test/conformance/connect.ts --run 'Errors/**'` runs
+// a part.
 
 const suite = 'connectrpc.com/conformance@v1.0.7'
 
-/** How long the suite may take, and the building of its programs, in ms. */
+/** Timeout of the suite, and of building its programs, in ms. */
 const patience = 10 * 60_000
 
-/** What a function is asked for: HTTP/1.1, as Cloud Run sends it. */
+/** The features that the suite tests: HTTP/1.1, as Cloud Run sends it. */
 const features = `features:
   versions: [HTTP_VERSION_1]
   protocols: [PROTOCOL_CONNECT, PROTOCOL_GRPC_WEB]
@@ -33,10 +34,10 @@ const features = `features:
   supportsMessageReceiveLimit: true
 `
 
-/** The suite's gRPC servers, each as backend, and the cases that cannot pass with it. */
+/** The suite's gRPC servers, each as a backend, with the cases that cannot pass with it. */
 const backends = {
   referenceserver: [],
-  // On grpc-go. It does not have IdempotentUnary, which these call by GET.
+  // Built on grpc-go. It does not implement IdempotentUnary, which these cases call by GET.
   grpcserver: [
     'Connect with GET/HTTPVersion:1/Codec:CODEC_JSON/TLS:false/success',
     'Connect with GET/HTTPVersion:1/Codec:CODEC_PROTO/TLS:false/success',
@@ -57,7 +58,7 @@ if (spawnSync('go', ['version']).status !== 0) {
   }
 }
 
-/** 0 when all cases pass with each backend, but those that cannot. */
+/** 0 if all cases pass with each backend, except for those that cannot. */
 async function conformance(folder: string): Promise<number> {
   const options = {env: {...process.env, GOBIN: folder}, cwd: folder, timeout: patience}
   const [module, version] = suite.split('@')
@@ -84,14 +85,14 @@ async function conformance(folder: string): Promise<number> {
   return worst
 }
 
-/** Runs `program`, and ends whatever it leaves behind: it and all that it starts are a group of processes. */
+/** Runs `program` in a process group of its own, and ends every process that it leaves behind. */
 async function exitCodeOf(program: string, args: readonly string[]): Promise<number> {
   const child = spawn(program, args, {stdio: 'inherit', detached: true, timeout: patience})
   const endGroup = () => {
     try {
       process.kill(-child.pid!, 'SIGKILL')
     } catch {
-      // Nothing is left of it.
+      // The group has no processes left.
     }
   }
   const stop = () => process.exit(1)

@@ -6,31 +6,32 @@ import {join} from 'node:path'
 import {promisify} from 'node:util'
 import {startFunctions} from '../../local/functions.ts'
 
-// The integration tests of grpc-gateway against this gateway with GATEWAY_PRESET=grpc-gateway, in front of their own server. They come
-// as a Go module, and are built in a temporary folder with a main of ours, which starts their server and leaves port 8088 to this gateway.
+// Runs the integration tests of grpc-gateway against this gateway with GATEWAY_PRESET=grpc-gateway, in front of their own server.
+// They are a Go module, and are built in a temporary folder with a main of ours, which starts their server and leaves port 8088
+// to this gateway.
 
 const suite = 'github.com/grpc-ecosystem/grpc-gateway/v2@v2.33.0'
 const tests = 'examples/internal/integration'
 
-/** How long building may take, and one test, in ms. */
+/** Timeout of building, and of one test, in ms. */
 const patience = 10 * 60_000
 const testPatience = 20_000
 
-/** The ports that the tests expect: of the gateway, of one of theirs, and of the server. */
+/** The ports that the tests expect: for the gateway, for one of their own, and for the server. */
 const ports = [8088, 8089, 9090]
 
-/** What fails for a fault of the suite's own. */
+/** The tests that fail by an error of the suite itself, with the reason. */
 const ownFaults: Readonly<Record<string, string>> = {
   TestABE:
     'a repeated field in a path, which http.proto forbids; a line break after each message of a google.api.HttpBody',
-  TestEchoPatch: 'an update mask with the keys of a google.protobuf.Struct, which are no fields',
+  TestEchoPatch: 'an update mask with the keys of a google.protobuf.Struct, which are not fields',
   TestExcessBody: 'whatever follows the JSON of a body is ignored',
   TestResponseBodyStreamHttpBody: 'a line break after each message of a google.api.HttpBody',
   TestResponseBodyStreamHttpBodyError:
-    'a failure within the bytes of a google.api.HttpBody, as if it were some of them',
+    'an error in the middle of the bytes of a google.api.HttpBody, as if it were part of them',
 }
 
-/** Two sets of generated code serve the same methods there: their rules, in one file. */
+/** Two sets of generated code serve the same methods in the suite. These are the rules of both, in one file. */
 const rules = `http:
   rules:
   - selector: grpc.gateway.examples.internal.proto.examplepb.UnannotatedEchoService.Echo
@@ -146,7 +147,7 @@ async function refuseTaken(port: number): Promise<void> {
   server.close()
 }
 
-/** 0 when all tests pass, but those that fail for faults of their own. */
+/** 0 if all tests pass, except for those that fail by the suite's own errors. */
 async function conformance(folder: string): Promise<number> {
   const program = join(folder, 'tests')
   const descriptors = join(folder, 'descriptors.binpb')
@@ -170,7 +171,7 @@ async function conformance(folder: string): Promise<number> {
     const {stdout} = await run(program, ['-test.list', '.'], {cwd})
     const names = stdout.split('\n').filter((line) => line.startsWith('Test'))
     const failed: string[] = []
-    // Each in a process of its own: some of those that fail never end.
+    // Each in its own process: some of the failing tests never end.
     for (const name of names) {
       const passes = await run(program, ['-test.run', `^${name}$`], {cwd, timeout: testPatience}).then(
         () => true,
@@ -187,13 +188,13 @@ async function conformance(folder: string): Promise<number> {
   }
 }
 
-/** Builds the tests; gives the folder that they are to run in. */
+/** Builds the tests, and returns the folder in which to run them. */
 async function build(folder: string, program: string): Promise<string> {
   const {stdout} = await run('go', ['mod', 'download', '-json', suite], {cwd: folder, timeout: patience})
   const module = join(folder, 'module')
   cpSync((JSON.parse(stdout) as {Dir: string}).Dir, module, {recursive: true})
   const cwd = join(module, tests)
-  // Go keeps modules where nobody may write.
+  // Go keeps modules in read-only folders.
   for (const path of [module, cwd, join(cwd, 'main_test.go')]) chmodSync(path, 0o755)
   writeFileSync(join(cwd, 'main_test.go'), main)
   await run('go', ['test', '-c', '-o', program, `./${tests}`], {cwd: module, timeout: patience})

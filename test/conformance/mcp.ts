@@ -7,11 +7,12 @@ import {status} from '@grpc/grpc-js'
 import {StatusError} from '../../local/grpc/status-error.ts'
 import {startServed} from '../functions/gateway-services.ts'
 
-// The scenarios for servers of the protocol's own suite, against the gateway in front of real services. npm brings the suite when it is run.
+// Runs the server scenarios of the protocol's own suite against the gateway, in front of real services. npm installs the suite
+// for each run.
 
 const suite = '@modelcontextprotocol/conformance@0.1.16'
 
-/** What cannot pass, by the reason. */
+/** The scenarios that cannot pass, by reason. */
 const impossible: Readonly<Record<string, readonly string[]>> = {
   'a method has no prompts and no completions': [
     'completion-complete',
@@ -21,13 +22,13 @@ const impossible: Readonly<Record<string, readonly string[]>> = {
     'prompts-get-embedded-resource',
     'prompts-get-with-image',
   ],
-  'an answer is JSON: a proto does not say that its bytes are an image, a sound or a resource': [
+  'an answer is JSON: a proto does not say that its bytes are an image, audio or a resource': [
     'tools-call-image',
     'tools-call-audio',
     'tools-call-embedded-resource',
     'tools-call-mixed-content',
   ],
-  'gRPC has no way to ask the caller, or to log at it': [
+  'gRPC has no way to ask the caller, or to send it log messages': [
     'logging-set-level',
     'tools-call-with-logging',
     'tools-call-sampling',
@@ -35,18 +36,18 @@ const impossible: Readonly<Record<string, readonly string[]>> = {
     'elicitation-sep1034-defaults',
     'elicitation-sep1330-enums',
   ],
-  'there are no sessions: nothing is subscribed to, and no stream is gone on with': [
+  'there are no sessions, so no subscriptions and no resumed streams': [
     'resources-subscribe',
     'resources-unsubscribe',
     'server-sse-polling',
     'server-sse-multiple-streams',
   ],
-  'the suite has fixed URIs, and ours are paths of rules': [
+  'the suite has fixed URIs, and ours are the paths of rules': [
     'resources-read-text',
     'resources-read-binary',
     'resources-templates-read',
   ],
-  "the hosts of an instance are its front end's affair: `npm start` alone knows its own, and refuses others": [
+  'the front end checks the hosts of an instance; only `npm start` knows its own host, and refuses others': [
     'dns-rebinding-protection',
   ],
   'the suite asks for one schema that no message has: "$anchor", "if" and "then"': ['json-schema-2020-12'],

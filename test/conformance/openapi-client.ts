@@ -5,7 +5,8 @@ import {tmpdir} from 'node:os'
 import {join} from 'node:path'
 import {startApp} from '../helpers/app.ts'
 
-// A client that a public generator makes of /openapi.json: it compiles, and calls each operation of the local stack's services.
+// Has a public generator make a client from /openapi.json, compiles it, and calls each operation of the local stack's services
+// with it.
 
 const app = await startApp({target: 'gateway'})
 const folder = mkdtempSync(join(tmpdir(), 'openapi-client-'))

@@ -1,7 +1,7 @@
 import createClient from 'openapi-fetch'
 import type {paths} from './api.ts'
 
-// Compiled and run by ../openapi-client.ts, in a folder where api.ts is what was generated.
+// Compiled and run by ../openapi-client.ts, in a folder where api.ts is the generated client.
 
 declare const process: {readonly argv: readonly string[]}
 
