@@ -6,7 +6,7 @@ import {runtimeOf} from '../clients/runtime.ts'
 import {buildSchema} from '../functions/gateway-schema.ts'
 import {type App, startApp} from '../helpers/app.ts'
 
-// What callers get of the page of CONSOLE, and who gets it.
+// What callers get of the page of CONSOLE, and which callers get it.
 
 const test = ava.serial
 
@@ -127,7 +127,7 @@ test('a rule that matches / keeps all callers but browsers, and one at a path of
   const served = await startApp({target: 'gateway', env: {CONSOLE: 'true', GATEWAY_DESCRIPTORS: all.path}})
   try {
     t.is((await served.ask(t, '/', {headers: html})).headers.get('content-type'), 'text/html; charset=utf-8')
-    // The backend is asked, and has no such service.
+    // The backend is called, but does not have this service.
     t.is((await served.ask(t, '/')).json.error.status, 'UNIMPLEMENTED')
   } finally {
     await served.close()

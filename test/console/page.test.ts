@@ -16,7 +16,7 @@ const test = hasBrowser ? ava.serial : ava.serial.skip
 const MiB = 1024 * 1024
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
 
-/** Comments are anybody's text. */
+/** Comments in protos can contain any text. */
 const hostile = `syntax = "proto3";
 package hostile;
 import "google/api/annotations.proto";
@@ -33,7 +33,7 @@ message Said {
 let app: Served
 let browser: Browser
 let page: Page
-/** What went wrong in the page: errors, and what its policy does not allow. */
+/** Errors in the page, and violations of its content security policy. */
 let wrong: string[]
 
 ava.before(async () => {
@@ -68,7 +68,7 @@ ava.after.always(async () => {
   await app?.close()
 })
 
-/** The page of a method or function. */
+/** Opens the page of a method or function. */
 async function open(place: string): Promise<void> {
   await page.goto(app.url(`/#${place}`))
   await page.getByRole('heading', {level: 1, name: place.replace(/.*(?=\/)\/(?=\w+$)/, ''), exact: false}).waitFor()
@@ -78,7 +78,7 @@ const field = (name: string): Locator => page.getByLabel(name, {exact: true})
 const press = (name: string): Promise<void> => page.getByRole('button', {name, exact: true}).click()
 const answer = (): Locator => page.getByRole('region', {name: 'Answer'})
 
-/** The text of an answer that is whole. */
+/** The JSON of a complete answer. */
 async function answered(): Promise<JsonValue> {
   return JSON.parse(await answer().getByRole('region', {name: 'Text of the answer'}).innerText())
 }
@@ -119,7 +119,7 @@ test('path, query and body of each rule are filled from the one form', async (t)
     paths[option] = await url.innerText()
     await press('Send')
     await answer().getByText('200 OK').waitFor()
-    // A PATCH gets the mask of what its body writes.
+    // A PATCH gets an update mask with the fields of its body.
     const mask = option.startsWith('PATCH') && {mask: 'age'}
     t.deepEqual(await answered(), {name: 'a/b c', int64Value: '7', child: {age: 3}, ...mask}, option)
   }
@@ -167,7 +167,7 @@ test('what the API says of a field stands beside it', async (t) => {
   await items.getByText(/numbers\[0\].*expected/).waitFor()
 })
 
-/** One of each kind of field. */
+/** One field of each kind. */
 const every: Record<string, JsonValue> = {
   name: 'Ada\nLovelace',
   flag: true,
@@ -212,7 +212,7 @@ const every: Record<string, JsonValue> = {
 test('every kind of field goes from JSON into the form and back', async (t) => {
   await open('served.Echo/Whole')
   await field('JSON').fill(JSON.stringify(every))
-  // A change of one field writes all of the JSON anew.
+  // A change of one field rewrites all of the JSON.
   await field('float_value').or(field('floatValue')).fill('2.5')
   t.deepEqual(await written(), {...every, floatValue: 2.5})
   await press('Send')
@@ -329,7 +329,7 @@ test('messages of a bidirectional stream are typed, sent and answered one by one
   await field('name').press('Enter')
   await messages.getByText('"one"').nth(1).waitFor()
   await called
-  // What was sent is selected, so that the next message takes its place.
+  // The sent message is selected, so that typing replaces it.
   await page.keyboard.type('two')
   await page.keyboard.press('Enter')
   await messages.getByText('"two"').nth(1).waitFor()
@@ -475,7 +475,7 @@ test('a file that is too large for a request goes to Storage first, resumes ther
     const size = 40 * MiB
     await field('creatorId').fill('me')
     await field('File').setInputFiles({name: 'film.mp4', mimeType: 'video/mp4', buffer: Buffer.alloc(size, 'film')})
-    // The first attempt gets nowhere.
+    // The connection of the first attempt is reset.
     let puts = 0
     await page.route('**/upload/storage/**', (route) =>
       route.request().method() === 'PUT' && puts++ === 0 ? route.abort('connectionreset') : route.continue(),
@@ -551,7 +551,7 @@ test('methods are found by words', async (t) => {
 test('a call is made by the keyboard alone', async (t) => {
   await page.goto(app.url('/'))
   await page.getByRole('heading', {level: 1}).waitFor()
-  /** Tabs on until what has the focus is called so. */
+  /** Presses Tab until the focused element has this name. */
   const tabTo = async (name: RegExp) => {
     for (let presses = 0; presses < 200; presses++) {
       await page.keyboard.press('Tab')
@@ -589,7 +589,7 @@ test('with AUTH=jwt the page asks for a token, and sends it', async (t) => {
     await field('message').fill('hi')
     await press('Send')
     await answer().getByText('"message": "hi"').waitFor()
-    // Whoever looks over a shoulder sees the beginning of it.
+    // The page shows only the beginning of the token, in case somebody else sees the screen.
     const shown = await page.getByRole('region', {name: 'As a curl command'}).innerText()
     t.regex(shown, /authorization: Bearer .{9}…/)
     await page.getByText('healthy', {exact: true}).waitFor()
@@ -607,7 +607,7 @@ test('with AUTH=jwt the page asks for a token, and sends it', async (t) => {
   }
 })
 
-/** What axe finds wrong in what is shown, in words. */
+/** axe's findings in the current page, as text. */
 async function violations(): Promise<string[]> {
   await page.evaluate(axe)
   const found = await page.evaluate('axe.run({resultTypes: ["violations"]})')
@@ -616,7 +616,7 @@ async function violations(): Promise<string[]> {
   )
 }
 
-/** Each page with as much on it as it has. */
+/** Shows each page with all its parts filled. */
 async function eachPage(look: (name: string) => Promise<void>): Promise<void> {
   await open('served.Echo/Whole')
   await field('JSON').fill(JSON.stringify(every))
@@ -669,7 +669,7 @@ test('a phone shows all of it without scrolling sideways', async (t) => {
   await page.getByRole('heading', {level: 1, name: 'Whole'}).waitFor()
 })
 
-/** What stands out of the window, and cannot be scrolled to. */
+/** The elements that are wider than the window and cannot be scrolled to. */
 async function clipped(): Promise<string[]> {
   return await page.evaluate(
     `[...document.querySelectorAll('main *:not(pre *), header *')]

@@ -37,7 +37,7 @@ test.after.always(() => schema[Symbol.dispose]())
 const {registry} = schema
 const url = 'type.googleapis.com/acme.Poetry'
 
-/** An Any of an acme.Poetry, given in JSON. */
+/** An Any with an acme.Poetry, given in JSON. */
 function poetry(json: JsonObject): Any {
   const desc = registry.getMessage('acme.Poetry')!
   const value = toBinary(desc, fromJson(desc, json, {registry}) as Message)
@@ -47,7 +47,7 @@ function poetry(json: JsonObject): Any {
 const debug = {stackEntries: ['at secret()'], detail: 'secret'}
 const debugAny = {'@type': 'type.googleapis.com/google.rpc.DebugInfo', ...debug}
 
-/** A message with an Any of a type that nobody knows in each of its places, as it goes over the wire. */
+/** The wire form of a message that has an Any of an unknown type in each place that can hold one. */
 function withUnknown(json: JsonObject): Any {
   const desc = registry.getMessage('acme.Poetry')!
   const message = fromJson(desc, json, {registry}) as Message & {more: Any; list: Any[]; named: Record<string, Any>}

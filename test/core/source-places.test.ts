@@ -6,7 +6,7 @@ import {inSource} from '../../src/core/source-places.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'places-'))
 const bundle = join(folder, 'functions.cjs')
-// The first column of the first line is line 3, column 5 of the source.
+// The first column of the first line maps to line 3, column 5 of the source.
 writeFileSync(`${bundle}.map`, JSON.stringify({version: 3, sources: ['../src/a.ts'], names: [], mappings: 'AAEI'}))
 test.after.always(() => rmSync(folder, {recursive: true}))
 

@@ -69,7 +69,7 @@ test.serial('what an event says of an object is asked of Storage, which knows it
   })
   t.is(answer.status, 200, answer.text)
   t.like(app.backend.repo.repos.at(-1), {creatorId: 'ada', name: 'inbox: forged (text/plain)', size: 5})
-  // A notification without a payload names no more than the object.
+  // A notification without a payload names only the object.
   await app.storage.put('inbox', 'named', 'hello', about)
   const message = {
     messageId: '1',

@@ -34,7 +34,7 @@ function made({headers, body}: Message<unknown>): Sent {
   }
 }
 
-/** A push of Pub/Sub with both names of each field, as it writes them. */
+/** A Pub/Sub push, which has both spellings of each field. */
 function push(data: string | Uint8Array, attributes: Record<string, string> = {}): Sent {
   const message = {
     ...{data: Buffer.from(data).toString('base64'), attributes, messageId: '7', message_id: '7', orderingKey: 'k'},
@@ -44,7 +44,7 @@ function push(data: string | Uint8Array, attributes: Record<string, string> = {}
   return {headers: {'content-type': 'application/json'}, body}
 }
 
-/** What a handler is given for a request, and its answer. */
+/** The event that a handler gets for a request, and the response. */
 async function given(sent: Sent, take = (handler: (event: CloudEvent) => undefined): Handler => serveEvent(handler)) {
   const events: CloudEvent[] = []
   const {url, close} = await app.serve(take((event) => void events.push(event) as undefined))
@@ -70,7 +70,7 @@ for (const [form, make] of Object.entries({binary: HTTP.binary, structured: HTTP
       extensions: {extra: 'more'},
       data: {title: 'Emma', pages: [1, 2]},
     })
-    // The SDK does not percent-encode what it puts into headers.
+    // The SDK does not percent-encode header values.
     if (form === 'structured') t.is(event?.subject, 'Émile')
   })
 

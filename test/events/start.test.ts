@@ -33,7 +33,7 @@ test('finalized runs as an event-driven function, as gcloud deploys it with a tr
         UPLOAD_CONTEXT: 'creatorId=x; name={object}',
         LOG_LEVEL: 'silent',
       },
-      // What the platform sets for them.
+      // Set by the platform for event functions.
       ...{K_SERVICE: 'finalized', FUNCTION_SIGNATURE_TYPE: 'cloudevent', CLOUD_RUN_TIMEOUT_SECONDS: '540'},
     },
     output: 'pipe',
