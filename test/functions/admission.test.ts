@@ -30,14 +30,14 @@ test.after.always(() => app.close())
 
 const json = {'content-type': 'application/json'}
 
-/** Waits until the instance holds as many bytes of bodies. */
+/** Waits until the instance buffers this many bytes of request bodies. */
 async function held(expected: number | ((bytes: number) => boolean)): Promise<void> {
   const admission = admissionOf(app.runtime)
   const isThere = typeof expected === 'function' ? expected : (bytes: number) => bytes === expected
   while (!isThere(admission.bytes)) await new Promise(setImmediate)
 }
 
-/** Waits until no request is being answered. */
+/** Waits until no request is in progress. */
 async function free(): Promise<void> {
   const admission = admissionOf(app.runtime)
   while (admission.requests > 0) await new Promise(setImmediate)
@@ -59,7 +59,7 @@ function isTooMuch(t: Parameters<typeof refused>[0], response: Response, reason:
   ])
 }
 
-/** The beginning of a message, `size` bytes. */
+/** The beginning of a message, in `size` bytes. */
 function begun(size: number): string {
   return `{"name":"${'a'.repeat(size - 9)}`
 }
@@ -94,7 +94,7 @@ test.serial('bodies that come too slowly give way to others, but only when there
   second.write(begun(45_000))
   await held(95_000)
   const third = {headers: json, body: `${begun(11_000)}"}`}
-  // The last time after 5 s in all, when both would be too slow but for their patience.
+  // The second time is 5 s after the start, when both uploads would count as too slow, but for their grace period.
   for (const ms of [0, 4900]) {
     advance(ms)
     isTooMuch(t, await app.send('POST /whole', third), 'DECODING_BYTES_EXCEEDED', maxDecoding)
@@ -163,7 +163,7 @@ test.serial('the half of a message in a client stream takes room too', async (t)
   )
 })
 
-/** Has the backend count the messages of a stream, of which it takes none before `open`. */
+/** Has the backend count the messages of a stream. It reads none before `open` resolves. */
 function countOnce(open: Promise<void>): Disposable {
   return app.streams.handle({
     async up(requests) {
@@ -182,7 +182,7 @@ test.serial('a message of a stream keeps its room until its backend takes it', a
   const count = 20
   for (let sent = 0; sent < count; sent++) stream.write(`${begun(55_000)}"}`)
   stream.end()
-  // What the backend takes leaves, and then no more does.
+  // The bytes that the backend reads are released; wait until no more are.
   let [last, same] = [-1, 0]
   while (same < 100) {
     await new Promise(setImmediate)
@@ -196,7 +196,7 @@ test.serial('a message of a stream keeps its room until its backend takes it', a
   t.is((await stream.response()).json.int32Value, count)
 })
 
-/** A message as Connect frames it in a stream. */
+/** A message in the envelope of a Connect stream. */
 function framed(text: string): Uint8Array {
   const frame = Buffer.alloc(5 + text.length)
   frame.writeUInt32BE(text.length, 1)
@@ -215,7 +215,7 @@ for (const [protocol, line, type, wire] of [
     const bytes = () => admissionOf(app.runtime).bytes
     let count = 0
     try {
-      // What the backend takes leaves, and then no more does.
+      // The bytes that the backend reads are released; write until the rest stays.
       for (; (await settled(bytes)) < 50_000; count++) stream.write(wire(`${begun(55_000)}"}`))
       stream.write(wire('{}'))
       count++

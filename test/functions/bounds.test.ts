@@ -5,7 +5,7 @@ import {type Child, startChild} from '../http/child.ts'
 import {exchange} from './gateway-client.ts'
 import {type Schema, servedSchema} from './gateway-schema.ts'
 
-/** The longest answer of a failure of ours, and the longest line of the log that belongs to it, in bytes. */
+/** The longest error response that we write, and the longest log line of its request, in bytes. */
 const mostAnswer = 4096
 const mostLine = 4096
 
@@ -16,7 +16,7 @@ let app: Child
 test.before(async () => {
   schema = servedSchema()
   stack = await startStack()
-  // All bodies come at once.
+  // All bodies are sent at the same time.
   const limits = {GATEWAY_MAX_DECODING_BYTES: String(256 * 1024 * 1024)}
   const env = {...stack.env, ...limits, GATEWAY_DESCRIPTORS: schema.path, UPLOAD_BUCKETS: 'samples'}
   app = await startChild('app', env)
@@ -27,7 +27,7 @@ test.after.always(async () => {
   schema?.[Symbol.dispose]()
 })
 
-/** As long as the limit of a body lets a value be, and as that of the headers. */
+/** Values almost as long as the limits of bodies and of headers allow. */
 const long = 'x'.repeat(900_000)
 const header = 'x'.repeat(12_000)
 const json = (value: unknown) => ({headers: {'content-type': 'application/json'}, body: JSON.stringify(value)})

@@ -31,7 +31,7 @@ ava.after.always(async () => {
   await app?.close()
 })
 
-/** A page of this host, whose site is another than that of the functions. */
+/** A page on this host, which is another site than that of the functions. */
 async function pageOf(host: string): Promise<Page> {
   const page = await browser.context.newPage()
   await page.goto(`http://${host}:${(site.address() as AddressInfo).port}/`)
@@ -40,7 +40,7 @@ async function pageOf(host: string): Promise<Page> {
 
 const job = JSON.stringify({bucket: 'samples', object: 'hello.txt', context: {creatorId: 'me', name: 'hello'}})
 
-/** POSTs as a page can: `type` decides whether the browser asks before. Undefined when the page may not read the answer. */
+/** POSTs as a page can. `type` decides whether the browser sends a preflight. Undefined if the page may not read the answer. */
 async function post(page: Page, path: string, type: string, body: string, mode: 'cors' | 'no-cors' = 'cors') {
   return await page.evaluate(
     async ({url, type, body, mode}) => {

@@ -5,7 +5,7 @@ import {StatusError} from '../../local/grpc/status-error.ts'
 import {type Browser, hasBrowser, startBrowser} from '../helpers/browser.ts'
 import {type Served, startServed} from './gateway-services.ts'
 
-// What a browser makes of event streams: real ones, in a real Chromium.
+// How a real Chromium handles event streams.
 const test = hasBrowser ? ava.serial : ava.serial.skip
 
 let app: Served
@@ -20,7 +20,7 @@ ava.before(async () => {
 ava.beforeEach(async () => {
   if (!hasBrowser) return
   page = await browser.context.newPage()
-  // A page of the same origin, whatever it shows.
+  // Any page of the same origin will do.
   await page.goto(app.url('/openapi.json'))
 })
 ava.afterEach.always(async (t) => {
@@ -33,7 +33,7 @@ ava.after.always(async () => {
   await app?.close()
 })
 
-/** How many calls of `method` the backend has had. */
+/** The number of calls of `method` that the backend has had. */
 async function callsOf(method: string): Promise<number> {
   await app.backend.idle()
   return app.backend.log.filter((call) => call.method === method).length
@@ -41,11 +41,11 @@ async function callsOf(method: string): Promise<number> {
 
 interface Seen {
   readonly messages: {readonly type: string; readonly data: unknown; readonly id: string}[]
-  /** Of the connections that the browser made, in their order. */
+  /** The status of each connection that the browser made, in order. */
   readonly statuses: number[]
 }
 
-/** What an EventSource for `path` gets, until the browser has given up on it, as a page that does nothing about that sees it. */
+/** What an EventSource for `path` gets, on a page that does not close it, until the browser gives up. */
 async function watch(path: string): Promise<Seen> {
   const statuses: number[] = []
   page.on('response', (response) => {
@@ -133,7 +133,7 @@ test('a browser repeats a call that failed for a while, and not one that failed 
   })
   const before = await callsOf('/served.Streams/Down')
   const {messages, statuses} = await watch('/down')
-  // What came right before the connection was cut, a busy browser may have dropped.
+  // A busy browser may have dropped the last messages before the connection was cut.
   t.deepEqual(
     messages.slice(-2).map(({type, id, data}) => [type, id, (data as {error?: {status: string}}).error?.status]),
     [

@@ -175,7 +175,7 @@ const send = (line: string, headers: Headers = {}, body?: string) => {
   })
 }
 
-/** The request that `service` gets while `act` is done. */
+/** The request that `service` gets during `act`. */
 async function asked(service: HeldService, method: string, act: () => Promise<unknown>): Promise<Any> {
   let seen: Any
   using _ = service.handle({
@@ -212,7 +212,7 @@ test.serial('an answer with an etag has the header, and is 304 for whom has it',
   }
   for (const known of ['"v2"', 'v1', '"v1', '']) t.is((await send(`GET ${book}`, {'if-none-match': known})).status, 200)
   t.is((await send(`HEAD ${book}`, {'if-none-match': '"v1"'})).status, 304)
-  // A condition on what is read, and no other.
+  // The condition applies only to reading methods.
   t.is((await send(`PATCH ${book}`, {'if-none-match': '"v1"'}, '{"etag": "v1"}')).status, 200)
 })
 
@@ -507,7 +507,7 @@ for (const [query, field] of [
   })
 }
 
-// What was made
+// Created resources
 
 test.serial('what was made is 201, and can be had at its Location', async (t) => {
   const made = await send('POST /v1/shelves/1/books', {}, '{"title": "Emma"}')
@@ -594,7 +594,7 @@ test.serial('Link has the next page, without a key', async (t) => {
 
 // Routing
 
-/** The routing header of the call that `line` makes. */
+/** The routing header of the call that the request `line` causes. */
 async function routingOf(service: HeldService, line: string, body?: string): Promise<unknown[]> {
   const call = service.next()
   await send(line, {}, body)

@@ -76,7 +76,7 @@ let schema: Schema
 let app: App
 let feed: HeldService
 let kinds: HeldService
-/** How many items a stream has. */
+/** The number of items in a stream. */
 let items = 300
 
 test.before(async () => {
@@ -105,7 +105,7 @@ test.after.always(async () => {
   schema[Symbol.dispose]()
 })
 
-/** What an EventSource makes of `path`: the events of one connection, cut after `bytes` of its body. */
+/** The events that an EventSource gets from `path` on one connection, which is cut after `bytes` bytes of the body. */
 async function cutAfter(path: string, lastId: string, bytes: number): Promise<{status: number; events: SentEvent[]}> {
   const {port} = new URL(app.url('/'))
   const socket = connect(Number(port), '127.0.0.1')
@@ -123,7 +123,7 @@ async function cutAfter(path: string, lastId: string, bytes: number): Promise<{s
   return {status: Number(text.split(' ', 2)[1]), events: events.map((event) => ({...event, id: event.id || lastId}))}
 }
 
-/** All messages that a client sees that is cut after each of `cuts`, and connects again until it is told not to. */
+/** All messages that a client gets that is cut after each of `cuts`, and reconnects until it gets 204. */
 async function watch(path: string, cuts: readonly number[]): Promise<{seen: SentEvent[]; statuses: number[]}> {
   const seen: SentEvent[] = []
   const statuses: number[] = []
@@ -185,7 +185,7 @@ test.serial('a client that is cut a hundred times sees each message exactly once
           answer.pipe(outgoing)
           return
         }
-        // Of the reader's own: a browser waits for seconds otherwise.
+        // Sets the reconnection time: without it, a browser waits for seconds.
         outgoing.write('retry: 1\n\n')
         let left = cut < 40 ? Math.floor(Math.random() * 900) : Number.POSITIVE_INFINITY
         answer.on('data', (bytes: Buffer) => {
@@ -227,7 +227,7 @@ test.serial('a client that is cut a hundred times sees each message exactly once
   },
 )
 
-/** The events of `path`, and what the service was asked. */
+/** The events of `path`, and the requests that the service got. */
 async function ask(path: string, lastId: string | undefined, init: RequestInit = {}) {
   const headers = {accept: 'text/event-stream', ...(lastId !== undefined && {'last-event-id': lastId}), ...init.headers}
   const response = await fetch(app.url(path), {...init, headers})
@@ -235,7 +235,7 @@ async function ask(path: string, lastId: string | undefined, init: RequestInit =
   return {status: response.status, text, ...eventsIn(text)}
 }
 
-/** What `method` of kinds.Kinds is asked with, while it gives `answers`. */
+/** Collects the requests of `method` of kinds.Kinds, while it answers with `answers`. */
 function answering(method: string, ...answers: object[]) {
   const asked: Any[] = []
   const handling = kinds.handle({
@@ -254,7 +254,7 @@ test.serial('ids and requests may be nested, and of other types', async (t) => {
   const {events} = await ask('/nested', '5')
   t.deepEqual(
     events.map(({id}) => id),
-    // What has no count has no id: the one before it stays.
+    // An item without a count gets no id, so that the previous id stays.
     ['7', '0', '0', '0', '0;end'],
   )
   t.deepEqual(nested.asked[0].start.at, {case: 'cursor', value: '5'})

@@ -21,7 +21,7 @@ const unset = (): Handler => {
   throw new ConfigError('OWN_VARIABLE is not set')
 }
 
-/** What all of `functions` at once answer at `path`. */
+/** The answer at `path` if all `functions` are served at once. */
 async function answerAt(path: string, functions: Readonly<Record<string, (runtime: Runtime) => Handler>>) {
   const {url, close} = await app.serve(everyFunction(app.runtime, functions))
   const answer = await fetch(url + path)

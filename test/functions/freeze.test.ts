@@ -42,7 +42,7 @@ for (const [title, silence, breakOff] of [
       t.is((await ask(`${id}-before`)).status, 200)
       await freeze(child)
       breakOff()
-      // A silent drop can be known by the silence alone.
+      // Only the silence tells that a connection was dropped silently.
       await pause(silence)
       const answers = [0, 1, 2].map((call) => ask(`${id}-after-${call}`))
       await thaw(child)

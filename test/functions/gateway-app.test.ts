@@ -20,7 +20,7 @@ service Posted {
 }
 `
 
-/** What stands in front of a backend and answers in its place. */
+/** A front end that answers instead of the backend. */
 const front = createServer((_request, response) => response.writeHead(403, {'x-front': 'secret'}).end())
 
 let app: Served

@@ -45,12 +45,12 @@ for (const [title, headers] of [
     t.is((await app.ask(t, '/api/ping?message=hi', {headers})).status, 200)
     const tokens = app.metadata.identityRequests.length
     const iam = app.backend.iam!
-    // The front end remembers no token that has expired for it.
+    // The front end takes every token for expired.
     iam.now = () => Date.now() + 3_600_000
     t.is((await app.ask(t, '/api/ping?message=hi', {headers})).json.error.details[0].reason, 'BACKEND_UNAUTHENTICATED')
     iam.now = Date.now
     t.is((await app.ask(t, '/api/ping?message=hi', {headers})).status, 200)
-    // One for the second attempt of the request that failed, one for the next request.
+    // One for the second attempt of the failed request, one for the next request.
     t.is(app.metadata.identityRequests.length, tokens + 2)
   })
 }

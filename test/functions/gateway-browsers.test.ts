@@ -89,7 +89,7 @@ const unpacked = {
   gzip: (bytes: Uint8Array) => gunzipSync(bytes),
 }
 
-/** The body's bytes, which fetch would have unpacked. */
+/** The compressed bytes of the body, which fetch would decompress. */
 async function packed(line: string, encoding: string) {
   const {createConnection} = await import('node:net')
   const {hostname, port} = new URL(app.url('/'))

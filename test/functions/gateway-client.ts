@@ -1,18 +1,18 @@
 import type {ExecutionContext} from 'ava'
 import {type Connection, connectTo, type Response} from '../http/connection.ts'
 
-/** A request as it stands on the wire: nothing is normalised, escaped or guessed. */
+/** A request as sent: nothing is normalised, escaped or added. */
 export interface Request {
   readonly method: string
-  /** The target of the first line: a path with its query, mostly. */
+  /** The request target of the first line: usually a path with its query. */
   readonly path: string
   readonly headers?: Readonly<Record<string, string>>
   readonly body?: string | Uint8Array
 }
 
 /**
- * The one response to `request`, which is alone on its connection; its text is UTF-8.
- * @throws when anything follows the response
+ * Sends `request` on its own connection, and returns the one response, with its text as UTF-8.
+ * @throws if anything follows the response
  */
 export async function exchange(url: string, {method, path, headers = {}, body}: Request): Promise<Response> {
   await using connection = await connectTo(url)
@@ -32,7 +32,7 @@ export async function exchange(url: string, {method, path, headers = {}, body}: 
   return inUtf8(response)
 }
 
-/** A response whose text came byte by byte. */
+/** Decodes the text of a response, whose characters are bytes, as UTF-8. */
 export function inUtf8(response: Response): Response {
   const text = Buffer.from(response.text, 'latin1').toString()
   return {...response, text, json: parsed(text)}
@@ -46,7 +46,7 @@ function parsed(text: string): unknown {
   }
 }
 
-/** A request whose body is sent as the test goes on, on a connection of its own. */
+/** A request on its own connection, whose body the test sends piece by piece. */
 export class OpenRequest implements AsyncDisposable {
   readonly connection: Connection
 
@@ -59,10 +59,10 @@ export class OpenRequest implements AsyncDisposable {
     )
   }
 
-  /** Sends more of the body; whether it has left our hands. */
+  /** Sends more of the body. Returns false if the piece had to be buffered here. */
   write(piece: string | Uint8Array): boolean {
     const {socket} = this.connection
-    // In one packet: of several, the second would wait until the first is acknowledged.
+    // In one packet: a second one would wait until the first is acknowledged.
     socket.cork()
     socket.write(`${Buffer.byteLength(piece).toString(16)}\r\n`)
     socket.write(piece)
@@ -88,7 +88,7 @@ export async function open(url: string, request: Request): Promise<OpenRequest> 
   return new OpenRequest(await connectTo(url), request)
 }
 
-/** The failure has the shape of AIP-193, and its violation names `field`. */
+/** Checks that the error has the format of AIP-193, and that its violation names `field`. */
 export function refused(
   t: ExecutionContext,
   {status, headers, whole, text, json}: Response,

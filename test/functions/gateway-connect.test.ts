@@ -356,7 +356,7 @@ test.serial('the timeout of a caller ends the call, and is told to the backend',
   })
   t.is(http, 504)
   t.is(error.code, 'deadline_exceeded')
-  // Fails where the call goes on.
+  // Fails if the call goes on.
   await app.backend.idle()
 })
 
@@ -374,7 +374,7 @@ test.serial('a deadline that is ours is kept here, and not told to the backend',
       return silence(context)
     },
   })
-  // On a busy machine it may have passed before the backend is called.
+  // On a busy machine the deadline may pass before the backend is called.
   while (deadlines.length === 0) {
     const {json: error} = await ask(other.url(''), {path: whole, headers: json, body: '{}'})
     t.is(error.code, 'deadline_exceeded')
@@ -445,7 +445,7 @@ test.serial('two calls on one connection are answered in their order', async (t)
   t.is(fieldsOf((await received(connection)).bytes).name, 'b')
 })
 
-/** What each of these requests for a method is answered with, by protocols that are served. */
+/** Requests for the same method by each protocol, and for the document. The rows below have their statuses. */
 const asked = {
   rest: {path: '/whole', headers: {'content-type': 'application/json'}, body: '{}'},
   bare: {path: whole, headers: {'content-type': 'application/json'}, body: '{}'},

@@ -5,7 +5,7 @@ import {addAbortSignal} from 'node:stream'
 import test from 'ava'
 import {type App, startApp} from '../helpers/app.ts'
 
-/** How the backend treats a call that has `left` ms. */
+/** How the backend treats a call that has `left` ms before its deadline. */
 let treat: (stream: ServerHttp2Stream, left: number) => void
 const backend = createServer((request) => request.resume()).listen(0, '127.0.0.1')
 const sessions = new Set<ServerHttp2Session>()
@@ -28,7 +28,7 @@ test.after.always(async () => {
   backend.close()
 })
 
-/** RST_STREAM with CANCEL. */
+/** Resets the stream with CANCEL. */
 function cancel(stream: ServerHttp2Stream): void {
   addAbortSignal(AbortSignal.abort(), stream)
 }

@@ -27,7 +27,7 @@ service Inside {
 }
 `
 
-/** Status 503: it is served, and its backend is not there. */
+/** 503 means that the method is served, but its backend is not available. */
 const paths = ['GET /shop/a', 'POST /acme.Shop/Audit', 'POST /acme.Inside/Drop', 'GET /v1/operations/a']
 
 for (const [env, statuses, line] of [

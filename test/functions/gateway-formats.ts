@@ -1,7 +1,7 @@
 import type {StreamType} from '../../src/transcoding/media.ts'
 import type {Response} from '../http/connection.ts'
 
-/** What a strict reader of one format makes of a response: all messages of a good one, or undefined. */
+/** A strict reader of one format: returns all messages of a complete, successful response, otherwise undefined. */
 type Reader = (text: string) => unknown[] | undefined
 
 const readers = {
@@ -11,7 +11,7 @@ const readers = {
   },
   'application/x-ndjson'(text) {
     const lines = text.split('\n')
-    // The last line ends as all do.
+    // The last line ends with a line break too.
     if (lines.pop() !== '') return undefined
     const values = lines.map(parsed)
     return values.every((value) => value !== undefined && !isError(value)) ? values : undefined
@@ -24,12 +24,12 @@ const readers = {
   },
 } as const satisfies Record<StreamType, Reader>
 
-/** The messages of `response` when all says that it is a complete success: its status, its framing and its format. */
+/** The messages of `response` if status, framing and format all say that it is complete and successful. */
 export function successOf(type: StreamType, {status, whole, text}: Response): unknown[] | undefined {
   return status === 200 && whole ? readers[type](text) : undefined
 }
 
-/** As successOf(), by a reader who does not look at how the connection ended. */
+/** As successOf(), for a reader that ignores how the connection ended. */
 export function textOf(type: StreamType, {status, text}: Pick<Response, 'status' | 'text'>): unknown[] | undefined {
   return status === 200 ? readers[type](text) : undefined
 }

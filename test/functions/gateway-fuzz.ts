@@ -6,7 +6,7 @@ import fc from 'fast-check'
 /** A request as bytes. */
 export interface Shot {
   readonly bytes: Buffer
-  /** Whether HTTP can tell where it begins and ends, whatever it says: then there must be an answer. */
+  /** Whether HTTP can tell where the request begins and ends. If so, there must be an answer, whatever it contains. */
   readonly framed: boolean
 }
 
@@ -31,7 +31,7 @@ const fields = [
     '__proto__',
   ],
 ]
-/** What is bound, and a body or a query that it takes. */
+/** Bound paths, followed by a body or a query that they accept. */
 const roots = [
   ...[
     'GET /whole',
@@ -74,7 +74,7 @@ const crumbs = [
 ]
 const crumb = fc.oneof({arbitrary: fc.constantFrom(...crumbs), weight: 4}, fc.string({unit: visible, maxLength: 3}))
 const crumbled = fc.array(crumb, {maxLength: 6}).map((all) => all.join(''))
-/** Names of up to 200 levels: beyond 100 of them there is no field. */
+/** Field names of up to 200 levels: beyond 100 levels no field exists. */
 const deep = fc
   .tuple(fc.integer({min: 1, max: 200}), fc.constantFrom('name', 'age', 'child', 'nope', ''))
   .map(([levels, last]) => 'child.'.repeat(levels) + last)
@@ -85,7 +85,7 @@ const query = fc.oneof(
   {arbitrary: fc.constant(''), weight: 3},
   fc.array(pair, {maxLength: 3}).map((pairs) => `?${pairs.join('&')}`),
 )
-/** The first two words of a request. */
+/** The method and the path of a request. */
 const target = fc
   .tuple(
     fc.constantFrom(...roots),
@@ -98,7 +98,7 @@ const target = fc
     return `${other || method} ${`${path}${rest}${query}`.replace(/^\/?/, '/').replaceAll('#', '')}`
   })
 
-/** What a header may hold: no line ends, nor other control characters but the tab. */
+/** Valid text of a header: no line breaks, and no control characters except the tab. */
 const headerText = fc.string({unit: latin1, maxLength: 8}).map((value) => value.replace(/[\0-\x08\x0a-\x1f\x7f]/g, ''))
 const header = fc.oneof(
   fc.tuple(
@@ -181,7 +181,7 @@ const rpcTypes = [
   ...['application/connect+thrift', 'application/grpc', 'application/json; charset=latin1'],
 ]
 
-/** Messages in envelopes, whose flags and lengths need not be right. */
+/** Messages in envelopes, whose flags and lengths may be wrong. */
 const enveloped = fc
   .array(
     fc.tuple(
@@ -206,7 +206,7 @@ const enveloped = fc
     ),
   )
 
-/** Requests of Connect and gRPC-Web, with something wrong in many of them. */
+/** Requests of Connect and gRPC-Web, many of them with an error. */
 const rpc: fc.Arbitrary<Shot> = fc
   .record({
     path: fc.constantFrom(
@@ -266,7 +266,7 @@ const rpc: fc.Arbitrary<Shot> = fc
     return {bytes: Buffer.concat([head, ...(cuts ? chunks(body, cuts) : [body])]), framed: true}
   })
 
-/** A well-formed envelope around whatever: its length is right, or it comes in chunks, cut anywhere. */
+/** Well-formed framing around any content: the length is right, or the body is in chunks, cut anywhere. */
 const framed: fc.Arbitrary<Shot> = fc
   .record({
     target,
@@ -293,7 +293,7 @@ function chunks(body: Buffer, cuts: readonly number[]): Buffer[] {
   ]
 }
 
-/** A request of which some bytes are others, or missing. */
+/** A request in which some bytes are replaced or missing. */
 const broken: fc.Arbitrary<Shot> = fc
   .tuple(
     framed,
@@ -313,12 +313,12 @@ export const shots: fc.Arbitrary<Shot> = fc.oneof(
   {arbitrary: broken, weight: 1},
 )
 
-/** How long an answer may take before it is called a hang, in ms: far more than any takes. */
+/** Timeout after which a missing answer counts as a hang, in ms: far longer than any answer takes. */
 const patience = 20_000
 
 /**
- * The status of the one answer to `shot`; 0 when what is no request got none.
- * @throws for no answer, more than one, or one that says that something failed in the gateway
+ * The status of the one answer to `shot`; 0 if it is not an HTTP request and gets no answer.
+ * @throws for no answer, for more than one, and for one that reports an error of the gateway
  */
 export async function statusOf(url: string, {bytes, framed}: Shot): Promise<number> {
   const {hostname, port} = new URL(url)
@@ -333,7 +333,7 @@ export async function statusOf(url: string, {bytes, framed}: Shot): Promise<numb
     received = `hangs: ${received}`
     socket.destroy()
   }, patience)
-  // Nothing more comes: what is cut short must not be waited for.
+  // Nothing more will be sent, so the server must not wait for the rest of a truncated request.
   if (framed) socket.write(bytes)
   else socket.end(bytes)
   await closed
@@ -345,7 +345,7 @@ export async function statusOf(url: string, {bytes, framed}: Shot): Promise<numb
   const status = all[0] ?? 0
   if (framed && all.length !== 1) throw fail(`${all.length} answers`)
   if (all.length > 1) throw fail(`${all.length} answers`)
-  // A version that a mutation made of it is refused with 505.
+  // 505 is the right answer to a changed HTTP version.
   if (status >= 500 && ![501, 504, 505].includes(status)) throw fail(`A failure ${status}`)
   return status
 }

@@ -5,7 +5,7 @@ import {type Served, startServed} from './gateway-services.ts'
 const maxValues = 50
 const maxBytes = 4000
 
-/** Each empty one takes 4 KiB. */
+/** Each empty Wide takes 4 KiB of memory. */
 const wide = `
   syntax = "proto3";
   package wide;
@@ -41,7 +41,7 @@ function parts(count: number): string {
   return `${'--x\r\ncontent-disposition: form-data; name="names"\r\n\r\na\r\n'.repeat(count)}--x--\r\n`
 }
 
-/** What has as many values as may be, and what has one more. */
+/** Requests with a given number of values: the limit, or one more. */
 const values: Record<string, (values: number) => [line: string, headers: Record<string, string>, body?: string]> = {
   JSON: (values) => ['POST /whole', json, `{"children":[${times(values - 2, '{}')}]}`],
   'JSON of one field': (values) => ['POST /body/children', json, `[${times(values - 1, '{}')}]`],
@@ -59,7 +59,7 @@ for (const [what, request] of Object.entries(values)) {
     const [more, , tooMany] = request(maxValues + 1)
     const response = await app.send(more, {headers, ...(tooMany && {body: tooMany})})
     refused(t, response, 400, 'body')
-    // Parts are counted while the form is read, before any of them is decoded.
+    // Parts are counted while the form is read, before any part is decoded.
     const counted = headers === multipart ? 'parts' : 'values'
     t.regex(response.json.error.message, new RegExp(`more than ${maxValues} ${counted}`))
     t.is(app.backend.log.length, calls)

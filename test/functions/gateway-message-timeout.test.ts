@@ -31,7 +31,7 @@ test.serial('one that falls silent is cut, with the error as its last line', asy
     },
   })
   let response = await app.send('GET /down')
-  // On a busy machine the first message may take as long.
+  // On a busy machine the first message may take longer than the timeout.
   while (response.status === 504) response = await app.send('GET /down')
   t.is(response.status, 200)
   t.false(response.whole)

@@ -9,7 +9,7 @@ const int32 = integer(-(2n ** 31n), 2n ** 31n - 1n).map(Number)
 const uint32 = integer(0n, 2n ** 32n - 1n).map(Number)
 const int64 = integer(-(2n ** 63n), 2n ** 63n - 1n).map(String)
 const uint64 = integer(0n, 2n ** 64n - 1n).map(String)
-// As JSON has no -0.
+// `+ 0` because JSON has no -0.
 const real = (value: number) => (Number.isFinite(value) ? value + 0 : String(value))
 const seconds = fc.tuple(fc.integer({min: -1e9, max: 1e9}), fc.integer({min: 0, max: 999}))
 const instant = {min: new Date('0001-01-01T00:00:00Z'), max: new Date('9999-12-31T23:59:59Z'), noInvalidDate: true}
@@ -34,7 +34,7 @@ const scalars: Record<ScalarType, fc.Arbitrary<JsonValue>> = {
 
 const json = fc.jsonValue({maxDepth: 2}).map((value) => JSON.parse(JSON.stringify(value)) as JsonValue)
 
-/** Well-known types whose JSON is not that of their fields; the first three are text in a query too. */
+/** Well-known types with their own JSON form; the first three are text in a query too. */
 const wellKnown = new Map<string, fc.Arbitrary<JsonValue>>([
   ['google.protobuf.Timestamp', fc.date(instant).map((date) => date.toISOString())],
   ['google.protobuf.Duration', seconds.map(([s, ms]) => `${s}.${ms}s`)],
@@ -46,14 +46,14 @@ const wellKnown = new Map<string, fc.Arbitrary<JsonValue>>([
 ])
 const textual = new Set(['google.protobuf.Timestamp', 'google.protobuf.Duration', 'google.protobuf.FieldMask'])
 
-/** The value in a google.protobuf wrapper, which is its JSON. */
+/** The scalar type of a google.protobuf wrapper, whose JSON is the value alone. */
 function wrapped(desc: DescMessage): ScalarType | undefined {
   return /^google\.protobuf\.\w+Value$/.test(desc.typeName) && desc.fields.length === 1
     ? desc.fields[0]?.scalar
     : undefined
 }
 
-/** What a query can say of `field`: primitives, repeated ones, nested ones and well-known types. */
+/** Whether a query can set `field`: primitives, repeated and nested ones, and well-known types. */
 export function isQueryable(field: DescField): boolean {
   if (field.fieldKind === 'map') return false
   if (!field.message) return true
@@ -67,7 +67,7 @@ export function isQueryable(field: DescField): boolean {
   }
 }
 
-/** A value of one field in proto3 JSON; messages nest `depth` levels more, and none is empty. */
+/** A value of one field in proto3 JSON. Messages nest at most `depth` further levels, and none is empty. */
 export function valuesFor(field: DescField, depth = 2): fc.Arbitrary<JsonValue> {
   if (field.fieldKind === 'list') return fc.array(itemOf(field, depth), {maxLength: 3})
   if (field.fieldKind !== 'map') return itemOf(field, depth)
@@ -83,8 +83,8 @@ function itemOf(field: DescField, depth: number): fc.Arbitrary<JsonValue> {
 }
 
 /**
- * A message in proto3 JSON, by proto names, with some of `fields`, but at most one of a oneof; at least one of them
- * below the top: nothing in a query says that an empty message is there.
+ * A message in proto3 JSON, by proto names, with some of `fields`, but at most one field of a oneof. Below the top level there is
+ * at least one field, because a query cannot express an empty message.
  */
 export function messageOf(fields: readonly DescField[], depth = 2, least = 1): fc.Arbitrary<Fields> {
   const usable = fields.filter(({message, enum: values}) =>

@@ -20,7 +20,7 @@ test.before(async () => {
 test.afterEach.always((t) => app.quiet(t))
 test.after.always(() => app.close())
 
-/** The metadata that a request with `headers` reaches the service with. */
+/** The metadata that a request with `headers` sends to the service. */
 async function metadataOf(headers: Record<string, string>): Promise<Metadata> {
   const call = app.echo.next()
   await app.send('GET /whole', {headers})
@@ -134,7 +134,7 @@ test.serial('the request id is seen in the record of the service, and in the ans
   t.is(app.backend.log.at(-1)?.requestId, made)
 })
 
-/** Metadata with `a: b` and two values of bytes. */
+/** Metadata with `a: value`, a binary value, and a cookie. */
 function some(value: string): Metadata {
   const metadata = new Metadata()
   metadata.add('a', value)
@@ -199,7 +199,7 @@ for (const [what, fail] of Object.entries(failures)) {
     using _ = app.echo.handle({whole: fail})
     using __ = app.streams.handle({up: fail, down: failing, both: failing})
     using ___ = app.bytes.handle({down: failing})
-    // With its header a stream's answer has begun, whatever follows.
+    // The header starts the response of a stream, so these methods would have status 200.
     const begun = what === 'a call' ? [] : ['GET /down', 'POST /both']
     for (const line of ['GET /whole', 'POST /up', 'GET /bytes:down', ...begun]) {
       const {status, headers} = await app.send(line)
@@ -229,7 +229,7 @@ test.serial('several values of one key are several headers', async (t) => {
 
 // Errors
 
-// Its caller has not hung up, which is what 499 says.
+// 499 would say that the caller hung up, but this caller waits for the answer.
 for (const [name, http] of Object.entries({...httpStatus, CANCELLED: 502}).filter(([name]) => name !== 'OK')) {
   test.serial(`${name} of the service is ${http} in the shape of AIP-193`, async (t) => {
     const fail = () => {
@@ -243,7 +243,7 @@ for (const [name, http] of Object.entries({...httpStatus, CANCELLED: 502}).filte
   })
 }
 
-/** How a failure with these details is answered. */
+/** The response to a failed call with these details. */
 async function failing(t: {is(a: unknown, b: unknown): void}, ...details: AnyMessage[]): Promise<Response> {
   using _ = app.echo.handle({
     whole() {
@@ -289,7 +289,7 @@ test.serial(
   },
 )
 
-/** A detail of a type that is served here, and of which no code is generated; inside it, what nobody may see. */
+/** A detail of a served type for which no code is generated; it contains a DebugInfo, which no caller may see. */
 function served(): AnyMessage {
   const every = app.schema.registry.getMessage('every.Every')!
   const debug = anyPack(DebugInfoSchema, create(DebugInfoSchema, {detail: 'secret'}))

@@ -34,7 +34,7 @@ async function backendFor(t: ExecutionContext, port?: number): Promise<Backend> 
 
 const statusOf = async (app: App, path: string, init?: RequestInit) => (await fetch(app.url(path), init)).status
 
-/** How often `backend` was asked what it has. */
+/** The number of reflection calls that `backend` has had. */
 const asked = ({log}: Backend) => log.filter(({method}) => String(method).includes('ServerReflection')).length
 
 test.serial('the first request asks the backend, all that wait share it, and later ones ask no more', async (t) => {
@@ -53,7 +53,7 @@ test.serial('the first request asks the backend, all that wait share it, and lat
   await app.quiet(t)
 })
 
-/** A server with reflection of `version` alone, which gives each file without its imports. */
+/** A server with only `version` of reflection, which answers with each file without its imports. */
 async function reflecting(
   t: ExecutionContext,
   files: readonly FileDescriptorProto[],

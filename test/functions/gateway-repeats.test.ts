@@ -8,7 +8,7 @@ import {until} from '../clients/survival-rig.ts'
 import {type Any, type Served, startServed} from './gateway-services.ts'
 import {ask, envelope} from './rpc-client.ts'
 
-// What no handler has seen is sent again, whatever the caller speaks and the kind of the method.
+// A call that no handler has seen is retried, for any protocol of the caller and any kind of method.
 
 const maxDecoding = 1_000_000
 
@@ -74,7 +74,7 @@ const every = (fields: Any): Uint8Array => {
 
 const rest = (line: string, more = {}) => app.send(line, more)
 
-/** Requests whose call takes one message, or begins with one: each answer has the name that was sent. */
+/** Requests whose call begins with one message; each answer has the name that was sent. */
 const requests: Readonly<Record<string, () => Promise<Answer>>> = {
   'REST, by the query': () => rest('GET /whole?name=a'),
   'REST, by a body': () => rest('POST /whole', {headers: json, body: '{"name":"a"}'}),
@@ -143,7 +143,7 @@ for (const [name, send] of Object.entries(requests)) {
     server.next({kind: 'stall'})
     const answer = send()
     await until(() => server.executions.length === length + 1)
-    // The server lies: it has run the handler. By what it says it has not.
+    // The server lies: it has run the handler, and says that it has not.
     server.goaway({lastStream: 1})
     const {status, text} = await answer
     t.is(status, 200, text.slice(0, 500))
@@ -179,7 +179,7 @@ test.serial('what has been sent is kept for a repeat, until others need the room
   const other = rest('POST /whole', {headers: json, body})
   await until(() => server.executions.length === length + 2)
   t.deepEqual([admission.bytes, admission.kept], [0, 600_004])
-  // The second one is still there, the first one is not.
+  // The message of the second call is still kept, that of the first is not.
   server.goaway({lastStream: 1})
   const {status, headers, json: failure} = await one
   t.deepEqual([status, headers.get('retry-after'), failure.error.details[0].reason], [503, '1', 'BACKEND_UNAVAILABLE'])

@@ -12,7 +12,7 @@ import {open} from './gateway-client.ts'
 import {type Any, type Served, silence, startServed} from './gateway-services.ts'
 import {ask, envelope, envelopesIn, type RpcRequest, received, streamIn, write} from './rpc-client.ts'
 
-// Envelopes of Connect's streams and of gRPC-Web, byte by byte.
+// The envelopes of Connect's streams and of gRPC-Web, byte by byte.
 
 let app: Served
 test.before(async () => {
@@ -32,7 +32,7 @@ const up = '/served.Streams/Up'
 const down = '/served.Streams/Down'
 const both = '/served.Streams/Both'
 
-/** How each protocol writes a message in a codec, and how its last envelope says how the stream ended. */
+/** How each protocol encodes messages, and how its last envelope reports the end of the stream. */
 const protocols = {
   'application/connect+json': {json: true, compression: 'connect', ok: {}, code: (end: Any) => end.error?.code},
   'application/connect+proto': {json: false, compression: 'connect', ok: {}, code: (end: Any) => end.error?.code},
@@ -234,7 +234,7 @@ for (const [type, {json, compression, ok, code}] of Object.entries(protocols)) {
     const {whole, bytes} = await send({path: down, headers: {...headers, ...timeout}, body: envelope(written({}))})
     t.true(whole)
     const {messages, end} = streamIn(bytes)
-    // None, where the machine is busy.
+    // On a busy machine there may be no message.
     t.true(messages.every(({data}) => read(data).name === 'a'))
     t.is(code(end), 'deadline_exceeded')
     await app.backend.idle()
@@ -308,7 +308,7 @@ test.serial('a failure takes no message from a stream that takes its time', asyn
       throw new StatusError(status.ABORTED, 'Late')
     },
   })
-  // Each message is deflated, while those behind it and the failure come.
+  // Each message is compressed while the next ones and the error arrive.
   const headers = {'content-type': 'application/connect+json', 'connect-accept-encoding': 'gzip'}
   const {messages, end} = streamIn((await send({path: down, headers, body: envelope('{}')})).bytes)
   t.is(messages.length, 20)

@@ -8,7 +8,7 @@ import {gateway} from '../../src/gateway/gateway.ts'
 import {runtimeOf} from '../clients/runtime.ts'
 import {type Served, silence, startServed} from './gateway-services.ts'
 
-/** Mixins of Google's as a schema has them that imports their messages, and one that it lacks. */
+/** Google's mixin services, as in a schema that imports their messages, without one of them. */
 const protos = {
   'operations.proto': `syntax = "proto3";
     package google.longrunning;

@@ -7,15 +7,15 @@ import {FileDescriptorSetSchema} from '@bufbuild/protobuf/wkt'
 
 const root = join(import.meta.dirname, '../..')
 
-/** A set of protos as a team hands it to the gateway: a file for GATEWAY_DESCRIPTORS. */
+/** A set of protos in a file for GATEWAY_DESCRIPTORS, as a team would give it to the gateway. */
 export interface Schema extends Disposable {
   readonly path: string
   readonly registry: FileRegistry
 }
 
 /**
- * What `buf build` makes of `protos`, texts by file name; they may import every/*.proto, and what proto/google and
- * proto/grpc_functions have, less what `others` have in their place.
+ * Runs `buf build` on `protos`, which are texts by file name. They may import every/*.proto and the files of proto/google and
+ * proto/grpc_functions, except for those that `others` replace.
  */
 export function buildSchema(
   protos: Readonly<Record<string, string>>,
@@ -37,7 +37,7 @@ export function buildSchema(
   }
 }
 
-/** The schema of gateway-protos/served.proto, and of `more` beside it. */
+/** The schema of gateway-protos/served.proto, together with `more`. */
 export function servedSchema(more: Readonly<Record<string, string>> = {}): Schema {
   const served = readFileSync(join(import.meta.dirname, 'gateway-protos/served.proto'), 'utf8')
   return buildSchema({'served.proto': served, ...more})

@@ -5,20 +5,20 @@ import {type AppOptions, startApp} from '../helpers/app.ts'
 import {exchange, open, type Request} from './gateway-client.ts'
 import {type Schema, servedSchema} from './gateway-schema.ts'
 
-/** A message of every.proto, of which no code is generated. */
+/** A message of every.proto, for which no code is generated. */
 // biome-ignore lint/suspicious/noExplicitAny: a message by its descriptor alone
 export type Any = any
 
-/** One call as its service sees it. */
+/** A call as its service sees it. */
 export interface Seen {
   readonly context: CallContext
-  /** Resolves when the call is over before its handler is. */
+  /** Resolves when the call ends before its handler does. */
   readonly cancelled: Promise<void>
 }
 
 type Handler = (input: Any, context: CallContext) => unknown
 
-/** A service that answers as a test says, and else as `usual` does. */
+/** A service whose answers a test can set; by default it answers as `usual` does. */
 export class HeldService implements Service {
   readonly #desc: DescService
   readonly #usual: Readonly<Record<string, Handler>>
@@ -30,7 +30,7 @@ export class HeldService implements Service {
     this.#usual = usual
   }
 
-  /** Answers so until it is disposed of. */
+  /** Overrides handlers until it is disposed of. */
   handle(handlers: Readonly<Record<string, Handler>>): Disposable {
     this.#handlers = handlers
     return {
@@ -40,7 +40,7 @@ export class HeldService implements Service {
     }
   }
 
-  /** The next call, when it reaches its handler. */
+  /** The next call, as soon as it reaches its handler. */
   next(): Promise<Seen> {
     return new Promise((resolve) => this.#takers.push(resolve))
   }
@@ -56,7 +56,7 @@ export class HeldService implements Service {
     })
     const implementation = implement(this.#desc, Object.fromEntries(handled) as never, options)
     for (const {localName, input} of this.#desc.methods) {
-      // Messages as deep as the gateway sends them, where most services would read 100 levels.
+      // Accepts messages as deeply nested as the gateway sends them; most services would stop at 100 levels.
       implementation.definition[localName]!.requestDeserialize = (bytes) =>
         fromBinary(input, bytes, {recursionLimit: 500})
     }
@@ -70,7 +70,7 @@ async function* each(requests: AsyncIterable<Any>) {
   for await (const request of requests) yield request
 }
 
-/** All names, and the numbers of the children, of what was sent. */
+/** The names and children of all messages of the stream. */
 async function summed(requests: AsyncIterable<Any>) {
   const names: string[] = []
   const children: Any[] = []
@@ -100,13 +100,13 @@ async function* pieces({datas, name}: Any) {
 }
 
 export interface ServedOptions extends AppOptions {
-  /** Texts of protos by file name that are served as well. */
+  /** Further protos to serve: texts by file name. */
   readonly protos?: Readonly<Record<string, string>>
-  /** Full names of services in them whose every method is unary and echoes. */
+  /** Full names of services in these protos whose methods are all unary and return their request. */
   readonly echoes?: readonly string[]
 }
 
-/** The gateway in front of the services of served.proto. */
+/** Starts the gateway in front of the services of served.proto. */
 export async function startServed({protos, echoes = [], ...options}: ServedOptions = {}) {
   const schema = servedSchema(protos)
   const {registry} = schema
@@ -151,9 +151,9 @@ export async function startServed({protos, echoes = [], ...options}: ServedOptio
     ...app,
     ...services,
     schema,
-    /** The response to a request such as `GET /path`, as it stands; nothing may follow it. */
+    /** Sends a request such as `GET /path` unchanged, and returns the response. Fails if anything follows it. */
     send: (line: string, more: More = {}) => exchange(app.url(''), {...wordsOf(line), ...more}),
-    /** As send(), but the body is the test's to send. */
+    /** Like send(), but the test sends the body. */
     begin: (line: string, more: More = {}) => open(app.url(''), {...wordsOf(line), ...more}),
     close,
   }
@@ -168,13 +168,13 @@ function wordsOf(line: string): Pick<Request, 'method' | 'path'> {
 
 export type Served = Awaited<ReturnType<typeof startServed>>
 
-/** `json` as every.Every has it: what an echo of it must be. */
+/** `json` as every.Every formats it: what an echo of it must be. */
 export function everyJson({registry}: Schema, json: JsonValue): JsonValue {
   const every = registry.getMessage('every.Every')!
   return toJson(every, fromJson(every, json, {registry}) as Message, {registry})
 }
 
-/** Never settles, but with the call: what a handler waits for that says nothing. */
+/** For a handler that says nothing: rejects when the call ends, and never resolves. */
 export function silence({signal}: CallContext): Promise<never> {
   return new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason)))
 }

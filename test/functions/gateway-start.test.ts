@@ -12,7 +12,7 @@ import {buildSchema, servedSchema} from './gateway-schema.ts'
 
 const root = join(import.meta.dirname, '../..')
 
-/** How the gateway ends that cannot start. */
+/** The exit code and the error lines of a gateway that cannot start. */
 async function refusal(
   env: Record<string, string>,
   target = 'gateway',
@@ -33,7 +33,7 @@ import "every/every.proto";
 import "google/api/annotations.proto";
 `
 
-/** A service whose methods have these rules, of which every one is refused with the text beside it. */
+/** Rules of a service's methods, each of which is refused with the text beside it. */
 const rules: readonly [rule: string, refusal: RegExp][] = [
   ['get: ""', /expected/],
   ['get: "//"', /expected/],
@@ -179,7 +179,7 @@ test('two bindings with the same verb, shape and custom verb are refused with bo
   ])
 })
 
-/** Rules for paths that a function takes itself, or that are close to it: refused where there is a path. */
+/** Rules at or near the paths of the functions themselves. Those with a path are refused. */
 const reserved: readonly [target: string, rules: readonly [rule: string, path?: string][]][] = [
   [
     'gateway',
@@ -319,12 +319,12 @@ test('a process of its own serves any descriptors that it is handed', async (t) 
       ...stack.env,
       LOG_LEVEL: 'silent',
       GATEWAY_DESCRIPTORS: schema.path,
-      // Not in the schema: other functions that share these variables call it.
+      // Not in the schema: another function that shares these variables calls it.
       BACKEND_URL_REPO: 'http://localhost:1',
     },
     output: 'pipe',
   })
-  // The backend has no such service; that it says so is enough to know that it was asked.
+  // The backend does not have this service, but its answer shows that it was called.
   const response = await fetch(`${functions.url}/whole?name=a`)
   t.is(response.status, 501)
   t.is((await fetch(`${functions.url}/api/ping`)).status, 404)

@@ -52,7 +52,7 @@ for (const [accept, type] of [
       t.true(response.whole)
       t.is(response.headers.get('content-type'), type)
       t.is(response.headers.get('cache-control'), 'no-store')
-      // On a busy machine a comment fills the silence once more.
+      // On a busy machine another keep-alive comment may be sent.
       t.is(response.text.replace(/^(:\n\n)+/, ':\n\n'), written[type][count === 0 ? 0 : 1])
     }
   })
@@ -321,7 +321,7 @@ for (const type of streamTypes) {
   })
 }
 
-// The head of an answer
+// The response head
 
 for (const type of streamTypes) {
   test.serial(`${type}: the head leaves with the backend's metadata, before its first message`, async (t) => {
@@ -341,7 +341,7 @@ for (const type of streamTypes) {
     gate.resolve()
     const response = await request.response()
     t.deepEqual(successOf(type, response), [{name: 'a'}])
-    // The head of events does not wait for metadata.
+    // The head of an event stream does not wait for metadata.
     t.is(response.headers.get('grpc-metadata-x-early'), type === events ? undefined : 'yes')
   })
 
@@ -404,9 +404,9 @@ for (const line of ['GET /down?nope=a', 'GET /nothing', 'POST /down/name']) {
   })
 }
 
-// Failures of answers
+// Failed responses
 
-/** The failure that the only event of a response says. */
+/** The error in the only event of a response. */
 function failureIn({text}: Response): Any {
   const {events} = eventsIn(text)
   return events.length === 1 && events[0]?.event === 'error' ? JSON.parse(events[0].data).error : undefined
@@ -416,7 +416,7 @@ const failures = {
   'of the service': () => {
     throw new StatusError(status.ABORTED, 'Somebody else was faster')
   },
-  // A year beyond 9999 has no JSON.
+  // A time after the year 9999 has no JSON.
   'of ours': () => ({time: {seconds: 10n ** 12n}}),
 } as const
 
@@ -433,7 +433,7 @@ for (const type of streamTypes) {
       const code = origin === 'of ours' ? 500 : 409
       if (type !== events) return refused(t, response, code)
       t.is(failureIn(response).code, code)
-      // What may pass is cut, so that a browser asks again.
+      // After a transient error the connection is cut, so that the browser retries.
       t.is(response.whole, origin === 'of ours')
       t.is(eventsIn(response.text).events[0]?.id, origin === 'of ours' ? '0;end' : '')
     })
@@ -450,7 +450,7 @@ for (const type of streamTypes) {
         })
         const response = await app.send('GET /down', {headers: {accept: type}})
         t.is(response.status, 200)
-        // Events that end for good are read to their end: an event says that they failed.
+        // An event stream with a permanent error is read to its end: an event reports the error.
         t.is(response.whole, type === events && origin === 'of ours')
         t.is(textOf(type, response), undefined)
         const code = origin === 'of ours' ? 'INTERNAL' : 'ABORTED'
@@ -511,7 +511,7 @@ for (const line of ['GET /down?int32_value=3', 'POST /down', 'POST /both']) {
       t.deepEqual([status, text, whole, headers.get('cache-control')], [204, '', true, 'no-store'])
     }
     t.is(app.backend.log.length, calls)
-    // Neither a stream that was cut before its end nor a reader of another format has had all.
+    // Neither a caller whose stream was cut nor a reader of another format has all of it, so the stream is sent again.
     for (const id of ['2', '', ';end;', '3;END']) {
       const {status, text} = await ask({accept: events, 'last-event-id': id})
       t.deepEqual([status, eventsIn(text).events.length], [200, all.length])
@@ -587,7 +587,7 @@ const query = (pieces: Buffer[]) => pieces.map((piece) => `datas=${piece.toStrin
 for (const path of ['/bytes:down', '/bytes/field:down']) {
   test.serial(`a stream of HttpBody: type of the first, nothing between: ${path}`, async (t) => {
     const pieces = [bytes, Buffer.alloc(0), Buffer.from('\n'), bytes]
-    // As text a caller would not take: it is bytes, whatever Accept says.
+    // The type does not match Accept, but HttpBody is bytes, which are sent for any Accept.
     const response = await fetch(app.url(`${path}?name=image/png&${query(pieces)}`), {headers: {accept: 'text/css'}})
     t.is(response.headers.get('content-type'), 'image/png')
     t.deepEqual(Buffer.from(await response.arrayBuffer()), Buffer.concat(pieces))
@@ -627,7 +627,7 @@ test.serial('a client stream of HttpBody: what comes goes on, its type in the fi
     t.is(json.file.contentType, 'image/png')
     t.deepEqual(Buffer.from(json.file.data, 'base64'), Buffer.concat([bytes, bytes]))
     if (name) t.is(json.name, 'n')
-    // How many messages there are is the network's affair; the type is in the first alone, where it is not in the path.
+    // The network decides how many messages there are. Without the type in the path, only the first message has it.
     const [first, ...more] = json.names
     t.is(first, name ?? 'image/png')
     t.deepEqual(
@@ -742,7 +742,7 @@ for (const line of ['GET /down', 'POST /both']) {
   })
 }
 
-// Hanging up
+// Hang-ups
 
 const kinds = [
   {line: 'GET /whole', service: 'echo', method: 'whole'},
@@ -885,7 +885,7 @@ for (const [line, kind] of [
     const call = app.streams.next()
     await app.send(line, line.startsWith('POST') ? {body: '{"int32Value": 1}'} : {})
     const left = Number((await call).context.deadline) - Date.now()
-    // 300 s, less the second that is kept for a 504, less what a busy machine takes to get here.
+    // 300 s, minus the second that is reserved for a 504, minus the time that a busy machine takes to get here.
     t.true(left > 200_000 && left <= 299_000, `${left} ms`)
   })
 }

@@ -166,7 +166,7 @@ test.serial('GATEWAY_ERRORS=status and CORS hold for what fails before the gatew
   t.is(response.headers.get('access-control-allow-origin'), '*')
 })
 
-/** Failures that no handler of the gateway gives: of Node's parser, of the head's check, of the limits, of the router. */
+/** Errors from outside the gateway's handlers: from Node's parser, the check of the head, the limits and the router. */
 const early: Readonly<Record<string, readonly [sent: string, http: number, code: number]>> = {
   'no HTTP': ['nonsense\n\n', 400, 3],
   'headers without end': [`GET /whole HTTP/1.1\nHost: test\nx: ${'x'.repeat(20_000)}\n\n`, 431, 3],

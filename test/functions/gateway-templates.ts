@@ -2,12 +2,12 @@ import type {JsonValue} from '@bufbuild/protobuf'
 import fc from 'fast-check'
 import type {ClientRule} from '../transcoding/encoder.ts'
 
-/** A variable of a random template: which field it is, how it is written, and the values that fit it. */
+/** A variable of a random template: its field, its text in the template, and matching values. */
 interface Variable {
   readonly field: string
   readonly written: string
   readonly value: fc.Arbitrary<JsonValue>
-  /** Whether nothing with a variable may follow. */
+  /** Whether no other variable may follow. */
   readonly last?: boolean
 }
 
@@ -55,7 +55,7 @@ const bodies = [
   'int64_wrapper',
 ]
 
-/** One rule of random.proto, as its clients read it. */
+/** A rule of random.proto, as its clients use it. */
 export interface RandomRule {
   readonly rule: ClientRule
   readonly variables: readonly Variable[]
@@ -75,10 +75,10 @@ const template = fc
     return {path: `${path}${verb}`, body, variables: used}
   })
 
-/** A service `random.Random` with `count` random templates, and the rules for its clients. */
+/** The proto of a service `random.Random` with `count` random templates, and the rules for its clients. */
 export function randomRules(count: number): {proto: string; rules: readonly RandomRule[]} {
   const rules = fc.sample(template, count).map(({path, body, variables}, index) => ({
-    // A root of its own keeps each from taking another one's requests.
+    // Its own first segment, so that no rule matches another one's requests.
     rule: {template: `/r${index}${path}`, body},
     variables,
   }))

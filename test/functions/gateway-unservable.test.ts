@@ -41,7 +41,7 @@ test('GATEWAY_UNSERVABLE=warn serves the other rules, and says which are left ou
     Object.keys(paths).filter((path) => path.startsWith('/odd')),
     ['/odd/good/{name}', '/odd/partly'],
   )
-  // A value of that type is not read as part of another one either.
+  // A value of this type is refused inside another message too.
   const any = {any: {'@type': 'type.googleapis.com/odd.Hidden', hasOwnProperty: {}}}
   t.is(
     (

@@ -50,7 +50,7 @@ const multipart = {'content-type': 'multipart/form-data; boundary=cut'}
 const part = (name: string, value: string) =>
   `--cut\r\ncontent-disposition: form-data; name="${name}"\r\n\r\n${value}\r\n`
 
-/** A request and the mask that the backend gets: in its JSON, which is in lowerCamelCase; null for none. */
+/** A request, and the update mask that the backend gets: in JSON, so in lowerCamelCase; null for none. */
 for (const [words, line, headers, body, mask] of [
   ['one field', 'PATCH /v1/books/1', json, '{"title": "Dune 2"}', 'title'],
   ['a zero value', 'PATCH /v1/books/1', json, '{"title": "", "pageCount": 0}', 'title,pageCount'],
@@ -83,7 +83,7 @@ test.serial('a backend that takes no mask for all fields keeps what a PATCH does
   let stored: Any = {name: 'a', age: 36, longId: 5n}
   using _ = app.echo.handle({
     whole({child, mask}: Any) {
-      // As AIP-134 has it: without a mask, all of it is replaced.
+      // As in AIP-134: without a mask, all fields are replaced.
       const local = (path: string) => path.replace(/_(\w)/g, (_all, letter: string) => letter.toUpperCase())
       const paths = mask?.paths.map(local) ?? ['name', 'age', 'longId']
       stored = {...stored, ...Object.fromEntries(paths.map((path: string) => [path, child[path]]))}

@@ -9,7 +9,7 @@ import {ask, envelope, envelopesIn} from './rpc-client.ts'
 
 const root = join(import.meta.dirname, '../..')
 
-/** As much of protovalidate's options as these tests need: what they mean is up to the package. */
+/** The part of protovalidate's options that these tests need. The package gives them their meaning. */
 const validate = `syntax = "proto2";
 package buf.validate;
 import "google/protobuf/descriptor.proto";

@@ -273,7 +273,7 @@ for (const [words, line, body, status, field] of [
 
 const form = 'application/x-www-form-urlencoded'
 
-/** What generated clients send where no body is taken. */
+/** Bodies that generated clients send to methods that take none. */
 for (const [line, type, body] of [
   ['GET /whole?name=a', 'application/json', '{}'],
   ['GET /whole?name=a', 'application/json; charset=utf-8', ' {\r\n} '],
@@ -348,7 +348,7 @@ for (const [name, value, result] of [
   })
 }
 
-/** Every kind of field at once, as proto3 JSON has it. */
+/** A field of each kind, in proto3 JSON. */
 const whole = {
   name: 'a',
   flag: true,

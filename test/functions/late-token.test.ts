@@ -42,7 +42,7 @@ for (const [title, path, body] of [
     }
     let timeout = 300
     let {answer, error} = await ask(timeout)
-    // On a busy machine the deadline can pass before the token is asked for.
+    // On a busy machine the deadline may pass before the token is requested.
     while (error.message.startsWith('No answer within') && timeout < 60_000) {
       timeout *= 2
       ;({answer, error} = await ask(timeout))

@@ -1,6 +1,6 @@
 import {Client, StreamableHTTPClientTransport} from '@modelcontextprotocol/client'
 
-/** Versions of the protocol: with a handshake, and without. */
+/** Versions of the protocol: with a handshake, and without one. */
 export const eras = ['2025-11-25', '2026-07-28'] as const
 
 /** The SDK's own client, connected to the server at `url`. */

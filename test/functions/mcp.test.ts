@@ -13,7 +13,7 @@ import {servedSchema} from './gateway-schema.ts'
 import {type Any, type Served, silence, startServed} from './gateway-services.ts'
 import {connectMcp, eras} from './mcp-client.ts'
 
-// The SDK's own client, in front of a gateway with real services.
+// The SDK's own client, connected to a gateway in front of real services.
 
 const hinted = `syntax = "proto3";
 package hinted;
@@ -78,7 +78,7 @@ for (const era of eras) {
     t.false(['oneOf', 'anyOf', 'allOf'].some((keyword) => keyword in inputSchema))
     const text = JSON.stringify(tools)
     t.notRegex(text, /components\/schemas/)
-    // A message that holds itself refers to itself.
+    // The schema of a recursive message refers to itself.
     t.like(inputSchema.properties, {child: {$ref: '#/$defs/every.Child-Input'}})
     t.like((inputSchema.$defs as Any)['every.Child-Input'].properties, {child: {$ref: '#/$defs/every.Child-Input'}})
   })

@@ -31,7 +31,7 @@ test.before(async () => {
     ...stack.env,
     LOG_LEVEL: 'silent',
     GATEWAY_DESCRIPTORS: schema.path,
-    // What V8 takes of 256 MiB.
+    // The heap that V8 chooses in an instance of 256 MiB.
     NODE_OPTIONS: '--max-old-space-size=128 --max-semi-space-size=1',
   })
 })
@@ -47,7 +47,7 @@ function trees(count: number): string {
   return `{"many":[${'{},'.repeat(count - 1)}{}]}`
 }
 
-/** The statuses of `count` requests at a time with `body`: our backend has no such method. */
+/** The statuses of `count` concurrent requests with `body`. The backend does not have this method. */
 async function grow(count: number, body: string): Promise<Set<number>> {
   const send = () => exchange(instance.url, {method: 'POST', path: '/trees', headers, body})
   return new Set((await Promise.all(Array.from({length: count}, send))).map(({status}) => status))

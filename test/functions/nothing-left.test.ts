@@ -9,10 +9,10 @@ import {Random} from '../soak/random.ts'
 
 let port = 0
 const proxy = await startProxy({target: () => port})
-/** Whether a request opened them, by its async context. */
+/** Our sockets, and whether a request opened them (which its async context tells). */
 const opened = new Map<Socket, boolean>()
 
-/** The sockets of our side to the backend and to Storage; those of this file's own fetch are others. */
+/** Adds our sockets to the backend and to Storage, without those of this file's own fetch. */
 function onSocket(message: unknown): void {
   const {socket} = message as {socket: Socket}
   const inRequest = currentRequest() !== undefined
@@ -86,7 +86,7 @@ async function ask(count: number, random: Random, breaks: boolean): Promise<void
   await Promise.all(Array.from({length: 20}, caller))
 }
 
-/** What there is when nothing is asked. */
+/** The sockets and listeners that are left when no request is in progress. */
 async function atRest(): Promise<{sockets: number; listeners: number}> {
   for (let turns = 0; turns < 200; turns++) await new Promise(setImmediate)
   const listeners = process.eventNames().reduce((sum, name) => sum + process.listenerCount(name), 0)
@@ -100,11 +100,11 @@ test.serial(
     await ask(100, random, false)
     const before = await atRest()
     await ask(300, random, true)
-    // Those that nothing is wrong with any more.
+    // Without faults, to replace the broken connections.
     await ask(50, random, false)
     await app.quiet(t)
     const after = await atRest()
-    // One to the backend, and those to Storage that are kept.
+    // One to the backend, and the connections to Storage that are kept open.
     t.true(after.sockets <= 1 + 8, JSON.stringify({before, after}))
     t.is(after.listeners, before.listeners)
     t.is(app.backend.openCalls(), 0)
@@ -113,7 +113,7 @@ test.serial(
 )
 
 test.serial('no connection that is kept was opened in the context of a request, which it would keep as well', (t) => {
-  // What is left of the faults above may have ended the others.
+  // The faults above may have ended the others.
   t.true(opened.size >= 1)
   t.false([...opened.values()].includes(true))
 })

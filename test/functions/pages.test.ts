@@ -25,7 +25,7 @@ async function send(url: string, line: string, headers: Headers, body = ''): Pro
 
 const origin = 'https://a.example'
 
-/** A function of each kind, and the methods that it takes. */
+/** A function of each kind, and the HTTP methods that it accepts. */
 const functions = {
   '/ping': 'GET, HEAD, OPTIONS, POST',
   '/upload': 'OPTIONS, POST',
@@ -96,7 +96,7 @@ test.serial('what is refused by its head can be read by a page as well', async (
 
 const evil = 'https://evil.example'
 
-/** What a browser says of the page that has it send something. */
+/** What a browser says about the page that sends a request. */
 const pages: Readonly<Record<string, {headers: Headers; allowed: boolean}>> = {
   'no browser': {headers: {}, allowed: true},
   'a page of an allowed origin': {headers: {origin, 'sec-fetch-site': 'cross-site'}, allowed: true},
@@ -141,7 +141,7 @@ const pages: Readonly<Record<string, {headers: Headers; allowed: boolean}>> = {
   'the person, with no page': {headers: {'sec-fetch-site': 'none'}, allowed: true},
 }
 
-/** What a browser sends for a page without asking before. */
+/** The content types that a page can send without a preflight. */
 const types = ['text/plain', 'application/x-www-form-urlencoded', 'multipart/form-data; boundary=x', undefined]
 
 for (const [title, {headers, allowed}] of Object.entries(pages)) {

@@ -144,7 +144,7 @@ for (const client of clients) {
   })
 
   test(`${client}: a page that leaves cancels the call, and a cut stream is a failure to it`, async (t) => {
-    // More than Chromium reads of an answer that nobody wants any more: for less it waits 5 s, and hangs up then.
+    // More than Chromium reads of a response that is no longer wanted: for a shorter one it waits 5 s before it hangs up.
     const name = 'a'.repeat(200_000)
     using _ = app.streams.handle({
       async *down(_request, context) {
@@ -153,7 +153,7 @@ for (const client of clients) {
       },
     })
     const left = app.streams.next()
-    // In binary, Google's client gives a page no message before the stream has ended: it leaves without one.
+    // In binary, Google's client delivers no message before the end of the stream, so the page leaves without one.
     const hasMessages = client !== 'grpc-web'
     const leaving = call({client, method: 'served.Streams/Down', request: {}, ...(hasMessages && {leaveAfter: 1})})
     const {cancelled: gone} = await left
@@ -178,7 +178,7 @@ for (const client of clients) {
     })
     for (const method of ['served.Echo/Whole', 'served.Streams/Down']) {
       const answer = await call({client, method, request: {}, timeoutMs: 300})
-      // Google's client hangs up itself at its deadline, and says so in its own way when it is the first.
+      // Google's client also hangs up itself at its deadline. If it does so first, it reports its own error.
       t.true(answer.error?.code === status.DEADLINE_EXCEEDED || (isGoogles && answer.error !== undefined))
       await app.backend.idle()
     }

@@ -1,6 +1,6 @@
 import {type Connection, connectTo, type Response} from '../http/connection.ts'
 
-/** A request of RPC as it stands on the wire. */
+/** An RPC request as sent. */
 export interface RpcRequest {
   readonly method?: string
   readonly path: string
@@ -19,7 +19,7 @@ export interface RpcResponse extends Response {
   readonly bytes: Buffer
 }
 
-/** The one response to `request`, alone on its connection. @throws when anything follows the response */
+/** Sends `request` on its own connection, and returns the one response. @throws if anything follows the response */
 export async function ask(url: string, request: RpcRequest): Promise<RpcResponse> {
   await using connection = await connectTo(url)
   write(connection, {...request, headers: {connection: 'close', ...request.headers}})
@@ -29,7 +29,7 @@ export async function ask(url: string, request: RpcRequest): Promise<RpcResponse
   return response
 }
 
-/** Sends `request` whole. */
+/** Sends all of `request`. */
 export function write(connection: Connection, {method = 'POST', path, headers = {}, body = ''}: RpcRequest): void {
   const lines = Object.entries({host: 'localhost', 'content-length': String(Buffer.byteLength(body)), ...headers})
   const head = lines.map(([name, value]) => `${name}: ${value}\r\n`).join('')
@@ -51,7 +51,7 @@ export function envelope(data: string | Uint8Array = '', flags = 0): Buffer {
   return Buffer.concat([prefix, Buffer.from(data)])
 }
 
-/** The envelopes of a body. @throws when it ends within one */
+/** The envelopes of a body. @throws if the body ends inside one */
 export function envelopesIn(body: Buffer): Envelope[] {
   const all: Envelope[] = []
   for (let at = 0; at < body.length; ) {
@@ -63,7 +63,7 @@ export function envelopesIn(body: Buffer): Envelope[] {
   return all
 }
 
-/** The messages of a stream, and how it ended: the JSON of Connect's last envelope, or gRPC-Web's trailers. */
+/** The messages of a stream, and its end: the JSON of Connect's last envelope, or gRPC-Web's trailers. */
 export function streamIn(body: Buffer) {
   const all = envelopesIn(body)
   const last = all.pop()

@@ -17,14 +17,14 @@ import {stepsIn} from '../helpers/commands.ts'
 import {type Any, type Served, silence, startServed} from './gateway-services.ts'
 import {ask} from './rpc-client.ts'
 
-// What Connect's own clients make of the gateway, by HTTP/1.1.
+// Connect's own clients, connected to the gateway by HTTP/1.1.
 
 const root = join(import.meta.dirname, '../..')
 
 let app: Served
-/** With AUTH=jwt, and a key. */
+/** With AUTH=jwt, and an API key. */
 let guarded: Served
-/** With one request an hour. */
+/** With a rate limit of one request an hour. */
 let limited: Served
 const folder = mkdtempSync(join(tmpdir(), 'keys-'))
 test.before(async () => {

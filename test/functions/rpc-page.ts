@@ -4,7 +4,7 @@ import {ConnectError, createClient} from '@connectrpc/connect'
 import {createConnectTransport, createGrpcWebTransport} from '@connectrpc/connect-web'
 import {GrpcWebClientBase, type Metadata, MethodDescriptor, MethodType, type RpcError} from 'grpc-web'
 
-// What runs in the browser: bundled by rpc-browser.test.ts, and asked by it for one call at a time.
+// The page's script: rpc-browser.test.ts bundles it, and has it make one call at a time.
 
 /** A call that the page makes. */
 export interface PageCall {
@@ -15,11 +15,11 @@ export interface PageCall {
   readonly request: JsonValue
   readonly headers?: Record<string, string>
   readonly timeoutMs?: number
-  /** After so many messages the page leaves. */
+  /** The page leaves after this number of messages. */
   readonly leaveAfter?: number
 }
 
-/** What the page sees of it. */
+/** The result that the page gets. */
 export interface PageAnswer {
   readonly messages: unknown[]
   readonly error?: {readonly code: number; readonly message: string; readonly metadata: Record<string, string>}

@@ -21,7 +21,7 @@ const asks = [
   },
 ] as const
 
-// The soak does so at the end of each phase, with all kinds of requests and faults.
+// The soak test does the same at the end of each phase, with all kinds of requests and faults.
 for (const seed of [1, 2]) {
   test.serial(
     `SIGTERM under load: each request that was taken in is answered, and the exit code is 0 (${seed})`,
@@ -52,7 +52,7 @@ for (const seed of [1, 2]) {
         if (httpRequest) logged.set(requestId, httpRequest.status)
       }
       for (const [id, {status, whole}] of answers) {
-        // Who came too late was not taken in: nobody has answered it, nor says so.
+        // A request that arrived too late was never accepted: it has neither an answer nor a log line.
         t.deepEqual([status, status === 0 || whole], [logged.get(id) ?? 0, true], id)
         t.true([0, 200, 503].includes(status), `${id}: ${status}`)
       }

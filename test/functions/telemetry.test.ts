@@ -29,7 +29,7 @@ interface Span {
   readonly status: {readonly code?: number}
 }
 
-/** An OTLP receiver over HTTP: what has come of each signal. */
+/** An OTLP receiver over HTTP, and what it has received of each signal. */
 const spans: Span[] = []
 const services = new Set<string>()
 const metrics = new Map<
@@ -83,7 +83,7 @@ function attributesOf({attributes}: {readonly attributes: readonly Attribute[]})
   return Object.fromEntries(attributes.map(({key, value}) => [key, value.stringValue ?? Number(value.intValue)]))
 }
 
-/** The first value of a counter. */
+/** The value of a counter's first data point. */
 function firstOf(metric: string): number {
   const [point] = metrics.get(metric) ?? []
   return Number(point?.asInt ?? point?.asDouble)
@@ -123,7 +123,7 @@ test.serial(
     })
     t.false(JSON.stringify(spans).includes('secret'))
     t.is(call.metadata.get('traceparent')[0], `00-${traceId}-${client!.spanId}-01`)
-    // The connection is begun together with the fetch of the token, and may be there first: then no call waits for it.
+    // The connection is started together with the token fetch, and may be ready first. Then no call waits for it.
     const waits = [...named('id token'), ...named('connection')]
     t.deepEqual([...new Set(waits.map(({parentSpanId}) => parentSpanId))], [client!.spanId])
     t.true(
@@ -214,7 +214,7 @@ test.serial('after a flush that hung, requests do not wait until it has ended', 
   t.is(flushes, 2)
 })
 
-/** The one server span there is, once nothing is in flight. */
+/** The only server span, once no request is in flight. */
 async function onlySpan(t: ExecutionContext): Promise<Span> {
   await app.quiet(t)
   const servers = spans.filter(({kind}) => kind === 2)

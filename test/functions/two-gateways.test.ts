@@ -2,7 +2,7 @@ import test from 'ava'
 import {type App, startApp} from '../helpers/app.ts'
 import {type Served, startServed} from './gateway-services.ts'
 
-/** Two runtimes in one process: each with a configuration, a schema and a backend of its own. */
+/** Two runtimes in one process, each with its own configuration, schema and backend. */
 let foreign: Served
 let ours: App
 test.before(async () => {

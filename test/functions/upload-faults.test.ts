@@ -9,7 +9,7 @@ test.before(async () => {
 test.afterEach((t) => broken.app.quiet(t))
 test.after.always(() => broken.close())
 
-// `npm run fuzz` has a thousand of them, of a new seed each time.
+// `npm run fuzz` runs a thousand of them, with a new seed each time.
 test('each of fifty uploads whose downloads break at random is kept as it was stored, or refused and not kept', async (t) => {
   const random = new Random(7)
   const uploads = Array.from({length: 50}, () => random.fork())

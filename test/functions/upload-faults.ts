@@ -8,10 +8,10 @@ import {crcOf} from '../soak/world.ts'
 
 const bucket = 'samples'
 
-/** The function `upload`, whose way to Storage breaks. */
+/** The function `upload`, with a connection to Storage that can break. */
 export interface BrokenStorage {
   readonly app: App
-  /** Between the function and Storage. */
+  /** The proxy between the function and Storage. */
   readonly network: FaultProxy
   close(): Promise<void>
 }
@@ -39,7 +39,8 @@ let uploads = 0
 
 /**
  * Uploads a new object while its download meets random faults.
- * @returns what is wrong with the outcome: anything but an object that the Repo keeps as it was stored, or a refusal and nothing kept
+ * @returns what is wrong with the outcome: right is an object that the Repo keeps as it was stored, or a refusal with nothing
+ * kept
  */
 export async function uploadWithFaults({app, network}: BrokenStorage, random: Random): Promise<string | undefined> {
   const name = `faulty-${++uploads}`

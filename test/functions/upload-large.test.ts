@@ -6,7 +6,7 @@ import {startApp} from '../helpers/app.ts'
 
 test('an object above int32 is refused before a byte of it is read or sent', async (t) => {
   const asked: string[] = []
-  // Says of every object that it is just too large: a real one of 2 GiB would take the suite longer than all else.
+  // Says that every object is just too large: a real one of 2 GiB would take longer than all the rest of the suite.
   const storage = createServer((request, response) => {
     asked.push(request.url ?? '')
     response.end(JSON.stringify({generation: '1', size: String(2 ** 31), crc32c: 'AAAAAA=='}))

@@ -297,7 +297,7 @@ test.serial('a slow backend slows the Storage read', async (t) => {
   const next = app.backend.repo.next({slow: true})
   const answer = app.ask(t, '/', job('big.bin'))
   const call = await next
-  // What is sent settles as soon as all windows and buffers on the way are full.
+  // The number of sent bytes settles as soon as all windows and buffers on the way are full.
   const sent = () => app.storage.requests.findLast(({kind}) => kind === 'media')?.bytesSent ?? 0
   let before = -1
   for (let still = 0; still < 20; still++) {
@@ -440,7 +440,7 @@ test.serial(
     const again = await app.ask(t, '/', {...job('some.bin'), headers: {...accept, 'last-event-id': events.at(-1)!.id}})
     t.deepEqual([again.status, again.text, again.headers.get('cache-control')], [204, '', 'no-store'])
     t.deepEqual({calls: app.backend.log.length, requests: app.storage.requests.length}, before)
-    // Whoever does not read events has had none.
+    // A caller that does not read events has had none.
     const other = await app.ask(t, '/', {...job('some.bin'), headers: {...headers, 'last-event-id': events.at(-1)!.id}})
     t.is(other.json.size, MiB)
   },
@@ -521,7 +521,7 @@ test.serial('a caller that hangs up in the middle of its body commits nothing', 
   const call = await next
   await call.received(512 * 1024)
   sent.destroy()
-  // The backend may take the cancel for the end: then it is short of what was announced.
+  // The backend may take the cancellation for the end of the stream. Then the size is less than announced.
   await call.over
   t.is(app.backend.repo.repos.length, repos)
 })

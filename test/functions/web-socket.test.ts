@@ -26,7 +26,7 @@ test.before(async () => {
 test.afterEach.always((t) => app.quiet(t))
 test.after.always(() => app.close())
 
-/** A caller's end of a WebSocket, with all that came over it. */
+/** The client side of a WebSocket, with all that it has received. */
 class Client implements AsyncDisposable {
   readonly socket: WebSocket
   readonly frames: (string | Buffer)[] = []
@@ -57,7 +57,7 @@ class Client implements AsyncDisposable {
     this.socket.send(typeof value === 'string' || Buffer.isBuffer(value) ? value : JSON.stringify(value))
   }
 
-  /** The next frame, as JSON. */
+  /** The next frame, parsed as JSON. */
   async next(): Promise<Any> {
     while (this.frames.length === 0) {
       if (this.socket.readyState === WebSocket.CLOSED)
@@ -77,7 +77,7 @@ class Client implements AsyncDisposable {
 
 const open = (path: string, protocols?: string[], options?: object) => new Client(path, protocols, options).open()
 
-/** The status and failure that a request for a WebSocket is answered with. */
+/** The status and the error with which a WebSocket handshake is refused. */
 async function refusal(path: string, headers: Record<string, string> = {}, protocols: string[] = []) {
   const client = new Client(path, protocols, {headers})
   const [, response] = await once(client.socket, 'unexpected-response')
@@ -228,7 +228,7 @@ test.serial('a frame after the end of the request, and one that is too long, end
   await using long = await open('/up')
   long.send({name: 'x'.repeat(2 ** 20)})
   long.send('')
-  // As the protocol has it.
+  // The status code that RFC 6455 (section 7.4.1) has for messages that are too big.
   t.is((await long.closed).code, 1009)
 })
 
@@ -292,7 +292,7 @@ test.serial(
       t.true(size - left < 24 * MiB, `${size - left} bytes were taken from the caller, none of which the service took`)
       const before = pings
       await settled(() => pings)
-      // More would pile up the caller's answers behind its frames.
+      // More pings would queue the caller's pongs behind its frames.
       t.true(pings <= before + 1)
     } finally {
       gate.resolve()
