@@ -1,4 +1,4 @@
-/** `npm run fuzz [runs [seconds]]`: fires random requests at the gateway, and ends with 1 when one is not answered well. */
+/** `npm run fuzz [runs [seconds]]`: sends random requests to the gateway, and exits with 1 if one gets a wrong answer. */
 import fc from 'fast-check'
 import {shots, statusOf} from '../functions/gateway-fuzz.ts'
 import {startServed} from '../functions/gateway-services.ts'

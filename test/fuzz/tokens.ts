@@ -1,4 +1,4 @@
-/** `node test/fuzz/tokens.ts [runs]`: sends mutations of valid tokens, and ends with 1 when one is let in. */
+/** `node test/fuzz/tokens.ts [runs]`: sends mutations of valid tokens, and exits with 1 if one is accepted. */
 import {randomBytes} from 'node:crypto'
 import {startIssuer} from '../auth/issuer.ts'
 import {mutated} from '../auth/mutations.ts'

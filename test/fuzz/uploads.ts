@@ -1,4 +1,4 @@
-/** `node test/fuzz/uploads.ts [runs [seed]]`: uploads objects whose downloads break, and ends with 1 when one is kept in part. */
+/** `node test/fuzz/uploads.ts [runs [seed]]`: uploads objects whose downloads break, and exits with 1 if one is kept in part. */
 import {startBrokenStorage, uploadWithFaults} from '../functions/upload-faults.ts'
 import {Random} from '../soak/random.ts'
 
