@@ -1,7 +1,7 @@
 import type {ExecutionContext} from 'ava'
 import type {Connection, Response} from './connection.ts'
 
-/** That `response` is a failure, in the one shape that all have. */
+/** Checks that `response` is an error in the one format of all errors. */
 export function isFault(
   t: ExecutionContext,
   {status, headers, json, whole}: Response,
@@ -19,7 +19,7 @@ export function isFault(
   t.is(json.error.status, code)
 }
 
-/** Asks for `path` on `connection`, sees that nothing but the one answer came, and that the connection serves on. */
+/** Gets `path` on `connection`, and checks that there is exactly one response and that the connection can be used further. */
 export async function askOnce(t: ExecutionContext, connection: Connection, path: string): Promise<Response> {
   connection.get(path)
   const response = await connection.response()

@@ -18,7 +18,7 @@ test.after.always(() => app.close())
 const mib = 1024 * 1024
 const chunk = `8000\n${'x'.repeat(0x8000)}\n`
 
-/** How much of a body is read, and what it then is answered with. */
+/** Bodies of which the function reads only a part, and the responses. */
 const unread: Readonly<Record<string, {head: string; body: string; status: number; read: Handler}>> = {
   'too long by its length': {
     head: 'Content-Length: 1000000',
@@ -115,7 +115,7 @@ test.serial('a body that is as long as the limit is read, with a length and with
   t.deepEqual((await connection.response()).json, {length: 10})
 })
 
-/** Sends `body` again and again until the connection has ended; how often it could be sent. */
+/** Sends `body` again and again until the connection has ended. Returns how often it could be sent. */
 async function sendWithoutEnd({socket, closed}: Connection, body: string): Promise<number> {
   let over = false
   closed.then(() => {
@@ -129,7 +129,7 @@ async function sendWithoutEnd({socket, closed}: Connection, body: string): Promi
   return times
 }
 
-/** How a body without end is answered before it has been read, and how many bytes of it may be read for that. */
+/** Responses to an endless body that are sent before its end, and how many bytes of it may be read first. */
 const early: Readonly<Record<string, {head?: string; status: number; bytes?: number; read: Handler}>> = {
   'that nobody reads': {
     status: 404,

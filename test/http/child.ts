@@ -6,10 +6,10 @@ import {startFunctions} from '../../local/functions.ts'
 
 const fixtures = join(import.meta.dirname, 'fixtures')
 
-/** Lines of a process's output, as they come. */
+/** Lines of a process's output, as they arrive. */
 export class Lines {
   readonly all: string[] = []
-  /** Settles when there are no more. */
+  /** Resolves when there are no more lines. */
   readonly ended: Promise<unknown>
   readonly #waiting = new Set<() => void>()
 
@@ -22,7 +22,7 @@ export class Lines {
     this.ended = once(lines, 'close')
   }
 
-  /** The `count`th line that matches, when it has come. */
+  /** Waits for the `count`th line that matches. */
   async match(pattern: RegExp, count = 1): Promise<string> {
     const found = Promise.withResolvers<string>()
     const look = () => {
@@ -36,18 +36,18 @@ export class Lines {
   }
 }
 
-/** A functions process, and what it prints. */
+/** A process that serves functions, and its output. */
 export interface Child extends AsyncDisposable {
   readonly url: string
   readonly pid: number | undefined
   readonly out: Lines
   readonly err: Lines
   signal(name: NodeJS.Signals): void
-  /** Settles when it has ended and all that it printed has been read, with its exit code. */
+  /** Resolves with the exit code when the process has ended and all its output has been read. */
   readonly exited: Promise<number | null>
 }
 
-/** Starts the function `target` of this project with the real functions-framework, and reads what it prints. */
+/** Starts the function `target` of this project on the real functions-framework, and reads its output. */
 export async function startChild(target: string, env: Readonly<Record<string, string>> = {}): Promise<Child> {
   const {url, process: child} = await startFunctions({target, env, port: 0, output: 'pipe'})
   const out = new Lines(child.stdout as Readable)

@@ -1,21 +1,21 @@
 import {once} from 'node:events'
 import {connect, type Socket} from 'node:net'
 
-/** A response as it stood on the wire. */
+/** A response as received. */
 export interface Response {
   readonly status: number
   readonly headers: ReadonlyMap<string, string>
   readonly text: string
-  /** Whether it came to its end, or the connection was cut before. */
+  /** Whether the response is complete, rather than cut by the end of the connection. */
   readonly whole: boolean
   // biome-ignore lint/suspicious/noExplicitAny: tests look into answers of every shape
   readonly json: any
 }
 
-/** One connection to an HTTP server, byte by byte: what no well-behaved client lets a test say or see. */
+/** A connection to an HTTP server, byte by byte, for what no well-behaved client lets a test send or see. */
 export class Connection implements AsyncDisposable {
   readonly socket: Socket
-  /** With the error that cut it, when it was reset. */
+  /** Resolves with the error that reset the connection, if any. */
   readonly closed: Promise<NodeJS.ErrnoException | undefined>
   #bytes = ''
   #ended = false
@@ -38,22 +38,22 @@ export class Connection implements AsyncDisposable {
     })
   }
 
-  /** What came and was not read as part of a response. */
+  /** The received bytes that were not read as part of a response. */
   get rest(): string {
     return this.#bytes
   }
 
-  /** Sends `text`, whose lines end as HTTP's do. */
+  /** Sends `text`, with line ends as in HTTP. */
   send(text: string): void {
     this.socket.write(text.replace(/\r?\n/g, '\r\n'), 'latin1')
   }
 
-  /** GET `path` with `headers`, one a line. */
+  /** Sends GET `path` with `headers`, one per line. */
   get(path: string, ...headers: string[]): void {
     this.send([`GET ${path} HTTP/1.1`, 'Host: localhost', ...headers, '', ''].join('\n'))
   }
 
-  /** Waits until what came matches `pattern`. */
+  /** Waits until the received bytes match `pattern`. */
   async until(pattern: RegExp): Promise<void> {
     while (!pattern.test(this.#bytes)) {
       if (this.#ended) throw new Error(`The connection ended before ${pattern}: ${this.#bytes}`)
@@ -61,7 +61,7 @@ export class Connection implements AsyncDisposable {
     }
   }
 
-  /** The next response on the connection; one to HEAD has no body whatever its head says. */
+  /** The next response on the connection. A response to HEAD has no body, whatever its head says. */
   async response(method = 'GET'): Promise<Response> {
     await this.until(/\r\n\r\n/)
     const [head = ''] = this.#bytes.split('\r\n\r\n', 1)
@@ -131,7 +131,7 @@ export class Connection implements AsyncDisposable {
   }
 }
 
-/** A connection to the server at `url`. */
+/** Opens a connection to the server at `url`. */
 export async function connectTo(url: string): Promise<Connection> {
   const {hostname, port} = new URL(url)
   const socket = connect(Number(port), hostname)

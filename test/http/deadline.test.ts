@@ -163,7 +163,7 @@ test.serial('an answer that was there before the deadline is sent, though what w
 
 const large = 64 * 1024 * 1024
 
-/** Pieces until the caller has stopped reading them, and then no more. */
+/** Chunks until the caller has stopped reading them. */
 async function* untilStalled(socket: Promise<Socket>): AsyncGenerator<Buffer> {
   const {writableLength} = await socket
   while ((await socket).writableLength <= writableLength) {
@@ -186,7 +186,7 @@ for (const [title, body, seconds = 0.3] of [
       yield Buffer.alloc(large)
     },
   ],
-  // It has to come to its end before its deadline.
+  // A longer deadline, because the body has to end before it.
   ['the end of a stream', untilStalled, 2],
 ] as const) {
   test.serial(`${title} that nobody reads is dropped at the deadline`, async (t) => {

@@ -1,13 +1,13 @@
-/** One server-sent event, as a browser dispatches it. */
+/** A server-sent event, as a browser dispatches it. */
 export interface SentEvent {
   readonly event: string
   readonly data: string
-  /** The id of this event, or of the last one before it that had one. */
+  /** The event's id, or else the id of the last event that had one. */
   readonly id: string
 }
 
 /**
- * The events of `text`, and the time to wait before the next connection when one was said.
+ * The events in `text`, and the reconnection time if it has one.
  * @see https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation
  */
 export function eventsIn(text: string): {events: SentEvent[]; retry: number | undefined} {

@@ -8,10 +8,10 @@ import type {Handler, Scope} from '../../src/http/scope.ts'
 
 export const never = () => new Promise<never>(() => {})
 
-/** What a handler may return although its type says otherwise. */
+/** A value that a handler may return although its type forbids it. */
 export const garbage = (value: unknown) => value as Reply
 
-/** A handler for the test to hold: `scope` once it has been called, `reply` when it shall be over. */
+/** A handler controlled by the test: `scope` resolves when it is called, and it returns when `reply` is called. */
 export function held() {
   const called = Promise.withResolvers<Scope>()
   const reply = Promise.withResolvers<Reply>()
@@ -27,12 +27,12 @@ export async function aborted({signal}: Scope): Promise<Fault> {
   return signal.reason
 }
 
-/** The server's end of the next connection that a request comes in on. */
+/** The server's socket of the next connection with a request. */
 export async function serverSocket(): Promise<Socket> {
   return (await serverResponse()).socket
 }
 
-/** The next response of a server, and the server's end of its connection. */
+/** The next response of a server, and the server's socket. */
 export function serverResponse(): Promise<{response: ServerResponse; socket: Socket}> {
   const {promise, resolve} = Promise.withResolvers<{response: ServerResponse; socket: Socket}>()
   const listener = (message: unknown) => {

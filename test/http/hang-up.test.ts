@@ -132,7 +132,7 @@ test.serial('an idle connection that times out is closed, unless a request has c
   connection.get('/')
   t.is((await connection.response()).headers.get('keep-alive'), 'timeout=620')
   const socket = await server
-  // As after a freeze: the timer runs before the socket is read.
+  // As after a freeze: the timer fires before the socket is read.
   connection.get('/')
   await new Promise((resolve) => connection.socket.write('', resolve))
   socket.emit('timeout')

@@ -30,7 +30,7 @@ test.serial(
   async (t) => {
     const slow = await Promise.all(Array.from({length: 30}, () => connectTo(url)))
     const text = `${upload}${'a'.repeat(100)}`.replaceAll('\n', '\r\n')
-    // Some in their head, some in their body.
+    // Some are in the middle of their head, some of their body.
     for (const [index, connection] of slow.entries()) connection.socket.write(text.slice(0, index * 6))
     for (let sent = 0; sent < 20; sent++) {
       for (const [index, {socket}] of slow.entries()) socket.write(text.charAt(index * 6 + sent))
@@ -57,7 +57,7 @@ test.serial(
     await using slow = await connectTo(served.url)
     slow.socket.removeAllListeners('data').pause()
     slow.get('/')
-    // What the kernel takes is all that is made.
+    // Only as much is produced as the kernel buffers.
     for (let last = -1, same = 0; same < 20; same = made === last ? same + 1 : 0, last = made) {
       slow.socket.read(1)
       t.true(await isWell())

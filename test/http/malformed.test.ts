@@ -19,7 +19,7 @@ const host = 'Host: test\n'
 const chunked = 'Transfer-Encoding: chunked\n'
 const long = 'x'.repeat(20_000)
 
-/** A request that no function is called for, and what it is answered with. */
+/** Requests for which no function is called, and their responses. */
 const refused: Readonly<Record<string, readonly [sent: string, http: number, code?: string]>> = {
   'no HTTP': ['nonsense\n\n', 400],
   'no HTTP behind a path': ['GET / nonsense\n\n', 400],
@@ -119,7 +119,7 @@ test.serial('headers beyond the first thousand are seen', async (t) => {
   t.deepEqual((await connection.response()).json, {last: 'seen'})
 })
 
-/** What is no request of its own, behind one that is whole. */
+/** Bytes after a complete request that are not a request themselves. */
 const stray: Readonly<Record<string, string>> = {
   'a stray byte': 'X',
   'a stray brace': '}',
@@ -136,7 +136,7 @@ const whole = {
   'POST that waits for 100': `POST /1 HTTP/1.1\n${host}Expect: 100-continue\nContent-Length: 2\n\n{}`,
 } as const
 
-/** Sees the answers 1 and 2 on `connection`, whole, and then its end. */
+/** Expects the answers 1 and 2 on `connection`, complete, and then its end. */
 async function answersAndEnd(connection: Connection, ...expected: string[]) {
   const texts: string[] = []
   while (texts.length < expected.length) {
@@ -287,7 +287,7 @@ test.serial(
     subscribe('tracing:net.server.listen:asyncEnd', onListen)
     const {url} = await app.serve(() => json({}))
     unsubscribe('tracing:net.server.listen:asyncEnd', onListen)
-    // What Node looks at every 30 s, at once: it starts to look when a server listens.
+    // Lets the check that Node makes every 30 s run at once: Node starts it when a server listens.
     const server = Object.assign(await listening.promise, {headersTimeout: 10, connectionsCheckingInterval: 10})
     server.emit('listening')
     await using connection = await connectTo(url)

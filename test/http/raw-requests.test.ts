@@ -16,7 +16,7 @@ test.before(async () => {
 test.afterEach.always((t) => app.quiet(t))
 test.after.always(() => app.close())
 
-/** What the function saw of a request. */
+/** The parts of a request that the function saw. */
 const seen = ({method, path, rawQuery}: Scope) => ({method, path, rawQuery})
 
 const types = [

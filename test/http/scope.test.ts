@@ -18,7 +18,7 @@ test.before(async () => {
 test.afterEach.always((t) => app.quiet(t))
 test.after.always(() => app.close())
 
-/** Does nothing until its signal aborts, and then is not done at once. */
+/** Waits until its signal aborts, and takes some more turns to end. */
 async function endingSlowly(signal: AbortSignal, done: () => void): Promise<void> {
   await once(signal, 'abort')
   for (let turns = 0; turns < 10; turns++) await new Promise(setImmediate)
@@ -199,7 +199,7 @@ test.serial('what throws after the answer harms neither it nor the next one', as
   }
 })
 
-/** Each way in which a request can end. */
+/** All the ways in which a request can end. */
 const ends: Readonly<Record<string, (scope: Scope) => Reply | Promise<Reply>>> = {
   'an answer': () => json({}),
   'no content': () => ({status: 204}),

@@ -4,7 +4,7 @@ import {startStack} from '../../local/stack.ts'
 import {startChild, startFixture} from './child.ts'
 import {connectTo} from './connection.ts'
 
-/** A request that is in flight until its last two bytes are sent. */
+/** A request that stays in flight until its last two bytes are sent. */
 const half = 'POST /whole HTTP/1.1\nHost: localhost\nContent-Length: 4\n\nab'
 
 for (const k of [1, 5]) {
@@ -70,7 +70,7 @@ test('what an instance had not yet taken in when SIGTERM came is answered', asyn
   await using warm = await connectTo(child.url)
   warm.get('/well')
   t.is((await warm.response()).status, 200)
-  // The system accepts connections and bytes for an instance that does nothing, as one that is frozen or busy.
+  // The kernel accepts connections and bytes for an instance that does nothing, because it is frozen or busy.
   await freeze(child)
   const connections = await Promise.all(Array.from({length: 40}, () => connectTo(child.url)))
   for (const connection of connections) connection.get('/well')

@@ -12,7 +12,7 @@ test.before(async () => {
 test.afterEach.always((t) => app.quiet(t))
 test.after.always(() => app.close())
 
-/** Text in which each place is another. */
+/** Text that differs at each position. */
 function text(length: number): string {
   return Array.from({length}, (_, index) => String.fromCharCode(0x21 + ((index * 31 + (index >> 6)) % 90))).join('')
 }
@@ -26,7 +26,7 @@ function chunked(text: string, size: number): string {
   return chunks.join('')
 }
 
-/** The next request as Node has it. */
+/** The next request, as Node's IncomingMessage. */
 function nextRequest(): Promise<IncomingMessage> {
   const {promise, resolve} = Promise.withResolvers<IncomingMessage>()
   const listener = (message: unknown) => {

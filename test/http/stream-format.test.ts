@@ -9,7 +9,10 @@ const fault = new Fault('NOT_FOUND', 'Cannot find "x"')
 const aip = '{"error":{"code":404,"message":"Cannot find \\"x\\"","status":"NOT_FOUND","details":[]}}'
 const rpc = '{"error":{"code":5,"message":"Cannot find \\"x\\"","details":[]}}'
 
-/** "Answering a server stream": the format, the shape of errors, and what two messages, their end and a failure are. */
+/**
+ * Formats of a server stream: the format of messages and of errors, two messages with the end, two with an error, an empty
+ * stream, and what is sent while it is idle.
+ */
 const formats: [StreamType, ErrorShape, complete: string, failed: string, empty: string, idle: string][] = [
   ['application/json', 'aip', '[{"a":1},\n{"a":2}]', '[{"a":1},\n{"a":2}', '[]', ''],
   ['application/x-ndjson', 'aip', '{"a":1}\n{"a":2}\n', `{"a":1}\n{"a":2}\n${aip}\n`, '', ''],

@@ -263,7 +263,7 @@ for (const [title, method, piece] of [
   })
 }
 
-/** Resolves when `count` stands still for as long as the loop takes to turn a few hundred times. */
+/** Resolves when `count` has not changed for a few hundred turns of the event loop. */
 async function still(count: () => number): Promise<void> {
   for (let turns = 0, last = -1; turns < 300; turns++) {
     await new Promise(setImmediate)
