@@ -11,7 +11,7 @@ import {ask, begin, clientOf} from './caller.ts'
 
 const {send, sendUpstream} = PingService.method
 
-/** The program, from its ready line on. */
+/** Starts the program, and waits for its ready line. */
 async function start(t: ExecutionContext, env: Record<string, string> = {}) {
   const program = fileURLToPath(new URL('../../local/backend-main.ts', import.meta.url))
   const child = spawn(process.execPath, [program], {

@@ -158,7 +158,7 @@ test("a caller's own deadline ends the handler too", async (t) => {
   next.then((call) => {
     begun = call
   })
-  // On a busy machine a call's deadline can pass before it is sent: the first one that comes counts.
+  // On a busy machine a call's deadline can pass before it is sent: the first call that arrives counts.
   for (let timeout = 50; !begun; timeout *= 2) {
     const reply = await ask(client, send, [{}], {deadline: Date.now() + timeout})
     t.is(reply.status.code, status.DEADLINE_EXCEEDED)
@@ -180,7 +180,7 @@ test('a backend opens its windows as wide as told, and takes as many streams', a
     const session = await sessionTo(t, backend.url)
     t.is(session.remoteSettings.initialWindowSize, window)
     t.is(session.remoteSettings.maxConcurrentStreams, streams)
-    // The connection's window is told right behind the settings.
+    // The connection's window is announced right after the settings.
     await new Promise((resolve) => session.ping(resolve))
     t.is(session.state.remoteWindowSize, window)
   }

@@ -16,14 +16,14 @@ test.before(async () => {
 })
 test.after.always(() => app.close())
 
-/** How a command has ended. */
+/** The result of a command. */
 interface Ended {
   readonly code: number
   readonly out: string
   readonly err: string
 }
 
-/** Runs `grpc-functions call` with the schema and the tokens of the app. */
+/** Runs `grpc-functions call` with the app's schema and tokens. */
 function call(args: readonly string[], env: Readonly<Record<string, string>> = {}) {
   const main = join(import.meta.dirname, '../../local/cli/main.ts')
   const child = spawn(process.execPath, [main, 'call', ...args], {
@@ -136,7 +136,7 @@ for (const [way, more] of [
   })
 }
 
-/** A conversation: the second message is sent when the answer to the first one is there. */
+/** A conversation: the second message is sent after the answer to the first one. */
 async function talks(t: ExecutionContext, more: readonly string[]): Promise<void> {
   const {child, ended} = call(['served.Plain/Both', '-d', '-', ...more])
   child.stdin.write('{"name": "first"}\n')

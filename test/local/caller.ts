@@ -18,12 +18,12 @@ import {
 type Input<M extends DescMethod> = MessageInitShape<M['input']>
 type Output<M extends DescMethod> = MessageShape<M['output']>
 
-/** One call as its caller sees it. */
+/** A call as its caller sees it. */
 export interface Begun<M extends DescMethod> {
   call: ClientDuplexStream<Input<M>, Output<M>>
-  /** Resolves when the call is over, well or not. */
+  /** Resolves when the call has ended, successfully or not. */
   status: Promise<StatusObject>
-  /** Every reply, in order, as they come. */
+  /** All replies so far, in order. */
   replies: Output<M>[]
 }
 
@@ -33,12 +33,12 @@ export interface BeginOptions extends CallOptions {
   deaf?: boolean
 }
 
-/** A client with a connection of its own. */
+/** A client with its own connection. */
 export function clientOf(target: string, channel = credentials.createInsecure()): Client {
   return new Client(target, channel, {'grpc.use_local_subchannel_pool': 1})
 }
 
-/** Begins a call of any kind: on the wire they differ in nothing. */
+/** Begins a call of any kind: they do not differ on the wire. */
 export function begin<M extends DescMethod>(client: Client, method: M, options: BeginOptions = {}): Begun<M> {
   const metadata = new Metadata()
   for (const [name, value] of Object.entries(options.metadata ?? {})) metadata.set(name, value)
@@ -50,13 +50,13 @@ export function begin<M extends DescMethod>(client: Client, method: M, options: 
     options,
   )
   const replies: Output<M>[] = []
-  // The status says it all.
+  // The status has all that is needed.
   call.on('error', () => {})
   if (!options.deaf) call.on('data', (reply: Output<M>) => replies.push(reply))
   return {call, replies, status: new Promise((resolve) => call.on('status', resolve))}
 }
 
-/** A whole call: sends `requests`, ends, and waits for the end. */
+/** Sends `requests`, half-closes, and waits for the end of the call. */
 export async function ask<M extends DescMethod>(
   client: Client,
   method: M,

@@ -28,7 +28,7 @@ const expired = certificateOf(['localhost'], {valid: [-2, -1]})
 const early = certificateOf(['localhost'], {valid: [1, 2]})
 setDefaultCACertificates([...getCACertificates(), ours.cert, other.cert, expired.cert, early.cert])
 
-/** As long as it may take, unless the test is about that. */
+/** A generous timeout, for all tests that are not about the timeout. */
 const patience = 60_000
 
 interface Asked {
@@ -36,13 +36,13 @@ interface Asked {
   readonly timeout?: number
 }
 
-/** What the doctor finds at `url`. */
+/** The doctor's checks of `url`. */
 async function checksOf(url: string, {env = {}, timeout = patience}: Asked = {}): Promise<readonly Check[]> {
   const config = readConfig({BACKEND_URL: url, BACKEND_AUDIENCE: 'none', ...env})
   return await new Diagnosis(config.backends[0]!, config, timeout).run()
 }
 
-/** The one thing that it finds wrong. */
+/** The only check that finds something wrong. */
 async function wrongAt(t: ExecutionContext, url: string, asked: Asked = {}): Promise<Check> {
   const checks = await checksOf(url, asked)
   const wrong = checks.filter(({state}) => state === 'wrong')
@@ -83,7 +83,7 @@ test('a backend over TLS that is well is well too', async (t) => {
 
 const made = new Set<TroubleName>()
 
-/** A test that makes the fault of each of `names`. */
+/** Defines a test that causes each fault in `names`. */
 function makes(names: readonly TroubleName[], title: string, implementation: (t: ExecutionContext) => Promise<void>) {
   for (const name of names) made.add(name)
   test(`${names.join(', ')}: ${title}`, implementation)
@@ -92,7 +92,7 @@ function makes(names: readonly TroubleName[], title: string, implementation: (t:
 const refusing: [url: string, cause: TroubleName, line: RegExp][] = [
   ['https://nobody.invalid', 'NO_SUCH_HOST', /^nslookup nobody\.invalid$/],
   ['http://127.0.0.1:1', 'CONNECTION_REFUSED', /^nc -vz 127\.0\.0\.1 1$/],
-  // No network carries TCP to a multicast address.
+  // No network routes TCP to a multicast address.
   ['http://224.0.0.1', 'NO_ROUTE', /^nc -vz -w 3 224\.0\.0\.1 80$/],
 ]
 for (const [url, cause, line] of refusing) {
@@ -103,7 +103,7 @@ for (const [url, cause, line] of refusing) {
   })
 }
 
-/** A server that ends each TLS handshake with the alert of this number (RFC 8446, 6). */
+/** A server that ends each TLS handshake with this alert (RFC 8446, section 6). */
 function alerting(alert: number): Server {
   return createServer((socket) => socket.once('data', () => socket.end(Uint8Array.of(21, 3, 3, 0, 2, 2, alert))))
 }
@@ -157,7 +157,7 @@ const ports: [cause: TroubleName, scheme: 'http' | 'https', what: string, server
 ]
 for (const [cause, scheme, what, create, line] of ports) {
   makes([cause], `${scheme} and ${what}`, async (t) => {
-    // Silence takes some of the time that there is.
+    // A silent server uses up part of the timeout.
     const timeout = cause === 'SILENT' ? 10_000 : patience
     const wrong = await wrongAt(t, `${scheme}://localhost:${await listening(t, create())}`, {timeout})
     t.is(wrong.cause, cause, wrong.is)
@@ -172,7 +172,7 @@ async function frontEnd(t: ExecutionContext, answer: Answering): Promise<string>
   return `https://localhost:${await listening(t, createSecureServer({...ours, allowHTTP1: true}, answer as never))}`
 }
 
-/** As Cloud Run's without --use-http2: it asks the server behind it in HTTP/1. */
+/** Like Cloud Run's without --use-http2: it forwards requests by HTTP/1. */
 function downTo(port: number): Answering {
   return (incoming, response) => {
     const passed = request({port, host: '127.0.0.1', method: 'POST', path: incoming.url})
@@ -222,7 +222,7 @@ makes(['SLOW'], 'a server that does not answer', async (t) => {
   t.is(wrong.cause, 'SLOW')
 })
 
-/** A backend that wants the ID tokens of a metadata server of its own. */
+/** A backend that requires the ID tokens of its own metadata server. */
 async function guarded(t: ExecutionContext, options: BackendOptions = {}) {
   const metadata = await startMetadataServer()
   t.teardown(() => metadata.close())
@@ -287,7 +287,7 @@ makes(['NO_HEALTH', 'NO_REFLECTION'], 'a server that has neither is well', async
   )
 })
 
-/** Runs the command: its exit code and what it prints. */
+/** Runs the command; returns its exit code and its output. */
 async function doctor(...args: readonly string[]): Promise<{code: number; out: string}> {
   const main = join(import.meta.dirname, '../../local/cli/main.ts')
   const env = {...process.env, BACKEND_URL: ''}

@@ -12,7 +12,7 @@ import {RequestSchema, ResponseSchema} from '../../src/gen/ping/ping_pb.js'
 const path = '/ping.PingService/Send'
 let count = 0
 
-/** A client of plain grpc-js: what the rig does is seen without any of our own client side. */
+/** A client of plain grpc-js, so that our own client cannot hide what the rig does. */
 function clientOf(t: ExecutionContext, port: number) {
   const client = new Client(`127.0.0.1:${port}`, credentials.createInsecure(), {
     'grpc.use_local_subchannel_pool': 1,
@@ -131,18 +131,18 @@ test('after a GOAWAY the next call goes to another connection', async (t) => {
   const {server, ask} = await rig(t)
   await ask('first')
   server.goaway()
-  // One that left before the GOAWAY had arrived is refused.
+  // A call that was sent before the GOAWAY arrived is refused.
   t.is(await ask('second').catch(() => ask('second')), 'second')
   t.is(server.connections.accepted, 2)
 })
 
-/** Resolves when `stream` has closed, with the error code of its end. */
+/** Resolves with the error code of `stream` when it has closed. */
 async function closed(stream: http2.ClientHttp2Stream): Promise<number | undefined> {
   stream.on('error', () => {}).resume()
   return await new Promise((resolve) => stream.on('close', () => resolve(stream.rstCode)))
 }
 
-/** A request of /ping.PingService/Send that has not ended. */
+/** Begins a request of /ping.PingService/Send without ending it. */
 function begin(session: http2.ClientHttp2Session, id: string): http2.ClientHttp2Stream {
   return session.request({':method': 'POST', ':path': path, 'content-type': 'application/grpc', 'x-request-id': id})
 }
@@ -226,7 +226,7 @@ test('a restart keeps the port; calls in flight are answered by a graceful one',
   t.is(server.port, port)
   t.is(await ask('after'), 'after')
   await server.restart({hard: true})
-  // One that begins before the client has read that its connection is gone is lost with it.
+  // A call that begins before the client has read the end of its connection is lost with it.
   t.is(await ask('after a hard one').catch(() => ask('after a hard one')), 'after a hard one')
 })
 

@@ -27,7 +27,7 @@ async function start(t: ExecutionContext, options: BackendOptions = {}) {
   return {metadata, backend, client, bearer}
 }
 
-/** Asks over plain HTTP/2, and gives what came back. */
+/** Sends a request over plain HTTP/2, and returns the response. */
 async function post(session: http2.ClientHttp2Session, path: string, headers: http2.OutgoingHttpHeaders, body = '') {
   const stream = session.request({':method': 'POST', ':path': path, 'content-type': 'application/grpc', ...headers})
   stream.end(body)
@@ -130,7 +130,7 @@ test('a refusal in the middle of a large body harms nobody else on the connectio
       'content-type': 'application/grpc',
       ...headers,
     })
-    // Much more than any window: it must be read and dropped, or stopped.
+    // Much more than any window: the server must read and drop it, or reset the stream.
     for (let index = 0; index < 64; index++) upload.write(Buffer.alloc(64 * 1024))
     const [[response]] = await Promise.all([once(upload, 'response'), once(upload.resume(), 'close')])
     t.is(response[':status'], 401)

@@ -38,7 +38,7 @@ async function start(t: ExecutionContext, handlers: Spoken, options: BackendOpti
 const numbers = (count: number) => Array.from({length: count}, (_, index) => ({value: index + 1}))
 const valuesOf = (messages: unknown[]) => (messages as Numbered[]).map(({value}) => value)
 
-/** Handlers that count: what came, or up to what came. */
+/** Handlers that compute with numbers: from the request, or up to it. */
 const counting: Spoken = {
   async one({value}) {
     return {value: value * 2}
@@ -288,7 +288,7 @@ test('a handler may stop reading early; the rest is dropped', async (t) => {
   await backend.idle()
 })
 
-/** Resolves when `count` has not grown for a hundred turns of the event loop. */
+/** Resolves with `count` when it has not grown for a hundred turns of the event loop. */
 async function standstill(count: () => number): Promise<number> {
   let before = -1
   for (let idle = 0; idle < 100; idle = count() === before ? idle + 1 : 0) {
@@ -314,9 +314,9 @@ test('replies are not made faster than the caller reads them', async (t) => {
   })
   const {call, status: end} = begin(client, down, {deaf: true})
   call.end({value: 1})
-  // A grpc-js client that has never read takes all there is, without limit: its data flows until the first read.
+  // A grpc-js client that has never read takes all messages, without limit: its data flows until the first read.
   await call[Symbol.asyncIterator]().next()
-  // The caller's window is 64 KiB, as is what may wait here; and grpc-js, there, reads 16 messages ahead.
+  // The caller's window and our own buffer are 64 KiB each, and the caller's grpc-js reads 16 messages ahead.
   const stood = await standstill(() => made)
   t.true(stood >= 7 && stood < 60, String(stood))
   call.cancel()
@@ -344,7 +344,7 @@ test('requests are not read faster than the handler takes them', async (t) => {
   const {call, status: end, replies} = begin(client, up)
   let sent = 0
   for (let index = 0; index < 500; index++) call.write({value: index, filler}, () => sent++)
-  // 5 MB were written; grpc-js, there, takes about 1.2 MiB before it waits.
+  // 5 MB were written; the caller's grpc-js takes about 1.2 MiB before it waits.
   const stood = await standstill(() => sent)
   t.true(stood < 200, String(stood))
   t.is(taken, 1)

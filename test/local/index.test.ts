@@ -11,7 +11,7 @@ import {
   thaw,
 } from '../../local/index.ts'
 
-/** A silence, in ms, after which the peer of a connection is asked before its next call. */
+/** After this much silence on a connection, in ms, its peer is pinged before the next call. */
 const silence = 300
 
 const root = join(import.meta.dirname, '../..')
@@ -48,14 +48,15 @@ test('what a project tests its functions with breaks the way to a server, calls,
   metadata.recover()
   metadata.lifetimeSeconds = 60
   t.is((await ping())[0], 200)
-  // The token serves on: nobody waits for the metadata server.
+  // The cached token is still valid, so nobody waits for the metadata server.
   metadata.hang()
   t.is((await ping())[0], 200)
   server.next({kind: 'refuse'}, {kind: 'http', status: 503})
   t.deepEqual(await ping(), [503, 'BACKEND_UNAVAILABLE'])
   await freeze(process)
   proxy.reset()
-  // Before a call on a connection that has been silent for longer, its peer is asked; after a shorter silence a reset is told as a failure.
+  // After a longer silence on a connection its peer is pinged before the call; after a shorter silence a reset is reported as an
+  // error.
   await pause(silence)
   const answer = ping()
   await thaw(process)

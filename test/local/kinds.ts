@@ -1,7 +1,7 @@
 import {create, createFileRegistry, type DescService, type Message} from '@bufbuild/protobuf'
 import {FieldDescriptorProto_Label, FieldDescriptorProto_Type, FileDescriptorSetSchema} from '@bufbuild/protobuf/wkt'
 
-/** What the methods of `test.Kinds` take and give: a number, and bytes to make it large. */
+/** Request and response of the methods of `test.Kinds`: a number, and bytes to make the message large. */
 export type Numbered = Message<'test.Numbered'> & {value: number; filler: Uint8Array}
 
 const label = FieldDescriptorProto_Label.OPTIONAL

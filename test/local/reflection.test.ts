@@ -54,7 +54,7 @@ for (const version of ['v1', 'v1alpha'] as const) {
       fromBinary(FileDescriptorProtoSchema, bytes),
     )
     t.is(file[0]?.name, 'ping/ping.proto')
-    // Throws where an import is missing.
+    // Throws if an import is missing.
     const described = createFileRegistry(create(FileDescriptorSetSchema, {file: file.reverse()}))
     const {send, sendUpstream} = described.getService('ping.PingService')?.method ?? {}
     t.is(send?.input.typeName, 'ping.Request')

@@ -32,7 +32,7 @@ function announce(data: Uint8Array[]): Record<string, string> {
   return {'x-object-size': String(Buffer.concat(data).length), 'x-object-crc32c': bytes.toString('base64')}
 }
 
-/** An upload that has begun and sent its context and `data`. */
+/** Begins an upload and sends its context and `data`. */
 function beginUpload(client: Client, data: Uint8Array[] = [], options: BeginOptions = {}) {
   const begun = begin(client, createRepo, options)
   begun.call.write(context)

@@ -23,7 +23,7 @@ message Message { string x = 1; string y = 2; }
 })
 test.after.always(() => schema?.[Symbol.dispose]())
 
-/** Runs `grpc-functions` in this repository: its exit code, and what it prints. */
+/** Runs `grpc-functions` in this repository; returns its exit code and its output. */
 async function grpcFunctions(args: readonly string[], env: Readonly<Record<string, string>> = {}) {
   return await new Promise<{code: number; out: string; err: string}>((resolve) => {
     const command = [join(root, 'local/cli/main.ts'), ...args]

@@ -14,12 +14,12 @@ test.after.always('nothing is left open', async (t) => {
   await server.close()
 })
 
-/** An answer as it came over the wire. */
+/** A response as received. */
 interface Answer {
   status: number
   headers: IncomingHttpHeaders
   body: Buffer
-  /** The body came to its end; false when the connection broke before that. */
+  /** Whether the body is complete; false if the connection broke before its end. */
   ended: boolean
 }
 
@@ -33,7 +33,7 @@ const respond = (url: string, headers: Record<string, string> = {}, signal?: Abo
       .end()
   })
 
-/** A GET of node:http, which changes nothing: no headers of its own, no inflating, no retries. */
+/** A GET by node:http, which sends no headers of its own, does not decompress, and does not retry. */
 async function get(url: string, headers: Record<string, string> = {}): Promise<Answer> {
   const response = await respond(url, headers)
   const chunks: Buffer[] = []
@@ -46,7 +46,7 @@ async function get(url: string, headers: Record<string, string> = {}): Promise<A
   return {status: response.statusCode!, headers: response.headers, body: Buffer.concat(chunks), ended}
 }
 
-/** Reads `count` bytes, then leaves the response where it is. */
+/** Reads `count` bytes, and leaves the rest of the response unread. */
 async function take(response: IncomingMessage, count: number): Promise<Buffer> {
   const chunks: Buffer[] = []
   let got = 0
@@ -312,7 +312,7 @@ test('a body can be slow', async (t) => {
   server.fault({bytesPerMs: 0.001, bucket: 'slow'})
   const slow = await respond(path('slow', 'x'))
   t.is((await take(slow, 1)).length, 1)
-  // Another one, which is asked for later, is there first: of the slow one a byte comes a second.
+  // A later request is answered first: the slow one gets a byte per second.
   server.fault({bytesPerMs: 10_000, bucket: 'slow'})
   t.is((await get(path('slow', 'x'))).body.length, 100_000)
   t.false(slow.readableEnded)

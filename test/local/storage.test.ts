@@ -458,7 +458,7 @@ async function keys(): Promise<{client_email: string; private_key: string}> {
   }
 }
 
-/** A server in a process of its own with a 256 MiB object from a generator; prints its URL. */
+/** A server in its own process with a 256 MiB object from a generator; it prints its URL. */
 const lonelyServer = `
   const {startStorage} = await import(${JSON.stringify(new URL('../../local/storage/server.ts', import.meta.url))})
   const server = await startStorage()

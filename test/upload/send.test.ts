@@ -28,7 +28,7 @@ const first = create(RepoCreateRequestSchema, {
   body: {case: 'context', value: {creatorId: 'me', name: 'it'}},
 })
 
-/** Sends `content` in a life of its own, which is quiet at the end. */
+/** Sends `content` in the request context `life`. */
 function send(life: TestLife, content: Content, more: Partial<UploadOptions> = {}, progress: Progress = begun()) {
   const all = {...options, ...more}
   return sender(runtime, runtime.config.backendOf('Repo'), planOf(all), all)(life, first, content, progress)
@@ -36,7 +36,7 @@ function send(life: TestLife, content: Content, more: Partial<UploadOptions> = {
 
 const begun = (): Progress => ({sent: 0, total: undefined})
 
-/** What nobody has the checksum of, announced as `size` bytes. */
+/** Content without a known checksum: announced with `size` bytes, of which `came` arrive. */
 const announced = (size: number, came: number): Content => ({
   size,
   pieces: async function* () {
@@ -57,7 +57,7 @@ for (const [size, came] of [
     const kept = backend.repo.repos.length
     const next = backend.repo.next()
     const pieces: Content['pieces'] = async function* () {
-      // The call has begun: the context goes ahead of the bytes.
+      // The call has begun: the context is sent before the bytes.
       await next
       yield* pattern(came)
     }
@@ -78,7 +78,7 @@ test.serial('a reply with the announced size that comes before all was sent is n
   const pieces: Content['pieces'] = async function* (signal) {
     read = signal
     yield* pattern(300 * KiB)
-    // The rest never comes: only the reply can end the call.
+    // The rest never arrives, so only the reply can end the call.
     await new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)))
   }
   const fault = await faultOf(t, send(life, {size, pieces}))

@@ -5,7 +5,7 @@ import {uploadSession} from '../../src/functions/upload-session.ts'
 import {runtimeOf} from '../clients/runtime.ts'
 import {type App, startApp} from '../helpers/app.ts'
 
-// Files that no single request can hold: their bytes go to Storage itself, then upload takes the object.
+// Files that are too large for one request: the caller sends the bytes to Storage itself, and then upload reads the object.
 const test = ava.serial
 const MiB = 1024 * 1024
 

@@ -33,11 +33,11 @@ const schema = buildSchema({
 const desc = schema.registry.getService('files.v1.Files')!
 const methods = desc.method as Readonly<Record<string, UploadMethod>>
 
-/** What the service got: all messages, with how many bytes each had in place of the bytes. */
+/** All messages that the service got. The bytes are in `bytes`. */
 const got: Any[] = []
 const bytes: Uint8Array[] = []
 
-/** Takes all; `data` takes the bytes out of a message. */
+/** Accepts all messages; `data` returns the bytes of a message. */
 const taking =
   (data: (request: Any) => Uint8Array, reply: (size: bigint) => Any) => async (requests: AsyncIterable<Any>) => {
     got.length = bytes.length = 0
@@ -86,7 +86,7 @@ const write = {
 const wrap = {method: methods.wrap!, data: 'piece.data', sizeOf: (reply: Any) => reply.stored} satisfies UploadOptions
 const plain = {method: methods.plain!, sizeOf: (reply: Any) => reply.stored} satisfies UploadOptions
 
-/** The answer of an upload function with `options` to a POST. */
+/** The response of an upload function with `options` to a POST. */
 async function ask(options: UploadOptions, path: string, init: RequestInit = {}) {
   const served = await app.serve(upload(app.runtime, options))
   try {
