@@ -42,7 +42,7 @@ test('additional_bindings have a body and a response_body each of their own', (t
   )
 })
 
-/** A file with one service, whose method M0 has a rule and whose method M1 has none. */
+/** A file with one service: its method M0 has a rule, and its method M1 has none. */
 function fileOf(name: string, ...dependencies: string[]) {
   const at = name.lastIndexOf('.')
   const {proto} = bound({get: `/${name}`}, undefined).getFile('bound.proto')!
@@ -55,7 +55,7 @@ function fileOf(name: string, ...dependencies: string[]) {
   })
 }
 
-/** Services of a team's own, one of Google's that they import, and others of Google's that nobody else does. */
+/** A team's own services, a service of Google that they import, and other services of Google that no file imports. */
 const imported = createFileRegistry(
   create(FileDescriptorSetSchema, {
     file: [
@@ -69,7 +69,7 @@ const imported = createFileRegistry(
   }),
 )
 
-/** What is served of each service: `/M0` has a rule, `/M1` has none. */
+/** The methods that are served of each service: `/M0` has a rule, `/M1` has none. */
 const selections: [options: SelectionOptions, served: string[], unserved: string[]][] = [
   [
     {},
@@ -132,7 +132,7 @@ test('GATEWAY_SERVICES narrows what is served, and a name that is no service is 
   t.deepEqual(problems, ['Cannot serve "bound.Gone": no proto file has a service of this full name'])
 })
 
-/** "Refused at start, with file and method": a rule, and what its line says after those. */
+/** Rules that are errors at start, and what the error line says after the file and the method. */
 const refused: [rule: RuleInit, problem: string][] = [
   [{get: '/{nope}'}, '"{nope}": every.Every has no field "nope"'],
   [{get: '/{child.nope}'}, '"{child.nope}": every.Child has no field "nope"'],
@@ -162,7 +162,9 @@ for (const [rule, problem] of refused) {
   })
 }
 
-/** A variable binds: "a singular primitive field, nested or not, and a well-known type whose JSON is a string". */
+/**
+ * Fields that a path variable may bind: singular primitive fields, nested or not, and well-known types whose JSON is a string.
+ */
 for (const field of [
   'name',
   'flag',
@@ -193,7 +195,7 @@ test('refused at start: a rule without a pattern, an odd kind, and additional_bi
   ])
 })
 
-/** "Two bindings with the same verb, shape and custom verb": both rules, and whether they collide. */
+/** Pairs of rules, and whether they collide: with the same HTTP method, path shape and verb. */
 const pairs: [RuleInit, RuleInit, collide: boolean][] = [
   [{get: '/a/{name}'}, {get: '/a/{renamed}'}, true],
   [{get: '/a/*'}, {get: '/a/{name=*}'}, true],

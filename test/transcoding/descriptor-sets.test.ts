@@ -24,14 +24,14 @@ import {readSchema} from '../../src/transcoding/schema/schema.ts'
 import {createTranscoder} from '../../src/transcoding/transcoder.ts'
 import {bytes, decodeJson, registry} from './schema.ts'
 
-/** The bytes of the set of test/transcoding/protos, changed. */
+/** The bytes of the descriptor set of test/transcoding/protos, after `change`. */
 function changed(change: (set: FileDescriptorSet) => void): Uint8Array {
   const set = fromBinary(FileDescriptorSetSchema, bytes)
   change(set)
   return toBinary(FileDescriptorSetSchema, set)
 }
 
-/** As server reflection of Python, C++ and Java gives it: only a json_name that the proto itself has. */
+/** As from server reflection in Python, C++ and Java: without a json_name, unless the proto itself sets it. */
 function withoutJsonNames({file}: FileDescriptorSet): void {
   const strip = (message: DescriptorProto) => {
     for (const field of message.field) {
@@ -42,7 +42,7 @@ function withoutJsonNames({file}: FileDescriptorSet): void {
   for (const {messageType} of file) messageType.forEach(strip)
 }
 
-/** Every message with its fields, and the types of both. */
+/** All messages with their fields, and the types of both. */
 function outline(schema: FileRegistry): object {
   const kindOf = ({kind, typeName}: {kind: string; typeName: string}) => `${kind} ${typeName}`
   const lines = [...schema].flatMap((desc) =>
@@ -143,7 +143,7 @@ test('a relative type name is that of the innermost scope', (t) => {
 const set = fromBinary(FileDescriptorSetSchema, bytes)
 const utf8 = (text: string) => new TextEncoder().encode(text)
 
-/** What is no set that can be served, and what its line says. */
+/** Files that cannot be served, and the error line. */
 const refused: [what: string, bytes: Uint8Array, line: RegExp][] = [
   ['a .proto', utf8('syntax = "proto3";\npackage a;\n'), /^it is the source of a \.proto, not compiled: /],
   [

@@ -1,6 +1,6 @@
 import type {JsonValue} from '@bufbuild/protobuf'
 
-/** A rule as a client reads it from http.proto's comments. */
+/** A rule, as a client reads it in the comments of http.proto. */
 export interface ClientRule {
   template: string
   body: string
@@ -15,8 +15,8 @@ export interface ClientRequest {
 type Fields = Record<string, JsonValue>
 
 /**
- * The HTTP request for a message given as proto3 JSON with proto names: what the template names goes into the path,
- * the body takes its field or all that is left, and the rest is the query. It knows nothing of the code under test.
+ * The HTTP request for a message given as proto3 JSON with proto names: fields of the template go into the path, the body gets
+ * its field or all other fields, and the rest is the query. It shares no code with the code under test.
  */
 export function encode({template, body}: ClientRule, message: Fields): ClientRequest {
   const rest = structuredClone(message)
@@ -40,7 +40,7 @@ function take(fields: Fields, names: string[]): JsonValue {
   return value
 }
 
-/** A space is a "+" or "%20": both are sent, the one for words and the other for the rest. */
+/** A space may be "+" or "%20", and both are tested: "%20" for values with two spaces in a row, "+" for the others. */
 function escaped(value: string): string {
   return value.includes('  ') ? encodeURIComponent(value) : encodeURIComponent(value).replaceAll('%20', '+')
 }

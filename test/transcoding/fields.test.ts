@@ -17,7 +17,7 @@ const transcoder = transcode([
   {post: '/chosen/{choice_text}', body: '*'},
 ])
 
-/** "Query: …" and the path alike: the query, and what it makes, as proto3 JSON. */
+/** Queries (paths are read alike), and the message, in proto3 JSON. */
 const taken: [key: string, query: string, message: object][] = [
   ['nothing', '', {}],
   ['nothing', '&&', {}],
@@ -99,7 +99,7 @@ for (const [key, query, message] of taken) {
   })
 }
 
-/** 400 "with a BadRequest.FieldViolation that names the parameter": the query, the parameter, and of the text. */
+/** Queries that are 400 with a BadRequest.FieldViolation: the query, the parameter that it names, and a part of its text. */
 const refused: [key: string, query: string, field: string, text: string][] = [
   ['repeated messages', 'children=a', 'children', 'it is a repeated message'],
   ['repeated messages', 'children.name=a', 'children.name', '"children" is a repeated message'],
@@ -193,7 +193,7 @@ for (const [key, query, field, text] of refused) {
   })
 }
 
-/** "A value also bound by path or body". */
+/** Fields of the query that the path or the body sets too. */
 const bound: [url: string, field: string, text: string][] = [
   ['GET /names/a?name=b', 'name', 'the path sets it'],
   ['GET /names/a?name=a', 'name', 'the path sets it'],
@@ -213,7 +213,7 @@ for (const [request, field, text] of bound) {
   })
 }
 
-/** The order path, query, body: what a body may say of a field that the path binds. */
+/** Fields are set in the order path, query, body. What a body may contain for a field that the path sets. */
 const repeated: [url: string, body: string, outcome: object | string][] = [
   ['/posted/a/5', '{"names":["x"]}', {name: 'a', child: {age: 5}, names: ['x']}],
   ['/posted/a/5', '{"name":"a","child":{"age":5,"name":"n"}}', {name: 'a', child: {age: 5, name: 'n'}}],
@@ -261,7 +261,7 @@ test('GATEWAY_IGNORE_UNKNOWN=true ignores unknown parameters, and only these', (
   t.is(refusal(lenient, 'POST', '/whole?name=1')[0], 'name')
 })
 
-/** proto2 and editions, "as protobuf-es reads them". */
+/** Fields of proto2 and editions, as protobuf-es reads them. */
 const others: [url: string, outcome: object | string][] = [
   ['/old?id=a&count=0', {id: 'a', count: 0}],
   ['/old?id=&size=LARGE', {id: '', size: 'LARGE'}],
@@ -288,7 +288,7 @@ test('jstype = JS_STRING and 64-bit fields hold what protobuf-es wants of them',
   t.is(message.int64Value, 5n)
 })
 
-/** Fields of one message that no start may get past: their names and JSON names, and the problem. */
+/** Fields of a message whose names make it an error at start: their names and JSON names, and the problem. */
 const misleading: [fields: Partial<FieldDescriptorProto>[], problem: string | undefined][] = [
   [
     [

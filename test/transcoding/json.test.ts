@@ -20,7 +20,7 @@ const transcoder = transcode([
 const big = '9007199254740993'
 const any = 'type.googleapis.com/every.Child'
 
-/** "proto3 JSON both ways (ProtoJSON)": a body, and what it makes, as proto3 JSON. The same object where it is left out. */
+/** Bodies in ProtoJSON, and the message, in proto3 JSON. It is the same object if left out. */
 const taken: [key: string, body: string, message?: object][] = [
   ['nothing', '{}'],
   ['white space', ' \t\r\n{ "name" : "a" } \n', {name: 'a'}],
@@ -122,7 +122,7 @@ for (const [key, body, message] of taken) {
   })
 }
 
-/** 400: a body, the field or place that is named, and of the text. */
+/** Bodies that are 400: the body, the field or place that the error names, and a part of its text. */
 const refused: [key: string, body: string | Uint8Array, field: string, text: string][] = [
   ['unknown enum names', '{"color":"BLUE"}', 'color', 'expected a name or number of every.Color, got "BLUE"'],
   ['unknown enum names', '{"children":[],"colors":["RED","BLUE"]}', 'colors[1]', 'got "BLUE"'],
@@ -230,7 +230,10 @@ for (const [key, body, field, text] of refused) {
   })
 }
 
-/** Whole messages of types whose JSON is their own, and of proto2 and editions: path, body, JSON or the named field. */
+/**
+ * Whole messages of types with a JSON form of their own, and of proto2 and editions: path, body, and the JSON or the field that
+ * the error names.
+ */
 const others: [path: string, body: string, outcome: unknown][] = [
   ['/struct', `{"a":${big},"b":null}`, {a: 9007199254740992, b: null}],
   ['/struct', '[]', new Error('body')],
@@ -265,7 +268,7 @@ for (const [path, body, outcome] of others) {
   })
 }
 
-/** A body of `depth` levels in each of the shapes that nest. */
+/** A body of `depth` levels, for each kind of nesting. */
 const nests: [name: string, nest: (depth: number) => string][] = [
   ['messages', (depth) => `{"child":${'{"child":'.repeat(depth - 2)}{}${'}'.repeat(depth - 2)}}`],
   ['arrays in a Value', (depth) => `{"value":${'['.repeat(depth - 1)}${']'.repeat(depth - 1)}}`],
@@ -321,7 +324,7 @@ test('no `body`: what says nothing is taken', (t) => {
   for (const text of ['', '\n']) t.deepEqual(decodeJson(transcoder, 'GET', '/nobody', text, 'image/png'), {}, text)
 })
 
-/** `body: "f"` of every kind: the field, a body, its JSON (the body's own unless given), and a body that is 400. */
+/** `body: "f"` for each kind of field: the field, a body, a body that is 400, and the JSON, if it is not that of the body. */
 const kinds: [field: string, body: string, refused: string, json?: unknown][] = [
   ['child', '{"name":"a"}', '[]'],
   ['children', '[{"name":"a"},{}]', '{}'],
@@ -369,7 +372,7 @@ test('body: "f": what is wrong in it is named from the field on', (t) => {
   t.is(refusal(one, 'POST', '/a', '[{"child":{"age":"x"}}]')[0], 'children[0].child.age')
 })
 
-/** JSON numbers and the integers that they denote. */
+/** JSON numbers, and the integers that they stand for. */
 const integers: [source: string, value: bigint | undefined][] = [
   ['9007199254740993', 9007199254740993n],
   ['-9007199254740993', -9007199254740993n],
@@ -412,7 +415,7 @@ test('json: a mebibyte of digits makes no large integer, and one of anything els
     globalThis.BigInt = original
   }
   t.is(longest, 20)
-  // Quadratic work on one of these takes longer than ava waits.
+  // With quadratic work, one of these would take longer than ava's timeout.
   const keys = Array.from({length: size / 2}, (_, index) => `"${index}":1`).join(',')
   t.is(Object.keys(parseJson(`{${keys}}`, new ValueCount(size)) as object).length, size / 2)
   for (const text of [

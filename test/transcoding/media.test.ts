@@ -3,7 +3,7 @@ import {httpStatusOf} from '../../src/http/response/failure.ts'
 import {type BodyReader, bodyForm, negotiate, streamTypes, unaryTypes} from '../../src/transcoding/media.ts'
 import {caught} from './schema.ts'
 
-/** "Chosen by Accept with q-values, NDJSON when it says nothing"; "an Accept that cannot be met: 406". */
+/** Values of Accept, and the formats chosen for streams and unary answers by q-values: NDJSON by default, null for 406. */
 const accepts: [accept: string | undefined, stream: string | null, unary: string | null][] = [
   [undefined, 'application/x-ndjson', 'application/json'],
   ['', 'application/x-ndjson', 'application/json'],
@@ -39,7 +39,7 @@ for (const [accept, stream, unary] of accepts) {
   })
 }
 
-/** "A JSON body wants application/json or no content type": header, reader, form (null for 415). */
+/** Values of Content-Type: the header, the reader, and the form of the body (null for 415). */
 const types: [contentType: string | undefined, reader: BodyReader, form: string | null][] = [
   [undefined, 'message', 'json'],
   ['', 'message', 'json'],

@@ -9,7 +9,7 @@ import {
 } from '../../src/transcoding/metadata.ts'
 import {caught, fieldOf} from './schema.ts'
 
-/** "Request headers to metadata": headers, and the metadata or the header that is named. */
+/** Request headers, and the metadata that they become, or the header that the error names. */
 const requests: [key: string, headers: RequestHeaders, outcome: unknown[] | string, options?: MetadataOptions][] = [
   [
     'the allow list',

@@ -5,7 +5,7 @@ import {openApi} from '../../src/transcoding/openapi/openapi.ts'
 import {operationsOf} from './sample-request.ts'
 import {decode, type RuleInit, transcode} from './schema.ts'
 
-/** The operations that rules come to, by HTTP method and path. */
+/** The operations of these rules, by HTTP method and path. */
 function operations(rules: RuleInit[]): Map<string, Operation> {
   const document = openApi({...transcode(rules), title: 'Test', version: '1.0.0'})
   return new Map(operationsOf(document).map(({path, method, operation}) => [`${method} ${path}`, operation]))
@@ -45,7 +45,7 @@ test('a path parameter has a name without dots, and says which field it sets', (
   ])
 })
 
-/** Names of the query parameters that a rule leaves. */
+/** Rules, and names of query parameters that they have and do not have. */
 const queries: [key: string, rule: RuleInit, has: string[], hasNot: string[]][] = [
   [
     'nested by dots, by JSON names',
@@ -96,7 +96,7 @@ test('query parameters say what they are', (t) => {
   t.regex(named('choiceLong')?.description ?? '', /At most one member of `choice` may be set/)
 })
 
-/** All schemas that a schema refers to, itself among them. */
+/** All schemas that a schema refers to, including itself. */
 function* schemasIn(value: unknown, document: OpenApiDocument, seen = new Set<string>()): Generator<Schema> {
   if (typeof value !== 'object' || value === null) return
   yield value
@@ -119,7 +119,7 @@ const bodied: RuleInit[] = [
   {post: '/empty', body: 'empty'},
 ]
 
-/** Objects that are those of a message, by their properties. */
+/** The objects that describe a message, which their properties show. */
 const objectsIn = (content: unknown, document: OpenApiDocument) =>
   [...schemasIn(content, document)].filter(({type, properties}) => type === 'object' && !properties?.['@type'])
 
@@ -147,7 +147,7 @@ for (const ignoreUnknown of [false, true]) {
   })
 }
 
-/** Forms, and whether their schema takes them. */
+/** Forms, and whether their schema accepts them. */
 const forms: [form: Record<string, string>, input: string, accepted: boolean][] = [
   [{name: 'a', 'child.left': 'b'}, 'every.Every', true],
   [{nope: 'a'}, 'every.Every', false],
@@ -180,7 +180,7 @@ for (const [form, input, accepted] of forms) {
   })
 }
 
-/** Request bodies: the media types, and the schema of the JSON or what it has among others. */
+/** Rules, the media types of their request body, and its JSON schema or a part of it. */
 const requests: [rule: RuleInit, types: string[], schema: object][] = [
   [
     {post: '/a', body: '*'},
@@ -237,7 +237,7 @@ test('a body is required where proto2 requires a field that only it can set', (t
   )
 })
 
-/** response_body, and the schema of the answer. */
+/** Values of response_body, and the schema of the answer. */
 const answers: [response: string, schema: object][] = [
   ['', ref('every.Every')],
   ['name', {type: 'string'}],

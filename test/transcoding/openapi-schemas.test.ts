@@ -24,7 +24,7 @@ const double = {
 const base64 = {type: 'string', format: 'byte', contentEncoding: 'base64', examples: ['AQI=']}
 const int64 = ref('int-64')
 
-/** "proto3 JSON" for each kind of field of every.Every. */
+/** The schema of the proto3 JSON of each kind of field of every.Every. */
 const properties: [field: string, schema: object][] = [
   ['name', {type: 'string'}],
   ['flag', {type: 'boolean'}],
@@ -74,7 +74,7 @@ for (const [field, schema] of properties) {
   })
 }
 
-/** Types, and what their schemas say among other things. */
+/** Types, and a part of their schemas. */
 const types: [name: string, schema: object][] = [
   ['every.Color', {type: 'string', enum: ['COLOR_UNSPECIFIED', 'RED', 'GREEN']}],
   ['every.Old', {required: ['id']}],
@@ -104,7 +104,7 @@ function accepts(schema: object): (value: unknown) => boolean {
   return ajv.compile(JSON.parse(JSON.stringify(schema).replaceAll('"#/', '"https://test/openapi#/')))
 }
 
-/** The least and the most of each range of integers, and what is beyond. */
+/** The least and the greatest value of each range of integers; the values just outside are refused. */
 const ranges: [name: string, min: bigint, max: bigint][] = [
   ['int-64', -(2n ** 63n), 2n ** 63n - 1n],
   ['uint-64', 0n, 2n ** 64n - 1n],
@@ -134,7 +134,7 @@ test('the pattern of a Duration is its range', (t) => {
   for (const text of ['s', '1', '315576000001s', '-400000000000s', '1.1234567890s', '01s']) t.notRegex(text, pattern)
 })
 
-/** "at most one" of a oneof. */
+/** At most one field of a oneof may be set. */
 const picks: [value: object, accepted: boolean][] = [
   [{}, true],
   [{left: 'a'}, true],

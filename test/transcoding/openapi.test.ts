@@ -67,7 +67,7 @@ function compile(proto: string): Transcoder {
 }
 
 function documentOf(transcoder: Transcoder, options: Partial<OpenApiOptions> = {}): OpenApiDocument {
-  // As a client gets it.
+  // As a client receives it.
   return JSON.parse(JSON.stringify(openApi({...transcoder, title: 'Test', version: '1.0.0', ...options})))
 }
 
@@ -115,7 +115,7 @@ for (const [name, transcoder] of all) {
   })
 }
 
-/** Sends what a client makes of the document, to the transcoder that the document is of. */
+/** Sends the requests that a client would make from the document to the transcoder that wrote the document. */
 async function sendAll(t: ExecutionContext, transcoder: Transcoder) {
   const document = documentOf(transcoder)
   const methods = new Map(
@@ -165,7 +165,7 @@ async function partsOf({headers, body}: SampleRequest): Promise<Part[]> {
   )
 }
 
-/** Rules, and the places that their operations have. */
+/** Rules, and the methods and paths of their operations. */
 const places: [key: string, rules: RuleInit[], places: string[]][] = [
   ['a variable', [{get: '/v1/{name}'}], ['GET /v1/{name}']],
   ['a nested variable', [{get: '/v1/{child.name}/x'}], ['GET /v1/{child_name}/x']],
@@ -229,7 +229,7 @@ for (const [key, rules, expected] of places) {
   })
 }
 
-/** Comments, streams, and a service without a package. */
+/** A schema with comments and streams, and a service without a package. */
 const people = compile(`
   syntax = "proto3";
   import "google/api/annotations.proto";

@@ -1,14 +1,14 @@
 import {exactInteger, maxNesting} from '../../src/transcoding/json/text.ts'
 
-/** JSON that was read, and how many values are in it, itself included. */
+/** Parsed JSON, and the number of values in it, including itself. */
 export interface PlainJson {
   readonly value: unknown
   readonly count: number
 }
 
 /**
- * JSON as parseJson() reads it, one character after the other (RFC 8259): slow, and plain to see.
- * @throws {SyntaxError} for whatever parseJson() refuses, apart from the number of values
+ * Parses JSON like parseJson(), one character after the other (RFC 8259): slow, but obviously right.
+ * @throws {SyntaxError} for everything that parseJson() refuses, except for the number of values
  */
 export function plainJson(text: string): PlainJson {
   const reader = new Reader(text)

@@ -13,7 +13,7 @@ import {type ClientRule, encode} from './encoder.ts'
 import {type PlainJson, plainJson} from './plain-json.ts'
 import {decodeRequest, encodeMessage, registry, transcode} from './schema.ts'
 
-/** More of them by TRANSCODING_RUNS, for the script that runs for as long as one likes. */
+/** TRANSCODING_RUNS multiplies the number of runs, for a script that runs as long as one likes. */
 const scale = Number(process.env.TRANSCODING_RUNS ?? 1)
 const runs = (count: number) => ({numRuns: count * scale})
 
@@ -39,13 +39,13 @@ const mask = fc
 const {child} = fc.letrec<{child: JsonValue}>((tie) => ({
   child: fc.oneof(
     {depthSize: 'small', withCrossShrink: true},
-    // At least one field: nothing in a query says that an empty message is there.
+    // At least one field, because a query cannot express an empty message.
     fc.record({name: text, age: int, long_id: long}, {requiredKeys: ['name']}),
     fc.record({name: text, left: text, child: tie('child')}, {requiredKeys: ['child']}),
   ) as fc.Arbitrary<JsonValue>,
 }))
 
-/** What a query can say: primitives, repeated ones, nested ones and well-known types. */
+/** Fields that a query can set: primitives, repeated and nested ones, and well-known types. */
 const queryable = {
   name: text,
   flag: fc.boolean(),
@@ -75,13 +75,13 @@ const queryable = {
   renamed: text,
 }
 
-/** And what only a body can. */
+/** Fields that only a body can set. */
 const bodied = {
   children: fc.array(child, {maxLength: 3}),
   labels: fc.dictionary(text, text, {maxKeys: 3}),
   long_map: fc.dictionary(text, long, {maxKeys: 3}),
   struct: fc.dictionary(text, fc.jsonValue({maxDepth: 2}), {maxKeys: 3}),
-  // A null as the whole body is refused, of a google.protobuf.Value too.
+  // A null as the whole body is refused, also for a google.protobuf.Value.
   value: fc.jsonValue({maxDepth: 3}).filter((value) => value !== null),
   values: fc.array(fc.jsonValue({maxDepth: 2}), {maxLength: 3}),
 }
@@ -89,7 +89,7 @@ const bodied = {
 const filled = fc.string({unit: 'binary', minLength: 1, maxLength: 8})
 const segment = filled.filter((value) => !value.includes('/'))
 
-/** The variables of random templates: how they are written, and the values that fit them. */
+/** The variables of random templates: their text in the template, and matching values. */
 const variables = [
   {field: 'name', written: '{name}', value: filled},
   {field: 'name', written: '{name=shelves/*}', value: segment.map((last) => `shelves/${last}`)},
@@ -147,7 +147,7 @@ function messageFor(used: readonly Variable[], body: string): fc.Arbitrary<Recor
       if (second) message[first] = {...(message[first] as object), [second]: values[index]!}
       else message[first] = values[index]!
     }
-    // As text it has no -0: JSON.stringify() writes 0.
+    // JSON text has no -0: JSON.stringify() writes 0.
     return JSON.parse(JSON.stringify(message)) as typeof message
   })
 }
@@ -304,7 +304,7 @@ test('random JSON of the right shape is a message that can be sent, or a fault o
       const outcome = attempt(() => {
         const message = decodeRequest(everything, match, {body: JSON.stringify(body)})
         toBinary(every, message)
-        // What is taken is understood: its own JSON is taken too, and is the same message.
+        // An accepted message is understood: its own JSON is accepted too, and gives the same message.
         const again = decodeRequest(everything, match, {body: encodeMessage(everything, match.binding, message)})
         if (Buffer.compare(toBinary(every, message), toBinary(every, again)) !== 0) throw new Error('another message')
         return 'ok'
@@ -326,7 +326,7 @@ function attempt(act: () => string): string {
   }
 }
 
-/** What a splitter makes of `input` cut at `cuts`: the values, and the fault at the end if there is one. */
+/** The output of a splitter for `input` cut at `cuts`: the values, and the error at the end if there is one. */
 function split(input: Uint8Array, cuts: readonly number[]): string[] {
   const splitter = new JsonSplitter({maxBytes: 200, maxDepth: 5})
   const seen: string[] = []
@@ -387,7 +387,7 @@ test('what is taken is what the codec of protobuf-es takes it for, and what that
   t.true(taken > 100 && refused > 100, `${taken} taken, ${refused} refused`)
 })
 
-/** The message that `read` gives, in bytes; undefined when it refuses. */
+/** The message that `read` returns, as bytes; undefined if it refuses. */
 function bytesOr(read: () => Message): Uint8Array | undefined {
   try {
     return toBinary(every, read())
@@ -422,7 +422,7 @@ test('the splitter gives the same values whatever the chunking', (t) => {
   fc.assert(
     fc.property(values, fc.nat(3), cuts, (texts, join, places) => {
       const whole = joins[join]!(texts)
-      // Alone in its line, an array is an array of values.
+      // An array that is alone in the input is an array of values.
       fc.pre(join > 1 || !texts[0]?.startsWith('['))
       fc.pre(texts.every((value) => value.length < 50))
       const splitter = new JsonSplitter()
@@ -440,7 +440,10 @@ test('the splitter gives the same values whatever the chunking', (t) => {
   )
 })
 
-/** Texts of JSON with all that its reader looks at: quotes, escapes, equal keys, long numbers, space; some of them broken. */
+/**
+ * JSON text with everything that its reader looks at: quotes, escapes, equal keys, long numbers, white space. Some of it is
+ * broken.
+ */
 const jsonText = fc.letrec<{value: string}>((tie) => {
   const space = fc.constantFrom('', '', '', ' ', '\n\t')
   const piece = fc.constantFrom('a', 'b', '\\"', '\\\\', '\\u0061', '\\n', 'é', '漢', '{', ']', ':', ',', '1', ' ')
@@ -498,7 +501,7 @@ test('JSON is read, counted and refused as a reader does that looks at each char
   )
 })
 
-/** Strict readers: whether `text`, ended as a good answer ends, is a complete success. */
+/** Strict readers: whether `text`, from a response that ended normally, is complete and successful. */
 const complete = {
   'application/json': (text) => {
     try {
@@ -526,7 +529,7 @@ test('no prefix of a failed stream reads as complete, but for lines, which the r
       const before = sent.map((message) => bad.next(JSON.stringify(message))).join('')
       const whole = before + bad.fail(new Fault('INTERNAL', reason), 'aip')
       t.false(complete[type](whole))
-      // An array and events show by themselves that they are cut; lines do from the failure on.
+      // In an array or in events, any cut is visible; in lines, only a cut after the error's first character.
       const from = type === 'application/x-ndjson' ? before.length + 1 : 0
       for (let end = from; end < whole.length; end++) t.false(complete[type](whole.slice(0, end)))
     }),

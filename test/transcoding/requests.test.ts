@@ -27,7 +27,10 @@ const transcoder = transcode([
 
 const form = 'application/x-www-form-urlencoded'
 
-/** "application/x-www-form-urlencoded … map to fields by name": path, body, message or the named field. */
+/**
+ * Forms (application/x-www-form-urlencoded), whose names are field names: path, body, and the message or the field that the error
+ * names.
+ */
 const forms: [path: string, body: string, outcome: object | string][] = [
   [
     '/whole/r',
@@ -59,7 +62,7 @@ for (const [path, body, outcome] of forms) {
 
 const file = {value: Uint8Array.of(0xff, 0), filename: 'a.bin', contentType: 'image/png'}
 
-/** "multipart/form-data maps to fields by name": path, parts, message or the named field. */
+/** Bodies of multipart/form-data, whose names are field names: path, parts, and the message or the field that the error names. */
 const multiparts: [key: string, path: string, parts: Part[], outcome: object | string][] = [
   [
     'text',

@@ -10,7 +10,7 @@ function answer(response: string, message: JsonValue) {
   return encodeResponse(transcoder, transcoder.bindings[0]!, fromJson(every, message, {registry}))
 }
 
-/** `response_body: "f"`: the field, a response, and the whole answer. */
+/** `response_body: "f"`: the field, a response message, and the whole answer. */
 const answers: [field: string, message: JsonValue, body: string][] = [
   ['', {name: 'a', int64Value: '5', color: 'RED', child: {}}, '{"name":"a","int64Value":"5","color":"RED","child":{}}'],
   ['', {}, '{}'],
@@ -83,7 +83,7 @@ test('HttpBody as a field of the response: raw by response_body, JSON without', 
   t.deepEqual(answer('file', {}), {contentType: 'application/octet-stream', body: new Uint8Array()})
 })
 
-/** `response_body: "f"` of every.Answer: the field, a response, and the whole answer, as text. */
+/** `response_body: "f"` of every.Answer: the field, a response message, and the whole answer as text. */
 const others: [field: string, message: JsonValue, contentType: string, body: string][] = [
   ['file', {file: {contentType: 'text/plain', data: 'YQ=='}}, 'text/plain', 'a'],
   ['file', {text: 'a'}, 'application/octet-stream', ''],

@@ -26,7 +26,7 @@ const rules = [
   {get: '/v9/{name=**}:try:again'},
 ]
 
-/** "Matching happens on the raw path": path, rule (null for 404), name, renamed. */
+/** Paths are matched before they are decoded: path, rule (null for 404), and the fields name and renamed. */
 const matches: [key: string, path: string, rule: string | null, name?: string, renamed?: string][] = [
   ['`*` is exactly one segment', '/v1/a', '/v1/{name}', 'a'],
   ['`*` is exactly one segment', '/v1/a/b', null],
@@ -132,7 +132,7 @@ for (const path of [
   })
 }
 
-/** "Overlaps": among which rules, path, which one takes it. */
+/** Overlapping rules: the templates, a path, and the template that gets it. */
 const overlaps: [templates: string[], path: string, taker: string][] = [
   [['/a/*', '/a/b'], '/a/b', '/a/b'],
   [['/a/**', '/a/*'], '/a/b', '/a/*'],
@@ -178,7 +178,7 @@ const methods = transcode([
   {post: '/both/{name}:verb', body: '*'},
 ])
 
-/** HTTP method, path, and the rule or the status with its Allow. */
+/** HTTP method, path, and the rule, or the status with its Allow header. */
 const byMethod: [key: string, method: string, path: string, outcome: string][] = [
   ['405 with Allow', 'POST', '/a', '405 GET, HEAD, OPTIONS, PURGE, PUT'],
   ['405 with Allow', 'GET', '/only/x:verb', '405 OPTIONS, PATCH'],
@@ -228,7 +228,7 @@ const path = fc
     fc.constantFrom('', ':x', ':y', ':x:y', ':z', ':x:x:y', ':').map((verb) => `/${parts.join('/')}${verb}`),
   )
 
-/** Whether `template` takes `path`, by a regular expression: an own reading of the grammar. */
+/** Whether `template` matches `path`, by a regular expression: a second reading of the grammar, independent of the router. */
 function takes(template: string, path: string): boolean {
   const [, segments = '', verb = ''] = /^([^:]*)(.*)$/.exec(template)!
   const pattern = segments.replaceAll('/**', '(?:/REST)?').replaceAll('*', '[^/]+').replaceAll('REST', '.*')
@@ -249,7 +249,7 @@ test('a verb is the longest that a template has which takes the path: random tem
         const match = router.route('GET', path)
         const expected = bound.filter(({httpMethod}) => httpMethod === 'GET')
         if ('status' in match) {
-          // An empty name before a verb is 404, though without the verb a name with a colon would take the path.
+          // An empty name before a verb is 404, although without the verb a name with a colon would match the path.
           if (match.status === 404 && /\/:[^/]*$/.test(path)) continue
           t.deepEqual([match.status, expected.length], [bound.length > 0 ? 405 : 404, 0], path)
         } else {

@@ -8,10 +8,10 @@ import {
   type Schema,
 } from '../../src/transcoding/openapi/document.ts'
 
-/** A request that an OpenAPI document says is valid. */
+/** A request that is valid by an OpenAPI document. */
 export interface SampleRequest {
   operationId: string
-  /** Which of its operation's requests it is: `minimal`, `full as application/json`, `answered as text/event-stream`. */
+  /** The variant of its operation's request: `minimal`, `full as application/json`, `answered as text/event-stream`. */
   variant: string
   method: string
   /** With the query. */
@@ -21,13 +21,13 @@ export interface SampleRequest {
 }
 
 export interface SampleOptions {
-  /** Values that a backend insists on, by the last name of a parameter or property: `{email: 'ann@example.com'}`. */
+  /** Values that a backend requires, by the last name of a parameter or property: `{email: 'ann@example.com'}`. */
   values?: Record<string, unknown>
 }
 
 /**
- * Valid requests for every operation of `document`, made of it alone, as a generated client would make them: one with
- * what is required, one with all that there is for each type of the body, one for each other type of the answer.
+ * Valid requests for every operation of `document`, made only from the document, as a generated client would: one with the
+ * required fields, one with all fields for each type of the body, and one for each other type of the answer.
  */
 export function sampleRequests(document: OpenApiDocument, options: SampleOptions = {}): SampleRequest[] {
   const sampler = new Sampler(document, options.values ?? {})
@@ -45,13 +45,13 @@ export function operationsOf({paths}: OpenApiDocument): {path: string; method: s
 
 type Extent = 'minimal' | 'full'
 
-/** A body and the Content-Type that it goes with. */
+/** A body, and the Content-Type that belongs to it. */
 interface Body {
   type: string
   body: string | Uint8Array<ArrayBuffer>
 }
 
-/** Names and values as a form has them: arrays are repeated. */
+/** Names and values as in a form: an array is repeated. */
 type Pair = [name: string, value: unknown, schema: Schema]
 
 const boundary = 'sample-boundary'
@@ -162,13 +162,13 @@ class Sampler {
 
 const plain = {string: 'x1', boolean: true, integer: 1, number: 1.5, null: null} as const
 
-/** Of properties that exclude each other all but the first. */
+/** Of the properties that exclude each other, all but the first. */
 function excludedBy({allOf = [], oneOf}: Schema): Set<string> {
   const groups = [oneOf, ...allOf.map((schema) => schema.oneOf)].filter((group) => group !== undefined)
   return new Set(groups.flatMap((group) => group.flatMap(({required = []}) => required).slice(1)))
 }
 
-/** Whether a parameter may be set beside those before it; if so, it takes its oneofs. */
+/** Whether a parameter may be set together with those before it. If so, it occupies its oneofs. */
 function take(taken: OneofChoice, choice: OneofChoice = {}): boolean {
   if (Object.entries(choice).some(([oneof, member]) => (taken[oneof] ?? member) !== member)) return false
   Object.assign(taken, choice)

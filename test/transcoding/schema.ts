@@ -38,7 +38,7 @@ import {createTranscoder, type Transcoder, type TranscoderOptions} from '../../s
 
 const root = join(import.meta.dirname, '../..')
 
-/** The protos beside this file, as `buf build` makes them into one set. */
+/** The protos beside this file, in one set made by `buf build`. */
 export const bytes = build()
 const set = fromBinary(FileDescriptorSetSchema, bytes)
 export const registry: FileRegistry = createFileRegistry(set)
@@ -47,7 +47,7 @@ function build(): Uint8Array {
   const folder = mkdtempSync(join(tmpdir(), 'transcoding-'))
   try {
     cpSync(join(import.meta.dirname, 'protos'), folder, {recursive: true})
-    // Ours over the tests' own: what is served is what is tested.
+    // The tests' own copy is replaced by ours, so that the tests use the file that is served.
     cpSync(join(root, 'proto/google/api'), join(folder, 'google/api'), {recursive: true})
     writeFileSync(join(folder, 'buf.yaml'), 'version: v2\n')
     execFileSync(join(root, 'node_modules/.bin/buf'), ['build', '-o', 'set.binpb'], {cwd: folder})
@@ -57,7 +57,7 @@ function build(): Uint8Array {
   }
 }
 
-/** A rule as a proto would have it, and the types of its method: every.Every unless given. */
+/** A rule as in a proto, and the types of its method, which are every.Every by default. */
 export type RuleInit = MessageInitShape<typeof HttpRuleSchema> & {
   get?: string
   put?: string
@@ -71,7 +71,7 @@ export type RuleInit = MessageInitShape<typeof HttpRuleSchema> & {
   output?: string
 }
 
-/** A registry that has only a service `bound.Bound` with a method for each rule: M0, M1, … */
+/** A registry with only a service `bound.Bound`, which has a method for each rule: M0, M1, … */
 export function bound(...rules: (RuleInit | undefined)[]): FileRegistry {
   const file = create(FileDescriptorProtoSchema, {
     name: 'bound.proto',
@@ -83,17 +83,17 @@ export function bound(...rules: (RuleInit | undefined)[]): FileRegistry {
   return createFileRegistry(create(FileDescriptorSetSchema, {file: [...withoutServices(), file]}))
 }
 
-/** A transcoder for these rules alone. */
+/** A transcoder for only these rules. */
 export function transcode(rules: (RuleInit | undefined)[], options: Partial<TranscoderOptions> = {}): Transcoder {
   return createTranscoder({schema: bound(...rules), ...options})
 }
 
-/** The template of a binding as its rule has it. */
+/** The template in a binding's rule. */
 export function templateOf({rule}: Binding): string | undefined {
   return /"([^"]*)"/.exec(rule)?.[1]
 }
 
-/** What a request carries beside its path. */
+/** The parts of a request other than the path. */
 export interface RequestParts {
   query?: string | undefined
   contentType?: string | undefined
@@ -101,7 +101,7 @@ export interface RequestParts {
   body?: Uint8Array | string | readonly Part[] | undefined
 }
 
-/** The one message of a request. */
+/** The only message of a request. */
 export function decodeRequest(transcoder: Transcoder, match: Match<Binding>, parts: RequestParts): Message {
   const {body, query, contentType = Array.isArray(body) ? 'multipart/form-data' : undefined} = parts
   const head = {headers: {}, query, contentType, hasBody: Boolean(body?.length)}
@@ -114,7 +114,7 @@ export function decodeRequest(transcoder: Transcoder, match: Match<Binding>, par
   return message
 }
 
-/** What makes the messages of a client stream. */
+/** Returns the decoder of the messages of a client stream. */
 export function readMessages(
   {registry}: Transcoder,
   {binding, captures}: Match<Binding>,
@@ -133,12 +133,12 @@ export function encodeResponse({registry}: Transcoder, binding: Binding, message
   return encodeResponseOf(binding, message, jsonWriting(registry))
 }
 
-/** The JSON of `message` within a stream. */
+/** The JSON of `message` in a stream. */
 export function encodeMessage({registry}: Transcoder, binding: Binding, message: Message): string {
   return responseJson(binding, message, jsonWriting(registry))
 }
 
-/** The request that a transcoder makes of an HTTP request to a path with its query. */
+/** The message that a transcoder makes from an HTTP request to a path with its query. */
 export function decode(transcoder: Transcoder, method: string, url: string, body?: string | Uint8Array, type?: string) {
   const [path = '', query] = url.split(/\?(.*)/s)
   const match = transcoder.route(method, path)
@@ -146,13 +146,13 @@ export function decode(transcoder: Transcoder, method: string, url: string, body
   return decodeRequest(transcoder, match, {query, body, contentType: type}) as Message & Record<string, unknown>
 }
 
-/** As decode(), as proto3 JSON. */
+/** Like decode(), in proto3 JSON. */
 export function decodeJson(transcoder: Transcoder, ...request: Rest<typeof decode>): JsonValue {
   const message = decode(transcoder, ...request)
   return toJson(transcoder.registry.getMessage(message.$typeName)!, message, {registry: transcoder.registry})
 }
 
-/** The field that the 400 for a request names, and its text. */
+/** The field that the 400 for a request names, and the error's text. */
 export function refusal(transcoder: Transcoder, ...request: Rest<typeof decode>): [field: string, message: string] {
   const fault = caught(() => decode(transcoder, ...request))
   if (httpStatusOf(fault) !== 400) throw fault
@@ -173,7 +173,7 @@ export function caught(act: () => unknown): Fault {
 /** The field that a Fault's BadRequest names. */
 export function fieldOf(fault: Fault): string {
   const [detail] = detailsJson(fault) as [{fieldViolations: [{field?: string}]}]
-  // proto3 JSON leaves an empty string out.
+  // proto3 JSON leaves out an empty string.
   return detail.fieldViolations[0].field ?? ''
 }
 
@@ -206,7 +206,7 @@ function ruleOf({get, put, post, patch, delete: remove, custom, additional, resp
   return rule
 }
 
-/** The generated HttpRule may be of an http.proto without the field: there it is among the unknown ones. */
+/** The generated HttpRule may come from an http.proto without this field; then it is among the unknown fields. */
 function withResponseBody(rule: Message, name: string): void {
   if ('responseBody' in rule) rule.responseBody = name
   else rule.$unknown = [{no: 12, wireType: 2, data: Uint8Array.of(name.length, ...new TextEncoder().encode(name))}]

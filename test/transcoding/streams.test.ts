@@ -6,7 +6,7 @@ import {caught, fieldOf} from './schema.ts'
 
 const utf8 = new TextEncoder()
 
-/** "Sending a client stream: NDJSON, a JSON array or concatenated JSON values": bytes and the texts of the values. */
+/** The body of a client stream as NDJSON, a JSON array or concatenated JSON values: its text, and the texts of the values. */
 const split: [key: string, text: string, values: string[]][] = [
   ['nothing', '', []],
   ['white space', ' \n', []],
@@ -37,7 +37,7 @@ for (const [key, text, values] of split) {
   }
 }
 
-/** Malformed, 400 naming `body`: the text, what comes before, and of the reason. */
+/** Malformed bodies, which are 400 for `body`: the text, the values before the error, and a part of its reason. */
 const malformed: [text: string, values: string[], reason: string][] = [
   ['{"a":1', [], 'the body ends within a value'],
   ['{}"a', ['{}'], 'the body ends within a value'],

@@ -2,7 +2,7 @@ import test from 'ava'
 import {parseTemplate, type Template} from '../../src/transcoding/rules/templates.ts'
 import {transcode} from './schema.ts'
 
-/** "Grammar (http.proto)": template, shape, variables with the segments that they span. */
+/** Templates by the grammar in http.proto: template, shape, and variables with the segments that they span. */
 const accepted: [
   template: string,
   shape: string,
@@ -46,7 +46,7 @@ for (const [template, shape, variables] of accepted) {
   })
 }
 
-/** "Refused at start". The unknown, repeated, map and message fields are in bindings.test.ts. */
+/** Templates that are errors at start. Unknown, repeated, map and message fields are in bindings.test.ts. */
 const refused: [template: string, reason: string][] = [
   ['', 'found the end at character 1: expected "/"'],
   ['/', 'found the end at character 2: expected a segment'],

@@ -54,7 +54,7 @@ function maskOf(url: string, body?: string, type = 'application/json'): readonly
   return (message.updateMask ?? message.fieldsToWrite)?.paths
 }
 
-/** What a body writes: its JSON, and the paths. */
+/** Bodies, and the paths of the mask. */
 const written: [words: string, body: string, paths: string[]][] = [
   ['a scalar', '{"name": "a"}', ['name']],
   ['several', '{"name": "a", "flag": true}', ['name', 'flag']],
@@ -123,7 +123,7 @@ test('update mask: a multipart form writes the fields that it names, files too',
   t.deepEqual((message as unknown as {updateMask: Mask}).updateMask.paths, ['data', 'file', 'child.age'])
 })
 
-/** What a caller gives, in the query or the path, is the mask. */
+/** A mask that the caller gives, in the query or the path, is not changed. */
 test('update mask: one that the caller gives stays', (t) => {
   for (const query of ['updateMask=flag,child.longId', 'update_mask=flag,child.longId']) {
     t.deepEqual(maskOf(`/e?${query}`, '{"name": "a"}'), ['flag', 'child.long_id'])
@@ -223,7 +223,7 @@ test('update mask: paths that are many times longer than their JSON are refused'
 
 const every = registry.getMessage('every.Every')!
 
-/** A resource after an update, as a backend makes it that reads a mask: `after` at its paths, else `before`. */
+/** A resource after an update by a backend that obeys the mask: `after` at its paths, `before` elsewhere. */
 function updated(before: JsonObject, after: Message, paths: readonly string[]): JsonValue {
   const resource = fromJson(every, before)
   for (const path of paths) {
@@ -247,7 +247,7 @@ function fieldNamed(desc: DescMessage, name: string) {
   return desc.fields.find((field) => field.name === name)! as (typeof desc.fields)[number] & {fieldKind: 'message'}
 }
 
-/** The same in JSON: what is written replaces what was there, messages are merged, null removes. */
+/** The same in JSON: written fields replace the old ones, messages are merged, null removes. */
 function merged(desc: DescMessage, before: JsonObject, patch: JsonObject): JsonObject {
   const made = {...before}
   for (const [key, value] of Object.entries(patch)) {
@@ -294,7 +294,7 @@ const record = (fields: object, choices: readonly string[]) =>
     .tuple(fc.record(fields as never, {requiredKeys: []}), fc.constantFrom(undefined, ...choices), child)
     .map(([base, choice, child]) => {
       const made = {...(base as JsonObject), ...(choice && {[choice]: choice === 'choiceChild' ? child : 'a'})}
-      // As text it has no -0.
+      // JSON text has no -0.
       return JSON.parse(JSON.stringify(made)) as JsonObject
     })
 const choices = ['choiceText', 'choiceWrapped', 'choiceChild']

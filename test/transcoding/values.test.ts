@@ -21,7 +21,7 @@ function times(count: number, text: string, separator = ','): string {
   return Array(count).fill(text).join(separator)
 }
 
-/** Requests of as many values as they are told, from a few on. */
+/** Requests with any given number of values, above a small minimum. */
 const forms: Record<string, (values: number) => [path: string, body?: string | Part[], type?: string]> = {
   'strings in an array': (values) => ['/every', `{"names":[${times(values - 2, '"a"')}]}`],
   'empty messages': (values) => ['/every', `{"children":[${times(values - 2, '{}')}]}`],
