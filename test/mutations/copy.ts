@@ -6,22 +6,22 @@ import {dirname, join} from 'node:path'
 import {createInterface} from 'node:readline'
 import {type Mutation, withFault} from './mutations.ts'
 
-/** The limit for one run of tests, in ms: a fault may hang them. */
+/** Timeout of one run of tests, in ms, because a fault may hang them. */
 const limit = 10 * 60_000
 /** Tests to run. */
 export interface Tests {
   /** Their files. */
   readonly patterns: readonly string[]
-  /** Without a result for so long, in seconds, ava ends the run: a fault that does that is noticed, as a hang. */
+  /** ava ends a run that has had no result for this long, in seconds. Such a fault counts as noticed: it hangs. */
   readonly silence: number
 }
 
-/** A copy of the project in which faults are put: the working tree is left alone. */
+/** A copy of the project into which faults are put, so that the working tree is not touched. */
 export class ProjectCopy {
   readonly #path: string
   #child: ChildProcess | undefined
 
-  /** Copies what git knows or would add, uncommitted changes included. */
+  /** Copies the files that git tracks or would add, including uncommitted changes. */
   constructor(from: string) {
     this.#path = mkdtempSync(join(tmpdir(), 'mutate-'))
     const listed = execFileSync('git', ['ls-files', '-z', '--cached', '--others', '--exclude-standard'], {cwd: from})
@@ -32,7 +32,7 @@ export class ProjectCopy {
     symlinkSync(join(from, 'node_modules'), join(this.#path, 'node_modules'))
   }
 
-  /** The first failure of `tests` with the fault, or undefined when all pass. */
+  /** The first test that fails with the fault, or undefined if all pass. */
   async failureWith(mutation: Mutation, tests: Tests): Promise<string | undefined> {
     const path = join(this.#path, mutation.file)
     const source = readFileSync(path, 'utf8')
@@ -44,13 +44,13 @@ export class ProjectCopy {
     }
   }
 
-  /** The title of the first of `tests` that fails, or undefined when all pass. */
+  /** The title of the first test that fails, or undefined if all pass. */
   async failureOf({patterns, silence}: Tests): Promise<string | undefined> {
     const ava = join(this.#path, 'node_modules/.bin/ava')
     const child = spawn(process.execPath, [ava, '--tap', '--fail-fast', `--timeout=${silence}s`, ...patterns], {
       cwd: this.#path,
       stdio: ['ignore', 'pipe', 'ignore'],
-      // A process group, which is ended as a whole.
+      // A process group, so that it can be ended as a whole.
       detached: true,
     })
     this.#child = child
@@ -66,18 +66,18 @@ export class ProjectCopy {
     return code === 0 ? undefined : (failed ?? 'the tests do not run to their end')
   }
 
-  /** Ends the tests that run, and removes the copy. */
+  /** Ends the running tests, and removes the copy. */
   remove(): void {
     if (this.#child) endGroup(this.#child)
     rmSync(this.#path, {recursive: true, force: true})
   }
 }
 
-/** What a fault kept from ending is ended with the group. */
+/** Ends all processes of the group, also those that a fault keeps alive. */
 function endGroup({pid}: ChildProcess): void {
   try {
     process.kill(-pid!, 'SIGKILL')
   } catch {
-    // All of it has ended.
+    // All of them have ended already.
   }
 }

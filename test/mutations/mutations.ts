@@ -8,27 +8,27 @@ import {transcoding} from './transcoding.ts'
 import {upload} from './upload.ts'
 
 /**
- * What is replaced, by what, and what a user would see of it. The text to replace stands in its file exactly once.
- * `mayLive`: why no test notices, where none can, or where nobody would see it.
+ * The text to replace, its replacement, and what a user would see of the fault. The text must occur exactly once in its file.
+ * `mayLive`: why no test notices the fault, if none can, or if no user would see it.
  */
 export type Change = readonly [find: string, replace: string, seen: string, mayLive?: string]
 
-/** Faults of one file. */
+/** Faults in one file. */
 export interface FaultyFile {
   readonly file: string
-  /** The tests that should notice: they run first. */
+  /** The tests that should notice the faults: they run first. */
   readonly by: readonly string[]
   readonly changes: readonly Change[]
 }
 
-/** A folder in which a silent fault hurts. */
+/** A folder in which a silent fault would hurt. */
 export interface Room {
   /** Patterns of all tests of the room. */
   readonly tests: readonly string[]
   readonly files: readonly FaultyFile[]
 }
 
-/** One single fault to put into the source. */
+/** A single fault to put into the source. */
 export interface Mutation {
   readonly room: string
   readonly file: string
@@ -36,7 +36,7 @@ export interface Mutation {
   readonly replace: string
   readonly seen: string
   readonly mayLive: string | undefined
-  /** Patterns of tests, those that should notice first. */
+  /** Patterns of tests; those that should notice it first. */
   readonly tests: readonly (readonly string[])[]
 }
 
@@ -51,7 +51,7 @@ export const rooms: Readonly<Record<string, Room>> = {
   events,
 }
 
-/** All tests, except the one that looks for the texts to replace, which each fault makes fail. */
+/** All tests, except for the one that checks the texts to replace, which fails with any fault. */
 const suite = ['test/**/*.test.ts', 'samples/test/**/*.test.ts', '!test/mutations.test.ts']
 
 /** All faults, by room. */
@@ -69,7 +69,7 @@ export const mutations: readonly Mutation[] = Object.entries(rooms).flatMap(([ro
   ),
 )
 
-/** Where the text to replace begins, as `file:line`. @throws {Error} unless it stands there exactly once */
+/** The position of the text to replace, as `file:line`. @throws {Error} unless it occurs exactly once */
 export function placeOf({file, find}: Mutation, source: string): string {
   const at = source.indexOf(find)
   const times = at < 0 ? 'not' : source.indexOf(find, at + 1) < 0 ? 'once' : 'more than once'
@@ -77,7 +77,7 @@ export function placeOf({file, find}: Mutation, source: string): string {
   return `${file}:${source.slice(0, at).split('\n').length}`
 }
 
-/** `source` with the fault. A function, since "$&" and the like mean something in a string that replaces. */
+/** `source` with the fault. The replacement is a function, because "$&" and the like have a meaning in a string. */
 export function withFault({find, replace}: Mutation, source: string): string {
   return source.replace(find, () => replace)
 }

@@ -1,7 +1,7 @@
 import {appendFileSync, existsSync, readFileSync, writeFileSync} from 'node:fs'
 import type {Mutation} from './mutations.ts'
 
-/** What became of a fault. `level`: how many levels of its tests have run, 1 to 3; `by`: the test that noticed it. */
+/** The result of a fault. `level`: how many levels of its tests have run, 1 to 3; `by`: the test that noticed it. */
 export interface Result {
   readonly level: number
   readonly by?: string
@@ -9,7 +9,7 @@ export interface Result {
 
 type Row = Result & Pick<Mutation, 'file' | 'find' | 'replace'>
 
-/** Results of faults, also of former runs when they have a file: a line of JSON for each. The last one holds. */
+/** Results of faults, one line of JSON each. With a file, they include those of former runs. The last line of a fault counts. */
 export class Results {
   readonly #file: string | undefined
   readonly #of = new Map<string, Result>()
@@ -19,7 +19,7 @@ export class Results {
     if (file === undefined || !existsSync(file)) return
     const text = readFileSync(file, 'utf8')
     const complete = text.slice(0, text.lastIndexOf('\n') + 1)
-    // The interruption cut a line: that fault runs again.
+    // The interruption cut the last line, so that fault runs again.
     if (complete !== text) writeFileSync(file, complete)
     for (const line of complete.split('\n').filter(Boolean)) {
       const row: Row = JSON.parse(line)

@@ -1,7 +1,7 @@
 /**
- * `npm run mutate`: puts one fault after the other into a copy of the project, and runs the tests: first those that
- * should notice each, then, for those that survived, the room's, then all. Prints a table and the faults that no test
- * noticed, and ends with 1 if there are any.
+ * `npm run mutate`: puts one fault after the other into a copy of the project, and runs tests: first those that should notice the
+ * fault, then, if it survived, those of its room, then all. Prints a table, and the faults that no test noticed, and exits with 1
+ * if there are any.
  */
 import {readFileSync} from 'node:fs'
 import {join} from 'node:path'
@@ -26,7 +26,7 @@ Options:
 
 Exit code: 0 when every fault is noticed, 1 when some are not, 2 for wrong options or tests that fail without a fault.`
 
-/** The tests of a fault, level by level, and how many seconds may pass between two of their results. */
+/** The levels of tests for a fault, and the longest time between two of their results, in seconds. */
 const levels = [
   {name: 'the tests that should notice', silence: 30},
   {name: 'the tests of the room', silence: 60},
@@ -98,7 +98,7 @@ for (const fault of survivors) {
 }
 process.exitCode = survivors.some(({mayLive}) => !mayLive) ? 1 : 0
 
-/** Runs the tests of one level for each fault that no test has noticed so far. */
+/** Runs the tests of one level for each fault that no test has noticed yet. */
 async function runAll(level: number): Promise<void> {
   const due = chosen.filter((fault) => isDue(fault, level))
   if (due.length === 0) return
@@ -122,7 +122,7 @@ async function runAll(level: number): Promise<void> {
   }
 }
 
-/** Whether `fault` has survived all levels before this one. The whole suite is not run for what may live. */
+/** Whether `fault` has survived all previous levels. The whole suite is not run for a fault that may live. */
 function isDue(fault: Mutation, level: number): boolean {
   const {level: passed, by} = results.of(fault) ?? {level: 0, by: undefined}
   return by === undefined && passed === level && !(level === 2 && fault.mayLive)
