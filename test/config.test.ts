@@ -130,7 +130,7 @@ for (const [env, message] of [
     '/a header=x secret=/s encoding=none',
     '/a github header=x secret=/s',
     '*/a github secret=/s',
-    // A service has many methods, and a signature is for one.
+    // A service has many methods, but a signature is for one.
     'hooks.Hooks github secret=/s',
   ].map(
     (text) =>

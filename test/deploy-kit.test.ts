@@ -22,7 +22,7 @@ async function parsed(file: string): Promise<Hcl> {
   return await hcl(file, textOf(file))
 }
 
-/** All files of the module as one: blocks by kind, and by their first label. */
+/** All files of the module as one: blocks by kind, then by their first label. */
 async function wholeModule(): Promise<Hcl> {
   const whole: Hcl = {}
   for (const name of readdirSync(join(root, module))) {
@@ -43,7 +43,7 @@ function mergedByLabel(before: Record<string, unknown>, more: Record<string, unk
   return {...before, ...Object.fromEntries(both)}
 }
 
-/** All text in `value`. */
+/** All strings in `value`. */
 function textsIn(value: unknown): string[] {
   if (typeof value === 'string') return [value]
   return typeof value === 'object' && value !== null
@@ -185,11 +185,11 @@ const documents = [
   'deploy/github.yml',
 ]
 
-/** Each command of a document that begins with `gcloud`, as its words. */
+/** Each command in a document that begins with `gcloud`, split into words. */
 function commandsIn(document: string): string[][] {
   const text = textOf(document).replace(/\$\{\{[^}]*\}\}/g, 'VALUE')
   const commands = [...text.matchAll(/^ *gcloud (?:.*\\\n)*.*$/gm)].map(([command]) => command.replaceAll('\\\n', ' '))
-  // An operator of the shell would be an object.
+  // A shell operator is an object.
   return commands.map((command) =>
     parseShell(command).map((word) => (typeof word === 'string' ? word : JSON.stringify(word))),
   )

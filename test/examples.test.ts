@@ -5,7 +5,7 @@ import test from 'ava'
 
 const root = join(import.meta.dirname, '..')
 
-/** Every import of the packages, with the file that it is compiled from. */
+/** Every import path of the packages, with its source file. */
 const entries: Readonly<Record<string, string>> = {
   ...entriesOf('grpc-functions', 'src'),
   ...entriesOf('grpc-functions-dev', '.'),
@@ -22,7 +22,7 @@ function entriesOf(name: string, sources: string): Record<string, string> {
   return Object.fromEntries(paths)
 }
 
-/** What an example may use without saying where it comes from, beside all that the packages export. */
+/** Names that an example may use without an import, in addition to the packages' exports. */
 const given = {
   runtime: `import('${root}/src/index.ts').Runtime`,
   scope: `import('${root}/src/index.ts').Scope`,
@@ -48,7 +48,7 @@ for (const file of Object.values(entries)) {
   }
 }
 
-/** The file that declares what `file` exports as `name`: itself, or the one that it has it from. */
+/** The file that declares the export `name` of `file`: the file itself, or the one that it re-exports from. */
 function declaringFile({name, file}: Exported): string {
   const text = readFileSync(join(root, file), 'utf8')
   const exports = [...text.matchAll(/^(?:export|import) \{([^}]*)\} from '(\.[^']+)'/gm)]
@@ -56,7 +56,7 @@ function declaringFile({name, file}: Exported): string {
   return from ? declaringFile({name, file: join(dirname(file), from)}) : join(root, file)
 }
 
-/** The JSDoc of an exported function or class; empty when it has none. */
+/** The JSDoc of an exported function or class; empty if it has none. */
 function docOf(entry: Exported): string {
   const declared = `export (?:async )?(?:function\\*?|class|const) ${entry.name}\\b`
   const text = readFileSync(declaringFile(entry), 'utf8')
@@ -64,7 +64,7 @@ function docOf(entry: Exported): string {
   return (doc ?? '').replace(/^ *\* ?/gm, '')
 }
 
-/** Its examples: all lines from `@example` up to the next tag. */
+/** The examples in it: the lines from `@example` up to the next tag. */
 function examplesOf(entry: Exported): string[] {
   const [, ...examples] = docOf(entry).split(/^@example\b/m)
   return examples.map((text) => text.split(/^@\w+/m)[0]!.trim())
@@ -80,7 +80,7 @@ for (const entry of exported) {
 test('every example compiles', (t) => {
   const cache = join(root, 'node_modules/.cache')
   mkdirSync(cache, {recursive: true})
-  // Below node_modules, so that examples import what a project of a user's has installed.
+  // Below node_modules, so that examples can import what a user's project has installed.
   const folder = mkdtempSync(join(cache, 'examples-'))
   t.teardown(() => rmSync(folder, {recursive: true}))
   const globals = [
@@ -109,7 +109,7 @@ test('every example compiles', (t) => {
   t.is(compile(folder), '')
 })
 
-/** What tsc finds wrong. */
+/** The errors that tsc reports. */
 function compile(folder: string): string {
   try {
     execFileSync(join(root, 'node_modules/.bin/tsc'), ['-p', folder], {cwd: folder, encoding: 'utf8', stdio: 'pipe'})

@@ -1,14 +1,14 @@
-/** A command of gcloud, as far as our documents use it. */
+/** A gcloud command, as far as our documents use it. */
 export interface Command {
-  /** How many names stand behind it. */
+  /** The number of positional arguments. */
   readonly names: number
-  /** Flags with a value, `--flag=value`. */
+  /** Flags with a value: `--flag=value`. */
   readonly values: readonly string[]
-  /** Flags without one. */
+  /** Flags without a value. */
   readonly switches: readonly string[]
-  /** Flags that it cannot do without, here. */
+  /** Flags that our use of the command requires. */
   readonly required?: readonly string[]
-  /** The page that has them: https://cloud.google.com/sdk/gcloud/reference/ and this. */
+  /** The page that documents them, relative to https://cloud.google.com/sdk/gcloud/reference/. */
   readonly source: string
 }
 
@@ -16,7 +16,7 @@ const function_ = ['region', 'source', 'service-account', 'timeout', 'memory', '
 const access = ['allow-unauthenticated', 'no-allow-unauthenticated']
 const binding = ['member', 'role']
 
-/** The commands and flags that our documents use, and no others: whoever uses another one looks it up and adds it. */
+/** Only the commands and flags that our documents use. If you use another one, look it up and add it. */
 export const commands: Readonly<Record<string, Command>> = {
   'functions deploy': {
     names: 1,
@@ -118,9 +118,7 @@ export const commands: Readonly<Record<string, Command>> = {
   },
 }
 
-/**
- * What is wrong with a command, given as its words without `gcloud`; undefined for one that gcloud would take.
- */
+/** What is wrong with a command, given as its words without `gcloud`; undefined if gcloud would accept it. */
 export function problemOf(words: readonly string[]): string | undefined {
   const name = Object.keys(commands).find((command) => command.split(' ').every((word, index) => word === words[index]))
   if (!name) return `gcloud ${words.slice(0, 4).join(' ')}: no command that is known here`

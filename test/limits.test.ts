@@ -10,12 +10,12 @@ const root = join(import.meta.dirname, '../src')
 const texts =
   /\/\*[\s\S]*?\*\/|\/\/.*|'(?!grpc\.)(?:\\.|[^'\\\n])*'|`(?:\\.|[^`\\])*`|"(?:\\.|[^"\\\n])*"|(?<=[=(,:&|!?]\s*)\/(?![/*])(?:\\.|\[(?:\\.|[^\]\\])*\]|[^/\\\n[])+\/[a-z]*/g
 const literal = String.raw`\d[\d_]*(?:\.[\d_]+)?(?:e\d+)?n?`
-/** A number or a product of numbers, with the name that it is given, if any. */
+/** A number or a product of numbers, with the name that it is assigned to, if any. */
 const numbers = new RegExp(
   String.raw`(?<![\w$.])(?:([A-Za-z]\w*|'grpc\.[\w.]+')(?:: number)?\s*([:=])\s*)?(${literal}(?:\s*\*{1,2}\s*${literal})*)(?![\w.])`,
   'g',
 )
-/** Numbers that convert or count in bits: they limit nothing. */
+/** Numbers that convert units or count bits; they are not limits. */
 const arithmetic = new Set([
   '1000',
   '16',
@@ -28,7 +28,7 @@ const arithmetic = new Set([
   '2n ** 63n',
   '2n ** 64n',
 ])
-/** The states of the splitter and of what it expects: they are told apart, and mean no more. */
+/** The states of the splitter, and of what it expects next. They only have to be different. */
 const states = new Set([
   'between',
   'inString',
@@ -41,7 +41,7 @@ const states = new Set([
   'comma',
   'nothing',
 ])
-/** Below it, a number within code is arithmetic or an index. */
+/** Smaller numbers in the middle of code are arithmetic or indexes. */
 const least = 16
 
 interface Found {
@@ -50,7 +50,7 @@ interface Found {
   readonly text: string
 }
 
-/** Each constant of time, size or number in src: those at the top level by their names, and all others that are not small. */
+/** Each constant of time, size or number in src: all constants at the top level, by name, and all others except small ones. */
 function found(): Found[] {
   return globSync('**/*.ts', {cwd: root})
     .filter((file) => !file.startsWith('gen/'))
@@ -76,7 +76,7 @@ function numberIn(text: string): number {
   }, 1)
 }
 
-/** Whether it is a status of HTTP or gRPC, which their own tables and tests have. */
+/** Whether it is a status code of HTTP or gRPC: these have their own tables and tests. */
 function isStatus(text: string, name: string | undefined): boolean {
   if (text === '499' || /^2n? \*\* /.test(text)) return true
   return text in STATUS_CODES ? !name || /^(http|status|[A-Z_]+)$/.test(name) : /^[A-Z_]{2,}$/.test(name ?? '')
@@ -87,7 +87,7 @@ test('each limit in src is in the table of limits with its value, and the table 
     Object.entries(names).map(([name, [value]]) => `${file}: ${name} = ${value}`),
   )
   const all = new Set(found().map(({file, name, text}) => `${file}: ${name} = ${numberIn(text)}`))
-  // A limit is changed on purpose: in src, and in test/limits.ts, where the reasons are.
+  // A limit is only changed deliberately: in src, and in test/limits.ts, which has the reasons.
   t.deepEqual(
     {
       'not in the table': [...all].filter((limit) => !rows.includes(limit)),

@@ -3,12 +3,12 @@ const MiB = 1024 * KiB
 const second = 1000
 const minute = 60 * second
 
-/** A limit's value and what rests on it. */
+/** A limit's value, and what depends on it. */
 export type Limit = readonly [value: number, why: string]
 
 /**
- * Each constant of time, size or number in src, by its file and its name, or its text where it has none. To change one is to
- * change a promise: change it here as well, and look whether the reason still holds. Times are in ms unless the reason has another unit.
+ * All constants of time, size or number in src, by file and name, or by text if they have no name. Each is a promise: if you
+ * change one, change it here too, and check whether the reason still holds. Times are in ms unless the reason has another unit.
  */
 export const limits: Readonly<Record<string, Readonly<Record<string, Limit>>>> = {
   'auth/api-keys.ts': {maxAge: [minute, 'a withdrawn key is refused after it, even where a mount hides the change']},

@@ -13,7 +13,7 @@ test.before(async () => {
 })
 test.after.always(() => Promise.all(Object.values(behind).map((one) => one[Symbol.asyncDispose]())))
 
-/** The one record of the request `id`, when it has come. */
+/** Waits for the only log record of the request `id`. */
 async function recordOf(id: string, from = child) {
   return JSON.parse(
     await from.out.match(new RegExp(`"httpRequest":.*"requestId":"${id}"|"requestId":"${id}".*"httpRequest":`)),

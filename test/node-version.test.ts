@@ -13,7 +13,7 @@ const {scripts, engines} = JSON.parse(readFileSync(join(root, 'package.json'), '
   engines: {node: string}
 }
 
-/** Runs node with `args` as if it were of `version`. */
+/** Runs node with `args`, pretending to be this `version`. */
 async function run(version: string, args: readonly string[], env: Record<string, string> = {}) {
   const versions = JSON.stringify({...process.versions, node: version})
   const pretend = `data:text/javascript,Object.defineProperty(process,'versions',{value:${encodeURIComponent(versions)}})`
@@ -26,7 +26,7 @@ async function run(version: string, args: readonly string[], env: Record<string,
   return {code, out, err}
 }
 
-/** The last command of a script: what comes before it asks whether the rest is there. */
+/** The last command of a script; the commands before it check whether the rest is installed. */
 const scriptOf = (name: string) => {
   const words = parse(scripts[name] ?? '')
   return words.slice(words.lastIndexOf('node') + 1)

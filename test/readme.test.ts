@@ -46,7 +46,7 @@ test("README's table of variables is the one that npm run docs writes", (t) => {
   t.is(readme, withConfiguration(readme))
 })
 
-/** What `gcloud topic escaping` says of a dictionary: `^DELIM^` before it replaces the comma. */
+/** Parses --set-env-vars by the rules of `gcloud topic escaping`: `^DELIM^` at the beginning replaces the comma. */
 function envVarsOf(command: string): Record<string, string> {
   const flag = (parse(command) as string[]).find((word) => word.startsWith('--set-env-vars='))
   const [, delimiter = ',', items = ''] = /^--set-env-vars=(?:\^([^^]+)\^)?(.*)$/.exec(flag ?? '') ?? []

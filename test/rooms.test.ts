@@ -4,7 +4,7 @@ import test from 'ava'
 
 const root = join(import.meta.dirname, '..')
 
-/** What the files of one room may import. */
+/** What the files of a room may import. */
 interface Room {
   /** Other rooms. */
   readonly rooms: readonly string[]
@@ -13,7 +13,7 @@ interface Room {
   readonly packages: readonly string[]
 }
 
-/** Who may import what, as ARCHITECTURE.md has it: a room is a folder of src/. */
+/** The table of allowed imports in ARCHITECTURE.md. A room is a folder of src/. */
 const rooms: Readonly<Record<string, Room>> = {
   functions: {
     rooms: ['gateway', 'upload', 'http', 'transcoding', 'clients', 'core', 'gen'],
@@ -84,19 +84,19 @@ function sourcesIn(folder: string): string[] {
     .map((path) => join(folder, path))
 }
 
-/** An example in a comment imports nothing and reads nothing. */
+/** Without comments: an example in a comment is not an import. */
 function textOf(file: string): string {
   return readFileSync(join(root, file), 'utf8').replace(/\/\*[\s\S]*?\*\//g, '')
 }
 
-/** Statements, expressions and what createRequire() makes. */
+/** Import statements, import expressions, and createRequire(). */
 const importForms = [
   /^(?:import|export)\s[^;'"`=(]*?\bfrom '([^']+)'/gm,
   /^import '([^']+)'/gm,
   /\b(?:import|require|createRequire\(import\.meta\.url\))\(\s*'([^']+)'/g,
 ]
 
-/** Paths from the root for files of this repository, `node:…` for modules of Node, or a package's name. */
+/** Imports of a file: paths from the root for files of this repository, `node:…` for modules of Node, or a package's name. */
 function importsOf(file: string): string[] {
   const text = textOf(file)
   const specifiers = importForms.flatMap((form) => [...text.matchAll(form)])
@@ -153,7 +153,7 @@ test('src imports nothing of the repository but src', (t) => {
   t.deepEqual(astray, [])
 })
 
-/** Files that import each other, by types too: strongly connected components of more than one file. */
+/** Files that import each other, also by types: strongly connected components of more than one file. */
 function cycles(graph: ReadonlyMap<string, readonly string[]>): string[][] {
   const order = new Map<string, number>()
   const lowest = new Map<string, number>()
