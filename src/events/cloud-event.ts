@@ -126,11 +126,18 @@ function jsonOf(value: unknown): string {
   return JSON.stringify(value, (_key, item) => (typeof item === 'bigint' ? rawJSON(String(item)) : item))
 }
 
-/** Decodes a header, in which characters that are not printable, and `"` and `%`, are percent-encoded (HTTP binding, 3.1.3.2). */
+/**
+ * Decodes a header, in which characters that are not printable, and `"` and `%`, are percent-encoded (HTTP binding, 3.1.3.2). Senders
+ * of older versions write text in double quotes, which are removed first.
+ */
 function unescaped(value: string): string {
+  const text = quoted.test(value) ? value.slice(1, -1).replace(/\\(.)/g, '$1') : value
   try {
-    return decodeURIComponent(value)
+    return decodeURIComponent(text)
   } catch {
-    return value
+    return text
   }
 }
+
+/** A quoted-string (RFC 9110 5.6.4). */
+const quoted = /^"(?:[^"\\]|\\.)*"$/

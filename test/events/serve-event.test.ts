@@ -176,6 +176,26 @@ test.serial('what a header cannot hold is percent-encoded in it', async (t) => {
   t.is(event?.subject, 'a É%"')
 })
 
+for (const [sent, subject] of [
+  ['"a b"', 'a b'],
+  ['"a \\"b\\" \\\\"', 'a "b" \\'],
+  ['"a%20%C3%89"', 'a É'],
+  ['""', ''],
+  ['a\\"b', 'a\\"b'],
+  ['a "b"', 'a "b"'],
+  ['"a" "b"', '"a" "b"'],
+  ['"', '"'],
+] as const) {
+  test.serial(`the header ${sent} of an older sender means ${subject}`, async (t) => {
+    const headers = {
+      ...{'ce-id': '1', 'ce-source': '/a', 'ce-type': 'b', 'ce-specversion': '1.0', 'ce-subject': sent},
+      'content-type': 'application/json',
+    }
+    const {event} = await given({headers, body: 'null'})
+    t.is(event?.subject, subject)
+  })
+}
+
 test.serial('data that is no JSON is bytes, and none is undefined', async (t) => {
   const text = await given(made(HTTP.binary(new Event({...attributes, datacontenttype: 'text/plain', data: 'hello'}))))
   t.is(Buffer.from(text.event?.data as Uint8Array).toString(), 'hello')
