@@ -28,8 +28,9 @@ export function takeUpgrades(): void {
   })
 }
 
-function isForWebSocket({headers: {upgrade}}: IncomingMessage): boolean {
-  return upgrade?.trim().toLowerCase() === 'websocket'
+/** HTTP/1.0 has no upgrades (RFC 9110 7.8). */
+function isForWebSocket({headers: {upgrade}, httpVersion}: IncomingMessage): boolean {
+  return upgrade?.trim().toLowerCase() === 'websocket' && httpVersion !== '1.0'
 }
 
 interface Taken {

@@ -367,6 +367,28 @@ for (const [words, text, expected] of [
   })
 }
 
+test.serial('a handshake with another version names the protocol and the version that are served', async (t) => {
+  await using connection = await connectTo(app.url(''))
+  connection.socket.write(`GET /both HTTP/1.1\r\n${handshake(key, 'sec-websocket-version: 8')}`)
+  const {status, headers} = await connection.response()
+  t.is(status, 426)
+  t.is(headers.get('upgrade'), 'websocket')
+  t.is(headers.get('sec-websocket-version'), '13')
+  t.deepEqual(headers.get('connection')?.split(', ').sort(), ['close', 'upgrade'])
+  await connection.closed
+})
+
+test.serial('an upgrade in HTTP/1.0 is ignored, as HTTP/1.0 has none', async (t) => {
+  const calls = app.backend.log.length
+  await using connection = await connectTo(app.url(''))
+  connection.socket.write(`GET /both HTTP/1.0\r\n${handshake(key, 'sec-websocket-version: 13')}`)
+  const {status, headers} = await connection.response()
+  t.is(status, 405)
+  t.is(headers.get('upgrade'), undefined)
+  await connection.closed
+  t.is(app.backend.log.length, calls)
+})
+
 test.serial('another upgrade is an ordinary request, with its body', async (t) => {
   await using connection = await connectTo(app.url(''))
   const body = '{"name":"a"}'

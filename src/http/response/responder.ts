@@ -67,7 +67,9 @@ export class Responder {
 
   head(status: number, headers: Record<string, string | string[]>): void {
     this.isLast ||= isStopping()
-    this.#response.writeHead(status, {...headers, ...(this.isLast && {connection: 'close'})})
+    // A 426 names a protocol to upgrade to, which the connection option belongs to (RFC 9110 7.8), and its connection ends.
+    const connection = headers.upgrade ? {connection: 'close, upgrade'} : this.isLast && {connection: 'close'}
+    this.#response.writeHead(status, {...headers, ...connection})
   }
 
   /** Sends `trailers` after the body, if it has chunked encoding. */

@@ -53,7 +53,7 @@ export function checkHandshake({method, headers}: IncomingMessage): void {
   if (version !== '13') {
     throw Fault.invalid('sec-websocket-version', 'Cannot open a WebSocket of this version: expected 13', {
       http: 426,
-      headers: {'sec-websocket-version': '13'},
+      headers: {'sec-websocket-version': '13', upgrade: 'websocket'},
     })
   }
   if (!/^[A-Za-z0-9+/]{22}==$/.test(key)) {
