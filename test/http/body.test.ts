@@ -102,7 +102,9 @@ test.serial('a body is read without a content coding only, which "Identity" says
   ] as const) {
     await using connection = await connectTo(url)
     connection.send(`POST / HTTP/1.1\nHost: test\nContent-Encoding: ${coding}\nContent-Length: 2\n\nhi`)
-    t.is((await connection.response()).status, status)
+    const {status: answered, headers} = await connection.response()
+    t.is(answered, status)
+    t.is(headers.get('accept-encoding'), status === 415 ? 'identity' : undefined)
   }
 })
 

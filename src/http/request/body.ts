@@ -134,14 +134,14 @@ export function isTooLongToDiscard({complete, headers}: IncomingMessage): boolea
   return !complete && Number(headers['content-length']) > maxDiscarded
 }
 
-/** @throws {Fault} 415 when the body is compressed */
+/** @throws {Fault} 415 when the body is compressed, with Accept-Encoding: it is not the media type (RFC 9110 12.5.3) */
 export function refuseCompressed(headers: IncomingHttpHeaders): void {
   const encoding = headers['content-encoding']
   if (!encoding || encoding.toLowerCase() === 'identity') return
   throw Fault.invalid(
     'content-encoding',
     `The body is encoded with "${shortened(encoding)}": expected no content coding`,
-    {http: 415},
+    {http: 415, headers: {'accept-encoding': 'identity'}},
   )
 }
 
