@@ -307,6 +307,16 @@ test.serial('If-Match for a service whose etags have quotes has them', async (t)
   t.is((await asked(library, 'deleteBook', () => send(`DELETE ${book}`, {'if-match': etag}))).etag, 'v7')
 })
 
+test.serial('a weak If-Match stays weak, also before any answer has had an etag', async (t) => {
+  for (const quoted of [false, true]) {
+    using _ = library.handle({getBook: () => ({etag: quoted ? 'W/"v7"' : 'v7'})})
+    await send(`GET ${book}`)
+    _[Symbol.dispose]()
+    const {etag} = await asked(library, 'deleteBook', () => send(`DELETE ${book}`, {'if-match': 'W/"v7"'}))
+    t.is(etag, 'W/"v7"')
+  }
+})
+
 test.serial('an If-Match that cannot be kept is 400, and the service is not asked', async (t) => {
   const calls = app.backend.log.length
   for (const [line, value] of [

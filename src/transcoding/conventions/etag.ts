@@ -33,7 +33,8 @@ export class Etags {
     if (etag === '*') return undefined
     // An empty etag would be no condition at all.
     const bare = quoted.test(etag) ? etag.replace(/^W\//, '').slice(1, -1) : ''
-    if (bare) return this.#areQuoted ? etag : bare
+    // Our header is weak only where the field is. Where a proxy made it weak, it must not match (RFC 9110 13.1.1).
+    if (bare) return this.#areQuoted || etag.startsWith('W/') ? etag : bare
     if (/^[\x21\x23-\x2b\x2d-\x7e]+$/.test(etag)) return etag
     throw Fault.invalid('if-match', 'Header If-Match is malformed: expected one etag in quotes, or *')
   }
