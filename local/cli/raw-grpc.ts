@@ -7,7 +7,6 @@ export interface RawAnswer {
   readonly headers: IncomingHttpHeaders
   /** The gRPC status; undefined where no gRPC server answered. */
   readonly status: number | undefined
-  readonly message: string
   /** The bytes of the body: gRPC frames, or any other content. */
   readonly body: Buffer
 }
@@ -76,7 +75,6 @@ export async function rawCall(
     http: Number(responseHeaders[':status']),
     headers: responseHeaders,
     status: isGrpc && told['grpc-status'] !== undefined ? Number(told['grpc-status']) : undefined,
-    message: decodeURIComponent(String(told['grpc-message'] ?? '')),
     body: Buffer.concat(pieces),
   }
 }

@@ -287,6 +287,26 @@ makes(['NO_HEALTH', 'NO_REFLECTION'], 'a server that has neither is well', async
   )
 })
 
+test('a server is well whose text of an error cannot be decoded', async (t) => {
+  const port = await listening(
+    t,
+    createHttp2((request, response) => {
+      request.resume()
+      response
+        .writeHead(200, {'content-type': 'application/grpc', 'grpc-status': '12', 'grpc-message': '100% no'})
+        .end()
+    }),
+  )
+  const checks = await checksOf(`http://localhost:${port}`)
+  t.deepEqual(
+    checks.filter(({state}) => state !== 'ok').map(({state, cause}) => [state, cause]),
+    [
+      ['note', 'NO_HEALTH'],
+      ['note', 'NO_REFLECTION'],
+    ],
+  )
+})
+
 /** Runs the command; returns its exit code and its output. */
 async function doctor(...args: readonly string[]): Promise<{code: number; out: string}> {
   const main = join(import.meta.dirname, '../../local/cli/main.ts')
