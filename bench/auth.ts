@@ -41,7 +41,7 @@ await end(stack.child, 'stop')
 await issuer.close()
 if (ratio > aim) process.exitCode = 1
 
-/** CPU of this process for a token that has not been seen before, in µs. */
+/** CPU of this process for a token that it has not seen before, in µs. */
 async function verification(from: TestIssuer): Promise<number> {
   const door = doorFor(readConfig({AUTH: 'jwt', AUTH_ISSUERS: `${from.url} audience=api`}).auth)
   const tokens = await Promise.all(Array.from({length: 2000}, (_, index) => from.token({sub: `user-${index}`})))

@@ -4,7 +4,7 @@ import {costs, send} from './lib/load.ts'
 import {end, functionProcess, median, stackProcess, type Usage, usageOf} from './lib/processes.ts'
 import {keep, roundsOr, type Spread, spreadOf, type Table} from './lib/results.ts'
 
-/** JSON with one long string to the backend and back: through the deployed gateway, and by hand, without limits or checks. */
+/** One long string in JSON to the backend and back: through the deployed gateway, and by hand, without limits or checks. */
 const rounds = roundsOr(7)
 const KiB = 1024
 const loads = [
@@ -12,7 +12,7 @@ const loads = [
   {size: 1024 * KiB, aim: 1, requests: 40, concurrency: 4},
 ] as const
 
-/** How long one body may hold the event loop, in ms. */
+/** Aim for the time that one body may block the event loop, in ms. */
 const mostHold = 50
 
 using build = await deployed()
@@ -43,7 +43,7 @@ keep('bodies', tables)
 await Promise.all([gateway, byHand].map(({child}) => end(child, 'SIGKILL')))
 await end(stack.child, 'stop')
 
-/** How long one body at a time keeps the event loop from all others, in a process of its own that measures nothing else. */
+/** How long a single body blocks the event loop for all others, in a separate process that measures nothing else. */
 async function holds(): Promise<Table> {
   using set = descriptorFile()
   const kindsEnv = {GATEWAY_DESCRIPTORS: set.path, GATEWAY_DEFAULT_BINDINGS: 'true', MEASURE_HOLD: '1'}

@@ -7,14 +7,14 @@ import {ask, end, functionProcess, median, type Server, stackProcess, type Usage
 import {keep, roundsOr, spreadOf} from './lib/results.ts'
 
 /**
- * Resident memory of 1,000 event streams of the gateway that have had one message and get no more, in a new process, after a
- * collection of garbage before and after. A stream has its connection of HTTP/1.1 and its call to the backend.
+ * Resident memory of 1,000 idle event streams of the gateway that have had one message, in a new process, after garbage
+ * collections before and after. Each stream has its own HTTP/1.1 connection and its own call to the backend.
  */
 const rounds = roundsOr(5)
 const streams = 1000
-/** Between two collections, in ms. */
+/** Pause between two collections, in ms. */
 const settling = 1000
-/** In KiB a stream. */
+/** Aim, in KiB per stream. */
 const aim = 20
 
 using build = await deployed()
@@ -38,7 +38,7 @@ for (let round = 0; round < rounds; round++) {
   const first = await open(server, agent)
   const before = await collected(server)
   const opened: ClientRequest[] = []
-  // Not all at once: the queue of connections that wait to be accepted is short.
+  // In groups, because the backlog of connections that wait to be accepted is short.
   for (let left = streams; left > 0; left -= 100) {
     opened.push(...(await Promise.all(Array.from({length: Math.min(left, 100)}, () => open(server, agent)))))
   }
@@ -59,14 +59,14 @@ keep('event-streams', [
 await end(stack.child, 'stop')
 if (ours > aim) process.exitCode = 1
 
-/** After a collection, and when V8 has had time to give back what is empty then. */
+/** Usage after a collection, a pause in which V8 returns empty pages, and another collection. */
 async function collected({child}: Server): Promise<Usage> {
   await ask<Usage>(child, 'collected')
   await pause(settling)
   return await ask<Usage>(child, 'collected')
 }
 
-/** Opens a stream, and resolves when its first message has come. */
+/** Opens a stream, and resolves when its first message has arrived. */
 async function open({url}: Server, agent: Agent): Promise<ClientRequest> {
   const headers = {'content-type': 'application/json', accept: 'text/event-stream'}
   const sent = request(`${url}/test.Kinds/Down`, {agent, method: 'POST', headers})

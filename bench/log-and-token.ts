@@ -3,10 +3,10 @@ import {costs} from './lib/load.ts'
 import {end, functionProcess, median, stackProcess} from './lib/processes.ts'
 import {keep, roundsOr, spreadOf} from './lib/results.ts'
 
-/** A unary call as deployed, with and without its log line and its ID token: CPU of the function's process a request. */
+/** A unary call as deployed, with and without its log line and its ID token: CPU of the function's process per request. */
 const rounds = roundsOr(9)
 const load = {requests: 2000, concurrency: 32}
-/** What each may add, as a multiple of the call without it. */
+/** Aim for the cost with each of the two, as a multiple of the call without it. */
 const aim = 1.05
 
 using build = await deployed()

@@ -10,8 +10,8 @@ import {ask, end, functionProcess, median, stackProcess, type Usage} from './lib
 import {keep, roundsOr, spreadOf} from './lib/results.ts'
 
 /**
- * CPU of a client stream per message, for the smallest possible messages: 200,000 times `{}` in one body. The peer only writes as many
- * messages to a grpc-js stream, and reads neither HTTP nor JSON.
+ * CPU of a client stream per message, for the smallest possible messages: 200,000 times `{}` in one body. The peer only writes
+ * the same number of messages to a grpc-js stream, and reads neither HTTP nor JSON.
  */
 const rounds = roundsOr(5)
 const count = 200_000
@@ -20,7 +20,7 @@ const forms = {
   NDJSON: '{}\n'.repeat(count),
   'an array': `[${'{},'.repeat(count - 1)}{}]`,
 }
-/** Aim for a message, as a multiple of one that is written to grpc-js by hand. */
+/** Aim for a message, as a multiple of the peer. */
 const aim = 0.5
 
 const stack = await stackProcess({size: 0})

@@ -17,15 +17,15 @@ import {end, median, stackProcess} from './lib/processes.ts'
 import {keep, roundsOr, spreadOf} from './lib/results.ts'
 
 /**
- * The start of the built gateway until its first answer, with a descriptor set of few and of many methods, each with a rule and
- * messages of its own.
+ * The start of the built gateway until its first answer, with a descriptor set of few and of many methods. Each method has a rule
+ * and its own messages.
  */
 const rounds = roundsOr(9)
 const few = 10
 const many = 5000
-/** Methods in a file: a team has a file a service. */
+/** Methods per file: as in a team that has a file for each service. */
 const perFile = 50
-/** What the start with many may take, as a multiple of that with few; and resident memory, in KiB a method. */
+/** Aims: the start with many methods, as a multiple of the start with few; and resident memory, in KiB per method. */
 const aims = {start: 1.5, memory: 10}
 
 using build = await deployed()

@@ -4,26 +4,26 @@ import {barChart, type Theme} from './lib/chart.ts'
 import {type Cell, folder, type Results, results, type Subject, shown, type Table} from './lib/results.ts'
 import {type SubjectName, subjects} from './lib/subjects.ts'
 
-// `node bench/report.ts`: writes bench/README.md, the charts and docs/performance.md from bench/results/latest.json. `npm run bench` ends with it.
+// `node bench/report.ts`: writes bench/README.md, the charts and docs/performance.md from bench/results/latest.json. `npm run
+// bench` runs it at the end.
 
 const introduction = `# Benchmarks
 
-\`npm run bench\` measures all of this, \`npm run bench -- unary\` one subject; this page and its charts are made from
-[results/latest.json](results/latest.json) by \`node bench/report.ts\`, and a test compares them. What the numbers mean for an instance:
-[docs/performance.md](../docs/performance.md).
+\`npm run bench\` measures all subjects, \`npm run bench -- unary\` only one. \`node bench/report.ts\` makes this page and its charts from
+[results/latest.json](results/latest.json), and a test checks that they are current. [docs/performance.md](../docs/performance.md) explains what the numbers mean
+for an instance.
 
-Everything that is compared runs in one go on one machine, in turns, each function in a process of its own, behind the
-functions-framework unless it says otherwise; backend and metadata server are another process. A number is the median of the rounds, with the lowest
-and the highest round in brackets. CPU is that of the function's process alone. Peers are written as their documentation has it, and have
-none of our checks, deadlines, retries or log lines: [peers/](peers). grpc-gateway is built where there is Go, Envoy comes as a wheel where there is Python 3, both
-with the versions that are pinned here; where they are not there, they are left out. They use all cores; what they use of them is in their CPU. Compare ratios, not
-numbers of two machines.
+All peers of a table are measured in one run on one machine, in turns. Each function has its own process, on the functions-framework unless the table says otherwise.
+The backend and the metadata server share another process. A number is the median of the rounds, with the lowest and the highest round in brackets. CPU is only that of
+the function's process. Peers are written as in their documentation, and have none of our checks, deadlines, retries or log lines: [peers/](peers).
+grpc-gateway is built if the machine has Go, and Envoy is a wheel for Python 3, both in versions that are pinned here. Without Go or Python, they are left out. They use
+all cores, and their CPU includes all of them. Compare ratios, not numbers from different machines.
 `
 
 /** docs/performance.md before its numbers are filled in. */
 const template = readFileSync(join(import.meta.dirname, 'performance.template'), 'utf8')
 
-/** The files that are made from `measured`: path from the repository's `bench/`, and text. */
+/** The files made from `measured`: text by path, relative to the repository's `bench/`. */
 export function filesOf(measured: Results): Map<string, string> {
   const files = new Map<string, string>()
   const sections = (Object.keys(subjects) as SubjectName[]).flatMap((name) => {
@@ -35,7 +35,10 @@ export function filesOf(measured: Results): Map<string, string> {
   return files
 }
 
-/** `text` with a number in the place of each `{{subject > table > row > column}}`, or `{{one ÷ another}}`; `–` while it is not measured. */
+/**
+ * `text` with each `{{subject > table > row > column}}` or `{{one ÷ another}}` replaced by its number, or by `–` if it has not
+ * been measured.
+ */
 function filledIn(text: string, measured: Results): string {
   return text.replaceAll(/\{\{(.+?)\}\}/g, (_, expression: string) => {
     const [value = Number.NaN, divisor] = expression.split(' ÷ ').map((one) => numberAt(one, measured))
@@ -49,7 +52,7 @@ function numberText(value: number): string {
   return Number.isNaN(value) ? '–' : value.toLocaleString('en-US')
 }
 
-/** A number, or the cell of a table of a subject, whose tables are counted from 1. */
+/** A number, or the value of a cell in a table of a subject. Tables are counted from 1. */
 function numberAt(path: string, measured: Results): number {
   const [subject, table, row, column] = path.split(' > ')
   if (row === undefined || column === undefined) return Number(path)

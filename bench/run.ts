@@ -7,13 +7,14 @@ import {parseArgs} from 'node:util'
 import leven from 'leven'
 import {type SubjectName, subjects} from './lib/subjects.ts'
 
-// `npm run bench [-- SUBJECT…]`: the subjects one after the other, each in a process of its own; then the pages that are made from their results.
+// `npm run bench [-- SUBJECT…]`: runs the subjects one after the other, each in its own process, and then writes the pages with
+// their results.
 
 const help = `npm run bench [-- SUBJECT…]: measures side by side in one run, by default all subjects
 writes bench/results/latest.json, and from it bench/README.md with its charts and the tables of docs/performance.md
-grpc-gateway is built where there is Go, Envoy is a wheel where there is Python; what is not there is left out
+grpc-gateway is built if there is Go, Envoy is downloaded if there is Python; without them, these peers are left out
 
---rounds N  so few rounds of each, to try it: the results are printed and not kept
+--rounds N  only N rounds of each subject, for a trial: the results are printed but not kept
 
 ${Object.entries(subjects)
   .map(([name, meaning]) => `  ${name.padEnd(15)}${meaning}`)
@@ -67,7 +68,7 @@ function suggestion(name: string): string {
   return near ? `: did you mean ${near}?` : ''
 }
 
-/** The exit code of a file of this folder. */
+/** Runs a file of this folder, and returns its exit code. */
 async function run(file: string): Promise<number | null> {
   const child = spawn(process.execPath, [join(import.meta.dirname, file)], {stdio: 'inherit', env})
   const [code] = (await once(child, 'exit')) as [number | null]

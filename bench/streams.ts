@@ -11,19 +11,19 @@ import {end, functionProcess, median, type Server, serverProcess, stackProcess, 
 import {keep, roundsOr, spreadOf, type Table} from './lib/results.ts'
 
 /**
- * Streams of small messages between HTTP and the backend: server stream, client stream and bidirectional, as deployed, by hand
- * in the framework, and by connect-es without it. CPU of the function's process a message, and messages a second.
+ * Streams of small messages between HTTP and the backend (server stream, client stream and bidirectional): as deployed, by hand
+ * in the framework, and by connect-es without the framework. CPU of the function's process per message, and messages per second.
  */
 const rounds = roundsOr(5)
 const count = 10_000
-/** What ours may cost, as multiples of connect-es, whose streams are the cheapest in JavaScript. */
+/** Aims for our CPU, as multiples of connect-es, which has the cheapest streams in JavaScript. */
 const kinds = {
   Down: {title: 'in a server stream', aim: 0.82},
   Up: {title: 'in a client stream', aim: 0.51},
   Both: {title: 'up and down in a bidirectional stream', aim: 0.51},
 } as const
 type Kind = keyof typeof kinds
-/** How many times connect's rate a server stream of ours is to have at least. */
+/** Aim for the rate of a server stream, as a multiple of connect-es. */
 const rateAim = 1.2
 
 /** Sends one stream of each kind through a server. */
@@ -108,7 +108,7 @@ await Promise.all(
 )
 await end(stack.child, 'stop')
 
-/** As JSON by HTTP/1.1, by POST to the method's name. */
+/** JSON over HTTP/1.1, by POST to the method's name. */
 function rest({url}: Server, type: string, messages = ndjson): Send {
   return async (kind) => {
     const headers = {
@@ -129,7 +129,7 @@ function rest({url}: Server, type: string, messages = ndjson): Send {
   }
 }
 
-/** As JSON by the client of connect-es. */
+/** JSON by the client of connect-es. */
 function byConnect({url}: Server, httpVersion: '1.1' | '2'): Send {
   const transport: Transport = createConnectTransport({baseUrl: url, httpVersion, useBinaryFormat: false})
   const client = createClient(Kinds, transport) as unknown as {

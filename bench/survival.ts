@@ -9,8 +9,8 @@ import {callers, type Outcome, type Task} from './lib/caller.ts'
 import {end, median} from './lib/processes.ts'
 
 /**
- * Compares our client with plain grpc-js in the same run: when the connection is lost, when its streams are used up, and in normal
- * operation. Each caller is its own process. Server and proxy are in this one.
+ * Compares our client with plain grpc-js in the same run: when the connection is lost, when its streams are used up, and in
+ * normal operation. Each caller is its own process. This process has the server and the proxy.
  */
 type Name = keyof typeof callers
 const names = Object.keys(callers) as Name[]

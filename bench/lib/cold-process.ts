@@ -10,7 +10,7 @@ import {cpuOf, rssOf} from './processes.ts'
 export interface ColdStart {
   /** The folder of its project. */
   readonly project: string
-  /** Its file in the project; the project's main file unless given. */
+  /** Its file in the project; by default the project's main file. */
   readonly source?: string
   readonly target: string
   readonly path: string
@@ -31,9 +31,9 @@ export const firstRequests = {
 export interface ColdFigures {
   /** From the start of the process to the end of the answer, in ms. */
   readonly ms: number
-  /** CPU of all its threads until then, in ms; undefined where the operating system does not report it. */
+  /** CPU of all its threads until then, in ms; undefined if the operating system does not report it. */
   readonly cpu: number | undefined
-  /** Resident memory half a second later, in MiB; undefined where the operating system does not report it. */
+  /** Resident memory half a second later, in MiB; undefined if the operating system does not report it. */
   readonly rss: number | undefined
 }
 

@@ -6,7 +6,7 @@ import {linkPackages, root, send} from '../../tools/deployment.ts'
 
 /** This project in a temporary folder, as it is deployed: the files that gcloud sends, built, with the packages that remain. */
 export async function deployed(): Promise<{folder: string} & Disposable> {
-  // A run of several subjects keeps it from one to the next.
+  // A run of several subjects builds it only once.
   const shared = process.env.BENCH_BUILD
   const folder = shared ?? mkdtempSync(join(tmpdir(), 'bench-'))
   const remove = () => rmSync(folder, {recursive: true})

@@ -7,13 +7,13 @@ import {kindsFiles} from '../../test/local/kinds.ts'
 
 const own = join(import.meta.dirname, '../../src/gen/descriptors.binpb')
 
-/** This repository's descriptors, and those of `added`: `test.Kinds` unless given. */
+/** This repository's descriptors, together with those of `added`, which is `test.Kinds` by default. */
 export function descriptors(added: FileDescriptorSet = kindsFiles): FileDescriptorSet {
   const {file} = fromBinary(FileDescriptorSetSchema, readFileSync(own))
   return create(FileDescriptorSetSchema, {file: [...file, ...added.file]})
 }
 
-/** `set` in a file that is gone in the end. */
+/** Writes `set` to a file; disposing of it removes the file. */
 export function descriptorFile(set: FileDescriptorSet = descriptors()): {path: string} & Disposable {
   const folder = mkdtempSync(join(tmpdir(), 'bench-descriptors-'))
   const path = join(folder, 'set.binpb')

@@ -19,12 +19,12 @@ export interface Usage {
   /** Resident memory now, and its maximum, in bytes. */
   readonly rss: number
   readonly peak: number
-  /** JavaScript objects, dead ones too unless they were just collected, in bytes; NaN where the process has no V8. */
+  /** The JavaScript heap, in bytes, including garbage unless it was just collected; NaN if the process has no V8. */
   readonly heap: number
   readonly cpuSeconds: number
   /** The longest CPU time between two turns of the event loop, in ms; 0 unless MEASURE_HOLD is set. */
   readonly hold: number
-  /** How late the event loop was at the most by Node's `monitorEventLoopDelay`, in ms; 0 unless MEASURE_HOLD is set. */
+  /** The longest delay of the event loop by Node's `monitorEventLoopDelay`, in ms; 0 unless MEASURE_HOLD is set. */
   readonly delay: number
 }
 
@@ -36,11 +36,11 @@ export async function ask<T>(child: ChildProcess, question: string): Promise<T> 
 }
 
 export interface StackOptions {
-  /** The HTTP/2 window of the backend; the local stack's own unless given. */
+  /** The HTTP/2 window of the backend; by default that of the local stack. */
   readonly window?: number
-  /** Length of the object that Storage has, in bytes. */
+  /** Length of the object in Storage, in bytes. */
   readonly size: number
-  /** Whether the backend answers calls without a token too: false unless given. */
+  /** Whether the backend also answers calls without a token; false by default. */
   readonly open?: boolean
 }
 
@@ -85,7 +85,7 @@ async function measuredProcess(
   return {child, url}
 }
 
-/** A server that is not written in JavaScript, which listens on the port that it is told, by an argument or by PORT. */
+/** Starts a server that is not written in JavaScript. It listens on the given port, which it gets as an argument or in PORT. */
 export async function nativeProcess(
   program: string,
   args: (port: number) => string[],
@@ -105,12 +105,12 @@ export async function nativeProcess(
   return {child, url: `http://localhost:${port}`}
 }
 
-/** What the process of a server used since it was last asked. */
+/** The resources that a server's process has used since the last question. */
 export async function usageOf({child}: Pick<Server, 'child'>): Promise<Usage> {
   return child.connected ? await ask<Usage>(child, 'usage') : nativeUsage(child.pid!)
 }
 
-/** CPU of the native processes when they were last asked, in seconds. */
+/** CPU of the native processes at the last question, in seconds. */
 const lastCpu = new Map<number, number>()
 
 function nativeUsage(pid: number): Usage {
@@ -121,7 +121,10 @@ function nativeUsage(pid: number): Usage {
   return {rss, peak: rss, heap: Number.NaN, cpuSeconds, hold: 0, delay: 0}
 }
 
-/** CPU of all threads of a process, in ms, by the scheduler's own count, which is finer than a tick; undefined where the system does not tell. */
+/**
+ * CPU of all threads of a process, in ms, as counted by the scheduler, which is more precise than clock ticks; undefined if the
+ * operating system does not report it.
+ */
 export function cpuOf(pid: number): number | undefined {
   try {
     const tasks = readdirSync(`/proc/${pid}/task`)
@@ -132,7 +135,7 @@ export function cpuOf(pid: number): number | undefined {
   }
 }
 
-/** Resident memory of a process, in MiB; undefined where the system does not tell. */
+/** Resident memory of a process, in MiB; undefined if the operating system does not report it. */
 export function rssOf(pid: number): number | undefined {
   try {
     const [, kib] = /^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8')) ?? []

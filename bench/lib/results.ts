@@ -30,7 +30,7 @@ export interface Subject {
   readonly cpu: string
   readonly cores: number
   readonly tables: readonly Table[]
-  /** The peers that were not there on that machine, and why. */
+  /** The peers that were not available on that machine, and why. */
   readonly leftOut?: readonly string[]
 }
 
@@ -48,7 +48,7 @@ export function results(): Results {
   }
 }
 
-/** The rounds of a subject: `usual`, or BENCH_ROUNDS, for a try whose results are printed and not kept. */
+/** The number of rounds of a subject: `usual`, or BENCH_ROUNDS for a trial run, whose results are printed but not kept. */
 export function roundsOr(usual: number): number {
   return Number(process.env.BENCH_ROUNDS ?? usual)
 }

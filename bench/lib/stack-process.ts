@@ -13,7 +13,7 @@ setFlagsFromString('--scavenger-max-new-space-capacity-mb=8')
 const {window, size, open = false} = JSON.parse(process.argv[2] ?? '{}') as StackOptions
 const kinds = new KindsService()
 kinds.handle({
-  /** Counts down; from a negative number it sends that one, and no more until the call ends. */
+  /** Counts down. For a negative number it sends only this number, and then nothing until the call ends. */
   async *down({value}, context) {
     for (let left = value; left > 0; left--) yield {value: left}
     if (value >= 0) return

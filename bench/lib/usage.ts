@@ -11,7 +11,7 @@ const every = 10
 let peak = process.memoryUsage.rss()
 let cpu = process.cpuUsage()
 
-/** How late timers were at the most, in ns: in time, of all that the machine does. */
+/** The longest delay of timers, in ns, in wall-clock time: it includes all other work of the machine. */
 const delays = process.env.MEASURE_HOLD ? monitorEventLoopDelay({resolution: 1}) : undefined
 delays?.enable()
 

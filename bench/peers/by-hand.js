@@ -4,9 +4,11 @@ import {Client, credentials, Metadata} from '@grpc/grpc-js'
 import {Compute, IdTokenClient} from 'google-auth-library'
 import {RequestSchema, ResponseSchema} from '../../src/gen/ping/ping_pb.js'
 
-/** `ping` as one writes it by hand, by GET and POST: one client, Google's library for the token, and none of our features. */
+/**
+ * `ping` as one would write it by hand, by GET and POST: one client, Google's library for the token, and none of our features.
+ */
 const client = new Client(new URL(process.env.BACKEND_URL).host, credentials.createInsecure())
-// It keeps a token until it expires; Compute.fetchIdToken asks the metadata server for each call.
+// It caches a token until it expires; Compute.fetchIdToken would ask the metadata server for each call.
 const auth = new IdTokenClient({targetAudience: process.env.BACKEND_AUDIENCE, idTokenProvider: new Compute()})
 
 http('byHand', async (request, response) => {

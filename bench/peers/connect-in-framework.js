@@ -6,7 +6,7 @@ import {Compute, IdTokenClient} from 'google-auth-library'
 import {PingService, RequestSchema, ResponseSchema} from '../../src/gen/ping/ping_pb.js'
 
 /** `ping` by hand as in by-hand.js, with connect-es as the gRPC client. */
-// It keeps a token until it expires; Compute.fetchIdToken asks the metadata server for each call.
+// It caches a token until it expires; Compute.fetchIdToken would ask the metadata server for each call.
 const auth = new IdTokenClient({targetAudience: process.env.BACKEND_AUDIENCE, idTokenProvider: new Compute()})
 const token = (next) => async (request) => {
   request.header.set('authorization', (await auth.getRequestHeaders()).get('authorization'))

@@ -4,7 +4,7 @@ import {connectNodeAdapter, createGrpcTransport} from '@connectrpc/connect-node'
 import {Compute, IdTokenClient} from 'google-auth-library'
 import {Kinds} from '../../test/local/kinds.ts'
 
-/** connect-es as a proxy of streams, without the framework, on HTTP/2, which it needs for bidirectional streams. */
+/** connect-es as a proxy of streams, without the framework, over HTTP/2, which it needs for bidirectional streams. */
 const auth = new IdTokenClient({targetAudience: process.env.BACKEND_AUDIENCE, idTokenProvider: new Compute()})
 const token = (next) => async (request) => {
   request.header.set('authorization', (await auth.getRequestHeaders()).get('authorization'))

@@ -1,6 +1,6 @@
 import {http} from '@google-cloud/functions-framework'
 
-/** The floor: what the framework and Node cost alone. */
+/** The lower bound: the cost of the framework and Node alone. */
 http('hello', (_, response) => {
   response.json({hello: 'world'})
 })

@@ -4,8 +4,8 @@ import {Client, credentials, Metadata} from '@grpc/grpc-js'
 import {Compute, IdTokenClient} from 'google-auth-library'
 import {RequestSchema, ResponseSchema} from '../../src/gen/ping/ping_pb.js'
 
-/** As by-hand.js, with a client for each request, as many examples have it. */
-// It keeps a token until it expires; Compute.fetchIdToken asks the metadata server for each call.
+/** As in by-hand.js, but with a new client for each request, as in many examples. */
+// It caches a token until it expires; Compute.fetchIdToken would ask the metadata server for each call.
 const auth = new IdTokenClient({targetAudience: process.env.BACKEND_AUDIENCE, idTokenProvider: new Compute()})
 
 http('perRequest', async (request, response) => {

@@ -5,7 +5,10 @@ import {Client, credentials, Metadata} from '@grpc/grpc-js'
 import {Compute, IdTokenClient} from 'google-auth-library'
 import {Kinds} from '../../test/local/kinds.ts'
 
-/** `test.Kinds` as one writes it by hand: NDJSON to and from the streams of grpc-js, with back-pressure and nothing else of ours. */
+/**
+ * `test.Kinds` as one would write it by hand: NDJSON to and from the streams of grpc-js, with back-pressure and none of our other
+ * features.
+ */
 const client = new Client(new URL(process.env.BACKEND_URL).host, credentials.createInsecure())
 const auth = new IdTokenClient({targetAudience: process.env.BACKEND_AUDIENCE, idTokenProvider: new Compute()})
 const {input, output} = Kinds.method.one

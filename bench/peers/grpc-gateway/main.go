@@ -1,4 +1,4 @@
-// grpc-gateway as its documentation has it: its generated reverse proxy in front of the backend, with an ID token in each call.
+// grpc-gateway as in its documentation: its generated reverse proxy in front of the backend, with an ID token in each call.
 package main
 
 import (
@@ -19,7 +19,7 @@ import (
 	ping "bench/gen/ping"
 )
 
-// token gives the ID token of the metadata server, fetched again after half an hour.
+// token returns an ID token of the metadata server, and fetches a new one after half an hour.
 type token struct {
 	mutex   sync.Mutex
 	header  map[string]string
@@ -71,7 +71,7 @@ func main() {
 	if err := kinds.RegisterKindsHandlerFromEndpoint(ctx, mux, backend.Host, options); err != nil {
 		log.Fatal(err)
 	}
-	// On HTTP/1.1 Go stops reading a request when its answer begins, which breaks bidirectional streams, unless it is told not to.
+	// By default, Go stops reading an HTTP/1.1 request when its response begins, which would break bidirectional streams.
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_ = http.NewResponseController(w).EnableFullDuplex()
 		mux.ServeHTTP(w, r)
