@@ -19,7 +19,7 @@ export declare type RepoCreateRequest = Message<"RepoCreateRequest"> & {
    */
   body: {
     /**
-     * Whose upload this is: the first message, and only the first.
+     * The creator and the name of the upload, in the first message only.
      *
      * @generated from field: RepoContext context = 1;
      */
@@ -99,7 +99,7 @@ export declare type RepoCreateReply = Message<"RepoCreateReply"> & {
   repo?: Repository | undefined;
 
   /**
-   * How many bytes of data were kept.
+   * The number of stored bytes.
    *
    * @generated from field: int32 size = 2;
    */
@@ -113,13 +113,13 @@ export declare type RepoCreateReply = Message<"RepoCreateReply"> & {
 export declare const RepoCreateReplySchema: GenMessage<RepoCreateReply>;
 
 /**
- * Keeps what is uploaded to it.
+ * Stores uploads.
  *
  * @generated from service Repo
  */
 export declare const Repo: GenService<{
   /**
-   * Takes the context first and then the data, in messages of any size. Answers when all of it is kept.
+   * Expects the context first and then the data, in messages of any size. Answers when all of it is stored.
    *
    * @generated from rpc Repo.CreateRepo
    */

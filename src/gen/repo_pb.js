@@ -40,7 +40,7 @@ export const RepoCreateReplySchema = /*@__PURE__*/
   messageDesc(file_repo, 3);
 
 /**
- * Keeps what is uploaded to it.
+ * Stores uploads.
  *
  * @generated from service Repo
  */

@@ -12,20 +12,20 @@ import type { MethodOptions } from "@bufbuild/protobuf/wkt";
 export declare const file_grpc_functions_options: GenFile;
 
 /**
- * Who may call a method, where AUTH=jwt has callers prove who they are. An empty one asks for any verified caller.
+ * Who may call a method, if AUTH=jwt authenticates callers. Without a field, any verified caller may.
  *
  * @generated from message grpc_functions.Auth
  */
 export declare type Auth = Message<"grpc_functions.Auth"> & {
   /**
-   * Anybody may, without a proof.
+   * Anybody may, without authentication.
    *
    * @generated from field: bool public = 1;
    */
   public: boolean;
 
   /**
-   * Claims that the token of a caller must have, all of them, as in AUTH_ALLOW: "hd=example.com", "scope=books.read|books.write".
+   * Claims that a caller's token must all have, as in AUTH_ALLOW: "hd=example.com", "scope=books.read|books.write".
    *
    * @generated from field: repeated string allow = 2;
    */
@@ -39,20 +39,20 @@ export declare type Auth = Message<"grpc_functions.Auth"> & {
 export declare const AuthSchema: GenMessage<Auth>;
 
 /**
- * How agents see a method, where MCP=true makes methods tools of the Model Context Protocol.
+ * The tool of the Model Context Protocol that MCP=true makes from a method.
  *
  * @generated from message grpc_functions.Tool
  */
 export declare type Tool = Message<"grpc_functions.Tool"> & {
   /**
-   * The name of the tool: up to 64 letters, digits, "_" and "-". MCP_TOOLS wins.
+   * The name of the tool: up to 64 letters, digits, "_" and "-". A name in MCP_TOOLS has priority.
    *
    * @generated from field: string name = 1;
    */
   name: string;
 
   /**
-   * It is none, unless MCP_TOOLS has the method itself.
+   * The method is not a tool, unless MCP_TOOLS names the method itself.
    *
    * @generated from field: bool hidden = 2;
    */

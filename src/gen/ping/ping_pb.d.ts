@@ -50,7 +50,7 @@ export declare const ResponseSchema: GenMessage<Response>;
  */
 export declare type Pong = Message<"ping.Pong"> & {
   /**
-   * How many pings the backend has answered before this one, and this one.
+   * The number of pings that the backend has answered, including this one.
    *
    * @generated from field: int32 index = 1;
    */
@@ -88,7 +88,7 @@ export declare const PingService: GenService<{
     output: typeof ResponseSchema;
   },
   /**
-   * As Send, but the backend asks its own upstream for the answer.
+   * Like Send, but the backend calls its own upstream for the answer.
    *
    * @generated from rpc ping.PingService.SendUpstream
    */

@@ -106,7 +106,7 @@ export declare type HttpRule = Message<"google.api.HttpRule"> & {
 export declare const HttpRuleSchema: GenMessage<HttpRule>;
 
 /**
- * A method of HTTP that the pattern has no field for.
+ * An HTTP method for which the pattern has no field.
  *
  * @generated from message google.api.CustomHttpPattern
  */

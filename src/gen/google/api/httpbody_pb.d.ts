@@ -12,13 +12,13 @@ import type { Any } from "@bufbuild/protobuf/wkt";
 export declare const file_google_api_httpbody: GenFile;
 
 /**
- * The body of an HTTP request or response as it is: bytes of any type, and not JSON. On the wire it is Google's own.
+ * Wire-compatible with googleapis: the raw body of an HTTP request or response, bytes of any content type rather than JSON.
  *
  * @generated from message google.api.HttpBody
  */
 export declare type HttpBody = Message<"google.api.HttpBody"> & {
   /**
-   * The Content-Type header. In a stream the first message has it.
+   * The Content-Type header. In a stream, that of the first message.
    *
    * @generated from field: string content_type = 1;
    */
@@ -30,7 +30,7 @@ export declare type HttpBody = Message<"google.api.HttpBody"> & {
   data: Uint8Array;
 
   /**
-   * What else the service has to say, in messages that it and its callers agree on.
+   * Metadata of the response, in messages that the service and its callers agree on.
    *
    * @generated from field: repeated google.protobuf.Any extensions = 3;
    */

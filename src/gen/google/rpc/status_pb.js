@@ -2,7 +2,7 @@
 // @generated from file google/rpc/status.proto (package google.rpc, syntax proto3)
 /* eslint-disable */
 
-// Wire-compatible with googleapis: what a gRPC service puts into grpc-status-details-bin.
+// Wire-compatible with googleapis: the content of the trailer grpc-status-details-bin.
 
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_google_protobuf_any } from "@bufbuild/protobuf/wkt";
