@@ -5,7 +5,7 @@ import {StatusSchema} from '../gen/google/rpc/status_pb.js'
 import type {Call} from './call.ts'
 import {adviceFor} from './connections/causes.ts'
 import {mostReceived} from './connections/connecting.ts'
-import {type Ending, endingOf} from './connections/grpc-internals.ts'
+import {type Ending, endingOf, sentMessage} from './connections/grpc-internals.ts'
 import {adviceOn, type LossName, lossIn} from './connections/losses.ts'
 import {causeOf} from './connections/probe.ts'
 import {detailTypesOf} from './detail-types.ts'
@@ -61,7 +61,7 @@ function metDeadline({code}: StatusObject, {deadline}: Call, ending: Ending | un
 /** The service's own status. */
 function said(end: StatusObject, call: Call): Fault {
   const code = codeOf(end.code)
-  return new Fault(code, end.details || `${nameOf(call)} failed`, {
+  return new Fault(code, (sentMessage(end) ?? end.details) || `${nameOf(call)} failed`, {
     ...detailsOf(end, call),
     // 499 means that the caller hung up, but this caller is still connected.
     ...(code === 'CANCELLED' && {http: badGateway}),

@@ -289,16 +289,51 @@ test.serial('details that cannot be read cost no more than themselves', async (t
 })
 
 test.serial("a service's words stay its own, though they begin like those of a broken connection", async (t) => {
-  for (const message of ['read Every page first', 'Connection dropped by the shop', 'Deadline exceeded']) {
+  for (const message of [
+    'read Every page first',
+    'Connection dropped by the shop',
+    'Deadline exceeded',
+    'Connection dropped',
+    'Call cancelled',
+    'Deadline exceeded after 1.5s',
+  ]) {
     kinds.handle({
       one: (_request, context) => {
         context.sendHeader()
         throw new StatusError(9, message)
       },
     })
-    t.is((await faultOf(t, ask())).message, message)
+    const fault = await faultOf(t, ask())
+    t.deepEqual([fault.code, fault.message], ['FAILED_PRECONDITION', message])
   }
 })
+
+const grpc = {':status': 200, 'content-type': 'application/grpc'}
+
+const encoded = [
+  ['which%3F a%2Fb%23c%3A %24%26%2B%2C%3B%3D%40', 'which? a/b#c: $&+,;=@'],
+  ['not https://a.example/%252Fb', 'not https://a.example/%2Fb'],
+  ['Sp%c3%a4ter, 100%25', 'Später, 100%'],
+  ['100% of %zz and %ff%41', '100% of %zz and %ff%41'],
+] as const
+
+for (const [place, respond] of [
+  ['the head', (stream, status) => stream.respond({...grpc, ...status}, {endStream: true})],
+  [
+    'trailers',
+    (stream, status) => {
+      stream.on('wantTrailers', () => stream.sendTrailers(status))
+      stream.respond(grpc, {waitForTrailers: true})
+      stream.end()
+    },
+  ],
+] as const satisfies [string, (stream: ServerHttp2Stream, status: Record<string, string>) => void][]) {
+  test.serial(`all escapes of grpc-message in ${place} are decoded, once`, async (t) => {
+    const messages = encoded.map(([message]) => message)
+    const url = await serving(t, (stream) => respond(stream, {'grpc-status': '9', 'grpc-message': messages.shift()!}))
+    for (const [, text] of encoded) t.is((await faultOf(t, ask(url))).message, text)
+  })
+}
 
 test.serial('a failure without a word gets one', async (t) => {
   kinds.handle({
@@ -308,8 +343,6 @@ test.serial('a failure without a word gets one', async (t) => {
   })
   t.is((await faultOf(t, ask())).message, 'test.Kinds.One failed')
 })
-
-const grpc = {':status': 200, 'content-type': 'application/grpc'}
 
 /** How a server can reset a call, by the name of the error code that it sends, and the code that the caller then gets. */
 const resets = {

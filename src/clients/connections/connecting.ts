@@ -2,7 +2,7 @@ import type {Socket} from 'node:net'
 import {Channel, type ChannelOptions, connectivityState, credentials, Metadata, type StatusObject} from '@grpc/grpc-js'
 import type {Backend} from '../../core/config.ts'
 import {Connection, type ConnectionListener} from './connection.ts'
-import {leaveRetriesToUs, watchSockets} from './grpc-internals.ts'
+import {keepMessagesAsSent, leaveRetriesToUs, watchSockets} from './grpc-internals.ts'
 
 /** Limit for one message of a backend, in bytes. */
 export const mostReceived = 32 * 1024 * 1024
@@ -28,6 +28,7 @@ export function openChannel({address, host, tls}: Backend, onSocket: (socket: So
     ...(!tls && {'grpc.enable_http_proxy': 0}),
   })
   leaveRetriesToUs(channel)
+  keepMessagesAsSent()
   return channel
 }
 

@@ -1,6 +1,6 @@
 import type {ClientHttp2Session, ClientHttp2Stream} from 'node:http2'
 import type {Socket} from 'node:net'
-import type {Channel, ChannelCredentials, StatusObject} from '@grpc/grpc-js'
+import {type Channel, type ChannelCredentials, Metadata, type StatusObject} from '@grpc/grpc-js'
 
 // Code that relies on internals of grpc-js. When an upgrade changes them, these tests fail:
 // - ChannelCredentials._createSecureConnector() makes the object whose connect() gets each TCP socket of a channel:
@@ -11,6 +11,8 @@ import type {Channel, ChannelCredentials, StatusObject} from '@grpc/grpc-js'
 //   when its finalStatus is OK: test/clients/grpc-internals.test.ts
 // - a message is framed by allocating 5 bytes more, writing gRPC's prefix into them, and calling `message.copy(output, 5)`:
 //   test/clients/batches.test.ts; with a grpc-js that does otherwise, each message is written alone
+// - the trailers of a call are a Metadata, from which `remove('grpc-message')` takes the message before the status is reported:
+//   test/clients/grpc-internals.test.ts
 // - the status details that grpc-js makes up: test/clients/status.test.ts; those of connections, in causes.ts:
 //   test/clients/causes.test.ts
 
@@ -144,10 +146,49 @@ export function endOfBroken(end: StatusObject, goaway = 0): StatusObject {
   return {...end, code: 14, details: 'Connection dropped'}
 }
 
+const encodedMessage = Symbol('grpc-message')
+
+type WithMessage = Metadata & {[encodedMessage]?: string | Buffer | undefined}
+
+let keeps = false
+
+/**
+ * From now on statuses keep `grpc-message` as sent. grpc-js decodes it like a whole URI, which leaves escapes of `/?#:` and others
+ * as they are, and this cannot be corrected later: `%252F` would look like `%2F`.
+ */
+export function keepMessagesAsSent(): void {
+  if (keeps) return
+  keeps = true
+  const {remove} = Metadata.prototype
+  Metadata.prototype.remove = function (this: WithMessage, key) {
+    if (key === 'grpc-message') this[encodedMessage] = this.get(key)[0]
+    remove.call(this, key)
+  }
+}
+
+/** Runs of bytes in percent-encoding. */
+const escapes = /(?:%[\da-f]{2})+/gi
+
+/**
+ * The decoded `grpc-message` that a server sent (gRPC over HTTP2, Responses); undefined if it sent none. Text that cannot be decoded is
+ * kept as it is.
+ */
+export function sentMessage({metadata}: Pick<StatusObject, 'metadata'>): string | undefined {
+  const message = (metadata as WithMessage)[encodedMessage]
+  if (typeof message !== 'string' || !message.includes('%')) return message as string | undefined
+  return message.replace(escapes, (bytes) => {
+    try {
+      return decodeURIComponent(bytes)
+    } catch {
+      return bytes
+    }
+  })
+}
+
 /** How a call ended without a status of the service. */
 export type Ending = 'late' | 'reset' | 'broken' | 'too large' | 'unreadable'
 
-/** Status details that grpc-js 1.14 makes up when a started call breaks. Only the text tells them from the service's own. */
+/** Status details that grpc-js 1.14 makes up when a started call breaks. */
 const endings: readonly (readonly [details: RegExp, ending: Ending])[] = [
   [/^Deadline exceeded after /, 'late'],
   [/^Received RST_STREAM with code \d+ triggered by internal client error: /, 'broken'],
@@ -162,7 +203,8 @@ const endings: readonly (readonly [details: RegExp, ending: Ending])[] = [
 const tooLarge = /^Received message (?:larger than max \(\d+ vs (\d+)\)|that decompresses to a size larger than (\d+))$/
 
 /** How the call ended, unless the service ended it. `mostReceived` is the channel's limit for a message, in bytes. */
-export function endingOf({details}: StatusObject, mostReceived: number): Ending | undefined {
+export function endingOf({details, metadata}: StatusObject, mostReceived: number): Ending | undefined {
+  if (sentMessage({metadata}) !== undefined) return undefined
   // A message in an encoding that grpc-js does not know ends the call without code and details.
   if (details === undefined) return 'unreadable'
   const [, limit, inflated = limit] = tooLarge.exec(details) ?? []
