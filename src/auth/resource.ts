@@ -14,6 +14,16 @@ export function resourceUrl(resource: string): string {
   return `${origin}${resourcePath}${pathname === '/' ? '' : pathname}`
 }
 
+/**
+ * The resource that the document at `path` is about: `resource`, or one below it whose path follows the well-known one, such as
+ * `/mcp`. Clients refuse a document about another one (RFC 9728, 3.3).
+ */
+export function resourceAt(path: string, resource: string): string {
+  const {origin, pathname} = new URL(resource)
+  const below = path.slice(resourcePath.length).replace(/\/$/, '')
+  return below.startsWith(`${pathname.replace(/\/$/, '')}/`) ? origin + below : resource
+}
+
 /** The document (RFC 9728, 2). Issuers with their own header are left out: the proxy that sets this header gets the tokens. */
 export function resourceDocument(resource: string, {issuers}: Pick<AuthConfig, 'issuers'>) {
   const servers = issuers.filter(({header}) => header === undefined).map(({issuer}) => issuer)

@@ -1,4 +1,4 @@
-import {isResourcePath, resourceDocument} from '../auth/resource.ts'
+import {isResourcePath, resourceAt, resourceDocument} from '../auth/resource.ts'
 import {only} from './request/methods.ts'
 import {json} from './response/reply.ts'
 import type {Handler, Scope, Serving} from './scope.ts'
@@ -16,7 +16,7 @@ export function ownHandler(scope: Scope, {config: {auth}}: Pick<Serving, 'config
   const {method, path} = scope
   if (path === livePath) return method === 'GET' || method === 'HEAD' ? live : undefined
   if (!isResourcePath(path) || auth.mode !== 'jwt' || auth.issuers.length === 0) return undefined
-  const handler = only(['GET'], () => json(resourceDocument(resourceOf(scope, auth), auth)))
+  const handler = only(['GET'], () => json(resourceDocument(resourceAt(path, resourceOf(scope, auth)), auth)))
   return Object.assign(handler, {access: {isOpen: true as const}})
 }
 

@@ -5,6 +5,7 @@ import {join} from 'node:path'
 import test, {type ExecutionContext} from 'ava'
 import {SignJWT} from 'jose'
 import {type Logger, pino} from 'pino'
+import {resourceAt} from '../../src/auth/resource.ts'
 import {ConfigError} from '../../src/core/config.ts'
 import {gateway} from '../../src/functions/gateway.ts'
 import {PingService} from '../../src/gen/ping/ping_pb.js'
@@ -194,6 +195,31 @@ test.serial('the document about us names who gives tokens', async (t) => {
     authorization_servers: [issuer.url, rsa.url],
     bearer_methods_supported: ['header'],
   })
+})
+
+test.serial('a document behind the path of a resource is about that one', async (t) => {
+  for (const [path, resource] of [
+    ['', ''],
+    ['/', ''],
+    ['/mcp', '/mcp'],
+    ['/a/b/', '/a/b'],
+  ] as const) {
+    const {json: document} = await app.ask(t, `/.well-known/oauth-protected-resource${path}`)
+    t.is(document.resource, app.url(resource), path)
+  }
+})
+
+test('a document is about the configured resource, or one below it', (t) => {
+  const document = '/.well-known/oauth-protected-resource'
+  for (const [path, resource] of [
+    ['', '/v1'],
+    ['/v1', '/v1'],
+    ['/v1/mcp', '/v1/mcp'],
+    ['/v12', '/v1'],
+    ['/mcp', '/v1'],
+  ] as const) {
+    t.is(resourceAt(document + path, 'https://a.example/v1'), `https://a.example${resource}`, path)
+  }
 })
 
 test.serial('the description says what is taken, and what needs no proof', async (t) => {
