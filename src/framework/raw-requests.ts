@@ -3,6 +3,7 @@ import type {IncomingMessage, Server, ServerResponse} from 'node:http'
 import {keepOriginal} from '../http/original.ts'
 import {hasBody} from '../http/request/body.ts'
 import {endsGently, keepIdle} from './connections.ts'
+import {expressOf} from './direct.ts'
 import {gatherSmallPieces} from './small-pieces.ts'
 import {answerUnreadable, isLatest, type Unseen} from './unreadable.ts'
 
@@ -10,6 +11,8 @@ import {answerUnreadable, isLatest, type Unseen} from './unreadable.ts'
 const longestTimeout = 3_600_000
 
 let subscribed = false
+/** The framework's servers. */
+const servers = new WeakSet<Server>()
 
 /**
  * Keeps the framework from handling the requests of this process: from now on no body is parsed, buffered or decompressed, and no
@@ -26,18 +29,19 @@ export function serveRawRequests(unseen: Unseen): void {
   subscribe('tracing:net.server.listen:asyncEnd', (message) => {
     const {server} = message as {server: Server}
     if (!isExpress(server)) return
+    servers.add(server)
     answerUnreadable(server, unseen)
     keepIdle(server)
   })
   subscribe('http.server.request.start', (message) => {
     const {request, response, server} = message as {request: IncomingMessage; response: ServerResponse; server: Server}
-    if (!isExpress(server)) return
+    if (!servers.has(server)) return
     isLatest(response)
     endsGently(request.socket)
     if (hasBody(request.headers)) gatherSmallPieces(request)
     // Node's own limit of 300 s would end longer uploads. The function's deadline is the limit.
     server.requestTimeout = longestTimeout
-    hideFromFramework(request)
+    if (isExpress(server)) hideFromFramework(request)
   })
 }
 
@@ -48,8 +52,7 @@ export function hideFromFramework(request: IncomingMessage): void {
   delete request.headers['content-type']
 }
 
-/** Whether it is the framework's server rather than another one in this process. */
+/** Whether it is the framework's server rather than another one in this process, and calls Express. */
 export function isExpress(server: Server): boolean {
-  const [app] = server.listeners('request') as {handle?: unknown}[]
-  return typeof app?.handle === 'function'
+  return expressOf(server) !== undefined
 }

@@ -5,6 +5,7 @@ import {named} from '../http/access.ts'
 import {everyFunction, everyName} from '../http/every-function.ts'
 import type {Handler, Serving} from '../http/scope.ts'
 import {serve} from '../http/serve.ts'
+import {direct} from './direct.ts'
 import {serveRawRequests} from './raw-requests.ts'
 import {endWell} from './shutdown.ts'
 import {takeUpgrades} from './upgrades.ts'
@@ -37,7 +38,7 @@ export function register<R extends Registering>(
   serveRawRequests({log: runtime.log, errorShape: handler.errorShape})
   if (handler.webSockets) takeUpgrades()
   endWell(runtime)
-  http(target, serve(handler, runtime))
+  http(target, direct(serve(handler, runtime), runtime.log))
 }
 
 /** @throws {ConfigError} */

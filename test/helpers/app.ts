@@ -15,6 +15,7 @@ import {createRuntime, type Runtime} from '../../src/clients/runtime.ts'
 import {readConfig} from '../../src/core/config.ts'
 import type {Logger} from '../../src/core/log.ts'
 import type {RateLimitStore} from '../../src/core/rate-limit.ts'
+import {direct} from '../../src/framework/direct.ts'
 import {serveRawRequests} from '../../src/framework/raw-requests.ts'
 import {endWell} from '../../src/framework/shutdown.ts'
 import {takeUpgrades} from '../../src/framework/upgrades.ts'
@@ -113,7 +114,7 @@ export async function startApp({
   const servers: Server[] = []
   const listen = async (handler: Handler) => {
     const name = `app${++apps}`
-    http(name, serve(handler, runtime))
+    http(name, direct(serve(handler, runtime), runtime.log))
     const server = getTestServer(name).listen(0, '127.0.0.1')
     servers.push(server)
     await once(server, 'listening')
