@@ -49,7 +49,7 @@ test.after.always(async () => {
 
 const withKey = (key: string) => ({headers: {'x-api-key': key}})
 
-test.serial('a key opens what its line names', async (t) => {
+test.serial('a key may call what its line names', async (t) => {
   const send = '/api/ping?message=hi'
   for (const [key, path, status] of [
     ['for-all', send, 200],
@@ -79,7 +79,7 @@ test.serial('conditions on claims are met by a key only if its line names the me
   t.is((await app.ask(t, '/ping?upstream=true', withKey('for-service'))).status, 200)
 })
 
-test.serial('of the tools a key has those of its methods, and one without a tool gets nowhere', async (t) => {
+test.serial('a key is shown only the tools that it may call, and a key without tools is refused', async (t) => {
   const ask = (key: string, method: string, params = {}) => {
     const headers = {
       'content-type': 'application/json',
@@ -101,7 +101,7 @@ test.serial('of the tools a key has those of its methods, and one without a tool
   t.is((await ask('unknown', 'tools/list')).status, 401)
 })
 
-test.serial('two keys in one request are none', async (t) => {
+test.serial('two keys in one request are refused, even if they are equal', async (t) => {
   const headers: [string, string][] = [
     ['x-api-key', 'for-all'],
     ['x-api-key', 'for-all'],
@@ -109,7 +109,7 @@ test.serial('two keys in one request are none', async (t) => {
   t.is((await app.ask(t, '/health', {headers})).status, 401)
 })
 
-test.serial('the log has the name and never the key, and the challenge says what is taken', async (t) => {
+test.serial('the log has the name of a key, never the key itself, and a 401 says what is accepted', async (t) => {
   lines.length = 0
   await app.ask(t, '/ping?message=hi', withKey('for-ping'))
   t.deepEqual(JSON.parse(lines.at(-1)!).caller, {key: 'partner'})
@@ -119,7 +119,7 @@ test.serial('the log has the name and never the key, and the challenge says what
   t.notRegex(lines.join(''), /for-ping|wrong-key/)
 })
 
-test.serial('the backend hears which key it was', async (t) => {
+test.serial('the backend is told the name of the key', async (t) => {
   const call = app.backend.ping.next()
   const answer = app.ask(t, '/ping?message=hi', withKey('for-ping'))
   const {metadata, answer: go} = await call
@@ -128,7 +128,7 @@ test.serial('the backend hears which key it was', async (t) => {
   t.deepEqual(metadata.get('x-verified-claims-bin').map(String), ['{"key":"partner"}'])
 })
 
-test.serial('the key is for us alone: the backend gets it by no protocol and under no name', async (t) => {
+test.serial('the key itself never reaches the backend, by any protocol or under any name', async (t) => {
   const key = withKey('for-all').headers
   const named = {'grpc-metadata-x-api-key': 'for-all', 'grpc-metadata-x_api_key': 'for-all', 'x_api-key': 'for-all'}
   for (const [path, type, body] of [
@@ -147,7 +147,7 @@ test.serial('the key is for us alone: the backend gets it by no protocol and und
   }
 })
 
-test.serial('a changed file holds from the next request on', async (t) => {
+test.serial('a changed key file applies from the next request on', async (t) => {
   const ask = async (key: string) => (await app.ask(t, '/ping?message=hi', withKey(key))).status
   t.is(await ask('new-one'), 401)
   writeFileSync(file, lineOf('new-one', 'machine *'))
@@ -160,7 +160,7 @@ test.serial('a changed file holds from the next request on', async (t) => {
   t.is(await ask('new-one'), 401)
 })
 
-test.serial('of a file with a wrong line the other lines hold, and the log says which one is wrong', async (t) => {
+test.serial('if a line of the key file is wrong, the other lines apply, and the log names the line', async (t) => {
   lines.length = 0
   writeFileSync(file, `a-key-by-mistake partner *\n${lineOf('good', 'machine *')}`)
   t.is((await app.ask(t, '/ping?message=hi', withKey('good'))).status, 200)
@@ -169,7 +169,7 @@ test.serial('of a file with a wrong line the other lines hold, and the log says 
   t.notRegex(lines.join(''), /a-key-by-mistake/)
 })
 
-test.serial('while the file cannot be read what was read holds', async (t) => {
+test.serial('while the key file cannot be read, the keys that were read before still apply', async (t) => {
   t.is((await app.ask(t, '/ping?message=hi', withKey('for-all'))).status, 200)
   lines.length = 0
   rmSync(file)
@@ -178,7 +178,7 @@ test.serial('while the file cannot be read what was read holds', async (t) => {
   t.is(lines.filter((line) => /cannot be read any more/.test(line)).length, 1)
 })
 
-test('a file that cannot be used stops the start', (t) => {
+test('a key file that cannot be used is an error at start', (t) => {
   const door = (path: string) => () => doorOf(runtimeOf({AUTH: 'jwt', AUTH_API_KEYS: path}))
   t.throws(door(join(folder, 'none')), {
     instanceOf: ConfigError,

@@ -82,7 +82,7 @@ test.after.always(async () => {
 const bearer = async (claims: object = {}) => ({headers: {authorization: `Bearer ${await issuer.token({...claims})}`}})
 const writer = {scope: 'a books.write', hd: 'example.com'}
 
-test.serial('a method is as open as its proto says, and a configuration narrows it', async (t) => {
+test.serial('a method is as open as its proto says, and the configuration can only restrict it', async (t) => {
   const asked = async (path: string, claims?: object) =>
     (await app.ask(t, path, claims && (await bearer(claims)))).status
   t.is(await asked('/list'), 200)
@@ -99,7 +99,7 @@ test.serial('a method is as open as its proto says, and a configuration narrows 
   t.is(await asked('/write', {...writer, scope: 'books.admin'}), 200)
 })
 
-test.serial('Connect has the same methods as open and as closed', async (t) => {
+test.serial('the same methods are open and closed by Connect', async (t) => {
   const asked = async (name: string, claims?: object) => {
     const headers = {'content-type': 'application/json', 'connect-protocol-version': '1'}
     const all = {...headers, ...(claims && (await bearer(claims)).headers)}
@@ -112,7 +112,7 @@ test.serial('Connect has the same methods as open and as closed', async (t) => {
   t.is(await asked('Write', writer), 200)
 })
 
-test.serial('the description says what a proto asks for', async (t) => {
+test.serial('the description says what a proto requires', async (t) => {
   const {json: document} = await app.ask(t, '/openapi.json', await bearer())
   const security = (path: string) => document.paths[path].get.security
   t.deepEqual(security('/list'), [])
@@ -125,7 +125,7 @@ test.serial('the description says what a proto asks for', async (t) => {
   t.deepEqual(Object.keys(document.components.securitySchemes), ['bearer', 'signature'])
 })
 
-test('it holds for functions without the gateway, by the methods that they call', (t) => {
+test('the option applies to functions without the gateway too, by the methods that they call', (t) => {
   const runtime = createRuntime(
     readConfig({
       BACKEND_URL: app.backend.url,
@@ -152,7 +152,7 @@ test('it holds for functions without the gateway, by the methods that they call'
   t.notThrows(() => door.checkCall({kind: 'key', name: 'a', methods: ['*']}, 'Books/Read'))
 })
 
-test.serial('a function of the same instance does not go round the descriptors', async (t) => {
+test.serial('a function of the same instance cannot bypass the options of the descriptors', async (t) => {
   const {write} = createClient(app.runtime, books) as Record<string, (...args: unknown[]) => Promise<unknown>>
   const handler: Handler = async (scope) => {
     await write?.(scope, {name: 'it'})
@@ -172,7 +172,7 @@ test.serial('a function of the same instance does not go round the descriptors',
   }
 })
 
-test.serial("a client of another runtime does not go round its proto's option", async (t) => {
+test.serial('a client of another runtime cannot bypass the option of its proto', async (t) => {
   const BACKEND_URL = app.backend.url
   const other = runtimeOf({BACKEND_URL, BACKEND_AUDIENCE: 'none', AUTH: 'none'})
   const own = createRuntime(
@@ -216,7 +216,7 @@ test('AUTH_PUBLIC=none closes what a proto opens', (t) => {
   t.false(doorOf(runtime).isOpen({name: 'Books/List'}))
 })
 
-test('what nothing verifies is not served, but where nobody has decided', (t) => {
+test('conditions that AUTH does not verify are an error at start, unless AUTH is not set', (t) => {
   const withAuth = (AUTH: string) => {
     const {GATEWAY_DESCRIPTORS, BACKEND_URL} = jwt
     const lines: string[] = []
@@ -252,7 +252,7 @@ test('what nothing verifies is not served, but where nobody has decided', (t) =>
   t.deepEqual(local.closed, [])
 })
 
-test('an opening that a proto does not allow stops the start', async (t) => {
+test('opening a method that its proto does not allow is an error at start', async (t) => {
   const runtime = runtimeOf({...jwt, AUTH_ISSUERS: 'https://idp.example audience=a', AUTH_PUBLIC: 'Books Books/Read'})
   const {serve} = await import('../../src/http/serve.ts')
   const handler = gateway(runtime)
@@ -263,7 +263,7 @@ test('an opening that a proto does not allow stops the start', async (t) => {
   t.true(doorOf(runtime).isOpen({name: 'Books/Other'}))
 })
 
-test('options that do not say who may call stop the start, with a line each', (t) => {
+test('options that do not say who may call are errors at start, one line each', (t) => {
   const others = buildSchema({
     'books.proto': proto(`
     rpc Both(Name) returns (Name) { option (grpc_functions.auth) = {public: true, allow: "a=b"}; }
@@ -287,7 +287,7 @@ test('options that do not say who may call stop the start, with a line each', (t
   )
 })
 
-test('an option of another name with the number of ours stops the start', (t) => {
+test('an option of another name with our number is an error at start', (t) => {
   const others = buildSchema(
     {
       'books.proto': `
@@ -313,7 +313,7 @@ test('an option of another name with the number of ours stops the start', (t) =>
   )
 })
 
-test('fields of a later version of the option stop the start: they may close what this version would open', (t) => {
+test('fields of a later version of the option are an error at start: they may close what we would open', (t) => {
   const later = buildSchema(
     {
       'books.proto': proto(
@@ -336,7 +336,7 @@ test('fields of a later version of the option stop the start: they may close wha
   )
 })
 
-test('names in AUTH_PUBLIC and AUTH_ALLOW are checked without the gateway, as far as clients tell', async (t) => {
+test('names in AUTH_PUBLIC and AUTH_ALLOW are checked without the gateway too, if clients know them', async (t) => {
   const {serve} = await import('../../src/http/serve.ts')
   const served = (env: Readonly<Record<string, string>>, ...services: DescService[]) => {
     const lines: string[] = []

@@ -93,7 +93,7 @@ async function opened(socket: WebSocket): Promise<void> {
   if (type !== 'open') throw new Error(`Refused: ${lines.at(-1)}`)
 }
 
-test.serial("a WebSocket's token is a subprotocol, and a proof as any other", async (t) => {
+test.serial('the token of a WebSocket is in a subprotocol, and is checked like any other', async (t) => {
   const token = await issuer.token()
   const calls = app.backend.log.length
   for (const protocols of [[], ['json'], ['json', 'bearer.nope'], ['json', `bearer.${token.slice(0, -4)}AAAA`]]) {
@@ -129,7 +129,7 @@ test.serial('a WebSocket for a method that AUTH_ALLOW closes to its caller is re
   t.is((await once(socket, 'close'))[0].code, 1000)
 })
 
-test.serial('everything is closed but what AUTH_PUBLIC names, probes and the way to log in', async (t) => {
+test.serial('everything is closed except for AUTH_PUBLIC, probes, and the document about how to log in', async (t) => {
   for (const [path, status] of [
     [closed, 401],
     ['/health', 401],
@@ -159,7 +159,7 @@ test.serial('everything is closed but what AUTH_PUBLIC names, probes and the way
     t.is((await app.ask(t, '/nowhere', {method})).status, 401, method)
 })
 
-test.serial('of the tools without a proof only those that anybody may call are there', async (t) => {
+test.serial('without a token, only the tools are listed that everybody may call', async (t) => {
   const ask = (method: string, params = {}) => {
     const headers = {'content-type': 'application/json', accept: 'application/json, text/event-stream'}
     return app.ask(t, '/mcp', {method: 'POST', headers, body: JSON.stringify({jsonrpc: '2.0', id: 1, method, params})})
@@ -174,7 +174,7 @@ test.serial('of the tools without a proof only those that anybody may call are t
   t.is((await ask('tools/call', {name: 'PingService_SendUpstream', arguments: {}})).status, 401)
 })
 
-test.serial('a 401 says how to log in and nothing of what was wrong, which the log says', async (t) => {
+test.serial('a 401 says how to log in, but not what was wrong, which is in the log', async (t) => {
   lines.length = 0
   const {status, headers, json: body} = await app.ask(t, closed, {headers: {...bearer('x.y').headers, origin: page}})
   t.is(status, 401)
@@ -188,7 +188,7 @@ test.serial('a 401 says how to log in and nothing of what was wrong, which the l
   t.regex(lines.join(''), /not a signed JWT/)
 })
 
-test.serial('the document about us names who gives tokens', async (t) => {
+test.serial('the document about this resource names the issuers of its tokens', async (t) => {
   const {json: document} = await app.ask(t, '/.well-known/oauth-protected-resource')
   t.deepEqual(document, {
     resource: app.url(''),
@@ -222,7 +222,7 @@ test('a document is about the configured resource, or one below it', (t) => {
   }
 })
 
-test.serial('the description says what is taken, and what needs no proof', async (t) => {
+test.serial('the description says which credentials are accepted, and which paths need none', async (t) => {
   const {json: document} = await app.ask(t, '/openapi.json')
   t.deepEqual(document.security, [{bearer: []}])
   t.deepEqual(document.components.securitySchemes, {bearer: {type: 'http', scheme: 'bearer'}})
@@ -230,7 +230,7 @@ test.serial('the description says what is taken, and what needs no proof', async
   t.false('security' in document.paths['/api/ping:upstream'].get)
 })
 
-test.serial('preflights pass, other OPTIONS do not', async (t) => {
+test.serial('preflights are let through, other OPTIONS are not', async (t) => {
   const headers = {
     origin: page,
     'access-control-request-method': 'GET',
@@ -248,7 +248,7 @@ test.serial('preflights pass, other OPTIONS do not', async (t) => {
   )
 })
 
-test.serial('a verified caller is let in, by a token of any issuer', async (t) => {
+test.serial('a verified caller is let in, with a token of any issuer', async (t) => {
   for (const token of [await issuer.token(), await rsa.token(), await issuer.token({aud: ['x', 'other']})]) {
     const answer = await app.ask(t, closed, bearer(token))
     t.is(answer.status, 200, answer.text)
@@ -257,7 +257,7 @@ test.serial('a verified caller is let in, by a token of any issuer', async (t) =
   t.is((await app.ask(t, closed, {headers: {authorization: `bEaReR   ${await issuer.token()}`}})).status, 200)
 })
 
-test.serial('an issuer with a header of its own is believed in that alone', async (t) => {
+test.serial('an issuer with its own header is accepted only in that header', async (t) => {
   const token = await issuer.token({aud: 'iap'})
   t.is((await app.ask(t, closed, {headers: {'x-goog-iap-jwt-assertion': token}})).status, 200)
   t.is((await app.ask(t, closed, bearer(token))).status, 401)
@@ -396,7 +396,7 @@ test.serial('401 for two Authorization headers, both good', async (t) => {
   t.is((await connection.response()).status, 401)
 })
 
-test.serial('a token is taken from nowhere but the header', async (t) => {
+test.serial('a token is read only from its header', async (t) => {
   const token = await issuer.token()
   t.is((await app.ask(t, `${closed}?access_token=${token}`)).status, 401)
   t.is((await app.ask(t, closed, {headers: {cookie: `access_token=${token}`}})).status, 401)
@@ -414,7 +414,7 @@ test.serial('no mutation of a valid token passes', async (t) => {
   t.pass()
 })
 
-test.serial('what claims have to be is 403 otherwise, and the log says which rule', async (t) => {
+test.serial('claims that do not meet the conditions are 403, and the log names the rule', async (t) => {
   lines.length = 0
   const upstream = '/ping?upstream=true'
   const asked = async (claims: object, path = upstream) =>
@@ -436,7 +436,7 @@ test.serial('what claims have to be is 403 otherwise, and the log says which rul
   t.is(refused.headers.get('access-control-allow-origin'), page)
 })
 
-test.serial('no function goes round the conditions of the method that it calls', async (t) => {
+test.serial('no function can bypass the conditions of the method that it calls', async (t) => {
   const {sendUpstream} = createClient(app.runtime, PingService)
   const handler: Handler = async (scope) => {
     await sendUpstream(scope, {message: 'hi'})
@@ -496,7 +496,7 @@ test.serial('the backend gets the verified claims, and no caller can set them', 
 })
 
 for (const AUTH of ['iam', 'none']) {
-  test.serial(`under AUTH=${AUTH} there is no caller, and nobody sets one`, async (t) => {
+  test.serial(`under AUTH=${AUTH} there is no caller, and no request can set one`, async (t) => {
     const guarded = await startApp({env: {AUTH, GATEWAY_DESCRIPTORS: schema.path, MCP: 'true'}, backend: {services}})
     t.teardown(() => guarded.close())
     const seen: unknown[] = []
@@ -541,7 +541,7 @@ for (const AUTH of ['iam', 'none']) {
   })
 }
 
-test.serial('no function changes who the next request with the same token is', async (t) => {
+test.serial('no function can change the caller of the next request with the same token', async (t) => {
   const {url, close} = await app.serve((scope) => {
     const {caller} = scope
     if (caller?.kind !== 'token') return json({})
@@ -563,12 +563,12 @@ test.serial('the log has the subject and the issuer of each request', async (t) 
   t.deepEqual(JSON.parse(lines.at(-1)!).caller, {subject: 'grace', issuer: issuer.url})
 })
 
-test.serial('where nobody has to prove anything, a proof that does not hold is none', async (t) => {
+test.serial('where no credentials are required, invalid ones are ignored', async (t) => {
   t.is((await app.ask(t, '/ping?message=hi', bearer('garbage'))).status, 200)
   t.is((await app.ask(t, '/openapi.json', bearer(await issuer.token({exp: 1})))).status, 200)
 })
 
-test('a condition or an opening for what the schema does not have stops the start', (t) => {
+test('a condition or an opening for something that the schema does not have is an error at start', (t) => {
   const env = {
     BACKEND_URL: 'http://localhost:1',
     AUTH: 'jwt',
@@ -585,7 +585,7 @@ test('a condition or an opening for what the schema does not have stops the star
   )
 })
 
-test('an opening for the path of a method stops the start', (t) => {
+test('an opening for the path of a method is an error at start', (t) => {
   const env = {
     BACKEND_URL: 'http://localhost:1',
     AUTH: 'jwt',

@@ -67,13 +67,13 @@ for (const [name, options] of Object.entries({
   })
 }
 
-test('keys that jwks= names need no discovery', async (t) => {
+test('keys from jwks= need no discovery', async (t) => {
   const issuer = await issuerFor(t)
   t.is(await tried(doorTo(issuer, {}, `jwks=${issuer.url}/keys`), issuer.token()), 'OK')
   t.deepEqual(issuer.requests, ['/keys'])
 })
 
-test('all that wait for keys share one fetch', async (t) => {
+test('all requests that wait for keys share one fetch', async (t) => {
   const issuer = await issuerFor(t)
   const door = doorTo(issuer)
   const tokens = await Promise.all(Array.from({length: 50}, (_, index) => issuer.token({sub: `user-${index}`})))
@@ -116,7 +116,7 @@ test('within the cool-down an unknown key is 401, and the issuer is not asked', 
   t.is(keysAsked(issuer), 1)
 })
 
-test('behind the cool-down an unknown key has the issuer asked, once for all', async (t) => {
+test('after the cool-down an unknown key causes one fetch, for all requests', async (t) => {
   const issuer = await issuerFor(t)
   const door = doorTo(issuer, {coolDown: 0})
   t.is(await tried(door, issuer.token()), 'OK')
@@ -150,7 +150,7 @@ function oneMegabyte(response: ServerResponse): void {
 }
 
 for (const [what, trouble] of Object.entries(away)) {
-  test.serial(`an issuer that ${what}: 503 without keys, and known keys serve`, async (t) => {
+  test.serial(`an issuer that ${what}: 503 without keys, and known keys are still used`, async (t) => {
     const issuer = await issuerFor(t)
     // Serial, and with a generous timeout: only an issuer that never answers uses all of it.
     const timeout = 1000
@@ -172,7 +172,7 @@ for (const [what, trouble] of Object.entries(away)) {
   })
 }
 
-test('known keys serve without a wait when the issuer hangs', async (t) => {
+test('known keys are used without waiting while the issuer hangs', async (t) => {
   const issuer = await issuerFor(t)
   const door = doorTo(issuer, {fresh: 0, coolDown: 0, patience: 1, timeout: 60_000})
   t.is(await tried(door, issuer.token()), 'OK')
@@ -180,7 +180,7 @@ test('known keys serve without a wait when the issuer hangs', async (t) => {
   t.is(await tried(door, issuer.token({sub: 'grace'})), 'OK')
 })
 
-test('a key that was withdrawn serves no longer than the keys are fresh', async (t) => {
+test('a withdrawn key is not used for longer than the keys are fresh', async (t) => {
   const issuer = await issuerFor(t)
   const door = doorTo(issuer, {fresh: -1, coolDown: 0})
   const [first, second] = [await issuer.token({sub: 'a'}), await issuer.token({sub: 'b'})]
@@ -190,7 +190,7 @@ test('a key that was withdrawn serves no longer than the keys are fresh', async 
   t.is(await tried(door, issuer.token()), 'OK')
 })
 
-test('the clocks of issuer and instance may be half a minute apart', async (t) => {
+test('the clocks of issuer and instance may differ by half a minute', async (t) => {
   const issuer = await issuerFor(t)
   const door = doorTo(issuer)
   const now = Math.floor(Date.now() / 1000)
@@ -199,7 +199,7 @@ test('the clocks of issuer and instance may be half a minute apart', async (t) =
   }
 })
 
-test('of the tokens that were verified only the last few megabytes are remembered', async (t) => {
+test('only the last few megabytes of verified tokens are cached', async (t) => {
   const issuer = await issuerFor(t)
   const {auth} = readConfig({AUTH: 'jwt', AUTH_ISSUERS: `${issuer.url} audience=api`})
   const tokens = new Tokens(auth.issuers)
@@ -213,7 +213,7 @@ test('of the tokens that were verified only the last few megabytes are remembere
   t.is(tokens.remembered(all.at(-200)!, undefined)?.subject, 'user-200')
 })
 
-test('known keys serve a day, and no longer', async (t) => {
+test('known keys are used for a day, and no longer', async (t) => {
   const issuer = await issuerFor(t)
   const door = doorTo(issuer, {kept: 0, fresh: 0, coolDown: 0})
   t.is(await tried(door, issuer.token()), 'OK')
@@ -230,7 +230,7 @@ for (const [what, discovery] of Object.entries({
   'has its keys in a file': {jwks_uri: 'file:///dev/null'},
   'names no keys': {jwks_uri: undefined},
 })) {
-  test(`a discovery document that ${what} is not believed`, async (t) => {
+  test(`a discovery document that ${what} is rejected`, async (t) => {
     const issuer = await issuerFor(t)
     issuer.discovery = 'issuer' in discovery && discovery.issuer === 'SLASH' ? {issuer: `${issuer.url}/`} : discovery
     t.is(await tried(doorTo(issuer), issuer.token()), 'UNAVAILABLE')
@@ -238,7 +238,7 @@ for (const [what, discovery] of Object.entries({
   })
 }
 
-test('keys behind http are not fetched, though they are there', async (t) => {
+test('keys at an http URL are not fetched, although they exist', async (t) => {
   const issuer = await issuerFor(t)
   const plain = await startIssuer()
   t.teardown(() => plain.close())
@@ -248,7 +248,7 @@ test('keys behind http are not fetched, though they are there', async (t) => {
   t.deepEqual(plain.requests, [])
 })
 
-test('a key set of more than 256 KiB is not read, though its keys are good', async (t) => {
+test('a key set of more than 256 KiB is not read, although its keys are valid', async (t) => {
   const issuer = await issuerFor(t)
   let size = 0
   issuer.trouble = (_request, response) => {
@@ -264,7 +264,7 @@ test('a key set of more than 256 KiB is not read, though its keys are good', asy
   }
 })
 
-test('keys that have moved are found when the old place fails', async (t) => {
+test('keys that have moved are found after a fetch from the old URL has failed', async (t) => {
   const issuer = await issuerFor(t)
   const other = await issuerFor(t)
   const door = doorTo(issuer, {fresh: -1, coolDown: 0})
@@ -279,7 +279,7 @@ test('keys that have moved are found when the old place fails', async (t) => {
   t.is(await tried(door, token), 'OK')
 })
 
-test.serial('within the cool-down after a question that failed an unknown key is 503, not 401', async (t) => {
+test.serial('within the cool-down after a failed fetch, an unknown key is 503, not 401', async (t) => {
   const issuer = await issuerFor(t)
   const door = doorTo(issuer, {coolDown: 30_000})
   mock.timers.enable({apis: ['Date'], now: Date.now()})
@@ -294,7 +294,7 @@ test.serial('within the cool-down after a question that failed an unknown key is
   t.is(issuer.requests.length, asked)
 })
 
-test('an issuer that publishes a key under the name of another is not believed', async (t) => {
+test('an issuer that publishes a key under the name of another issuer is rejected', async (t) => {
   const issuer = await issuerFor(t)
   const good = await issuer.token()
   const {jwk} = await issuer.publish()
@@ -302,7 +302,7 @@ test('an issuer that publishes a key under the name of another is not believed',
   t.is(await tried(doorTo(issuer), good), 'UNAUTHENTICATED')
 })
 
-test('of two keys with one name the right one is found, and tokens without one are tried with each', async (t) => {
+test('of two keys with one id the right one is used, and tokens without an id are tried with each key', async (t) => {
   const issuer = await issuerFor(t)
   const {jwk} = await issuer.publish()
   issuer.published = [{...jwk, kid: issuer.kid}, ...issuer.published]
@@ -311,18 +311,18 @@ test('of two keys with one name the right one is found, and tokens without one a
   t.is(await tried(door, issuer.token({}, {kid: undefined})), 'OK')
 })
 
-test('a set with a secret or a private key in it opens nothing', async (t) => {
+test('a set that contains a secret or private key is rejected as a whole', async (t) => {
   const issuer = await issuerFor(t)
   issuer.published = [{kty: 'oct', k: 'c2VjcmV0', kid: issuer.kid, alg: 'HS256'}]
   t.is(await tried(doorTo(issuer), issuer.token()), 'UNAUTHENTICATED')
 })
 
-test('a certificate that nobody vouches for is no issuer', async (t) => {
+test('an issuer with an untrusted certificate is rejected', async (t) => {
   const issuer = await issuerFor(t, {certificate: certificateFor('localhost')})
   t.is(await tried(doorTo(issuer), issuer.token()), 'UNAVAILABLE')
 })
 
-test('the fetch is broken off when the last that waits for it has gone, and no sooner', async (t) => {
+test('the fetch is cancelled when the last request that waits for it has gone, and not before', async (t) => {
   const issuer = await issuerFor(t)
   // The fetch's own timeout would cancel it too, but later.
   const door = doorTo(issuer, {timeout: 600_000})
@@ -343,7 +343,7 @@ test('the fetch is broken off when the last that waits for it has gone, and no s
   t.is(await tried(door, token), 'OK')
 })
 
-test.serial('callers who hang up at once do not keep others from asking for new keys', async (t) => {
+test.serial('callers who hang up at once do not prevent others from fetching new keys', async (t) => {
   const issuer = await issuerFor(t)
   const door = doorTo(issuer, {coolDown: 30_000})
   mock.timers.enable({apis: ['Date'], now: Date.now()})
@@ -367,7 +367,7 @@ test.serial('callers who hang up at once do not keep others from asking for new 
   t.is(await tried(door, known), 'OK')
 })
 
-test('no token of a stranger changes how the claims of a later one are read', async (t) => {
+test("a stranger's token cannot change how claims of later tokens are read", async (t) => {
   const issuer = await issuerFor(t)
   const door = doorTo(issuer)
   const exp = Math.floor(Date.now() / 1000) + 600
@@ -381,7 +381,7 @@ test('no token of a stranger changes how the claims of a later one are read', as
   t.like(caller, {claims: {'https://shop.example/roles': ['admin']}})
 })
 
-test.serial('a token is believed for five minutes, and then looked at again', async (t) => {
+test.serial('a token is cached for five minutes, and then verified again', async (t) => {
   const issuer = await issuerFor(t)
   const door = doorTo(issuer)
   const now = Date.now()
@@ -396,13 +396,13 @@ test.serial('a token is believed for five minutes, and then looked at again', as
   t.is(await tried(door, token), 'UNAUTHENTICATED')
 })
 
-test('keys in an error page are none', async (t) => {
+test('an error page is not read as a key set', async (t) => {
   const issuer = await issuerFor(t)
   issuer.trouble = (_request, response) => void response.writeHead(500).end(JSON.stringify({keys: issuer.published}))
   t.is(await tried(doorTo(issuer, {}, `jwks=${issuer.url}/keys`), issuer.token()), 'UNAVAILABLE')
 })
 
-test.serial('a token that expires is refused although it was believed', async (t) => {
+test.serial('a token is refused after it expires, although it is cached', async (t) => {
   const issuer = await issuerFor(t)
   const door = doorTo(issuer)
   const now = Date.now()

@@ -164,7 +164,7 @@ const hasRedis = spawnSync('redis-server', ['--version']).status === 0
   await once(again, 'exit')
 })
 
-test('every recipe with variables is done here', (t) => {
+test('every recipe with variables has a test', (t) => {
   const [, recipes = ''] = textOf('docs/security.md').split('## Recipes')
   t.is(recipes.match(/^```$/gm)?.length, 8)
 })

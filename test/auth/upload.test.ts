@@ -44,7 +44,7 @@ test.serial('the creator of an upload is the verified caller', async (t) => {
   t.is(refused.json.error.details[0].reason, 'CREATOR_NOT_CALLER')
 })
 
-test.serial('a caller without the claim that is the creator uploads nothing', async (t) => {
+test.serial('a caller without the creator claim cannot upload', async (t) => {
   const other = await startApp({
     env: {
       AUTH: 'jwt',
@@ -71,7 +71,7 @@ test.serial('a caller without the claim that is the creator uploads nothing', as
   )
 })
 
-test.serial('of a body that is itself uploaded, too', async (t) => {
+test.serial('the creator of an uploaded request body is the verified caller too', async (t) => {
   const upload = async (query: string) =>
     await app.ask(t, `/upload?${query}`, {
       method: 'POST',
@@ -83,7 +83,7 @@ test.serial('of a body that is itself uploaded, too', async (t) => {
   t.is((await upload('name=it&creatorId=eve')).status, 403)
 })
 
-test.serial('of a bucket with a prefix only what begins so is read', async (t) => {
+test.serial('only objects with the prefix are read from a bucket with a prefix', async (t) => {
   for (const [bucket, object, status] of [
     ['samples', 'incoming/a', 200],
     ['samples', 'incoming', 403],

@@ -57,13 +57,13 @@ for (const [form, sign] of Object.entries(forms)) {
     return await apps[form]!.ask(t, path, init)
   }
 
-  test.serial(`${form}: what its service signs is let in, and reaches the method as it came`, async (t) => {
+  test.serial(`${form}: a signed request is let in, and reaches the method unchanged`, async (t) => {
     const {status, json, text} = await ask(t, sign(body))
     t.is(status, 200, text)
     t.is(json.pong.message, 'hi')
   })
 
-  test.serial(`${form}: the signature is for us alone, by REST and by Connect`, async (t) => {
+  test.serial(`${form}: the signature never reaches the backend, by REST or by Connect`, async (t) => {
     const signed: Record<string, string> = sign(body)
     const [name = '', value = ''] = Object.entries(signed).at(-1)!
     for (const path of ['/api/ping', `/${send}`]) {
@@ -77,7 +77,7 @@ for (const [form, sign] of Object.entries(forms)) {
     }
   })
 
-  test.serial(`${form}: what is signed otherwise is 401`, async (t) => {
+  test.serial(`${form}: a wrong or missing signature is 401`, async (t) => {
     const {count} = apps[form]!.backend.ping
     const signed: Record<string, string> = sign(body)
     const [name = '', value = ''] = Object.entries(signed).at(-1)!
@@ -99,7 +99,7 @@ for (const [form, sign] of Object.entries(forms)) {
     t.is(apps[form]!.backend.ping.count, count)
   })
 
-  test.serial(`${form}: a body that is streamed on arrives whole behind its signature`, async (t) => {
+  test.serial(`${form}: a body that is streamed arrives complete after its signature is checked`, async (t) => {
     const text = 'x'.repeat(100_000)
     const answer = await ask(t, {...sign(text), 'content-type': 'text/plain'}, '/upload?creatorId=me&name=it', text)
     t.is(answer.status, 200, answer.text)
@@ -111,7 +111,7 @@ for (const [form, sign] of Object.entries(forms)) {
     )
   })
 
-  test.serial(`${form}: a new secret holds at once, and the old one as long as it is there`, async (t) => {
+  test.serial(`${form}: a new secret applies at once, and the old one until it is removed`, async (t) => {
     t.teardown(() => writeFileSync(file, secret))
     writeFileSync(file, `new secret\n${secret}\n`)
     t.is((await ask(t, sign(body, 'new secret'))).status, 200)
@@ -122,7 +122,7 @@ for (const [form, sign] of Object.entries(forms)) {
 }
 
 for (const form of ['stripe', 'slack'] as const) {
-  test.serial(`${form}: what was signed more than five minutes ago, or ahead, is 401`, async (t) => {
+  test.serial(`${form}: a signature from more than five minutes ago, or ahead, is 401`, async (t) => {
     const ask = async (time: number) => {
       const headers = {'content-type': 'application/json', ...forms[form](body, secret, time)}
       return (await apps[form]!.ask(t, '/api/ping', {method: 'POST', headers, body})).status
@@ -134,7 +134,7 @@ for (const form of ['stripe', 'slack'] as const) {
   })
 }
 
-test.serial('github: what was read of the secrets holds while the file is not there, or empty', async (t) => {
+test.serial('github: the secrets that were read before still apply while the file is missing or empty', async (t) => {
   const headers = {'content-type': 'application/json', ...forms.github(body)}
   const ask = async () => (await apps.github!.ask(t, '/api/ping', {method: 'POST', headers, body})).status
   t.is(await ask(), 200)
@@ -148,7 +148,7 @@ test.serial('github: what was read of the secrets holds while the file is not th
   }
 })
 
-test('a secret that is not there stops the start', (t) => {
+test('a missing secret is an error at start', (t) => {
   const start = () => doorOf(runtimeOf({AUTH: 'jwt', AUTH_WEBHOOK: `/a github secret=${folder}/none`}))
   t.throws(start, {instanceOf: ConfigError, message: /^AUTH_WEBHOOK: secret="[^"]+\/none": expected a secret: ENOENT/})
   const empty = join(folder, 'empty')

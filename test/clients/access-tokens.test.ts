@@ -68,7 +68,7 @@ test.serial('a metadata server that fails is UNAVAILABLE, and the next request t
   t.is(latenessOf(end.signal), undefined)
 })
 
-test.serial('a caller who hangs up while a token is awaited is let go at once, and Storage is not asked', async (t) => {
+test.serial('a caller who hangs up while a token is fetched is released, and Storage is not called', async (t) => {
   metadata.hang()
   const requests = server.requests.length
   const reason = new Fault('CANCELLED', 'The caller hung up')
@@ -83,7 +83,7 @@ test.serial('a caller who hangs up while a token is awaited is let go at once, a
   t.is(server.requests.length, requests)
 })
 
-test.serial('a metadata server that hangs fails in the end, and the next request tries again', async (t) => {
+test.serial('a metadata server that hangs is an error in the end, and the next request tries again', async (t) => {
   metadata.hang(3)
   t.is((await faultOf(t, read(end.signal))).code, 'UNAVAILABLE')
   metadata.lifetimeSeconds = 3600
@@ -92,7 +92,7 @@ test.serial('a metadata server that hangs fails in the end, and the next request
   t.is(await read(end.signal), 'content')
 })
 
-test.serial('Storage gets the token, which is kept', async (t) => {
+test.serial('Storage gets the token, which is cached', async (t) => {
   await read(end.signal)
   await read(end.signal)
   const [first, second] = server.requests.slice(-2).map(({headers}) => headers.authorization)

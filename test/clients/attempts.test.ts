@@ -21,7 +21,7 @@ timers.setTimeout = (ms, ...rest) => {
 }
 syncBuiltinESMExports()
 
-test.serial('Storage that never recovers is asked seven times, and then given up', async (t) => {
+test.serial('Storage that never recovers gets seven attempts', async (t) => {
   const server = await startStorage()
   const runtime = runtimeOf({STORAGE_EMULATOR_HOST: server.url})
   t.teardown(async () => {
@@ -46,14 +46,14 @@ test.serial('Storage that never recovers is asked seven times, and then given up
   }
 })
 
-test.serial('a caller who hung up is told so, whatever has failed', async (t) => {
+test.serial('a caller who hung up gets that as the reason, whatever has failed', async (t) => {
   const reason = new Fault('CANCELLED', 'The caller hung up')
   const failed = new Backoff('Asking failed').failed(new Fault('NOT_FOUND', 'None'), AbortSignal.abort(reason))
   t.is(await faultOf(t, failed), reason)
 })
 
 for (const name of ['http_proxy', 'grpc_proxy', 'https_proxy']) {
-  test.serial(`a plaintext backend is reached without ${name}, which gets nothing to read`, async (t) => {
+  test.serial(`a plaintext backend is called without ${name}, which gets no bytes`, async (t) => {
     const backend = await startBackend()
     let connections = 0
     const proxy = createServer((socket) => {

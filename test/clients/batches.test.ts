@@ -68,7 +68,7 @@ const sizes: Record<string, (value: number) => number> = {
 }
 
 for (const [name, sizeOf] of Object.entries(sizes)) {
-  test.serial(`${name} that are there at once all arrive, in their order`, async (t) => {
+  test.serial(`${name} that are available at once all arrive, in order`, async (t) => {
     const count = 500
     const batches = [range(0, 1), range(1, 1), range(1, 3), range(3, count - 1), range(count - 1, count)]
     const seen = await arriving(async function* () {
@@ -81,7 +81,7 @@ for (const [name, sizeOf] of Object.entries(sizes)) {
   })
 }
 
-test.serial('messages, bytes of messages, and several of them can follow each other', async (t) => {
+test.serial('messages, encoded messages, and batches of both can be mixed', async (t) => {
   const seen = await arriving(async function* () {
     yield message(0)
     yield toBinary(up.input, message(1) as never)
@@ -97,7 +97,7 @@ test.serial('messages, bytes of messages, and several of them can follow each ot
 })
 
 test.serial(
-  'grpc-js frames messages as grpc-internals.ts says: a thousand messages leave in a few writes',
+  'grpc-js frames messages as grpc-internals.ts does: a thousand messages leave in a few writes',
   async (t) => {
     const chunks: number[] = []
     const server = createServer().listen(0, '127.0.0.1')
@@ -159,7 +159,7 @@ test.serial('a backend that reads nothing stops a source of batches', async (t) 
   t.is((await answer).value, taken)
 })
 
-test.serial('a caller who hangs up ends a batch, and its iterator', async (t) => {
+test.serial('a caller who hangs up ends a batch and its iterator', async (t) => {
   kinds.handle({up: (_requests, context) => silence(context)})
   const returned = Promise.withResolvers<void>()
   let taken = 0
@@ -187,7 +187,7 @@ test.serial('a caller who hangs up ends a batch, and its iterator', async (t) =>
   await returned.promise
 })
 
-test.serial('a batch that fails half-way cancels the call, and its error is what the caller gets', async (t) => {
+test.serial('an error in the middle of a batch cancels the call, and the caller gets it', async (t) => {
   const seen = kinds.next()
   const failure = new Error('no more')
   const answer = onlyAnswer(
@@ -204,7 +204,7 @@ test.serial('a batch that fails half-way cancels the call, and its error is what
   await (await seen).cancelled
 })
 
-test.serial('each batch of a conversation leaves at once', async (t) => {
+test.serial('each batch of a conversation is sent at once', async (t) => {
   const answers: number[] = []
   let go = () => {}
   const call = kindsCall(both, async function* () {

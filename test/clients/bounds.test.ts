@@ -8,7 +8,7 @@ import {Kinds} from '../local/kinds.ts'
 import {faultOf, reasonOf} from './life.ts'
 import {survivalRig, until} from './survival-rig.ts'
 
-test.serial('a call that is refused without end is made six times', async (t) => {
+test.serial('a call that is always refused gets six attempts', async (t) => {
   const {ask, server, quiet} = await survivalRig(t)
   server.treatment = {kind: 'refuse'}
   t.is((await faultOf(t, ask('refused'))).code, 'UNAVAILABLE')
@@ -16,7 +16,7 @@ test.serial('a call that is refused without end is made six times', async (t) =>
   quiet()
 })
 
-test.serial('a backend that refuses everything gets two attempts of each call, and few more', async (t) => {
+test.serial('calls to a backend that refuses everything get two attempts each, and few more', async (t) => {
   const {ask, server, quiet} = await survivalRig(t)
   server.treatment = {kind: 'refuse'}
   const calls = 40
@@ -27,7 +27,7 @@ test.serial('a backend that refuses everything gets two attempts of each call, a
   quiet()
 })
 
-test.serial('ten calls that succeed pay for one repeat', async (t) => {
+test.serial('ten successful calls pay for one retry', async (t) => {
   const {askAgain, server, quiet} = await survivalRig(t)
   const down = {kind: 'status', code: 14} as const
   server.treatment = down
@@ -45,7 +45,7 @@ test.serial('ten calls that succeed pay for one repeat', async (t) => {
   quiet()
 })
 
-test.serial('a caller who hangs up as it gets its connection leaves its place to others', async (t) => {
+test.serial('a caller who hangs up just as it gets a connection frees its stream for others', async (t) => {
   const {ask, pool, runtime, backend, newLife, quiet} = await survivalRig(t, {maxStreams: 1})
   await ask('before')
   const connection = pool.take(false)!
@@ -59,7 +59,7 @@ test.serial('a caller who hangs up as it gets its connection leaves its place to
   quiet()
 })
 
-test.serial('a place that is free goes to a unary call, though a stream has waited for longer', async (t) => {
+test.serial('a free stream goes to a unary call, even if a streaming call has waited for longer', async (t) => {
   const {ask, pool, proxy, runtime, backend, newLife, quiet} = await survivalRig(t, {maxStreams: 1})
   await ask('before')
   proxy.refuse()
@@ -79,7 +79,7 @@ test.serial('a place that is free goes to a unary call, though a stream has wait
   quiet()
 })
 
-test.serial('streams that stand still leave connections to unary calls, where each takes one', async (t) => {
+test.serial('idle streams leave connections for unary calls, if each takes a connection', async (t) => {
   const {ask, server, kinds, newLife, pool, quiet} = await survivalRig(t, {maxStreams: 1})
   const lives = Array.from({length: 60}, newLife)
   const ended = lives.map(async (life) => {
@@ -115,7 +115,7 @@ test.serial('while one call tries a backend that is known to be down, all others
   quiet()
 })
 
-test.serial('a peer is asked by two PINGs at the most while it sends nothing of a call', async (t) => {
+test.serial('a silent peer gets at most two PINGs during calls', async (t) => {
   const {ask, pool, server, quiet} = await survivalRig(t)
   await ask('before')
   const [connection] = pool.connections
@@ -135,7 +135,7 @@ test.serial('a peer is asked by two PINGs at the most while it sends nothing of 
   quiet()
 })
 
-test.serial('a call whose connection has ended before it could leave is made on another one', async (t) => {
+test.serial('a call whose connection ended before the call was sent is retried on another one', async (t) => {
   const {ask, pool, server, quiet} = await survivalRig(t)
   await ask('before')
   sessionOf(pool.connections[0]!.channel)!.destroy()
@@ -144,7 +144,7 @@ test.serial('a call whose connection has ended before it could leave is made on 
   quiet()
 })
 
-test.serial('a call that a session which is ending does not take is made on another connection', async (t) => {
+test.serial('a call that a closing session does not accept is retried on another connection', async (t) => {
   const {ask, pool, server, quiet} = await survivalRig(t)
   const held = Promise.withResolvers<void>()
   server.next({kind: 'answer', until: held.promise})
@@ -158,7 +158,7 @@ test.serial('a call that a session which is ending does not take is made on anot
   quiet()
 })
 
-test.serial('a call that was answered is not made again, whatever its stream is reset with', async (t) => {
+test.serial('a call that was answered is not retried, however its stream is reset', async (t) => {
   const {ask, server, quiet} = await survivalRig(t)
   server.next({kind: 'reset', code: constants.NGHTTP2_REFUSED_STREAM, messages: 1})
   t.is((await faultOf(t, ask('once'))).code, 'UNAVAILABLE')
@@ -166,7 +166,7 @@ test.serial('a call that was answered is not made again, whatever its stream is 
   quiet()
 })
 
-test.serial('a source that fails when its call is over bothers nobody', async (t) => {
+test.serial('a source that fails after its call has ended causes no unhandled rejection', async (t) => {
   const {kinds, newLife, server, quiet} = await survivalRig(t)
   const life = newLife()
   const source = Promise.withResolvers<void>()
@@ -183,7 +183,7 @@ test.serial('a source that fails when its call is over bothers nobody', async (t
   quiet()
 })
 
-test.serial('a call in flight on a connection that died is given up, though nobody else calls', async (t) => {
+test.serial('a call in flight on a dead connection is given up, even if no other call is made', async (t) => {
   const {ask, proxy, server, pool, quiet} = await survivalRig(t)
   await ask('before')
   server.next({kind: 'stall'})
@@ -206,7 +206,7 @@ for (const [place, after, isMadeAgain] of [
   ['the middle of its first message', 1000, true],
   ['its fourth message', 1000 * 1024, false],
 ] as const) {
-  test.serial(`an upload that is refused at ${place} sends no byte of reused memory again`, async (t) => {
+  test.serial(`an upload that is refused at ${place} never resends bytes of a reused buffer`, async (t) => {
     const [messages, size] = [6, 300 * 1024]
     const got: (readonly Uint8Array[])[] = []
     const up = (all: readonly Uint8Array[]) => {

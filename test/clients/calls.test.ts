@@ -82,14 +82,14 @@ async function roundTrips(count: number): Promise<void> {
   for (let trip = 0; trip < count; trip++) await client.one(new TestLife(), {})
 }
 
-test.serial('a call of each kind takes messages and gives messages', async (t) => {
+test.serial('a call of each kind sends and receives messages', async (t) => {
   t.is((await client.one(life, {value: 1})).value, 2)
   t.is((await client.up(life, () => [{value: 1}, {value: 2}, {value: 3}])).value, 6)
   t.deepEqual(await valuesOf(client.down(life, {value: 3})), [3, 2, 1])
   t.deepEqual(await valuesOf(client.both(life, () => [{value: 1}, {value: 2}])), [-1, -2])
 })
 
-test.serial('a stream of answers goes on for as long as it is watched', async (t) => {
+test.serial('a server stream lasts as long as it is read', async (t) => {
   const health = createClient(runtime, Health)
   const states: number[] = []
   for await (const {status} of health.watch(life, {})) {
@@ -100,7 +100,7 @@ test.serial('a stream of answers goes on for as long as it is watched', async (t
   t.deepEqual(states, [1, 2, 1])
 })
 
-test.serial('no messages at all, and a thousand, are as good as one', async (t) => {
+test.serial('streams of no messages and of a thousand work like streams of one', async (t) => {
   t.is((await client.up(life, () => [])).value, 0)
   t.deepEqual(await valuesOf(client.down(life, {value: 0})), [])
   t.deepEqual(await valuesOf(client.both(life, () => [])), [])
@@ -114,7 +114,7 @@ test.serial('no messages at all, and a thousand, are as good as one', async (t) 
   t.is((await valuesOf(client.down(life, {value: 1000}))).length, 1000)
 })
 
-test.serial('a stream of both ways is a conversation: each answer comes before the next message goes', async (t) => {
+test.serial('a bidirectional stream is a conversation: each answer arrives before the next message', async (t) => {
   const answers: number[] = []
   let heard = Promise.withResolvers<void>()
   async function* messages() {
@@ -132,7 +132,7 @@ test.serial('a stream of both ways is a conversation: each answer comes before t
   t.deepEqual(answers, [-1, -2, -3])
 })
 
-test.serial('messages of any size up to 4 MiB arrive whole', async (t) => {
+test.serial('messages of any size up to 4 MiB arrive unchanged', async (t) => {
   kinds.handle({one: ({filler}) => ({filler})})
   for (const size of [0, 1, 16_384, 65_535, 65_536, 1 << 20, (4 << 20) - 16]) {
     const filler = Buffer.alloc(size, `${size} `)
@@ -140,7 +140,7 @@ test.serial('messages of any size up to 4 MiB arrive whole', async (t) => {
   }
 })
 
-test.serial('250 calls at a time are all answered, by a peer that takes 100 on a connection', async (t) => {
+test.serial('250 concurrent calls are all answered by a peer that allows 100 per connection', async (t) => {
   const values = await Promise.all(
     Array.from({length: 250}, async (_, value) => (await client.one(life, {value})).value),
   )
@@ -151,7 +151,7 @@ test.serial('250 calls at a time are all answered, by a peer that takes 100 on a
   t.true(backend.connections() <= 3)
 })
 
-test.serial("the request's id and trace reach the backend, and metadata of the call's own", async (t) => {
+test.serial("the request's id and trace reach the backend, and so does the call's own metadata", async (t) => {
   const traceparent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'
   const traced = new TestLife({id: 'mine-1', trace: {traceparent, tracestate: 'a=\u00fc'}})
   const seen = kinds.next()
@@ -167,7 +167,7 @@ test.serial("the request's id and trace reach the backend, and metadata of the c
   t.is(backend.log.at(-1)?.requestId, 'mine-1')
 })
 
-test.serial("the backend's header is there before the first answer, its trailer after the last", async (t) => {
+test.serial("the backend's header is available before the first answer, its trailer after the last", async (t) => {
   kinds.handle({
     async *down(_request, context) {
       const header = context.metadata.clone()
@@ -191,7 +191,7 @@ for (const {title, timeout, lives, lasts} of [
   {title: "the life's when that is smaller", timeout: 50_000, lives: 20_000, lasts: 20_000},
   {title: "the life's where a call has none", timeout: Number.POSITIVE_INFINITY, lives: 40_000, lasts: 40_000},
 ]) {
-  test.serial(`the backend sees a deadline: ${title}`, async (t) => {
+  test.serial(`the backend gets a deadline: ${title}`, async (t) => {
     const seen = kinds.next()
     const before = Date.now()
     await client.one(new TestLife({timeout: lives}), {}, timeout === undefined ? {} : {timeout})
@@ -201,7 +201,7 @@ for (const {title, timeout, lives, lasts} of [
   })
 }
 
-test.serial('a backend that does not answer is DEADLINE_EXCEEDED on both ends, and names nobody', async (t) => {
+test.serial('a backend that does not answer is DEADLINE_EXCEEDED on both ends, without its address', async (t) => {
   for (const header of [false, true]) {
     const seen = kinds.next()
     kinds.handle({
@@ -225,7 +225,7 @@ test.serial('a backend that does not answer is DEADLINE_EXCEEDED on both ends, a
   }
 })
 
-test.serial('a call that its function does not wait for is part of the request', async (t) => {
+test.serial('a call that its function does not await is part of the request', async (t) => {
   const seen = kinds.next()
   kinds.handle({one: (_request, context) => silence(context)})
   const failed = faultOf(t, client.one(life, {value: 1}))
@@ -237,7 +237,7 @@ test.serial('a call that its function does not wait for is part of the request',
   t.is(await failed, reason)
 })
 
-test.serial('a deadline in the past is over at once, on both ends', async (t) => {
+test.serial('a deadline in the past ends the call at once, on both ends', async (t) => {
   kinds.handle({one: (_request, context) => silence(context)})
   t.is((await faultOf(t, client.one(life, {}, {timeout: -1}))).code, 'DEADLINE_EXCEEDED')
   await client.up(life, () => [])
@@ -264,7 +264,7 @@ const deaf = {
 }
 
 for (const [kind, begin] of Object.entries(begun)) {
-  test.serial(`${kind}: a caller who hangs up cancels the call, and learns why`, async (t) => {
+  test.serial(`${kind}: a caller who hangs up cancels the call, and gets the reason`, async (t) => {
     kinds.handle(deaf)
     const seen = kinds.next()
     const caller = new TestLife()
@@ -281,7 +281,7 @@ for (const [kind, begin] of Object.entries(begun)) {
     await caller.quiet(t)
   })
 
-  test.serial(`${kind}: a caller who has hung up already reaches no backend`, async (t) => {
+  test.serial(`${kind}: a call whose caller has already hung up never reaches the backend`, async (t) => {
     const calls = backend.log.length
     const caller = new TestLife()
     const reason = caller.hangUp()
@@ -291,7 +291,7 @@ for (const [kind, begin] of Object.entries(begun)) {
     await caller.quiet(t)
   })
 
-  test.serial(`${kind}: a caller who hangs up while the channel connects is let go`, async (t) => {
+  test.serial(`${kind}: a caller who hangs up while the channel connects is released`, async (t) => {
     kinds.handle(deaf)
     runtime.channels.close()
     const caller = new TestLife()
@@ -303,7 +303,7 @@ for (const [kind, begin] of Object.entries(begun)) {
   })
 }
 
-test.serial('breaking out of the answers cancels the call', async (t) => {
+test.serial('breaking out of the loop over the answers cancels the call', async (t) => {
   kinds.handle(deaf)
   const seen = kinds.next()
   for await (const {value} of client.down(life, {})) {
@@ -318,7 +318,7 @@ test.serial('breaking out of the answers cancels the call', async (t) => {
   t.is(openCalls(), 0)
 })
 
-test.serial('throwing out of the answers cancels the call, and throws on', async (t) => {
+test.serial('throwing in the loop over the answers cancels the call, and the error propagates', async (t) => {
   kinds.handle(deaf)
   const seen = kinds.next()
   const thrown = new Error('mine')
@@ -329,7 +329,7 @@ test.serial('throwing out of the answers cancels the call, and throws on', async
   await (await seen).cancelled
 })
 
-test.serial('answers that nobody asks for make no call', async (t) => {
+test.serial('without a read of the answers, no call is made', async (t) => {
   const calls = backend.log.length
   client.down(life, {value: 1})
   await roundTrips(1)
@@ -355,7 +355,7 @@ for (const [title, ends] of Object.entries({
     )
 
   test.serial(
-    `a backend that ends early ${title} ends a call whose source gives nothing, and its source`,
+    `a backend that ends early ${title} ends a call whose source gives no message, and the source`,
     async (t) => {
       kinds.handle(early)
       const source = endless(1)
@@ -365,7 +365,7 @@ for (const [title, ends] of Object.entries({
     },
   )
 
-  test.serial(`a backend that ends early ${title} ends a call that waits for room to send`, async (t) => {
+  test.serial(`a backend that ends early ${title} ends a call that waits for the flow-control window`, async (t) => {
     kinds.handle(early)
     const source = endless(Number.POSITIVE_INFINITY, new Uint8Array(256 * 1024))
     t.is(await outcome(client.up(life, source.messages)), title === 'with OK' ? 7 : 'Enough')
@@ -373,7 +373,7 @@ for (const [title, ends] of Object.entries({
     t.true(source.taken < 100, `${source.taken}`)
   })
 
-  test.serial(`a backend that ends early ${title} ends a call whose messages are a list`, async (t) => {
+  test.serial(`a backend that ends early ${title} ends a call whose messages are an array`, async (t) => {
     kinds.handle(early)
     let taken = 0
     let returned = false
@@ -390,7 +390,7 @@ for (const [title, ends] of Object.entries({
   })
 }
 
-test.serial('a source that is a generator of its own is ended too', async (t) => {
+test.serial('a source that is itself a generator is ended too', async (t) => {
   kinds.handle({up: () => ({value: 7})})
   let ended = false
   async function* messages(signal: AbortSignal) {
@@ -447,7 +447,7 @@ for (const {title, messages, expected} of [
     expected: /int32/,
   },
 ]) {
-  test.serial(`a source that fails ${title} cancels the call, and its error is what the caller gets`, async (t) => {
+  test.serial(`a source that fails ${title} cancels the call, and the caller gets the error`, async (t) => {
     const ends: unknown[] = []
     kinds.handle({
       async up(requests) {
@@ -472,7 +472,7 @@ for (const {title, messages, expected} of [
   })
 }
 
-test.serial('a source one of whose messages cannot be sent is ended', async (t) => {
+test.serial('a source is ended if one of its messages cannot be sent', async (t) => {
   let ended = false
   async function* messages() {
     try {
@@ -514,7 +514,7 @@ test.serial('a backend that reads nothing stops the source', async (t) => {
   t.is((await answer).value, 1000)
 })
 
-test.serial('a caller that takes no answers stops the backend', async (t) => {
+test.serial('a caller that reads no answers stops the backend', async (t) => {
   let sent = 0
   kinds.handle({
     async *down() {
@@ -535,7 +535,7 @@ test.serial('a caller that takes no answers stops the backend', async (t) => {
   await answers.return?.()
 })
 
-test.serial('each of many cold callers goes on in its own async context', async (t) => {
+test.serial('each of many cold callers continues in its own async context', async (t) => {
   const context = new AsyncLocalStorage<number>()
   runtime.channels.close()
   const contexts = await Promise.all(
@@ -564,7 +564,7 @@ test.serial('each of many cold callers goes on in its own async context', async 
   )
 })
 
-test.serial('one answer is what a call for one wants: none, and two, are INTERNAL', async (t) => {
+test.serial('a unary answer is exactly one message: none, and two, are INTERNAL', async (t) => {
   const call = (value: number) => kindsCall(Kinds.method.down!, () => [numbered(value)])
   t.is(((await onlyAnswer(call(1))) as Numbered).value, 1)
   const none = await faultOf(t, onlyAnswer(call(0)))
@@ -590,7 +590,7 @@ test.serial('an answer of another type is INTERNAL, and cancels the call', async
   await (await seen).cancelled
 })
 
-test.serial('interceptors stand around the whole call, the first one outermost', async (t) => {
+test.serial('interceptors wrap the whole call, the first one outermost', async (t) => {
   const steps: string[] = []
   const named = (name: string) =>
     async function* (call: never, next: (call: never) => AsyncIterable<never>) {
@@ -609,7 +609,7 @@ test.serial('interceptors stand around the whole call, the first one outermost',
   t.deepEqual(steps, ['outer begins', 'inner begins', 'inner answers', 'outer answers', 'inner ends', 'outer ends'])
 })
 
-test.serial('the record of the request says whom it called, how that ended and how long it took', async (t) => {
+test.serial('the record of the request names the called method, its status and its latency', async (t) => {
   const noted = () => life.notes.grpc as {latencyMs: number}
   const record = {method: 'test.Kinds/One', backend: backend.url}
   await client.one(life, {})
@@ -628,7 +628,7 @@ test.serial('the record of the request says whom it called, how that ended and h
 })
 
 test.serial(
-  'a call that its caller may not make is counted, and no record says that a backend was called',
+  'a call that its caller may not make is counted, but no record says that a backend was called',
   async (t) => {
     const before = counts()
     const refused = new Fault('PERMISSION_DENIED', 'No')
@@ -645,7 +645,7 @@ test.serial(
   },
 )
 
-test.serial('a stream whose next message does not come in its time is DEADLINE_EXCEEDED, on both ends', async (t) => {
+test.serial('a stream whose next message is late is DEADLINE_EXCEEDED, on both ends', async (t) => {
   kinds.handle({
     async *down(_request, context) {
       yield {value: 1}
@@ -667,7 +667,7 @@ test.serial('a stream whose next message does not come in its time is DEADLINE_E
   }
 })
 
-test.serial('the time that a caller takes to ask for the next message is not counted', async (t) => {
+test.serial('the time until a caller reads the next message does not count', async (t) => {
   kinds.handle({
     async *down() {
       yield {value: 1}

@@ -120,7 +120,7 @@ const cases: [scheme: 'http' | 'https', title: string, server: () => Server, cau
 const toldByGrpcAlone = new Set<CauseName>(['CLIENT_CERTIFICATE', 'TLS_VERSION', 'NOT_HTTP2', 'CLOSED'])
 
 for (const [scheme, title, create, cause] of cases) {
-  test.serial(`${scheme} and ${title}: 503 as ever, and the log says ${cause}`, async (t) => {
+  test.serial(`${scheme} and ${title}: 503 as always, and the log says ${cause}`, async (t) => {
     const backend = backendAt(`${scheme}://localhost:${await listening(t, create())}`)
     const fault = await faultOf(t, servingStatus(runtime, life, backend, 10_000))
     t.is(httpStatusOf(fault), 503)
@@ -143,7 +143,7 @@ for (const [url, cause] of [
   // No network routes TCP to a multicast address.
   ['http://224.0.0.1', 'NO_ROUTE'],
 ] as const) {
-  test.serial(`${url}: 503 as ever, and the log says ${cause}`, async (t) => {
+  test.serial(`${url}: 503 as always, and the log says ${cause}`, async (t) => {
     const backend = backendAt(url)
     const fault = await faultOf(t, servingStatus(runtime, life, backend, 10_000))
     t.is(httpStatusOf(fault), 503)
@@ -151,7 +151,7 @@ for (const [url, cause] of [
   })
 }
 
-test.serial('however many calls fail at a port, it is asked once what it speaks', async (t) => {
+test.serial('however many calls fail at a port, its protocol is probed once', async (t) => {
   const hellos: string[] = []
   const server = answering((hello) => void hellos.push(hello.slice(0, 7)))
   const backend = backendAt(`http://localhost:${await listening(t, server)}`)
@@ -164,7 +164,7 @@ test.serial('however many calls fail at a port, it is asked once what it speaks'
   t.is(hellos.filter((hello) => hello === 'OPTIONS').length, 1)
 })
 
-test.serial('a caller who hangs up while the port is asked is let go, and the next one asks again', async (t) => {
+test.serial('a caller who hangs up while the port is probed is released, and the next one probes again', async (t) => {
   const asked = Promise.withResolvers<void>()
   let sayNothing = true
   const server = createServer((socket) => {
@@ -185,7 +185,7 @@ test.serial('a caller who hangs up while the port is asked is let go, and the ne
   t.is((await faultOf(t, servingStatus(runtime, life, backend, 10_000))).hint, adviceFor('HTTP1_ONLY', backend))
 })
 
-test('the record of a request has the cause and what to change, and its caller has neither', async (t) => {
+test('the record of a request has the cause and the remedy, and the answer has neither', async (t) => {
   const port = await listening(t, createSecureServer(ours))
   await using child = await startChild('ping', {BACKEND_URL: `http://localhost:${port}`})
   const answer = await fetch(`${child.url}/?message=hi`)

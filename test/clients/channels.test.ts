@@ -41,7 +41,7 @@ async function started(t: ExecutionContext, options: Parameters<typeof startBack
   return backend
 }
 
-test.serial('making a runtime and a client opens nothing', async (t) => {
+test.serial('creating a runtime and a client opens nothing', async (t) => {
   let connections = 0
   const server = createServer(() => connections++).listen(0, '127.0.0.1')
   await once(server, 'listening')
@@ -132,7 +132,7 @@ test.serial('a call after the channels were closed opens a new one; the old conn
   t.is(backend.connections(), 1)
 })
 
-test.serial('a new backend on the same port is found, and connections that died are not asked again', async (t) => {
+test.serial('a new backend on the same port is found, and dead connections are not used again', async (t) => {
   const first = await started(t)
   const {url, port} = first
   await check(url)
@@ -144,7 +144,7 @@ test.serial('a new backend on the same port is found, and connections that died 
   t.is(channels.to(target(url)).connections.length, 1)
 })
 
-test.serial('a backend that was never there fails at once, and is found as soon as it is', async (t) => {
+test.serial('a backend that has never been reachable fails at once, and is found as soon as it is', async (t) => {
   const first = await started(t)
   const {url, port} = first
   await first.close()
@@ -225,14 +225,14 @@ async function callOverTls(url: string, cert?: string) {
   return value
 }
 
-test.serial('https is TLS: HTTP/2 by ALPN, with the host of the URL as name and as authority', async (t) => {
+test.serial("https is TLS: HTTP/2 by ALPN, with the URL's host as server name and as authority", async (t) => {
   const certificate = certificateFor('localhost')
   const {calls, port} = await secure(t, certificate)
   t.like(await callOverTls(`https://localhost:${port}`, certificate.cert), {code: 'NOT_FOUND', message: 'here'})
   t.deepEqual(calls, [{authority: `localhost:${port}`, servername: 'localhost', alpn: 'h2'}])
 })
 
-test.serial('a gRPC service behind TLS is reached', async (t) => {
+test.serial('a gRPC service behind TLS is called', async (t) => {
   const certificate = certificateFor('localhost')
   const backend = await started(t, {tls: certificate})
   t.deepEqual(await callOverTls(`https://localhost:${backend.port}`, certificate.cert), {status: 'SERVING'})
@@ -242,7 +242,7 @@ for (const [title, names, trusted] of [
   ['that nobody vouches for', ['localhost'], false],
   ['of somebody else', ['other.example'], true],
 ] as const) {
-  test.serial(`a certificate ${title} is refused, and no call leaves`, async (t) => {
+  test.serial(`a certificate ${title} is rejected, and no call is sent`, async (t) => {
     const certificate = certificateFor(...names)
     const {calls, port} = await secure(t, certificate)
     t.deepEqual(await callOverTls(`https://localhost:${port}`, trusted ? certificate.cert : undefined), {

@@ -73,7 +73,7 @@ test.serial('after the connect deadline the next call connects anew', async (t) 
   t.is(answer, 'SERVING')
 })
 
-test.serial('each channel to a backend has a connection of its own', async (t) => {
+test.serial('each channel to a backend has its own connection', async (t) => {
   const backend = await startBackend()
   const target = readConfig({BACKEND_URL: backend.url, BACKEND_AUDIENCE: 'none'}).backendOf('any')
   const sockets: Socket[] = []
@@ -88,7 +88,7 @@ test.serial('each channel to a backend has a connection of its own', async (t) =
   t.is(sockets.length, 2)
 })
 
-test.serial('calls that wait together all fail, and leave one connection behind that is closed', async (t) => {
+test.serial('calls that wait for the same connection all fail, and the connection is closed', async (t) => {
   const url = `http://127.0.0.1:${server.port}`
   const connected = server.next()
   const failed = Promise.all(Array.from({length: 20}, () => faultOf(t, check(url))))
@@ -108,7 +108,7 @@ onLinux('an address that drops packets is UNAVAILABLE at the connect deadline', 
 })
 
 test.serial(
-  'a call whose own deadline comes first is DEADLINE_EXCEEDED, and says that it was not connected',
+  'a call whose own deadline comes first is DEADLINE_EXCEEDED, and says that there was no connection',
   async (t) => {
     const url = `http://127.0.0.1:${server.port}`
     const fault = await faultOf(t, check(url, 20))

@@ -35,7 +35,7 @@ function noGcloud(t: ExecutionContext, {folder}: Google): void {
   t.false(existsSync(join(folder.path, 'gcloud-ran')), 'the gcloud command was run')
 }
 
-test('the library does ask the gcloud command where nobody prevents it', async (t) => {
+test('the library asks the gcloud command unless it is prevented', async (t) => {
   const google = await startGoogle(t)
   const GOOGLE_APPLICATION_CREDENTIALS = google.folder.write('user.json', JSON.stringify(google.userFile))
   await inChild({env: {...google.env, GOOGLE_APPLICATION_CREDENTIALS}, arg: undefined}, async () => {
@@ -105,14 +105,14 @@ for (const {title, file, claims, asked} of [
   }
 }
 
-test('the login of gcloud is found where gcloud puts it', async (t) => {
+test("gcloud's login is found where gcloud stores it", async (t) => {
   const google = await startGoogle(t)
   google.folder.write('application_default_credentials.json', JSON.stringify(google.userFile))
   t.deepEqual(await tokenIn({...google.env, CLOUDSDK_CONFIG: google.folder.path}), {aud: 'gcloud', email: 'me@p'})
   noGcloud(t, google)
 })
 
-test('credentials without ID tokens say what to use in their place', async (t) => {
+test('credentials that cannot give ID tokens say what to use instead', async (t) => {
   const google = await startGoogle(t)
   const federation = {
     type: 'external_account',
@@ -131,7 +131,7 @@ test('credentials without ID tokens say what to use in their place', async (t) =
   noGcloud(t, google)
 })
 
-test('no credentials at all is UNAVAILABLE', async (t) => {
+test('missing credentials are UNAVAILABLE', async (t) => {
   const google = await startGoogle(t)
   t.like(await tokenIn(google.env), {code: 'UNAVAILABLE', http: 503})
   noGcloud(t, google)
@@ -144,7 +144,7 @@ test('a refused key is UNAVAILABLE', async (t) => {
   t.like(await tokenIn({...google.env, GOOGLE_APPLICATION_CREDENTIALS}), {code: 'UNAVAILABLE', http: 503})
 })
 
-test('a key file that is put in its place later is found by the next request, for Storage too', async (t) => {
+test('a key file that appears later is found by the next request, for Storage too', async (t) => {
   const google = await startGoogle(t)
   const env = {...google.env, GOOGLE_APPLICATION_CREDENTIALS: join(google.folder.path, 'key.json')}
   const {value} = await inChild({env, arg: JSON.stringify(google.keyFile)}, async (key) => {
@@ -165,7 +165,7 @@ test('a key file that is put in its place later is found by the next request, fo
   t.deepEqual(value, ['UNAVAILABLE', 'none', 3, 'a client'])
 })
 
-test('a token endpoint that hangs holds nobody beyond the deadline, and the next request asks again', async (t) => {
+test('a token endpoint that hangs delays nobody beyond the deadline, and the next request tries again', async (t) => {
   const google = await startGoogle(t)
   google.hanging = 1
   const GOOGLE_APPLICATION_CREDENTIALS = google.folder.write('key.json', JSON.stringify(google.keyFile))

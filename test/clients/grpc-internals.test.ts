@@ -47,7 +47,7 @@ function call(channel: Channel) {
   return {wire, end}
 }
 
-test('a channel that is connected has a session, whose peer takes a PING and tells its limit', async (t) => {
+test("a connected channel has a session, which answers a PING and has the peer's limit of streams", async (t) => {
   const channel = await connected(t, await startFaultServer({maxStreams: 7}))
   await new Promise(process.nextTick)
   const session = sessionOf(channel)
@@ -55,7 +55,7 @@ test('a channel that is connected has a session, whose peer takes a PING and tel
   await new Promise<void>((resolve, reject) => session!.ping((error) => (error ? reject(error) : resolve())))
 })
 
-test('a call is made once, and says how far it got and on which stream', async (t) => {
+test('a call is made once, and reports how far it got and on which stream', async (t) => {
   const server = await startFaultServer()
   const channel = await connected(t, server)
   server.next({kind: 'refuse'}, {kind: 'reset'})
@@ -69,7 +69,7 @@ test('a call is made once, and says how far it got and on which stream', async (
   t.is(streamOf(answered.wire), 5)
 })
 
-test('a call gives all messages that came before its failure, to a slow reader too', async (t) => {
+test('a call delivers all messages before its error, to a slow reader too', async (t) => {
   const server = http2.createServer().listen(0, '127.0.0.1')
   await once(server, 'listening')
   server.on('stream', (stream) => {

@@ -59,7 +59,7 @@ test.serial('each audience has one source, and a token of its own', async (t) =>
 })
 
 test.serial(
-  'a token is used until it has five minutes to live, and then refreshed once, by whoever asks',
+  'a token is used until it has five minutes left, and is then refreshed once, by the next request',
   async (t) => {
     const source = new IdTokenSource('https://kept.a.run.app', credentials)
     const first = await source.token(life)
@@ -74,7 +74,7 @@ test.serial(
   },
 )
 
-test.serial('nothing is asked for in the background', async (t) => {
+test.serial('nothing is fetched in the background', async (t) => {
   const {source, old} = await stale('background')
   const asked = metadata.nextIdentityRequest()
   // The token is due for a refresh, but there is no timer that could fetch one.
@@ -84,7 +84,7 @@ test.serial('nothing is asked for in the background', async (t) => {
   t.is((await asked).audience, 'https://background.a.run.app')
 })
 
-test.serial('a token of ten seconds is kept for half of its life, not fetched for every call', async (t) => {
+test.serial('a token of ten seconds is kept for half of its lifetime, not fetched for every call', async (t) => {
   metadata.lifetimeSeconds = 10
   const source = new IdTokenSource('https://short.a.run.app', credentials)
   const token = await source.token(life)
@@ -112,7 +112,7 @@ for (const status of [404, 500, 503] as const) {
   })
 }
 
-test.serial('a refresh that hangs keeps a request no longer than a moment, and the old token is used', async (t) => {
+test.serial('a refresh that hangs delays a request only for a moment, and the old token is used', async (t) => {
   const {source, old} = await stale('refresh-hangs')
   metadata.hang()
   // The source's own timeout ends it: the request has a minute.
@@ -126,7 +126,7 @@ test.serial('a refresh that hangs keeps a request no longer than a moment, and t
   t.not(await source.token(life), old)
 })
 
-test.serial('a refresh that hangs leaves a request with little time half of it, with the old token', async (t) => {
+test.serial('a refresh that hangs leaves a request with little time half of it, and the old token', async (t) => {
   const {source, old} = await stale('refresh-short')
   metadata.hang()
   const short = new TestLife({timeout: 200})
@@ -136,7 +136,7 @@ test.serial('a refresh that hangs leaves a request with little time half of it, 
   await metadata.idle()
 })
 
-test.serial('a caller who hangs up while a refresh hangs is let go at once', async (t) => {
+test.serial('a caller who hangs up while a refresh hangs is released at once', async (t) => {
   const {source, old} = await stale('refresh-hung-up')
   metadata.hang()
   const caller = new TestLife()
@@ -151,14 +151,14 @@ test.serial('a caller who hangs up while a refresh hangs is let go at once', asy
 })
 
 for (const status of [500, 503] as const) {
-  test.serial(`a metadata server that answers ${status} for a moment fails nobody`, async (t) => {
+  test.serial(`if a metadata server answers ${status} for a moment, no request fails`, async (t) => {
     const source = new IdTokenSource(`https://moment-${status}.a.run.app`, credentials)
     metadata.fail(status, 2)
     t.is(await fetches(() => Promise.all([source.token(life), source.token(life)])), 3)
   })
 }
 
-test.serial('a failure is UNAVAILABLE with a text for the caller, and the next request tries again', async (t) => {
+test.serial('a failed fetch is UNAVAILABLE with a text for the caller, and the next request tries again', async (t) => {
   for (const status of [404, 500, 503] as const) {
     const source = new IdTokenSource('https://failing.a.run.app', credentials)
     metadata.fail(status)
@@ -183,7 +183,7 @@ test.serial('a failure is UNAVAILABLE with a text for the caller, and the next r
   }
 })
 
-test.serial('waiting for a metadata server that hangs ends at the deadline, and the fetch with it', async (t) => {
+test.serial('waiting for a metadata server that hangs ends at the deadline, and so does the fetch', async (t) => {
   metadata.hang()
   const source = new IdTokenSource('https://hangs.a.run.app', credentials)
   const fault = await faultOf(t, source.token(new TestLife({timeout: 20})))
@@ -195,19 +195,19 @@ test.serial('waiting for a metadata server that hangs ends at the deadline, and 
   t.truthy(await source.token(life))
 })
 
-test.serial('no time at all is no reason to wait for ever', async (t) => {
+test.serial('a timeout of zero does not wait for ever', async (t) => {
   metadata.hang()
   const source = new IdTokenSource('https://no-time.a.run.app', credentials)
   t.is((await faultOf(t, source.token(new TestLife({timeout: -1000})))).code, 'DEADLINE_EXCEEDED')
   await metadata.idle()
 })
 
-test.serial('a deadline too far away for a timer is waited for all the same', async (t) => {
+test.serial('a deadline that is too far away for a timer still works', async (t) => {
   const source = new IdTokenSource('https://far.a.run.app', credentials)
   t.truthy(await source.token(new TestLife({timeout: Number.POSITIVE_INFINITY})))
 })
 
-test.serial('one of three callers hangs up and the others get their token', async (t) => {
+test.serial('one of three callers hangs up, and the others get their token', async (t) => {
   const source = new IdTokenSource('https://three.a.run.app', credentials)
   const {promise: until, resolve: go} = Promise.withResolvers<void>()
   metadata.delay(until)
@@ -223,7 +223,7 @@ test.serial('one of three callers hangs up and the others get their token', asyn
   await impatient.quiet(t)
 })
 
-test.serial('when the last caller has hung up the fetch is broken off, and the next one begins anew', async (t) => {
+test.serial('when the last caller has hung up the fetch is cancelled, and the next one starts anew', async (t) => {
   const source = new IdTokenSource('https://last.a.run.app', credentials)
   metadata.hang()
   const callers = [new TestLife(), new TestLife()]
@@ -239,7 +239,7 @@ test.serial('when the last caller has hung up the fetch is broken off, and the n
   t.is(await fetches(() => source.token(life)), 1)
 })
 
-test.serial('a caller who has hung up already asks for nothing', async (t) => {
+test.serial('a caller who has already hung up causes no fetch', async (t) => {
   const source = new IdTokenSource('https://gone.a.run.app', credentials)
   metadata.hang()
   const gone = new TestLife()
@@ -250,14 +250,14 @@ test.serial('a caller who has hung up already asks for nothing', async (t) => {
   t.truthy(await source.token(life))
 })
 
-test.serial('an audience is sent as it is, whatever is in it', async (t) => {
+test.serial('an audience is sent unchanged, whatever it contains', async (t) => {
   const audience = 'https://x.a.run.app/?a=1&format=standard#ü%2F+'
   const token = await new IdTokenSource(audience, credentials).token(life)
   t.deepEqual(metadata.identityRequests.at(-1), {audience, format: 'full'})
   t.is(claimsOf(token).aud, audience)
 })
 
-test.serial('a token that the backend did not take is forgotten, once, by whoever used it', async (t) => {
+test.serial('a token that the backend rejected is removed from the cache once, by the call that used it', async (t) => {
   const source = new IdTokenSource('https://forgotten.a.run.app', credentials)
   const first = await source.token(life)
   advance(1000)

@@ -52,7 +52,7 @@ const rows: readonly (readonly [title: string, lose: Lose, hint: RegExp])[] = [
 ]
 
 for (const [title, lose, hint] of rows) {
-  test.serial(`a connection that ${title} under a call: 503, and the log says why, and what to do`, async (t) => {
+  test.serial(`a connection that ${title} during a call: 503, and the log says why, and what to do`, async (t) => {
     const rig = await survivalRig(t)
     const {ask, server, quiet} = rig
     await ask('before')
@@ -70,7 +70,7 @@ for (const [title, lose, hint] of rows) {
   })
 }
 
-test.serial('a connection that falls silent under a call is told from one that ends', async (t) => {
+test.serial('a connection that falls silent during a call is distinguished from one that ends', async (t) => {
   const {ask, server, proxy, pool, quiet} = await survivalRig(t)
   await ask('before')
   server.next({kind: 'stall'})
@@ -83,7 +83,7 @@ test.serial('a connection that falls silent under a call is told from one that e
   quiet()
 })
 
-test('the end of a TLS session is one of its own', (t) => {
+test('the end of a TLS session has its own text', (t) => {
   const error = Object.assign(new Error('SSL alert number 116'), {code: 'ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED'})
   t.is(lossOf(error), 'CREDENTIALS')
   t.regex(

@@ -65,7 +65,7 @@ for (const [title, answer] of Object.entries(answers)) {
   })
 }
 
-test.serial('an endless answer of somebody who is no metadata server is not kept open', async (t) => {
+test.serial('the connection of an endless answer that does not come from a metadata server is closed', async (t) => {
   const closed = Promise.withResolvers<void>()
   respond = (response) => {
     response.once('close', closed.resolve)

@@ -108,7 +108,7 @@ for (const {status, reason, spoil} of [
     },
   },
 ]) {
-  test.serial(`${status} from Cloud Run's front end is 502, and the log is told what to grant`, async (t) => {
+  test.serial(`${status} from Cloud Run's front end is 502, and the log says what to grant`, async (t) => {
     spoil()
     const fault = await faultOf(t, ask())
     t.is(fault.code, 'UNAVAILABLE')
@@ -122,7 +122,7 @@ for (const {status, reason, spoil} of [
   })
 }
 
-test.serial('a call without a token is turned away, and the log says that there was none', async (t) => {
+test.serial('a call without a token is rejected, and the log says that there was none', async (t) => {
   const fault = await faultOf(t, ask(backend.url, {audience: 'none'}))
   t.is(httpStatusOf(fault), 502)
   t.is(reasonOf(fault), 'BACKEND_UNAUTHENTICATED')
@@ -151,7 +151,7 @@ test.serial("a service's own UNAUTHENTICATED and PERMISSION_DENIED stay 401 and 
   t.is(metadata.identityRequests.length, tokens, 'the token is as good as before')
 })
 
-test.serial('a token that the front end did not take is replaced once, and is not sent again', async (t) => {
+test.serial('a token that the front end rejected is replaced once, and is not sent again', async (t) => {
   await ask()
   const tokens = metadata.identityRequests.length
   const {audiences} = backend.iam!
@@ -166,7 +166,7 @@ test.serial('a token that the front end did not take is replaced once, and is no
   t.is(metadata.identityRequests.length, tokens + 2)
 })
 
-test.serial('a call whose token the front end turns away goes on with a new one', async (t) => {
+test.serial('a call whose token the front end rejects continues with a new one', async (t) => {
   await ask()
   const tokens = metadata.identityRequests.length
   // For the front end the cached token has expired, and the new one has not.
@@ -179,13 +179,13 @@ test.serial('a call whose token the front end turns away goes on with a new one'
   t.is(metadata.identityRequests.length, tokens + 1)
 })
 
-test.serial('the token of each call is in its metadata, and none where the audience is "none"', async (t) => {
+test.serial('the token of each call is in its metadata, unless the audience is "none"', async (t) => {
   const seen = kinds.next()
   await ask()
   t.regex(String((await seen).context.metadata.get('authorization')[0]), /^Bearer [\w-]+\.[\w-]+\.[\w-]+$/)
 })
 
-test.serial('authorization of a function keeps its place, and no function sets the claims of a caller', async (t) => {
+test.serial("a function's own authorization is kept, and no function can set the claims of a caller", async (t) => {
   const seen = kinds.next()
   await ask(backend.url, {metadata: {authorization: 'Bearer mine', 'x-verified-claims-bin': Buffer.from('{}')}})
   const sent = (await seen).context.metadata
@@ -194,7 +194,7 @@ test.serial('authorization of a function keeps its place, and no function sets t
   t.deepEqual(sent.get('x-verified-claims-bin'), [])
 })
 
-test.serial('no token to be had is UNAVAILABLE, and reaches no backend', async (t) => {
+test.serial('a missing token is UNAVAILABLE, and the backend is not called', async (t) => {
   metadata.fail(500, 3)
   const calls = backend.log.length
   const fault = await faultOf(t, ask(backend.url, {audience: 'https://no-token.a.run.app'}))
@@ -203,7 +203,7 @@ test.serial('no token to be had is UNAVAILABLE, and reaches no backend', async (
   t.is(backend.log.length, calls)
 })
 
-test.serial('a caller who hangs up while the token is awaited leaves nothing', async (t) => {
+test.serial('a caller who hangs up while waiting for the token leaves nothing behind', async (t) => {
   metadata.hang(1)
   const asked = metadata.nextIdentityRequest()
   const answer = ask(backend.url, {audience: 'https://awaited.a.run.app'})
@@ -225,7 +225,7 @@ test.serial('waiting for the token counts towards the deadline of the call', asy
 const seen = {...httpStatus, CANCELLED: 502}
 
 for (const code of Object.keys(codes).filter((code) => code !== 'OK') as (keyof typeof codes)[]) {
-  test.serial(`${code} of a service is ${seen[code]}, with its own words`, async (t) => {
+  test.serial(`${code} of a service is ${seen[code]}, with the service's own message`, async (t) => {
     const message = `Die Straße – ${code} – 100% "of it"`
     kinds.handle({
       one: () => {
@@ -244,7 +244,7 @@ for (const code of Object.keys(codes).filter((code) => code !== 'OK') as (keyof 
 }
 
 for (const place of ['header', 'trailer'] as const) {
-  test.serial(`a service that says in its ${place} how to log in is passed on`, async (t) => {
+  test.serial(`a www-authenticate in a service's ${place} is forwarded`, async (t) => {
     const challenge = 'Bearer realm="shop", error="invalid_token"'
     kinds.handle({
       one: (_request, context) => {
@@ -258,7 +258,7 @@ for (const place of ['header', 'trailer'] as const) {
   })
 }
 
-test.serial("the details of a service's failure arrive, those of unknown types as they came", async (t) => {
+test.serial("the details of a service's error arrive, those of unknown types unchanged", async (t) => {
   const info = anyPack(ErrorInfoSchema, create(ErrorInfoSchema, {reason: 'STOCK', domain: 'shop', metadata: {a: 'b'}}))
   const retry = anyPack(RetryInfoSchema, create(RetryInfoSchema, {retryDelay: {seconds: 7n, nanos: 500_000_000}}))
   const unknown: Any = create(AnySchema, {typeUrl: 'type.googleapis.com/shop.Basket', value: Buffer.from('basket')})
@@ -276,7 +276,7 @@ test.serial("the details of a service's failure arrive, those of unknown types a
   t.is(failureHeaders(fault)['retry-after'], '8')
 })
 
-test.serial('details that cannot be read cost no more than themselves', async (t) => {
+test.serial('details that cannot be decoded do not affect the rest of the error', async (t) => {
   kinds.handle({
     one: (_request, {trailer}) => {
       trailer.set('grpc-status-details-bin', Buffer.from('no protobuf'))
@@ -288,7 +288,7 @@ test.serial('details that cannot be read cost no more than themselves', async (t
   t.deepEqual(fault.details, [])
 })
 
-test.serial("a service's words stay its own, though they begin like those of a broken connection", async (t) => {
+test.serial("a service's message is kept, even if it begins like that of a broken connection", async (t) => {
   for (const message of [
     'read Every page first',
     'Connection dropped by the shop',
@@ -335,7 +335,7 @@ for (const [place, respond] of [
   })
 }
 
-test.serial('a failure without a word gets one', async (t) => {
+test.serial('an error without a message gets one', async (t) => {
   kinds.handle({
     one: () => {
       throw new StatusError(9, '')
@@ -362,7 +362,7 @@ for (const [name, {code, reset}] of Object.entries(resets)) {
       else reset(stream)
     }
 
-    test.serial(`a reset with ${title} is 504 when the deadline has as good as passed`, async (t) => {
+    test.serial(`a reset with ${title} is 504 if the deadline has almost passed`, async (t) => {
       const url = await serving(t, respond)
       // The reset arrives long before our own timer fires, but within 50 ms of the deadline, which counts as the deadline.
       const fault = await faultOf(t, ask(url, {timeout: 49}))
@@ -371,7 +371,7 @@ for (const [name, {code, reset}] of Object.entries(resets)) {
       t.is(fault.message, 'test.Kinds.One did not answer in time')
     })
 
-    test.serial(`a reset with ${title} is 502 when there was time left, and never "hung up"`, async (t) => {
+    test.serial(`a reset with ${title} is 502 if there was time left, and never "hung up"`, async (t) => {
       const url = await serving(t, respond)
       const fault = await faultOf(t, ask(url))
       t.is(fault.code as string, code)
@@ -384,7 +384,7 @@ for (const [name, {code, reset}] of Object.entries(resets)) {
 }
 
 for (const code of ['UNIMPLEMENTED', 'NOT_FOUND', 'UNAUTHENTICATED', 'PERMISSION_DENIED'] as const) {
-  test.serial(`a backend that answers ${code} when asked how it is can be reached`, async (t) => {
+  test.serial(`a backend whose health check answers ${code} is reachable`, async (t) => {
     const url = await serving(t, (stream) => stream.respond({...grpc, 'grpc-status': codes[code]}, {endStream: true}))
     const {status, note} = await healthOf(runtime, life, readConfig({BACKEND_URL: url}).backendOf('any'), 10_000)
     t.is(status, 'UNKNOWN')
@@ -393,14 +393,14 @@ for (const code of ['UNIMPLEMENTED', 'NOT_FOUND', 'UNAUTHENTICATED', 'PERMISSION
 }
 
 for (const code of ['UNAVAILABLE', 'INTERNAL', 'RESOURCE_EXHAUSTED'] as const) {
-  test.serial(`a backend that answers ${code} when asked how it is is not well`, async (t) => {
+  test.serial(`a backend whose health check answers ${code} is not healthy`, async (t) => {
     const url = await serving(t, (stream) => stream.respond({...grpc, 'grpc-status': codes[code]}, {endStream: true}))
     const to = readConfig({BACKEND_URL: url}).backendOf('any')
     t.is((await faultOf(t, healthOf(runtime, life, to, 10_000))).code, code)
   })
 }
 
-test.serial('a front end that answers 404 or 403 without gRPC, when asked how the backend is, is none', async (t) => {
+test.serial('a front end that answers a health check with 404 or 403 without gRPC is UNAVAILABLE', async (t) => {
   for (const status of [403, 404]) {
     const url = await serving(t, (stream) => stream.respond({':status': status}, {endStream: true}))
     const to = readConfig({BACKEND_URL: url}).backendOf('any')
@@ -413,7 +413,7 @@ for (const [code, number] of [
   ['DEADLINE_EXCEEDED', 4],
   ['INTERNAL', 13],
 ] as const) {
-  test.serial(`${code} that a service says as the deadline passes is 504, and its words are for the log`, async (t) => {
+  test.serial(`${code} from a service as the deadline passes is 504, and its message is for the log`, async (t) => {
     const url = await serving(t, (stream) =>
       stream.respond({...grpc, 'grpc-status': number, 'grpc-message': 'Context ended'}, {endStream: true}),
     )
@@ -424,7 +424,7 @@ for (const [code, number] of [
   })
 }
 
-test('what a service says of something else as the deadline passes is what its caller gets', async (t) => {
+test('another status from a service as the deadline passes reaches the caller', async (t) => {
   const to = readConfig({BACKEND_URL: 'http://127.0.0.1:1'}).backendOf('test.Kinds')
   const call = callOf(runtime, {life: new TestLife(), backend: to, method: one!, requests: () => []}, {timeout: -1})
   const header = new Metadata()
@@ -470,7 +470,7 @@ for (const {title, encoding, message, reason} of [
   })
 }
 
-test.serial("a service's own word for a message that is too large for it stays its own", async (t) => {
+test.serial("a service's own status for a message that is too large for it is kept", async (t) => {
   const message = 'Received message larger than max (5000000 vs 4194304)'
   kinds.handle({
     one: () => {
@@ -515,7 +515,7 @@ function tellsNothing(t: ExecutionContext, {message}: Error): void {
   t.notRegex(message, /127\.0\.0\.1|localhost|\d{4,5}|ECONN|RST_STREAM|resolution|LB|dropped/)
 }
 
-test.serial('a backend that cannot be reached is 503, and its address is for the log', async (t) => {
+test.serial('a backend that cannot be reached is 503, and its address is only for the log', async (t) => {
   const gone = await startBackend()
   const {url} = gone
   await gone.close()
@@ -528,7 +528,7 @@ test.serial('a backend that cannot be reached is 503, and its address is for the
   t.regex(String(fault.cause), /ECONNREFUSED/)
 })
 
-test.serial('a name that nobody knows is 503', async (t) => {
+test.serial('an unknown host name is 503', async (t) => {
   const fault = await faultOf(t, ask('http://nobody.invalid:9090'))
   t.is(httpStatusOf(fault), 503)
   t.is(fault.message, 'The backend of test.Kinds.One cannot be reached')
@@ -538,7 +538,7 @@ test.serial('a name that nobody knows is 503', async (t) => {
 for (const header of [false, true]) {
   const when = header ? 'after its header' : 'before its header'
 
-  test.serial(`a backend whose connection breaks ${when} is 503, and says nothing of the connection`, async (t) => {
+  test.serial(`a backend whose connection breaks ${when} is 503, without details of the connection`, async (t) => {
     const url = await serving(t, (stream) => {
       if (header) stream.respond({':status': 200, 'content-type': 'application/grpc+proto'})
       stream.session?.socket.destroy()
@@ -549,7 +549,7 @@ for (const header of [false, true]) {
     tellsNothing(t, fault)
   })
 
-  test.serial(`a stream that is reset ${when} fails, and says nothing of the stream`, async (t) => {
+  test.serial(`a stream that is reset ${when} fails, without details of the stream`, async (t) => {
     for (const code of [0, 1, 2, 8, 11]) {
       const url = await serving(t, (stream) => {
         if (header) stream.respond({':status': 200, 'content-type': 'application/grpc'})
@@ -559,7 +559,7 @@ for (const header of [false, true]) {
     }
   })
 
-  test.serial(`a deadline that passes ${when} is 504, and says nothing of where`, async (t) => {
+  test.serial(`a deadline that passes ${when} is 504, without saying where`, async (t) => {
     const url = await serving(t, (stream) => {
       if (header) stream.respond({':status': 200, 'content-type': 'application/grpc'})
     })
@@ -570,7 +570,7 @@ for (const header of [false, true]) {
   })
 }
 
-test.serial('an answer without a status is no answer', async (t) => {
+test.serial('an answer without a status is not accepted', async (t) => {
   const url = await serving(t, (stream) => {
     stream.respond({':status': 200, 'content-type': 'application/grpc'})
     stream.end()
@@ -580,7 +580,7 @@ test.serial('an answer without a status is no answer', async (t) => {
   tellsNothing(t, fault)
 })
 
-test.serial('answers that came before an error of the service are given first, one at least', async (t) => {
+test.serial('answers that arrived before an error of the service are delivered first, at least one', async (t) => {
   kinds.handle({
     async *down() {
       yield {value: 1}
@@ -603,7 +603,7 @@ test.serial('answers that came before an error of the service are given first, o
   t.deepEqual(values, [1])
 })
 
-test.serial('a front end that turns a long upload away ends it', async (t) => {
+test.serial('a front end that rejects a long upload ends it', async (t) => {
   backend.iam!.invokers = []
   const to = readConfig({BACKEND_URL: backend.url, BACKEND_AUDIENCE: backend.url}).backendOf('test.Kinds')
   let told = false

@@ -41,7 +41,7 @@ async function openOf(sockets: readonly Socket[], expected: number): Promise<num
   return open()
 }
 
-test.serial('connections are used again', async (t) => {
+test.serial('connections are reused', async (t) => {
   using sockets = opened()
   for (let time = 0; time < 5; time++) await read()
   t.is(sockets.length, 1)
@@ -62,7 +62,7 @@ test.serial('one that was idle for more than a second is not: it may have died i
   t.is(await openOf(sockets, 1), 1)
 })
 
-test.serial('of those that a burst has opened eight are kept', async (t) => {
+test.serial('eight of the connections of a burst are kept', async (t) => {
   using sockets = opened()
   await Promise.all(Array.from({length: 30}, read))
   t.true(sockets.length > 8)

@@ -44,7 +44,7 @@ for (const form of [
   (host: string) => `http://${host}/storage/v1/`,
   (host: string) => `${host}/storage/v1`,
 ]) {
-  test.serial(`STORAGE_EMULATOR_HOST=${form('HOST:PORT')} is where /storage/v1 is`, async (t) => {
+  test.serial(`with STORAGE_EMULATOR_HOST=${form('HOST:PORT')}, requests go to /storage/v1 there`, async (t) => {
     const before = server.requests.length
     const env = {STORAGE_EMULATOR_HOST: form(new URL(server.url).host)}
     const {value} = await inChild({env, arg: undefined}, async () => {
@@ -65,14 +65,14 @@ for (const form of [
   })
 }
 
-test('an empty object whose size is left out, as proto3 JSON leaves it, is empty', async (t) => {
+test('an object without a size, as proto3 JSON writes zero, is empty', async (t) => {
   answering('empty', {crc32c: 'AAAAAA==', generation: '1'})
   const empty = await version('empty')
   t.is(empty.size, 0)
   t.deepEqual(await Array.fromAsync(storage.read(signal, empty)), [])
 })
 
-test('an object that has bytes by its checksum, and no size, is not taken for empty', async (t) => {
+test('an object without a size, whose checksum says that it has bytes, is not read as empty', async (t) => {
   answering('full', {crc32c: '1U93dA==', generation: '1'})
   t.is((await faultOf(t, version('full'))).code, 'FAILED_PRECONDITION')
 })
@@ -103,7 +103,7 @@ for (const status of [400, 401, 403, 404, 405, 412]) {
     missing: {error: {errors: ['Secret words']}},
     'in no JSON': '<Error>Secret words</Error>',
   })) {
-    test.serial(`Storage's words for ${status} whose message is ${title} are for the log, and readable`, async (t) => {
+    test.serial(`Storage's text for ${status} whose message is ${title} is for the log, and readable`, async (t) => {
       answering('refused', body, status)
       const fault = await faultOf(t, version('refused'))
       t.notRegex(JSON.stringify(fault), /Secret words|\[object/)
@@ -113,7 +113,7 @@ for (const status of [400, 401, 403, 404, 405, 412]) {
   }
 }
 
-test.serial('of words without end only the beginning is read', async (t) => {
+test.serial('only the beginning of an endless error text is read', async (t) => {
   const {promise: closed, resolve} = Promise.withResolvers<void>()
   onClose = resolve
   const fault = await faultOf(t, version('endless'))

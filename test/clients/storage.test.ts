@@ -50,7 +50,7 @@ function media() {
   return () => server.requests.slice(before).filter(({kind}) => kind === 'media')
 }
 
-test.serial('an object is read whole, from its pinned generation, in one request', async (t) => {
+test.serial('an object is read completely, from its pinned generation, in one request', async (t) => {
   const requests = media()
   const version = await storage.versionOf(end.signal, {bucket, object: 'o'})
   t.is(version.size, size)
@@ -59,7 +59,7 @@ test.serial('an object is read whole, from its pinned generation, in one request
   t.true(requests()[0]?.url.includes(`generation=${version.generation}`))
 })
 
-test.serial('an empty object is read without asking for its bytes', async (t) => {
+test.serial('an empty object is read without a request for its bytes', async (t) => {
   const requests = media()
   t.is((await read('empty')).length, 0)
   t.deepEqual(requests(), [])
@@ -75,7 +75,7 @@ for (const [title, fault] of Object.entries({
   'no answer': {stall: 'headers' as const},
 })) {
   for (const kind of ['metadata', 'media'] as const) {
-    test.serial(`${title} in front of ${kind} harms nothing but time`, async (t) => {
+    test.serial(`${title} in front of ${kind} only costs time`, async (t) => {
       server.fault({kind, ...fault})
       t.true(bytes.equals(await read()))
     })
@@ -102,7 +102,7 @@ for (const at of [0, 1, 65_536, 500_000, size - 1]) {
   }
 }
 
-test.serial('a read that breaks again and again is resumed each time, as long as bytes come', async (t) => {
+test.serial('a read that breaks again and again is resumed each time, as long as bytes arrive', async (t) => {
   const requests = media()
   const cuts = Array.from({length: 9}, (_, index) => (index + 1) * 100_000)
   for (const cutAt of cuts) server.fault({object: 'o', cutAt})
@@ -115,7 +115,7 @@ for (const [title, kind, fault] of [
   ['a read that ended early', 'media', {endAt: 5}],
   ['a question about an object', 'metadata', {stall: 'headers'}],
 ] as const) {
-  test.serial(`after ${title} the next attempt has a connection of its own: the last one may be dead`, async (t) => {
+  test.serial(`after ${title} the next attempt has a new connection: the last one may be dead`, async (t) => {
     const before = server.requests.length
     server.fault({object: 'o', kind, ...fault})
     await read()
@@ -126,7 +126,7 @@ for (const [title, kind, fault] of [
   })
 }
 
-test.serial('an object that is longer than its size is DATA_LOSS, and gives no byte beyond', async (t) => {
+test.serial('an object that is longer than its size is DATA_LOSS, without any byte beyond the size', async (t) => {
   const version = await storage.versionOf(end.signal, {bucket, object: 'o'})
   let got = 0
   const fault = await faultOf(
@@ -140,7 +140,7 @@ test.serial('an object that is longer than its size is DATA_LOSS, and gives no b
   t.true(got < size)
 })
 
-test.serial('a range that is ignored is not taken for one', async (t) => {
+test.serial('a response that ignores the range is not read as the range', async (t) => {
   server.fault({object: 'o', cutAt: 1000})
   // The second request arrives without its range.
   let media = 0
@@ -151,7 +151,7 @@ test.serial('a range that is ignored is not taken for one', async (t) => {
   t.is(media, 3)
 })
 
-test.serial('when nothing helps it is UNAVAILABLE, for metadata and for bytes', async (t) => {
+test.serial('if all attempts fail it is UNAVAILABLE, for metadata and for bytes', async (t) => {
   for (const kind of ['metadata', 'media'] as const) {
     using _ = server.fault({kind, status: 503, retryAfter: 0, times: Number.POSITIVE_INFINITY})
     const fault = await faultOf(t, read())
@@ -161,7 +161,7 @@ test.serial('when nothing helps it is UNAVAILABLE, for metadata and for bytes', 
   }
 })
 
-test.serial('a caller who hangs up ends the waiting between two attempts', async (t) => {
+test.serial('a caller who hangs up ends the pause between two attempts', async (t) => {
   using _ = server.fault({kind: 'metadata', status: 503, retryAfter: 3600})
   const reason = new Fault('CANCELLED', 'The caller hung up')
   const failed = Promise.withResolvers<void>()
@@ -173,7 +173,7 @@ test.serial('a caller who hangs up ends the waiting between two attempts', async
   t.is(await faultOf(t, answer), reason)
 })
 
-test.serial('an object that is replaced while it is read is ABORTED, and gives no byte of the new one', async (t) => {
+test.serial('an object that is replaced while it is read is ABORTED, without any byte of the new one', async (t) => {
   await server.put(bucket, 'replaced', bytes)
   const version = await storage.versionOf(end.signal, {bucket, object: 'replaced'})
   server.fault({object: 'replaced', cutAt: 100_000})
@@ -193,7 +193,7 @@ test.serial('an object that is replaced while it is read is ABORTED, and gives n
   t.true(read > 0 && read <= 100_000)
 })
 
-test.serial('an old generation is read to its end where the bucket keeps it', async (t) => {
+test.serial('an old generation is read to its end if the bucket keeps it', async (t) => {
   server.createBucket('versioned', {versioning: {enabled: true}})
   const old = await server.put('versioned', 'o', bytes)
   await server.put('versioned', 'o', 'new')
@@ -239,7 +239,7 @@ for (const {title, name, code, http, reason} of [
     reason: 'OBJECT_NOT_FOUND',
   },
 ]) {
-  test.serial(`${title} is ${code} ${http}, said once`, async (t) => {
+  test.serial(`${title} is ${code} ${http}, and not retried`, async (t) => {
     const before = server.requests.length
     const fault = await faultOf(t, storage.versionOf(end.signal, name))
     t.is(fault.code as string, code)
@@ -250,7 +250,7 @@ for (const {title, name, code, http, reason} of [
   })
 }
 
-test.serial('no permission is 403, and the log is told what to grant', async (t) => {
+test.serial('a missing permission is 403, and the log says what to grant', async (t) => {
   const version = await storage.versionOf(end.signal, {bucket, object: 'o'})
   using _ = server.forbid(bucket)
   for (const work of [
@@ -266,7 +266,7 @@ test.serial('no permission is 403, and the log is told what to grant', async (t)
   }
 })
 
-test.serial('what is stored compressed is read as it is stored', async (t) => {
+test.serial('compressed objects are read as they are stored', async (t) => {
   const stored = gzipSync(Buffer.alloc(300_000, 'text '))
   await server.put(bucket, 'zipped', stored, {contentEncoding: 'gzip', contentType: 'text/plain'})
   t.true(stored.equals(await read('zipped')))
@@ -295,7 +295,7 @@ for (const object of [
   'o\\x',
   'x'.repeat(1024),
 ]) {
-  test.serial(`an object named ${JSON.stringify(object.slice(0, 20))} is that object and no other`, async (t) => {
+  test.serial(`an object named ${JSON.stringify(object.slice(0, 20))} is this object and no other`, async (t) => {
     t.is((await faultOf(t, storage.versionOf(end.signal, {bucket, object}))).code, 'NOT_FOUND')
     const content = Buffer.from(`the content of ${object}`)
     await server.put(bucket, object, content)
@@ -305,7 +305,7 @@ for (const object of [
 }
 
 for (const name of ['b/o/o', 'b%2Fo', '../b', 'b?x', 'b#x', '..', '']) {
-  test.serial(`a bucket named ${JSON.stringify(name)} is no way to another`, async (t) => {
+  test.serial(`a bucket name ${JSON.stringify(name)} does not lead to another bucket`, async (t) => {
     const fault = await faultOf(t, storage.versionOf(end.signal, {bucket: name, object: 'o'}))
     t.true(httpStatusOf(fault) >= 400)
     t.deepEqual(
@@ -315,7 +315,7 @@ for (const name of ['b/o/o', 'b%2Fo', '../b', 'b?x', 'b#x', '..', '']) {
   })
 }
 
-test.serial('a name that is no text, or too long, is refused at once', async (t) => {
+test.serial('a name that is not valid Unicode, or too long, is refused at once', async (t) => {
   for (const name of [
     {bucket, object: 'o\ud800'},
     {bucket: 'b\udc00', object: 'o'},
@@ -330,7 +330,7 @@ test.serial('a name that is no text, or too long, is refused at once', async (t)
 })
 
 for (const kind of ['metadata', 'media'] as const) {
-  test.serial(`a caller who hangs up while the answer for ${kind} is awaited leaves no request`, async (t) => {
+  test.serial(`a caller who hangs up while waiting for the response for ${kind} leaves no request`, async (t) => {
     using _ = server.fault({kind, stall: 'headers'})
     const reason = new Fault('CANCELLED', 'The caller hung up')
     const stalled = Promise.withResolvers<void>()
@@ -344,7 +344,7 @@ for (const kind of ['metadata', 'media'] as const) {
   })
 }
 
-test.serial('a caller who hangs up while bytes are awaited leaves no request', async (t) => {
+test.serial('a caller who hangs up while waiting for bytes leaves no request', async (t) => {
   const reason = new Fault('CANCELLED', 'The caller hung up')
   const pieces = storage.read(end.signal, await storage.versionOf(end.signal, {bucket, object: 'o'}))
   server.fault({object: 'o', stallAt: 1})
@@ -356,7 +356,7 @@ test.serial('a caller who hangs up while bytes are awaited leaves no request', a
   t.true(server.requests.at(-1)?.aborted)
 })
 
-test.serial('a caller who hangs up between two pieces leaves no request', async (t) => {
+test.serial('a caller who hangs up between two chunks leaves no request', async (t) => {
   const reason = new Fault('CANCELLED', 'The caller hung up')
   const fault = await faultOf(
     t,
@@ -368,7 +368,7 @@ test.serial('a caller who hangs up between two pieces leaves no request', async 
   t.is(fault, reason)
 })
 
-test.serial('a caller who hangs up before anything was asked asks nothing', async (t) => {
+test.serial('a caller who hangs up before the first request causes none', async (t) => {
   const version = await storage.versionOf(end.signal, {bucket, object: 'o'})
   const before = server.requests.length
   const reason = new Fault('CANCELLED', 'The caller hung up')
@@ -378,7 +378,7 @@ test.serial('a caller who hangs up before anything was asked asks nothing', asyn
   t.is(server.requests.length, before)
 })
 
-test.serial('breaking out of a read ends it', async (t) => {
+test.serial('breaking out of the loop over the chunks ends the read', async (t) => {
   await server.put(bucket, 'large', randomBytes(20_000_000))
   for await (const _ of storage.read(end.signal, await storage.versionOf(end.signal, {bucket, object: 'large'}))) break
   await server.idle()
@@ -386,7 +386,7 @@ test.serial('breaking out of a read ends it', async (t) => {
   t.true(server.requests.at(-1)!.bytesSent < 20_000_000)
 })
 
-test.serial('of two reads at a time one is hung up, and the other arrives whole', async (t) => {
+test.serial('of two concurrent reads one is cancelled, and the other arrives completely', async (t) => {
   const other = new AbortController()
   const version = await storage.versionOf(end.signal, {bucket, object: 'o'})
   const reason = new Fault('CANCELLED', 'The caller hung up')
@@ -406,13 +406,13 @@ test.serial('of two reads at a time one is hung up, and the other arrives whole'
   t.true(bytes.equals(got))
 })
 
-test.serial('twenty reads at a time with faults among them all arrive whole', async (t) => {
+test.serial('twenty concurrent reads with faults among them all arrive completely', async (t) => {
   for (let index = 0; index < 10; index++) server.fault({object: 'o', cutAt: index * 1000})
   const all = await Promise.all(Array.from({length: 20}, () => read()))
   t.true(all.every((got) => bytes.equals(got)))
 })
 
-test.serial('a slow reader is not taken for a Storage that stands still, and one that does so later is', async (t) => {
+test.serial('a slow reader does not count as a stalled Storage, and a later stall does', async (t) => {
   const requests = media()
   server.fault({object: 'o', stallAt: size - 1})
   const version = await storage.versionOf(end.signal, {bucket, object: 'o'})
@@ -429,7 +429,7 @@ test.serial('a slow reader is not taken for a Storage that stands still, and one
   )
 })
 
-test('a function that reads no object loads no library of Google to call a backend', async (t) => {
+test('a function that reads no object does not load a Google library for calls of a backend', async (t) => {
   const metadata = await startMetadataServer()
   t.teardown(() => metadata.close())
   const env = {

@@ -11,7 +11,7 @@ for (const [title, silence] of [
   ['of a minute', minute],
   ['of an hour', 60 * minute],
 ] as const) {
-  test.serial(`after a silence ${title} a dead connection is found out before a call is entrusted to it`, async (t) => {
+  test.serial(`after a silence ${title} a dead connection is detected before a call is sent on it`, async (t) => {
     const {ask, proxy, server, pool, age, quiet} = await survivalRig(t)
     await ask('before')
     const [dead] = pool.connections
@@ -26,7 +26,7 @@ for (const [title, silence] of [
   })
 }
 
-test.serial('calls that come together share one question and one fresh connection, each executed once', async (t) => {
+test.serial('concurrent calls share one PING and one new connection, and each is executed once', async (t) => {
   const {ask, proxy, server, age, quiet} = await survivalRig(t)
   await ask('before')
   proxy.drop()
@@ -38,7 +38,7 @@ test.serial('calls that come together share one question and one fresh connectio
 })
 
 for (const end of ['fin', 'reset'] as const) {
-  test.serial(`a connection that got a ${end} unseen is not used again`, async (t) => {
+  test.serial(`a connection that got a ${end} unnoticed is not used again`, async (t) => {
     const {ask, proxy, server, age, quiet} = await survivalRig(t)
     for (let round = 1; round <= 10; round++) {
       await ask('before')
@@ -71,7 +71,7 @@ test.serial('a healthy connection is asked, and stays in use', async (t) => {
 })
 
 test.serial(
-  'a caller who hangs up while the connection is asked leaves nothing behind, and is not executed',
+  'a caller who hangs up while the connection is pinged leaves nothing behind, and is not executed',
   async (t) => {
     const {ask, proxy, server, age, quiet, newLife, pool} = await survivalRig(t)
     await ask('before')
@@ -91,7 +91,7 @@ test.serial(
   },
 )
 
-test.serial('calls in flight on a dead connection do not wait for ever once it is found out', async (t) => {
+test.serial('calls in flight on a dead connection fail as soon as it is detected', async (t) => {
   const {ask, proxy, server, pool, quiet} = await survivalRig(t)
   await ask('before')
   server.next({kind: 'stall'})
@@ -106,7 +106,7 @@ test.serial('calls in flight on a dead connection do not wait for ever once it i
   quiet()
 })
 
-test.serial('calls beyond the streams of a connection go to further ones, which are given back', async (t) => {
+test.serial("calls beyond a connection's limit of streams go to further ones, which are closed later", async (t) => {
   const {ask, server, quiet, pool} = await survivalRig(t, {maxStreams: 10})
   await ask('before')
   const held = Promise.withResolvers<void>()
@@ -123,7 +123,7 @@ test.serial('calls beyond the streams of a connection go to further ones, which 
   quiet()
 })
 
-test.serial('a cold burst opens no more connections than its streams need', async (t) => {
+test.serial('a cold burst opens no more connections than its calls need', async (t) => {
   const {ask, server, quiet} = await survivalRig(t, {maxStreams: 10})
   const held = Promise.withResolvers<void>()
   server.treatment = {kind: 'answer', until: held.promise}
@@ -135,7 +135,7 @@ test.serial('a cold burst opens no more connections than its streams need', asyn
   quiet()
 })
 
-test.serial('a lower limit is learnt while the connection is open', async (t) => {
+test.serial('a lower limit of streams is applied while the connection is open', async (t) => {
   const {ask, server, pool, quiet} = await survivalRig(t, {maxStreams: 100})
   await ask('before')
   server.maxStreams = 3
@@ -172,7 +172,7 @@ test.serial('calls that were given up while they waited are not executed', async
   quiet()
 })
 
-test.serial('a thousand streams that stand still leave room for unary calls and for health', async (t) => {
+test.serial('a thousand idle streams leave room for unary calls and for health checks', async (t) => {
   const {ask, server, kinds, newLife, pool, quiet, runtime, backend} = await survivalRig(t, {maxStreams: 100})
   const lives = Array.from({length: 1000}, newLife)
   const ended = lives.map(async (life) => {
@@ -194,7 +194,7 @@ test.serial('a thousand streams that stand still leave room for unary calls and 
   quiet()
 })
 
-test.serial('a call that was refused is made again, and executed once', async (t) => {
+test.serial('a refused call is retried, and executed once', async (t) => {
   const {ask, server, quiet} = await survivalRig(t)
   server.next({kind: 'refuse'}, {kind: 'refuse'}, {kind: 'refuse'})
   t.is(await ask('refused thrice'), 'refused thrice')
@@ -206,7 +206,7 @@ test.serial('a call that was refused is made again, and executed once', async (t
 })
 
 for (const code of [0, 2]) {
-  test.serial(`a call above the last stream of a GOAWAY with code ${code} is made again`, async (t) => {
+  test.serial(`a call above the last stream of a GOAWAY with code ${code} is retried`, async (t) => {
     const {ask, server, quiet} = await survivalRig(t)
     await ask('before')
     server.next({kind: 'stall'})
@@ -220,7 +220,7 @@ for (const code of [0, 2]) {
   })
 }
 
-test.serial('calls that several connections in a row did not take are made again, whatever the budget', async (t) => {
+test.serial('calls that several connections in a row did not accept are retried, whatever the budget', async (t) => {
   const {ask, server, quiet} = await survivalRig(t, {closeAfter: 10})
   const calls = Array.from({length: 40}, (_, call) => `call ${call}`)
   t.deepEqual(await Promise.all(calls.map((call) => ask(call))), calls)
@@ -228,7 +228,7 @@ test.serial('calls that several connections in a row did not take are made again
   quiet()
 })
 
-test.serial('a GOAWAY has calls in flight end well, and later ones go elsewhere', async (t) => {
+test.serial('after a GOAWAY calls in flight end normally, and later ones go elsewhere', async (t) => {
   const {ask, server, quiet} = await survivalRig(t)
   await ask('before')
   const held = Promise.withResolvers<void>()
@@ -244,7 +244,7 @@ test.serial('a GOAWAY has calls in flight end well, and later ones go elsewhere'
   quiet()
 })
 
-test.serial('UNAVAILABLE is repeated for a method that may be, and for no other', async (t) => {
+test.serial('UNAVAILABLE is retried only for a method that may be', async (t) => {
   const {ask, askAgain, server, quiet} = await survivalRig(t)
   server.next({kind: 'status', code: 14, message: 'not now'})
   t.like(await faultOf(t, ask('once')), {code: 'UNAVAILABLE', message: 'not now'})
@@ -283,7 +283,7 @@ test.serial('a server that pushes back is obeyed', async (t) => {
   quiet()
 })
 
-test.serial('an outage is amplified by a tenth at the most', async (t) => {
+test.serial('an outage is amplified by at most a tenth', async (t) => {
   const {askAgain, server, quiet} = await survivalRig(t)
   await askAgain('before')
   server.treatment = {kind: 'status', code: 14}
@@ -293,7 +293,7 @@ test.serial('an outage is amplified by a tenth at the most', async (t) => {
   quiet()
 })
 
-test.serial('a stream is made again before its second message, with the first one, and not after', async (t) => {
+test.serial('a streaming call is retried with its first message until its second message, and not after', async (t) => {
   const sum = () => [new Uint8Array()]
   const {kinds, server, newLife, quiet} = await survivalRig(t, {methods: {'/test.Kinds/Up': sum}})
   const second = Promise.withResolvers<void>()
@@ -323,7 +323,7 @@ test.serial('a stream is made again before its second message, with the first on
   quiet()
 })
 
-test.serial('a backend that is gone for a moment is waited for', async (t) => {
+test.serial('a backend that is gone for a moment is awaited', async (t) => {
   const {ask, server, proxy, pool, quiet} = await survivalRig(t)
   await ask('before')
   proxy.refuse()
@@ -337,7 +337,7 @@ test.serial('a backend that is gone for a moment is waited for', async (t) => {
   quiet()
 })
 
-test.serial('a backend that is down is asked by one call at a time, and found as soon as it is back', async (t) => {
+test.serial('a backend that is down gets one call at a time, and is found as soon as it is back', async (t) => {
   const {ask, server, proxy, pool, quiet} = await survivalRig(t)
   await ask('before')
   proxy.refuse()
@@ -361,7 +361,7 @@ test.serial('a backend that is down is asked by one call at a time, and found as
 })
 
 for (const hard of [false, true]) {
-  test.serial(`a ${hard ? 'hard' : 'graceful'} restart under load fails nothing that can be repeated`, async (t) => {
+  test.serial(`a ${hard ? 'hard' : 'graceful'} restart under load fails no call that may be retried`, async (t) => {
     const {ask, askAgain, server, quiet} = await survivalRig(t)
     server.treatment = {kind: 'answer', ms: 5}
     let stopped = false

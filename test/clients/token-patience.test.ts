@@ -30,7 +30,7 @@ async function isBrokenOff(): Promise<boolean> {
   return metadata.openRequests() === 0
 }
 
-test.serial('while a refresh hangs: who is answered first, who waits, and when it is tried again', async (t) => {
+test.serial('while a refresh hangs: who gets an answer first, who waits, and when it is retried', async (t) => {
   mock.timers.enable({apis: ['setTimeout', 'Date'], now: Date.now()})
   const source = new IdTokenSource('https://patience.a.run.app', credentials)
   const old = await source.token(new TestLife())
@@ -98,7 +98,7 @@ test.serial('a token is refreshed by the first request in its last five minutes'
   t.not(await source.token(new TestLife()), old)
 })
 
-test.serial('a fetch that hangs keeps nobody waiting once the metadata server answers others', async (t) => {
+test.serial('a fetch that hangs delays nobody once the metadata server answers others', async (t) => {
   const source = new IdTokenSource('https://hung.a.run.app', credentials)
   metadata.hang(1)
   const begun = metadata.nextIdentityRequest()

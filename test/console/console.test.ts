@@ -25,7 +25,7 @@ test.after.always(async () => {
   await Promise.all([app?.close(), without?.close(), issuer?.close()])
 })
 
-test('a browser gets the page at /, with a policy that lets nothing run but its own files', async (t) => {
+test('a browser gets the page at /, with a policy that allows only its own files', async (t) => {
   const {status, headers, text} = await app.ask(t, '/', {headers: html})
   t.is(status, 200)
   t.is(headers.get('content-type'), 'text/html; charset=utf-8')
@@ -36,7 +36,7 @@ test('a browser gets the page at /, with a policy that lets nothing run but its 
   t.notRegex(text, /<script(?![^>]*\bsrc=)|<style|\bstyle=|\bon\w+=|https?:/)
 })
 
-test('all that the page loads is there, from its own origin alone', async (t) => {
+test('everything that the page loads exists, on its own origin', async (t) => {
   const seen = new Set<string>()
   const queue = ['/']
   for (let path = queue.pop(); path !== undefined; path = queue.pop()) {
@@ -52,7 +52,7 @@ test('all that the page loads is there, from its own origin alone', async (t) =>
   t.true(seen.has('/console/request.js'))
 })
 
-test('callers that are no browsers, and other paths, get what they got without it', async (t) => {
+test('callers other than browsers, and other paths, get the same as without the page', async (t) => {
   for (const path of ['/', '/nothing', '/console/', '/console/tsconfig.json', '/console/..%2fschema.ts']) {
     t.is((await app.ask(t, path)).status, 401, path)
   }
@@ -62,7 +62,7 @@ test('callers that are no browsers, and other paths, get what they got without i
   t.is(head.text, '')
 })
 
-test('what the page shows of the API is as open as its description', async (t) => {
+test('what the page shows of the API is as open as the description', async (t) => {
   t.is((await app.ask(t, '/console/schema.json')).status, 401)
   const token = await issuer.token({aud: 'api', sub: 'ada'})
   const {status, json} = await app.ask(t, '/console/schema.json', {headers: {authorization: `Bearer ${token}`}})
@@ -102,7 +102,7 @@ test('without CONSOLE there is no page', async (t) => {
   }
 })
 
-test('the page is there before the backend has told its schema, and what it shows is not', async (t) => {
+test('the page is available before the backend has sent its schema, but what it shows is not', async (t) => {
   const down = await startApp({target: 'gateway', env: {CONSOLE: 'true', GATEWAY_SCHEMA: 'reflection'}})
   try {
     await down.backend.close()
@@ -116,7 +116,7 @@ test('the page is there before the backend has told its schema, and what it show
   }
 })
 
-test('a rule that matches / keeps all callers but browsers, and one at a path of the page stops the start', async (t) => {
+test('a rule that matches / is for all but browsers; one at a path of the page is an error at start', async (t) => {
   const proto = (path: string) => `syntax = "proto3";
     package at;
     import "google/api/annotations.proto";

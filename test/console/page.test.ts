@@ -106,7 +106,7 @@ test('a unary method is called by its form, with the equivalent curl, its status
   t.deepEqual(context.metadata.get('x-request-id'), [id])
 })
 
-test('path, query and body of each rule are filled from the one form', async (t) => {
+test('path, query and body of each rule are filled from the same form', async (t) => {
   await open('served.Echo/Whole')
   await field('name').fill('a/b c')
   await field('int64Value').fill('7')
@@ -132,7 +132,7 @@ test('path, query and body of each rule are filled from the one form', async (t)
   })
 })
 
-test('a path that a field does not fit is not sent, and the field says what it takes', async (t) => {
+test('a path that a field does not fit is not sent, and the field says what it expects', async (t) => {
   await open('served.Echo/Paths')
   await field('Path').selectOption('GET /many/{name=shelves/*/books/*}')
   await press('Send')
@@ -146,7 +146,7 @@ test('a path that a field does not fit is not sent, and the field says what it t
   t.deepEqual(await answered(), {name: 'shelves/1/books/a b'})
 })
 
-test('what the API says of a field stands beside it', async (t) => {
+test('the form shows what the API says about a field', async (t) => {
   await open('served.Echo/Whole')
   await field('int32Value').fill('many')
   await press('Add to names')
@@ -209,7 +209,7 @@ const every: Record<string, JsonValue> = {
   otherName: 'renamed',
 }
 
-test('every kind of field goes from JSON into the form and back', async (t) => {
+test('every kind of field is converted from JSON to the form and back', async (t) => {
   await open('served.Echo/Whole')
   await field('JSON').fill(JSON.stringify(every))
   // A change of one field rewrites all of the JSON.
@@ -219,7 +219,7 @@ test('every kind of field goes from JSON into the form and back', async (t) => {
   t.deepEqual(await answered(), everyJson(app.schema, {...every, floatValue: 2.5}))
 })
 
-test('a message that holds its own kind is opened as deep as one likes, and a oneof holds one member', async (t) => {
+test('a recursive message can be opened to any depth, and a oneof holds one member', async (t) => {
   await open('served.Echo/Whole')
   await field('Set child').check()
   let group = page.getByRole('group', {name: 'child', exact: true})
@@ -239,7 +239,7 @@ test('a message that holds its own kind is opened as deep as one likes, and a on
   t.deepEqual(await written(), {})
 })
 
-test('a field that takes any JSON says what is wrong with it, and nothing is sent without it', async (t) => {
+test('a field for any JSON says what is wrong with it, and nothing is sent while it is wrong', async (t) => {
   await open('served.Echo/Whole')
   await field('struct').fill('{"half": ')
   t.is(await field('struct').getAttribute('aria-invalid'), 'true')
@@ -258,7 +258,7 @@ test('a field that takes any JSON says what is wrong with it, and nothing is sen
   t.deepEqual(await answered(), {struct: {half: 0.5}})
 })
 
-test('bytes are given as text, in base64 or as a file', async (t) => {
+test('bytes are entered as text, in base64 or as a file', async (t) => {
   await open('served.Echo/Whole')
   const row = page.locator('.field', {has: field('data')}).first()
   await field('data').fill('hi')
@@ -273,7 +273,7 @@ test('bytes are given as text, in base64 or as a file', async (t) => {
   t.deepEqual(await written(), {data: '/wA='})
 })
 
-test('messages of a live stream appear as they come, and stopping it cancels the call', async (t) => {
+test('messages of a live stream appear as they arrive, and stopping it cancels the call', async (t) => {
   await open('served.Streams/Down')
   const more = Promise.withResolvers<void>()
   using _ = app.streams.handle({
@@ -301,7 +301,7 @@ test('messages of a live stream appear as they come, and stopping it cancels the
   t.true(await page.getByRole('button', {name: 'Send', exact: true}).isEnabled())
 })
 
-test('a stream that ends is complete, and one that fails says why, after its messages', async (t) => {
+test('a stream that ends is complete, and one that fails shows the error after its messages', async (t) => {
   await open('served.Streams/Down')
   await field('int32Value').fill('500')
   await press('Send')
@@ -321,7 +321,7 @@ test('a stream that ends is complete, and one that fails says why, after its mes
   t.is(await answer().getByRole('listitem').count(), 1)
 })
 
-test('messages of a bidirectional stream are typed, sent and answered one by one, over a WebSocket', async (t) => {
+test('messages of a bidirectional stream are entered, sent and answered one by one, over a WebSocket', async (t) => {
   await open('served.Streams/Both')
   const messages = answer().getByRole('list', {name: 'Messages'}).getByRole('listitem')
   const called = app.streams.next()
@@ -377,7 +377,7 @@ test('a client stream over a WebSocket is answered when there are no more messag
   t.deepEqual(JSON.parse(last.slice(last.indexOf('{'))), {names: ['a/b', 'a/b'], children: [{age: 1}, {age: 2}]})
 })
 
-test('a client stream takes the messages that were added, and answers once', async (t) => {
+test('a client stream sends the messages that were added, and gets one answer', async (t) => {
   await open('served.Streams/Up')
   await field('All at once').check()
   for (const name of ['one', 'two', 'three']) {
@@ -389,7 +389,7 @@ test('a client stream takes the messages that were added, and answers once', asy
   t.deepEqual(await answered(), {names: ['one', 'three']})
 })
 
-test('a bidirectional stream sends what was added, and shows each answer', async (t) => {
+test('a bidirectional stream sends the messages that were added, and shows each answer', async (t) => {
   await open('served.Streams/Both')
   await field('All at once').check()
   for (const name of ['one', 'two']) {
@@ -408,7 +408,7 @@ test('a bidirectional stream sends what was added, and shows each answer', async
   )
 })
 
-test('bytes of a google.api.HttpBody are sent and shown as what they are', async (t) => {
+test('bytes of a google.api.HttpBody are sent and shown by their content type', async (t) => {
   await open('served.Bytes/Mirror')
   await field('contentType').fill('text/plain; charset=utf-8')
   await field('data').fill('as it is')
@@ -417,7 +417,7 @@ test('bytes of a google.api.HttpBody are sent and shown as what they are', async
   t.is(await answer().getByRole('region', {name: 'Text of the answer'}).innerText(), 'as it is')
 })
 
-test('a file is uploaded with its progress, and an object of Storage too', async (t) => {
+test('a file is uploaded with its progress, and so is an object of Storage', async (t) => {
   await open('/upload')
   const bytes = Buffer.alloc(3 * MiB, 'film')
   await field('File').setInputFiles({name: 'film.mp4', mimeType: 'video/mp4', buffer: bytes})
@@ -446,7 +446,7 @@ test('a file is uploaded with its progress, and an object of Storage too', async
   t.is(app.backend.repo.repos.at(-1)?.name, 'film.mp4')
 })
 
-test('an upload is stopped, and a file that no request may have is not sent', async (t) => {
+test('an upload can be stopped, and a file that is too large for any request is not sent', async (t) => {
   await open('/upload')
   await field('creatorId').fill('me')
   await field('File').setInputFiles({name: 'a', mimeType: '', buffer: Buffer.alloc(8 * MiB)})
@@ -496,7 +496,7 @@ test('a file that is too large for a request goes to Storage first, resumes ther
   }
 })
 
-test('any request goes to another function, and health is shown at a glance', async (t) => {
+test('any request can be sent to another function, and health is shown at a glance', async (t) => {
   await open('/ping')
   await field('Query').fill('message=hi')
   await press('Send')
@@ -506,7 +506,7 @@ test('any request goes to another function, and health is shown at a glance', as
   t.pass()
 })
 
-test('comments of protos are text', async (t) => {
+test('comments of protos are shown as text', async (t) => {
   await open('hostile.Comments/Say')
   await page.getByText(`<b id="hit">Says</b> code <a href="javascript:document.title='hit'">this</a>`).waitFor()
   await page.getByText('<style>*{display:none}</style>').waitFor()
@@ -514,7 +514,7 @@ test('comments of protos are text', async (t) => {
   t.is(await page.title(), 'gRPC services over HTTP')
 })
 
-test('headers go along, and the types of an answer can be read', async (t) => {
+test('headers are sent, and the types of an answer can be read', async (t) => {
   await open('served.Echo/Whole')
   await page.getByText('Headers', {exact: true}).first().click()
   await field('Request headers').fill('grpc-metadata-x-tenant: acme\nx-server-timeout: 5')
@@ -530,7 +530,7 @@ test('headers go along, and the types of an answer can be read', async (t) => {
   t.deepEqual(await violations(), [])
 })
 
-test('what a browser cannot have in a path is not sent', async (t) => {
+test('a path that no browser can send is not sent', async (t) => {
   await open('served.Echo/Paths')
   await field('name').fill('..')
   await press('Send')
@@ -538,7 +538,7 @@ test('what a browser cannot have in a path is not sent', async (t) => {
   t.regex(await answer().innerText(), /A browser cannot have/)
 })
 
-test('methods are found by words', async (t) => {
+test('the filter finds methods by words', async (t) => {
   await open('served.Echo/Whole')
   await field('Filter the methods').fill('streams do')
   const links = page.getByRole('navigation').getByRole('link')
@@ -548,7 +548,7 @@ test('methods are found by words', async (t) => {
   )
 })
 
-test('a call is made by the keyboard alone', async (t) => {
+test('a call can be made only with the keyboard', async (t) => {
   await page.goto(app.url('/'))
   await page.getByRole('heading', {level: 1}).waitFor()
   /** Presses Tab until the focused element has this name. */
@@ -647,7 +647,7 @@ async function eachPage(look: (name: string) => Promise<void>): Promise<void> {
 }
 
 for (const colorScheme of ['light', 'dark'] as const) {
-  test(`nobody is kept out by how the page looks or is built, in ${colorScheme} colours`, async (t) => {
+  test(`axe finds no accessibility violations, in ${colorScheme} colours`, async (t) => {
     await page.emulateMedia({colorScheme})
     await eachPage(async (name) => {
       t.deepEqual(await violations(), [], name)
@@ -657,7 +657,7 @@ for (const colorScheme of ['light', 'dark'] as const) {
   })
 }
 
-test('a phone shows all of it without scrolling sideways', async (t) => {
+test('everything fits on a phone without scrolling sideways', async (t) => {
   await page.setViewportSize({width: 360, height: 740})
   await eachPage(async (name) => {
     const widths = await page.evaluate('[document.documentElement.scrollWidth, innerWidth]')

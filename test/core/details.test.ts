@@ -159,7 +159,7 @@ for (const [title, any, json] of details) {
   })
 }
 
-test('what has no JSON is in base64, without the DebugInfo in it', (t) => {
+test('a message that has no JSON is in base64, without the DebugInfo in it', (t) => {
   const desc = registry.getMessage('acme.Poetry')!
   const message = fromJson(desc, {poem: 'a', debug}) as Message & {time: unknown}
   message.time = create(TimestampSchema, {seconds: 10n ** 15n})
@@ -172,6 +172,6 @@ test('what has no JSON is in base64, without the DebugInfo in it', (t) => {
   t.notRegex(bytes, /secret/)
 })
 
-test('without a schema of its own a detail of a served type stays as it came', (t) => {
+test('without a schema, a detail of a served type stays unchanged', (t) => {
   t.deepEqual(detailJson(poetry({poem: 'a'})), {'@type': url, value: 'CgFh'})
 })

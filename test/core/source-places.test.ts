@@ -23,18 +23,18 @@ for (const [frame, expected] of [
   ['.cjs:', '.cjs:'],
   ['', ''],
 ] as const) {
-  test(`a line "${frame.replaceAll(folder, '…')}" of a stack names the source where it can`, (t) => {
+  test(`a line "${frame.replaceAll(folder, '…')}" of a stack names the source if possible`, (t) => {
     t.is(inSource(frame, folder), expected)
     t.is(inSource(`Error: x\n${frame}\n    at end`, folder), `Error: x\n${expected}\n    at end`)
   })
 }
 
-test('where there is no bundle, a stack stays as it is', (t) => {
+test('without a bundle, a stack stays unchanged', (t) => {
   const stack = `Error: x\n    at work (${bundle}:1:1)`
   t.is(inSource(stack), stack)
 })
 
-test('a stack is as cheap to read as its error message is long, whatever that has in it', (t) => {
+test('the time to read a stack is linear in the length of its error message, whatever the message contains', (t) => {
   for (const part of [
     'x',
     '.cjs:1:1',

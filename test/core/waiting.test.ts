@@ -2,7 +2,7 @@ import {getEventListeners} from 'node:events'
 import test from 'ava'
 import {turn, within} from '../../src/core/waiting.ts'
 
-test('of work that waits for turns there is one piece a turn of the event loop, in the order of asking', async (t) => {
+test('work that waits for a turn runs once per turn of the event loop, in order', async (t) => {
   const order: string[] = []
   let others = true
   const other = () => {
@@ -28,7 +28,7 @@ test('of work that waits for turns there is one piece a turn of the event loop, 
   }
 })
 
-test('waiting under a signal leaves no listener, however the work ends', async (t) => {
+test('waiting with a signal leaves no listener, however the work ends', async (t) => {
   const {signal} = new AbortController()
   t.is(await within(signal, Promise.resolve('done')), 'done')
   await t.throwsAsync(within(signal, Promise.reject(new Error('broken'))), {message: 'broken'})

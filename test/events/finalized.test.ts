@@ -35,7 +35,7 @@ function subscribe(more: Partial<Subscription> = {}): Notifications {
 }
 
 for (const form of ['binary', 'structured', 'push'] as const satisfies EventForm[]) {
-  test.serial(`an object that is finalized is uploaded: ${form}`, async (t) => {
+  test.serial(`a finalized object is uploaded: ${form}`, async (t) => {
     await using events = subscribe({form})
     const name = `${form}/ä b"%.txt`
     const {generation} = await app.storage.put('inbox', name, 'hello', about)
@@ -55,7 +55,7 @@ for (const form of ['binary', 'structured', 'push'] as const satisfies EventForm
   })
 }
 
-test.serial('what an event says of an object is asked of Storage, which knows it', async (t) => {
+test.serial("the object's metadata comes from Storage, not from the event", async (t) => {
   await app.storage.put('inbox', 'forged', 'hello', about)
   const send = async (headers: object, body: object) =>
     await app.ask(t, '/finalized', {
@@ -79,7 +79,7 @@ test.serial('what an event says of an object is asked of Storage, which knows it
   t.like(app.backend.repo.repos.at(-1), {creatorId: 'ada', name: 'inbox: named (text/plain)'})
 })
 
-test.serial('an event that comes twice is uploaded once, and acknowledged both times', async (t) => {
+test.serial('an event that arrives twice is uploaded once, and acknowledged both times', async (t) => {
   await using events = subscribe()
   await app.storage.put('inbox', 'twice', 'hello', about)
   await events.idle()
@@ -97,7 +97,7 @@ test.serial('an event that comes twice is uploaded once, and acknowledged both t
   t.is(app.backend.repo.repos.length, length + 1, 'another generation is another object')
 })
 
-test.serial('a duplicate that comes while the first is at work is told to come again', async (t) => {
+test.serial('a duplicate that arrives during the upload has to be sent again', async (t) => {
   await using events = subscribe({maxAttempts: 1})
   const first = app.backend.repo.next({slow: true})
   await app.storage.put('inbox', 'slow', 'hello', about)
@@ -120,7 +120,7 @@ test.serial('a duplicate that comes while the first is at work is told to come a
   t.is(events.deliveries[0]?.status, 200)
 })
 
-test.serial('while another instance is at it, the backend says so, and the event comes again', async (t) => {
+test.serial('while another instance uploads it, the backend says so, and the event is sent again', async (t) => {
   const other = await app.serve(finalized(app.runtime))
   await using events = subscribe()
   await using others = app.storage.notify({url: other.url, maxAttempts: 1})
@@ -143,7 +143,7 @@ const attributes = {
   'ce-type': 'google.cloud.storage.object.v1.finalized',
 }
 
-test.serial('a failure that may pass is not acknowledged, and the next attempt succeeds', async (t) => {
+test.serial('a transient error is not acknowledged, and the next attempt succeeds', async (t) => {
   for (const code of [status.UNAVAILABLE, status.ABORTED, status.INTERNAL, status.RESOURCE_EXHAUSTED]) {
     await using events = subscribe()
     const call = app.backend.repo.next({slow: true})
@@ -157,7 +157,7 @@ test.serial('a failure that may pass is not acknowledged, and the next attempt s
   }
 })
 
-test.serial('an event that is never acknowledged is put aside', async (t) => {
+test.serial('an event that is never acknowledged goes to the dead-letter topic', async (t) => {
   await using events = subscribe({maxAttempts: 3})
   using _ = app.storage.forbid('inbox')
   await app.storage.put('inbox', 'forbidden', 'hello', about)
@@ -170,7 +170,7 @@ test.serial('an event that is never acknowledged is put aside', async (t) => {
   t.is(events.deadLetters.length, 1)
 })
 
-test.serial('a failure that is for ever is acknowledged, and logged', async (t) => {
+test.serial('a permanent error is acknowledged, and logged', async (t) => {
   await using events = subscribe()
   const given = async (put: () => Promise<unknown>) => {
     lines.length = 0
@@ -206,7 +206,7 @@ test.serial('a failure that is for ever is acknowledged, and logged', async (t) 
   t.true(lines.some((line) => JSON.parse(line).level === 50 && JSON.parse(line).event.id === gone.id))
 })
 
-test.serial('events of another kind and without an object are acknowledged and given up', async (t) => {
+test.serial('events of another kind and events without an object are acknowledged and dropped', async (t) => {
   const send = async (headers: object, body: unknown) =>
     await app.ask(t, '/finalized', {
       method: 'POST',
@@ -228,7 +228,7 @@ test.serial('events of another kind and without an object are acknowledged and g
   }
 })
 
-test.serial('what is no event is refused, and nobody takes it for acknowledged', async (t) => {
+test.serial('a request that is not an event is refused, and not acknowledged', async (t) => {
   const send = async (headers: Record<string, string>, body = '{}') =>
     (await app.ask(t, '/finalized', {method: 'POST', headers, body})).status
   t.is(await send({'content-type': 'text/plain'}), 415)
@@ -240,7 +240,7 @@ test.serial('what is no event is refused, and nobody takes it for acknowledged',
   t.is((await app.ask(t, '/finalized')).status, 405)
 })
 
-test.serial('what takes longer than there is time for is given up before anything is sent', async (t) => {
+test.serial('an object that takes longer than the remaining time is given up before anything is sent', async (t) => {
   const other = await startApp({
     env: {UPLOAD_BUCKETS: 'inbox', UPLOAD_CONTEXT: 'creatorId=x; name={object}', CLOUD_RUN_TIMEOUT_SECONDS: '2'},
   })
@@ -254,7 +254,7 @@ test.serial('what takes longer than there is time for is given up before anythin
   await other.close()
 })
 
-test.serial('a failure in the middle of an object is not acknowledged, and nothing half is kept', async (t) => {
+test.serial('an error in the middle of an object is not acknowledged, and no part is stored', async (t) => {
   await using events = subscribe()
   const {length} = app.backend.repo.repos
   app.storage.fault({bucket: 'inbox', object: 'flipped', flipAt: 10})

@@ -74,7 +74,7 @@ for (const [form, make] of Object.entries({binary: HTTP.binary, structured: HTTP
     if (form === 'structured') t.is(event?.subject, 'Émile')
   })
 
-  test.serial(`its data is a message where there is a schema: ${form}`, async (t) => {
+  test.serial(`its data is a message if there is a schema: ${form}`, async (t) => {
     const sent = make(new Event({...attributes, data: {message: 'hi', unknown: 1}}))
     const {status, event} = await given(made(sent), (handler) => serveEvent(RequestSchema, handler))
     t.is(status, 204)
@@ -88,7 +88,7 @@ for (const [form, make] of Object.entries({binary: HTTP.binary, structured: HTTP
   })
 }
 
-test.serial('of events at a time those of one key wait for each other, and hold no room', async (t) => {
+test.serial('an event in progress buffers no body, and until its end a duplicate is 503 with a delay', async (t) => {
   const begun: string[] = []
   const {promise: end, resolve: go} = Promise.withResolvers<void>()
   const {url, close} = await app.serve(
@@ -114,7 +114,7 @@ test.serial('of events at a time those of one key wait for each other, and hold 
   t.deepEqual(begun.toSorted(), ['/books', '/films'])
 })
 
-test.serial('data that is a string of JSON is that string, and text of another type is bytes', async (t) => {
+test.serial('data that is a JSON string is this string, and text of another type is bytes', async (t) => {
   const structured = (more: object) => ({
     headers: {'content-type': 'application/cloudevents+json'},
     body: JSON.stringify({specversion: '1.0', id: '1', source: '/s', type: 't', ...more}),
@@ -125,7 +125,7 @@ test.serial('data that is a string of JSON is that string, and text of another t
   t.deepEqual(Buffer.from(plain.event?.data as Uint8Array).toString(), 'text')
 })
 
-test.serial('a push that has the names of fields in one form alone is read', async (t) => {
+test.serial('a push with only one spelling of its field names is read', async (t) => {
   for (const names of [
     {messageId: '7', publishTime: '2026-01-02T03:04:05Z'},
     {message_id: '7', publish_time: '2026-01-02T03:04:05Z'},
@@ -138,7 +138,7 @@ test.serial('a push that has the names of fields in one form alone is read', asy
   }
 })
 
-test.serial('data in protobuf is a message too, and bounded as JSON is', async (t) => {
+test.serial('data in protobuf is a message too, with the same limits as JSON', async (t) => {
   const data = Uint8Array.from(toBinary(RequestSchema, create(RequestSchema, {message: 'hi'})))
   const typed = (handler: (event: CloudEvent) => undefined) => serveEvent(RequestSchema, handler)
   const event = (data: Uint8Array) => new Event({...attributes, datacontenttype: 'application/protobuf', data})
@@ -164,7 +164,7 @@ test.serial('data in protobuf is a message too, and bounded as JSON is', async (
   t.regex((await given(made(HTTP.binary(other)), typed)).text, /expected JSON, or application\/protobuf/)
 })
 
-test.serial('what a header cannot hold is percent-encoded in it', async (t) => {
+test.serial('text that a header cannot hold is percent-encoded in it', async (t) => {
   const headers = {
     'ce-id': '1',
     'ce-source': '/a',
@@ -196,7 +196,7 @@ for (const [sent, subject] of [
   })
 }
 
-test.serial('data that is no JSON is bytes, and none is undefined', async (t) => {
+test.serial('data that is not JSON is bytes, and missing data is undefined', async (t) => {
   const text = await given(made(HTTP.binary(new Event({...attributes, datacontenttype: 'text/plain', data: 'hello'}))))
   t.is(Buffer.from(text.event?.data as Uint8Array).toString(), 'hello')
   const structured = await given(
@@ -214,14 +214,14 @@ test.serial('data that is no JSON is bytes, and none is undefined', async (t) =>
   t.is(none.status, 204)
 })
 
-test.serial('integers of any size stay as they were sent', async (t) => {
+test.serial('integers of any size stay unchanged', async (t) => {
   const body = `{"specversion": "1.0", "id": "1", "source": "/a", "type": "b", "n": 9007199254740993, "data": {"index": 9007199254740993}}`
   const {event} = await given({headers: {'content-type': 'application/cloudevents+json'}, body})
   t.deepEqual(event?.data, {index: 9007199254740993n})
   t.is(event?.extensions.n, '9007199254740993')
 })
 
-test.serial('a push of Pub/Sub is an event with its message', async (t) => {
+test.serial('a Pub/Sub push is an event with its message', async (t) => {
   const {event, status} = await given(push('hello', {color: 'red'}))
   t.is(status, 204)
   t.like(event, {
@@ -236,7 +236,7 @@ test.serial('a push of Pub/Sub is an event with its message', async (t) => {
   t.is((typed.event!.data as {message: string}).message, 'hi')
 })
 
-test.serial('a message of Pub/Sub that Eventarc brings is the same', async (t) => {
+test.serial('a Pub/Sub message that Eventarc delivers is the same event', async (t) => {
   const {body} = push('{"message": "hi"}', {color: 'red'})
   const headers = {
     'ce-id': '9',
@@ -250,7 +250,7 @@ test.serial('a message of Pub/Sub that Eventarc brings is the same', async (t) =
   t.like(event, {id: '9', source: '//pubsub.googleapis.com/projects/p/topics/t', message: {attributes: {color: 'red'}}})
 })
 
-test.serial('an event that a message holds is taken out of it', async (t) => {
+test.serial('an event inside a message is unwrapped', async (t) => {
   const structured = made(HTTP.structured(new Event({...attributes, data: {title: 'Emma'}}))).body
   const wrapped = await given(push(structured, {'content-type': 'application/cloudevents+json; charset=utf-8'}))
   t.like(wrapped.event, {id: 'one', type: 'book.written', data: {title: 'Emma'}, message: {messageId: '7'}})
@@ -264,7 +264,7 @@ test.serial('an event that a message holds is taken out of it', async (t) => {
   t.like((await given(push('{"title": "Emma"}', binary))).event, {id: 'two', type: 'book.sold', data: {title: 'Emma'}})
 })
 
-test.serial('a notification of Storage is the event that Eventarc would have made', async (t) => {
+test.serial('a Storage notification is the event that Eventarc would have sent', async (t) => {
   const named = {bucketId: 'b', objectId: 'a/b', objectGeneration: '5', eventTime: '2026-01-02T03:04:06Z'}
   const deleted = await given(push('', {...named, eventType: 'OBJECT_DELETE', payloadFormat: 'NONE'}))
   t.like(deleted.event, {
@@ -280,7 +280,7 @@ test.serial('a notification of Storage is the event that Eventarc would have mad
   t.like(whole.event, {type: 'google.cloud.storage.object.v1.finalized', data: {name: 'x'}})
 })
 
-test.serial('what a message holds and cannot be read is given up; what is no push is refused', async (t) => {
+test.serial('a message whose content cannot be read is given up; a request that is no push is refused', async (t) => {
   for (const sent of [
     push('{', {'content-type': 'application/cloudevents+json'}),
     push('{"specversion": "0.3"}', {'content-type': 'application/cloudevents+json'}),
@@ -305,7 +305,7 @@ test.serial('what a message holds and cannot be read is given up; what is no pus
   t.is((await given({headers: {'content-type': 'application/cloudevents+json'}, body})).status, 400)
 })
 
-test.serial('what the handler throws decides whether the event comes again', async (t) => {
+test.serial('what the handler throws decides whether the event is sent again', async (t) => {
   const sent = made(HTTP.binary(new Event({...attributes, data: {}})))
   for (const [error, expected] of [
     [new Fault('INVALID_ARGUMENT', 'no'), 200],
@@ -337,7 +337,7 @@ test.serial('what the handler throws decides whether the event comes again', asy
   }
 })
 
-test.serial('the event is acknowledged when what the handler has begun is over, and with its own reply', async (t) => {
+test.serial("an event is acknowledged when all work of its handler has ended, with the handler's reply", async (t) => {
   const began = Promise.withResolvers<void>()
   const end = Promise.withResolvers<void>()
   const {url, close} = await app.serve(
@@ -362,7 +362,7 @@ test.serial('the event is acknowledged when what the handler has begun is over, 
   await close()
 })
 
-test.serial('two events with one key are not worked on at the same time', async (t) => {
+test.serial('two events with the same key are not handled at the same time', async (t) => {
   const began = Promise.withResolvers<void>()
   const end = Promise.withResolvers<void>()
   const {url, close} = await app.serve(
@@ -388,7 +388,7 @@ test.serial('two events with one key are not worked on at the same time', async 
   await close()
 })
 
-test.serial('a body beyond the limit is refused', async (t) => {
+test.serial('a body above the limit is refused', async (t) => {
   const {url, close} = await app.serve(serveEvent(async () => {}, {maxBytes: 100}))
   const response = await fetch(url, {method: 'POST', ...push('x'.repeat(200))})
   t.is(response.status, 413)

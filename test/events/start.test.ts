@@ -3,7 +3,7 @@ import {startFunctions} from '../../local/functions.ts'
 import {requestOf, stepsIn} from '../helpers/commands.ts'
 import {interrupt, npmRun} from '../helpers/start.ts'
 
-test('with npm start an object that is put into Storage is uploaded, as docs/events.md says', async (t) => {
+test('with npm start, an object that is put into Storage is uploaded, as docs/events.md says', async (t) => {
   const requests = stepsIn('docs/events.md').flatMap((step) =>
     step.kind === 'command' && step.text.startsWith('curl ') ? [step.text] : [],
   )
