@@ -50,6 +50,8 @@ export class ProjectCopy {
     const child = spawn(process.execPath, [ava, '--tap', '--fail-fast', `--timeout=${silence}s`, ...patterns], {
       cwd: this.#path,
       stdio: ['ignore', 'pipe', 'ignore'],
+      // One folder for all faults, removed with the copy. Node checks each entry against the file's content, so a fault gets code of its own.
+      env: {...process.env, NODE_COMPILE_CACHE: join(this.#path, '.compile-cache')},
       // A process group, so that it can be ended as a whole.
       detached: true,
     })
