@@ -332,15 +332,15 @@ test('the fetch is cancelled when the last request that waits for it has gone, a
   const token = await issuer.token()
   const waits = [first, second].map(({signal}) => door.admit(proofsOf(token, signal), {}) as Promise<unknown>)
   const response = await hung.promise
-  const closed = new Promise((resolve) => response.once('close', resolve))
   first.abort(new Fault('CANCELLED', 'gone'))
   await t.throwsAsync(waits[0]!, {message: 'gone'})
   t.false(response.destroyed)
   second.abort(new Fault('CANCELLED', 'gone too'))
   await t.throwsAsync(waits[1]!, {message: 'gone too'})
-  await closed
   issuer.trouble = undefined
+  // Over connections that begin after the end of the first one has been sent.
   t.is(await tried(door, token), 'OK')
+  t.true(response.destroyed, 'a fetch that nobody waits for goes on')
 })
 
 test.serial('callers who hang up at once do not prevent others from fetching new keys', async (t) => {
@@ -357,11 +357,9 @@ test.serial('callers who hang up at once do not prevent others from fetching new
   const stranger = new AbortController()
   const made = await issuer.token({}, {kid: 'made-up'})
   const wait = door.admit(proofsOf(made, stranger.signal), {}) as Promise<unknown>
-  const response = await hung.promise
-  const closed = new Promise((resolve) => response.once('close', resolve))
+  await hung.promise
   stranger.abort(new Fault('CANCELLED', 'gone'))
   await t.throwsAsync(wait, {message: 'gone'})
-  await closed
   issuer.trouble = undefined
   t.is(await tried(door, issuer.token()), 'OK')
   t.is(await tried(door, known), 'OK')

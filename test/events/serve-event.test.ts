@@ -91,18 +91,21 @@ for (const [form, make] of Object.entries({binary: HTTP.binary, structured: HTTP
 test.serial('an event in progress buffers no body, and until its end a duplicate is 503 with a delay', async (t) => {
   const begun: string[] = []
   const {promise: end, resolve: go} = Promise.withResolvers<void>()
+  const {promise: bothBegun, resolve: haveBegun} = Promise.withResolvers<void>()
   const {url, close} = await app.serve(
     serveEvent(async ({source}) => {
-      begun.push(source)
+      if (begun.push(source) === 2) haveBegun()
       await end
       return undefined
     }),
   )
   t.teardown(close)
+  t.teardown(go)
   const send = (source: string) =>
     fetch(url, {method: 'POST', ...made(HTTP.binary(new Event({...attributes, source, data: {title: 'Emma'}})))})
   const first = [send('/books'), send('/films')]
-  while (begun.length < 2) await new Promise(setImmediate)
+  const early = await Promise.race([bothBegun, ...first])
+  t.is(early?.status, undefined, 'answered before both had begun')
   t.is(admissionOf(app.runtime).bytes, 0)
   const duplicate = await send('/books')
   t.deepEqual([duplicate.status, duplicate.headers.get('retry-after')], [503, '10'])

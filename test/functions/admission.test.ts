@@ -148,6 +148,14 @@ test.serial('a body that there is no room for is refused before it comes', async
 })
 
 test.serial('the half of a message in a client stream takes room too', async (t) => {
+  const {promise: taken, resolve: take} = Promise.withResolvers<void>()
+  using _ = app.streams.handle({
+    async up(requests) {
+      const names: string[] = []
+      for await (const {name} of requests) if (names.push(name) === 2) take()
+      return {names}
+    },
+  })
   await using first = await app.begin('POST /up', {headers: json})
   first.write(`{"name":"whole"}${begun(50_000)}`)
   await held((bytes) => bytes >= 50_000)
@@ -155,7 +163,8 @@ test.serial('the half of a message in a client stream takes room too', async (t)
   second.write(begun(50_001))
   isTooMuch(t, await second.response(), 'DECODING_BYTES_EXCEEDED', maxDecoding)
   first.write('"}')
-  await held(0)
+  await taken
+  t.is(await settled(() => admissionOf(app.runtime).bytes), 0, 'the room of what has been sent')
   first.end()
   t.deepEqual(
     (await first.response()).json.names.map((name: string) => name.length),

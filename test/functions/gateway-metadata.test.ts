@@ -3,6 +3,8 @@ import {type Any as AnyMessage, AnySchema, anyPack} from '@bufbuild/protobuf/wkt
 import {Metadata, status} from '@grpc/grpc-js'
 import test from 'ava'
 import {StatusError} from '../../local/grpc/status-error.ts'
+import {ConfigError, readConfig} from '../../src/core/config.ts'
+import {metadataOptions} from '../../src/gateway/metadata.ts'
 import {
   BadRequestSchema,
   DebugInfoSchema,
@@ -19,6 +21,17 @@ test.before(async () => {
 })
 test.afterEach.always((t) => app.quiet(t))
 test.after.always(() => app.close())
+
+test('keys that no caller may set are refused at start, whatever GATEWAY_METADATA says', (t) => {
+  const {gateway} = readConfig({
+    BACKEND_URL: 'http://localhost:1',
+    GATEWAY_METADATA: 'x-tenant,X-Goog-Iap-Jwt-Assertion cookie',
+  })
+  t.throws(() => metadataOptions(gateway), {
+    instanceOf: ConfigError,
+    message: /^GATEWAY_METADATA: no caller may set "x-goog-iap-jwt-assertion", "cookie": expected /,
+  })
+})
 
 /** The metadata that a request with `headers` sends to the service. */
 async function metadataOf(headers: Record<string, string>): Promise<Metadata> {

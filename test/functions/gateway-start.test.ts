@@ -11,19 +11,28 @@ import {startStack} from '../../local/stack.ts'
 import {buildSchema, servedSchema} from './gateway-schema.ts'
 
 const root = join(import.meta.dirname, '../..')
+const {PATH, NODE_COMPILE_CACHE} = process.env
 
-/** The exit code and the error lines of a gateway that cannot start. */
+/** Exit code of a process that has begun to listen. */
+const listened = 99
+const endOnceItListens = `data:text/javascript,
+  import {subscribe} from 'node:diagnostics_channel';
+  subscribe('tracing:net.server.listen:asyncEnd', () => process.exit(${listened}))`
+
+/** The exit code and the error lines of a gateway that cannot start. @throws {Error} when it starts */
 async function refusal(
   env: Record<string, string>,
   target = 'gateway',
 ): Promise<{code: number | null; lines: string[]}> {
-  const child: ChildProcess = spawn(process.execPath, [frameworkMain(), `--target=${target}`, '--port=0'], {
+  const args = ['--import', endOnceItListens, frameworkMain(), `--target=${target}`, '--port=0']
+  const child: ChildProcess = spawn(process.execPath, args, {
     cwd: root,
-    env: {PATH: process.env.PATH, NODE_ENV: 'production', BACKEND_URL: 'http://localhost:1', PORT: '0', ...env},
+    env: {PATH, NODE_COMPILE_CACHE, NODE_ENV: 'production', BACKEND_URL: 'http://localhost:1', PORT: '0', ...env},
     stdio: ['ignore', 'ignore', 'pipe'],
   })
   const lines = child.stderr!.setEncoding('utf8').toArray()
   const [code] = (await once(child, 'close')) as [number | null]
+  if (code === listened) throw new Error('The gateway started: expected that it refuses to')
   return {code, lines: (await lines).join('').trimEnd().split('\n')}
 }
 

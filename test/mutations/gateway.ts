@@ -79,7 +79,6 @@ export const gateway: Room = {
     {
       file: 'src/gateway/metadata.ts',
       by: [
-        'test/functions/gateway-start.test.ts',
         'test/functions/gateway-metadata.test.ts',
         'test/functions/gateway-presets.test.ts',
         'test/auth/door.test.ts',
