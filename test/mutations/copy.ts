@@ -14,6 +14,8 @@ export interface Tests {
   readonly patterns: readonly string[]
   /** ava ends a run that has had no result for this long, in seconds. Such a fault counts as noticed: it hangs. */
   readonly silence: number
+  /** How many files run at the same time; default: ava's. */
+  readonly concurrency?: number
 }
 
 /** A copy of the project into which faults are put, so that the working tree is not touched. */
@@ -44,28 +46,39 @@ export class ProjectCopy {
     }
   }
 
-  /** The title of the first test that fails, or undefined if all pass. */
-  async failureOf({patterns, silence}: Tests): Promise<string | undefined> {
+  /** The title of the first test that fails, after `hangs: ` if ava's timeout ended it, or undefined if all pass. */
+  async failureOf({patterns, silence, concurrency}: Tests): Promise<string | undefined> {
     const ava = join(this.#path, 'node_modules/.bin/ava')
-    const child = spawn(process.execPath, [ava, '--tap', '--fail-fast', `--timeout=${silence}s`, ...patterns], {
+    const args = ['--tap', '--fail-fast', `--timeout=${silence}s`]
+    if (concurrency !== undefined) args.push(`--concurrency=${concurrency}`)
+    const child = spawn(process.execPath, [ava, ...args, ...patterns], {
       cwd: this.#path,
       stdio: ['ignore', 'pipe', 'ignore'],
-      // One folder for all faults, removed with the copy. Node checks each entry against the file's content, so a fault gets code of its own.
+      // The compile cache of all faults, removed with the copy. Node compares each entry with the file's content, so faults are not confused.
       env: {...process.env, NODE_COMPILE_CACHE: join(this.#path, '.compile-cache')},
       // A process group, so that it can be ended as a whole.
       detached: true,
     })
     this.#child = child
     let failed: string | undefined
-    createInterface(child.stdout).on('line', (line) => {
+    let hangs = false
+    const lines = createInterface(child.stdout).on('line', (line) => {
       failed ??= /^not ok \d+ - (.*?)(?: # .*)?$/.exec(line)?.[1]
+      if (failed === undefined) return
+      hangs ||= line.includes('Exited because no new tests completed')
+      // The end of the first failure's diagnostics. The other tests do not matter.
+      if (line === '  ...') endGroup(child)
     })
+    const read = once(lines, 'close')
     const timer = setTimeout(() => endGroup(child), limit)
     const [code] = await once(child, 'exit')
     clearTimeout(timer)
     endGroup(child)
+    await read
     this.#child = undefined
-    return code === 0 ? undefined : (failed ?? 'the tests do not run to their end')
+    if (code === 0) return undefined
+    const title = failed ?? 'the tests do not run to their end'
+    return hangs ? `hangs: ${title}` : title
   }
 
   /** Ends the running tests, and removes the copy. */
