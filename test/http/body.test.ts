@@ -74,7 +74,7 @@ const unread: Readonly<Record<string, {head: string; body: string; status: numbe
 }
 
 for (const [title, {head, body, status, read}] of Object.entries(unread)) {
-  test.serial(`after a body that is ${title} (${status}) the connection serves on`, async (t) => {
+  test.serial(`after a body that is ${title} (${status}) the connection is still used`, async (t) => {
     const {url} = await app.serve((scope) => (scope.path === '/well' ? json({all: 'well'}) : read(scope)))
     await using connection = await connectTo(url)
     connection.send(`POST / HTTP/1.1\nHost: test\n${head}\n\n${body}`)
@@ -85,7 +85,7 @@ for (const [title, {head, body, status, read}] of Object.entries(unread)) {
   })
 }
 
-test.serial('a body of many pieces is read whole', async (t) => {
+test.serial('a body of many chunks is read completely', async (t) => {
   const {url} = await app.serve(async (scope) => ({body: await scope.bytes()}))
   const pieces = ['a', 'bc', 'd'.repeat(5000), 'e', 'f'.repeat(7000), 'g'.repeat(3000), 'h'.repeat(3000), 'i']
   await using connection = await connectTo(url)
@@ -94,7 +94,7 @@ test.serial('a body of many pieces is read whole', async (t) => {
   t.is((await connection.response()).text, pieces.join(''))
 })
 
-test.serial('a body is read without a content coding only, which "Identity" says too', async (t) => {
+test.serial('a body is read only without a content coding, for which "Identity" is another name', async (t) => {
   const {url} = await app.serve(async (scope) => ({body: await scope.bytes()}))
   for (const [coding, status] of [
     ['Identity', 200],
@@ -108,7 +108,7 @@ test.serial('a body is read without a content coding only, which "Identity" says
   }
 })
 
-test.serial('a body that is as long as the limit is read, with a length and without', async (t) => {
+test.serial('a body as long as the limit is read, with and without a Content-Length', async (t) => {
   const {url} = await app.serve(async (scope) => json({length: (await scope.bytes(10)).length}))
   await using connection = await connectTo(url)
   connection.send('POST / HTTP/1.1\nHost: test\nContent-Length: 10\n\n0123456789')
@@ -168,7 +168,7 @@ for (const [framing, announced, piece] of [
   ['a length of 1.3 GB', 'Content-Length: 1300000000', 'x'.repeat(0x10000)],
 ] as const) {
   for (const [title, {head, status, bytes = 0, read}] of Object.entries(early)) {
-    test.serial(`of a body in ${framing} ${title} no more than 1 MiB is read behind the answer`, async (t) => {
+    test.serial(`of a body in ${framing} ${title} at most 1 MiB is read after the answer`, async (t) => {
       const {url} = await app.serve(read)
       const accepted = serverSocket()
       await using connection = await connectTo(url)
@@ -188,7 +188,7 @@ for (const [title, sent, body] of [
   ['1.5 MB', 'Content-Length: 1500000', 'x'.repeat(1_500_000)],
   ['chunks of 1.5 MB', 'Transfer-Encoding: chunked', `${chunk.repeat(46)}0\n\n`],
 ] as const) {
-  test.serial(`a caller that reads only when all of its ${title} is sent gets the answer to it`, async (t) => {
+  test.serial(`a caller that reads only after it has sent all of its ${title} gets the answer`, async (t) => {
     const {url} = await app.serve(async (scope) => json((await scope.bytes(100)).length))
     await using connection = await connectTo(url)
     connection.socket.pause()
@@ -202,7 +202,7 @@ for (const [title, sent, body] of [
 }
 
 test.serial(
-  'a body that is announced as longer than what is read into nothing has the connection end with its answer',
+  'if a body is announced as longer than what is read and dropped, the connection ends with its answer',
   async (t) => {
     const {url} = await app.serve(() => json({}))
     await using connection = await connectTo(url)
@@ -213,7 +213,7 @@ test.serial(
   },
 )
 
-test.serial('a request behind a body that ends the connection is not carried out', async (t) => {
+test.serial('a request after a body that ends the connection is not carried out', async (t) => {
   const paths: string[] = []
   const {url} = await app.serve(({path}) => {
     paths.push(path)
@@ -227,7 +227,7 @@ test.serial('a request behind a body that ends the connection is not carried out
   t.deepEqual([paths, connection.rest], [['/1'], ''])
 })
 
-test.serial('a caller that waits to be told to send its body is not told when nobody reads it', async (t) => {
+test.serial('a caller that expects 100 Continue does not get it if nobody reads the body', async (t) => {
   const {url} = await app.serve((scope) => (scope.path === '/long' ? scope.bytes(10).then(() => ({})) : json({})))
   for (const [path, status] of [
     ['/', 200],

@@ -33,7 +33,7 @@ for (const header of ['x-server-timeout: 0.05', 'grpc-timeout: 50m']) {
 }
 
 for (const seconds of ['0', '-0.0', '5e-324', '0.00000000000001']) {
-  test.serial(`a request may have as little as ${seconds} s`, async (t) => {
+  test.serial(`a request may have a deadline as short as ${seconds} s`, async (t) => {
     const {url} = await app.serve(held().handler)
     await using connection = await connectTo(url)
     connection.get('/', `x-server-timeout: ${seconds}`)
@@ -41,7 +41,7 @@ for (const seconds of ['0', '-0.0', '5e-324', '0.00000000000001']) {
   })
 }
 
-test.serial('a body of a request that does not come is left at the deadline', async (t) => {
+test.serial('a body of a request that does not arrive is given up at the deadline', async (t) => {
   const result = Promise.withResolvers<unknown>()
   const {url} = await app.serve(async (scope) => {
     await scope.bytes().catch(result.resolve)
@@ -53,7 +53,7 @@ test.serial('a body of a request that does not come is left at the deadline', as
   isFault(t, await connection.response(), 504, 'DEADLINE_EXCEEDED')
 })
 
-test.serial('a body that never gives its first piece is answered with 504', async (t) => {
+test.serial('a body that never yields its first chunk is answered with 504', async (t) => {
   const left = Promise.withResolvers<void>()
   const {url} = await app.serve((scope) => ({
     body: (async function* () {
@@ -72,7 +72,7 @@ test.serial('a body that never gives its first piece is answered with 504', asyn
   await left.promise
 })
 
-test.serial('a body that never gives its second piece is cut at the deadline', async (t) => {
+test.serial('a body that never yields its second chunk is cut at the deadline', async (t) => {
   const {url} = await app.serve(() => ({
     body: (async function* () {
       yield 'first'
@@ -85,7 +85,7 @@ test.serial('a body that never gives its second piece is cut at the deadline', a
   t.deepEqual({status, text, whole}, {status: 200, text: 'first', whole: false})
 })
 
-test.serial('a handler that ignores its signal is not waited for long', async (t) => {
+test.serial('a handler that ignores its signal is not awaited for long', async (t) => {
   const {url} = await app.serve((scope) => {
     scope.track(never())
     return json({})
@@ -137,7 +137,7 @@ for (const [headers, seconds] of [
   [['grpc-timeout: 2M'], 120],
   [['grpc-timeout: 90000m'], 90],
 ] as const) {
-  test.serial(`with ${headers.join(' and ') || 'nothing said'} a request lasts ${seconds} s at most`, async (t) => {
+  test.serial(`with ${headers.join(' and ') || 'nothing said'} a request lasts at most ${seconds} s`, async (t) => {
     const {handler, scope, reply} = held()
     const {url} = await app.serve(handler)
     await using connection = await connectTo(url)
@@ -151,7 +151,7 @@ for (const [headers, seconds] of [
   })
 }
 
-test.serial('an answer that was there before the deadline is sent, though what was begun ends after it', async (t) => {
+test.serial('an answer that is ready before the deadline is sent, even if the work ends after it', async (t) => {
   const {url} = await app.serve((scope) => {
     scope.track(new Promise((resolve) => setTimeout(resolve, scope.deadline - Date.now() + 10)))
     return json({all: 'well'})
@@ -189,7 +189,7 @@ for (const [title, body, seconds = 0.3] of [
   // A longer deadline, because the body has to end before it.
   ['the end of a stream', untilStalled, 2],
 ] as const) {
-  test.serial(`${title} that nobody reads is dropped at the deadline`, async (t) => {
+  test.serial(`${title} that the caller does not read is dropped at the deadline`, async (t) => {
     const begun = serverResponse()
     const {url} = await app.serve(() => ({body: body(begun.then(({socket}) => socket))}))
     await using connection = await connectTo(url)
@@ -208,7 +208,7 @@ for (const [title, body, seconds = 0.3] of [
   })
 }
 
-test.serial('a failure that nobody reads is dropped as well', async (t) => {
+test.serial('an error that the caller does not read is dropped too', async (t) => {
   const {url} = await app.serve(() => {
     throw new Fault('NOT_FOUND', 'No such thing', {headers: {'x-large': 'x'.repeat(large)}})
   })
@@ -221,7 +221,7 @@ test.serial('a failure that nobody reads is dropped as well', async (t) => {
   await t.throwsAsync(connection.response(), {message: /ended before/})
 })
 
-test.serial('an answer that waits in line behind another has its time from when its turn comes', async (t) => {
+test.serial('the deadline of an answer that waits for another one begins when its turn comes', async (t) => {
   const {handler, scope, reply} = held()
   const second = Promise.withResolvers<Scope>()
   const {url} = await app.serve((one) => {
@@ -240,7 +240,7 @@ test.serial('an answer that waits in line behind another has its time from when 
   t.is((await connection.response()).text, '{"all":"well"}')
 })
 
-test.serial('a stream that breaks while it waits in line behind another answer is cut in its turn', async (t) => {
+test.serial('a stream that breaks while it waits for another answer is cut in its turn', async (t) => {
   const {handler, scope, reply} = held()
   const {url} = await app.serve((one) => {
     if (one.path === '/1') return handler(one)

@@ -80,7 +80,7 @@ for (const [title, status, path, method = 'GET', headers = {}] of [
   ['a path that frameworks answer', 404, '/favicon.ico'],
   ['an unknown expectation', 417, '/json', 'POST', {expect: 'more'}],
 ] as const) {
-  test.serial(`${title} is answered with ${status}, the request's id and nosniff, each once`, async (t) => {
+  test.serial(`${title} is answered with ${status}, and with the request's id and nosniff once each`, async (t) => {
     const {url, close} = await app.serve(handler())
     try {
       const id = `every-${status}`

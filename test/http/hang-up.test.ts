@@ -58,7 +58,7 @@ test.serial('a caller that hangs up in the middle of a long answer leaves nothin
   await app.quiet(t)
 })
 
-test.serial('a body that is broken ends the request, and its caller gets one answer', async (t) => {
+test.serial('a broken body ends the request, and its caller gets one answer', async (t) => {
   const {handler, scope, reply} = held()
   const {url} = await app.serve(handler)
   await using connection = await connectTo(url)
@@ -72,7 +72,7 @@ test.serial('a body that is broken ends the request, and its caller gets one ans
   t.is(connection.rest, '')
 })
 
-test.serial('a caller that hangs up with two requests on one connection ends both', async (t) => {
+test.serial('a caller that hangs up with two requests on a connection ends both', async (t) => {
   const scopes: Scope[] = []
   const both = Promise.withResolvers<void>()
   const {url} = await app.serve((scope) => {
@@ -90,7 +90,7 @@ test.serial('a caller that hangs up with two requests on one connection ends bot
   )
 })
 
-test.serial('a caller that hangs up with a finished answer waiting behind another leaves nothing behind', async (t) => {
+test.serial('a caller that hangs up while a finished answer waits for another leaves nothing behind', async (t) => {
   const {handler, scope, reply} = held()
   const second = Promise.withResolvers<void>()
   const {url} = await app.serve((one) => {
@@ -107,7 +107,7 @@ test.serial('a caller that hangs up with a finished answer waiting behind anothe
   reply(json({}))
 })
 
-test.serial('an answer is cut, and its connection closed, also when our side of it has just ended', async (t) => {
+test.serial('an answer is cut and its connection closed even if our side of it has just ended', async (t) => {
   for (const version of ['1.0', '1.1']) {
     const server = createServer((request, response) => {
       response.write('some')
@@ -125,7 +125,7 @@ test.serial('an answer is cut, and its connection closed, also when our side of 
   }
 })
 
-test.serial('an idle connection that times out is closed, unless a request has come on it', async (t) => {
+test.serial('an idle connection that times out is closed, unless a request has arrived on it', async (t) => {
   const {url} = await app.serve(() => json({all: 'well'}))
   await using connection = await connectTo(url)
   const server = serverSocket()

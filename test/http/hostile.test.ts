@@ -26,7 +26,7 @@ async function close(connections: readonly Connection[]): Promise<void> {
 }
 
 test.serial(
-  'callers who send one byte at a time keep nobody waiting, and cost one call each at the most',
+  'callers who send one byte at a time keep nobody waiting, and cause one call each at the most',
   async (t) => {
     const slow = await Promise.all(Array.from({length: 30}, () => connectTo(url)))
     const text = `${upload}${'a'.repeat(100)}`.replaceAll('\n', '\r\n')
@@ -68,7 +68,7 @@ test.serial(
   },
 )
 
-test.serial('a hang-up at any byte of an upload keeps nothing, and leaves nothing', async (t) => {
+test.serial('a hang-up at any byte of an upload stores nothing, and leaves nothing behind', async (t) => {
   const text = `${upload}${'a'.repeat(100)}`.replaceAll('\n', '\r\n')
   for (let sent = 1; sent < text.length; sent += 5) {
     const connection = await connectTo(url)
@@ -81,7 +81,7 @@ test.serial('a hang-up at any byte of an upload keeps nothing, and leaves nothin
   t.deepEqual(app.backend.repo.repos, [])
 })
 
-test.serial('of a pipeline each request has its own answer, in their order', async (t) => {
+test.serial('each request of a pipeline gets its own answer, in order', async (t) => {
   await using connection = await connectTo(url)
   const ids = Array.from({length: 50}, (_, index) => `pipelined-${index}`)
   const request = (id: string) => `GET /ping?message=${id} HTTP/1.1\nHost: localhost\nX-Request-Id: ${id}\n\n`
@@ -92,7 +92,7 @@ test.serial('of a pipeline each request has its own answer, in their order', asy
   }
 })
 
-test.serial('a caller who ends its side has its answer, or is taken for one that has gone', async (t) => {
+test.serial('a caller who half-closes gets its answer, or counts as gone', async (t) => {
   const held = app.backend.ping.next()
   await using connection = await connectTo(url)
   connection.send('GET /ping?message=half HTTP/1.1\nHost: localhost\n\n')

@@ -22,7 +22,7 @@ for (const [query, logged] of [
   test(`the query "${query}" is logged as "${logged}"`, (t) => t.is(loggedQuery(query), logged))
 }
 
-test('a query is logged with a bounded number of names, each of a bounded length', (t) => {
+test('at most a limited number of query names are logged, each of limited length', (t) => {
   t.is(loggedQuery(`${long}=1`), `${'x'.repeat(100)}…=…`)
   t.true(loggedQuery('abc=1&'.repeat(3000)).length <= 1025)
 })
@@ -38,7 +38,7 @@ for (const [url, logged] of [
   test(`the referer "${url}" is logged as ${logged}`, (t) => t.is(loggedUrl(url), logged))
 }
 
-test('a path is logged without a fragment, and not beyond 1,024 characters', (t) => {
+test('a path is logged without its fragment, and at most 1,024 characters of it', (t) => {
   t.is(loggedPath('/page#access_token=secret'), '/page')
   t.is(loggedPath(`/${long}`).length, 1025)
 })

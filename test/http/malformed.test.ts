@@ -67,7 +67,7 @@ const refused: Readonly<Record<string, readonly [sent: string, http: number, cod
 
 for (const [title, [sent, http, code = 'INVALID_ARGUMENT']] of Object.entries(refused)) {
   test.serial(
-    `${title} is answered with ${http} in the shape of every failure, as first and as second request`,
+    `${title} is answered with ${http} in the format of all errors, as first and as second request`,
     async (t) => {
       const {url} = await app.serve(({path}) => (path === '/well' ? json({all: 'well'}) : (t.fail() as never)))
       for (const before of [0, 1]) {
@@ -112,7 +112,7 @@ for (const [title, sent] of [
   })
 }
 
-test.serial('headers beyond the first thousand are seen', async (t) => {
+test.serial('a header after the first thousand is read', async (t) => {
   const {url} = await app.serve(({headers}) => json({last: headers.last as string}))
   await using connection = await connectTo(url)
   connection.get('/', ...Array.from({length: 2000}, () => 'a:'), 'last: seen')
@@ -149,7 +149,7 @@ async function answersAndEnd(connection: Connection, ...expected: string[]) {
 for (const [title, bytes] of Object.entries(stray)) {
   for (const [kind, request] of Object.entries(whole)) {
     test.serial(
-      `${title} behind a ${kind} takes nothing from its answer, after which the connection ends`,
+      `${title} after a ${kind} takes nothing from its answer, after which the connection ends`,
       async (t) => {
         let calls = 0
         const {url} = await app.serve(async (scope) => {
@@ -165,7 +165,7 @@ for (const [title, bytes] of Object.entries(stray)) {
     )
   }
 
-  test.serial(`${title} while requests are being answered lets all of them be answered`, async (t) => {
+  test.serial(`${title} during other requests does not prevent their answers`, async (t) => {
     const {handler, scope, reply} = held()
     const {url} = await app.serve((one) =>
       one.path === '/1'
@@ -195,7 +195,7 @@ for (const [title, bytes] of Object.entries(stray)) {
   })
 }
 
-test.serial('a stray byte behind an answer that has begun lets it go on', async (t) => {
+test.serial('a stray byte after an answer has begun does not stop it', async (t) => {
   const more = Promise.withResolvers<void>()
   const {url} = await app.serve(() => ({
     body: (async function* () {
@@ -216,7 +216,7 @@ test.serial('a stray byte behind an answer that has begun lets it go on', async 
   t.deepEqual(await answersAndEnd(connection, '<1><2>'), {texts: ['<1><2>'], error: undefined, rest: ''})
 })
 
-test.serial('a caller that hangs up behind a stray byte ends its request', async (t) => {
+test.serial('a caller that hangs up after a stray byte ends its request', async (t) => {
   const {handler, scope, reply} = held()
   const {url} = await app.serve(handler)
   await using connection = await connectTo(url)
@@ -228,7 +228,7 @@ test.serial('a caller that hangs up behind a stray byte ends its request', async
   reply(json({}))
 })
 
-test.serial('of what is no HTTP no more than a bounded part is read while an answer is made', async (t) => {
+test.serial('only a limited part of malformed HTTP is read while an answer is made', async (t) => {
   const {handler, scope, reply} = held()
   const {url} = await app.serve(handler)
   const accepted = serverSocket()
@@ -243,7 +243,7 @@ test.serial('of what is no HTTP no more than a bounded part is read while an ans
   t.is((await connection.response()).text, '{"all":"well"}')
 })
 
-test.serial('a body that proves malformed after the answer has left gets no second one', async (t) => {
+test.serial('a body that turns out to be malformed after the answer gets no second answer', async (t) => {
   const {url} = await app.serve(() => json({all: 'well'}))
   await using connection = await connectTo(url)
   connection.send(`POST / HTTP/1.1\n${host}${chunked}\n`)
@@ -259,7 +259,7 @@ for (const [title, sent, http] of [
   ['has trailers without end', `2\n{}\n0\nx: ${long}\n\n`, 431],
 ] as const) {
   for (const waits of [false, true]) {
-    test.serial(`a body that ${title} has ${http} as its one answer${waits ? ', in its turn' : ''}`, async (t) => {
+    test.serial(`a body that ${title} gets only the answer ${http}${waits ? ', in its turn' : ''}`, async (t) => {
       const {handler, scope, reply} = held()
       const {url} = await app.serve(async (one) => (one.path === '/1' ? handler(one) : {body: await one.bytes()}))
       await using connection = await connectTo(url)
@@ -280,7 +280,7 @@ for (const [title, sent, http] of [
 }
 
 test.serial(
-  'a request whose head does not come in time is answered with 408 in the shape of every failure',
+  'a request whose head does not arrive in time is answered with 408 in the format of all errors',
   async (t) => {
     const listening = Promise.withResolvers<Server>()
     const onListen = (message: unknown) => listening.resolve((message as {server: Server}).server)

@@ -4,7 +4,7 @@ import {MemoryRates, ratedCaller} from '../../src/http/rate-limit.ts'
 import {startIssuer} from '../auth/issuer.ts'
 import {startApp} from '../helpers/app.ts'
 
-test.serial('a caller beyond its rate is refused with 429, and told how it stands', async (t) => {
+test.serial('a caller above its rate is refused with 429, and told its state', async (t) => {
   const app = await startApp({env: {RATE_LIMIT: '3/1h', CORS_ORIGINS: 'https://app.example', TRUSTED_HOPS: '0'}})
   t.teardown(() => app.close())
   const ask = (address: string, path = '/ping?message=hi') =>
@@ -29,7 +29,7 @@ test.serial('a caller beyond its rate is refused with 429, and told how it stand
 })
 
 test.serial(
-  'a verified caller has a rate of its own wherever it comes from, and who is turned away has one too',
+  'a verified caller has its own rate for all its addresses, and so has an address that is refused',
   async (t) => {
     const issuer = await startIssuer()
     const app = await startApp({env: {RATE_LIMIT: '2/60s', AUTH: 'jwt', AUTH_ISSUERS: `${issuer.url} audience=api`}})
@@ -58,7 +58,7 @@ test.serial(
 )
 
 test.serial(
-  'a store that several instances share decides for all of them, and one that is away for none',
+  'a store shared by several instances decides for all of them, and none refuses if it is unavailable',
   async (t) => {
     const counts = new Map<string, number>()
     let isAway = false
@@ -79,7 +79,7 @@ test.serial(
   },
 )
 
-test.serial('a store that hangs holds up a request for a moment, and refuses nobody', async (t) => {
+test.serial('a store that hangs delays a request for a moment, and no request is refused', async (t) => {
   const lines: string[] = []
   const log = pino({messageKey: 'message'}, {write: (line: string) => void lines.push(line)}) as Logger
   const rateLimits = {count: () => new Promise<never>(() => {})}
@@ -91,7 +91,7 @@ test.serial('a store that hangs holds up a request for a moment, and refuses nob
   t.regex(lines.join(''), /The store did not answer within 500 ms/)
 })
 
-test('a window ends, and what is remembered of callers is bounded', async (t) => {
+test('a window ends, and the number of remembered callers is limited', async (t) => {
   const rates = new MemoryRates()
   t.is(rates.count('a', 60_000).count, 1)
   t.is(rates.count('a', 60_000).count, 2)
@@ -102,7 +102,7 @@ test('a window ends, and what is remembered of callers is bounded', async (t) =>
   t.is(rates.count('a', 60_000).count, 1)
 })
 
-test('addresses of one network of IPv6 are one caller', (t) => {
+test('addresses of the same IPv6 network are one caller', (t) => {
   const one = ratedCaller(undefined, '2001:db8:0:1::1')
   t.is(one, 'address 2001:db8:0:1::/64')
   t.is(ratedCaller(undefined, '2001:0db8::1:ffff:0:0:2'), one)

@@ -33,7 +33,7 @@ const types = [
 ]
 
 for (const type of types) {
-  test.serial(`a body of ${type ?? 'no type'} reaches the function piece by piece, as it is sent`, async (t) => {
+  test.serial(`a body of ${type ?? 'no type'} reaches the function chunk by chunk, as it is sent`, async (t) => {
     const first = Promise.withResolvers<string>()
     const {url} = await app.serve(async (scope) => {
       const pieces: string[] = []
@@ -60,7 +60,7 @@ for (const type of types) {
   })
 }
 
-test.serial('a body is answered piece by piece while it is still being sent', async (t) => {
+test.serial('a body is answered chunk by chunk while it is still being sent', async (t) => {
   const {url} = await app.serve(({body}) =>
     ndjson(
       (async function* () {
@@ -77,7 +77,7 @@ test.serial('a body is answered piece by piece while it is still being sent', as
   t.is((await connection.response()).text, '"one"\n"two"\n')
 })
 
-test.serial('a compressed body reaches the function as it was sent, and is not read whole', async (t) => {
+test.serial('a compressed body reaches the function unchanged, and is not buffered', async (t) => {
   const bomb = gzipSync(Buffer.alloc(64 * 1024 * 1024))
   const {url} = await app.serve(async (scope) => {
     if (scope.path === '/whole') return {body: await scope.bytes()}
@@ -100,14 +100,14 @@ test.serial('a compressed body reaches the function as it was sent, and is not r
   )
 })
 
-test.serial('a body that says it is not compressed is read', async (t) => {
+test.serial('a body whose Content-Encoding is identity is read', async (t) => {
   const {url} = await app.serve(async (scope) => ({body: await scope.bytes()}))
   const response = await fetch(url, {method: 'POST', headers: {'content-encoding': 'Identity'}, body: 'abc'})
   t.is(await response.text(), 'abc')
 })
 
 for (const type of types.slice(1)) {
-  test.serial(`malformed JSON, sent as ${type}, is the function's to judge`, async (t) => {
+  test.serial(`malformed JSON, sent as ${type}, reaches the function unchanged`, async (t) => {
     const {url} = await app.serve(async (scope) => ({body: await scope.bytes()}))
     await using connection = await connectTo(url)
     connection.send(`POST / HTTP/1.1\nHost: test\nContent-Type: ${type}\nContent-Length: 6\n\n{"a": `)
@@ -116,7 +116,7 @@ for (const type of types.slice(1)) {
   })
 }
 
-test.serial('malformed JSON is answered by the functions with JSON', async (t) => {
+test.serial('the functions answer malformed JSON with JSON', async (t) => {
   const {status, json, headers} = await app.ask(t, '/ping', {
     method: 'POST',
     headers: {'content-type': 'application/json'},
@@ -174,7 +174,7 @@ for (const method of ['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'PROPF
   })
 }
 
-test.serial('a caller that waits to be told to send its body is told', async (t) => {
+test.serial('a caller that expects 100 Continue gets it', async (t) => {
   const {url} = await app.serve(async (scope) => ({body: await scope.bytes()}))
   await using connection = await connectTo(url)
   connection.send('POST / HTTP/1.1\nHost: test\nContent-Type: text/plain\nContent-Length: 3\nExpect: 100-continue\n\n')
@@ -184,7 +184,7 @@ test.serial('a caller that waits to be told to send its body is told', async (t)
 })
 
 test.serial(
-  "Node's own limit of 300 s for a request does not end one that the function has the time for",
+  "Node's own limit of 300 s for a request does not end one whose function has a longer deadline",
   async (t) => {
     await app.ask(t, '/health')
     t.is(
@@ -195,7 +195,7 @@ test.serial(
   },
 )
 
-test.serial('another server of the same process is left alone', async (t) => {
+test.serial('another server in the same process is not affected', async (t) => {
   const server = createServer(({url, headers}, response) => response.end(`${url} ${headers['content-type']}`))
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')

@@ -169,7 +169,7 @@ const failing: Readonly<Record<string, {handler: Handler; status?: number; code?
 }
 
 for (const [title, {handler, status = 500, code = 'INTERNAL'}] of Object.entries(failing)) {
-  test.serial(`a function that ${title} is answered once, with ${status}, and gives nothing away`, async (t) => {
+  test.serial(`a function that ${title} is answered once, with ${status}, without internal details`, async (t) => {
     const {url} = await app.serve((scope) => (scope.path === '/well' ? json({all: 'well'}) : handler(scope)))
     await using connection = await connectTo(url)
     const response = await askOnce(t, connection, '/ill')
@@ -179,7 +179,7 @@ for (const [title, {handler, status = 500, code = 'INTERNAL'}] of Object.entries
   })
 }
 
-test.serial('what throws after the answer harms neither it nor the next one', async (t) => {
+test.serial('an exception after the answer affects neither it nor the next one', async (t) => {
   let thrown = Promise.withResolvers<void>()
   const {url} = await app.serve((scope) => {
     if (scope.path === '/well') return json({all: 'well'})
@@ -228,7 +228,7 @@ const ends: Readonly<Record<string, (scope: Scope) => Reply | Promise<Reply>>> =
 }
 
 for (const [title, end] of Object.entries(ends)) {
-  test.serial(`all that was begun has ended when ${title} has arrived`, async (t) => {
+  test.serial(`all work of the request has ended when ${title} has arrived`, async (t) => {
     const open = new Set(['tracked', 'begun at the end'])
     const {url} = await app.serve((scope) => {
       scope.track(endingSlowly(scope.signal, () => open.delete('tracked')))
@@ -246,7 +246,7 @@ for (const [title, end] of Object.entries(ends)) {
   })
 }
 
-test.serial('the request id is taken when it can be one, or else made, and returned', async (t) => {
+test.serial('a valid request id is used, otherwise a new one is generated, and both are returned', async (t) => {
   const {url} = await app.serve(({id}) => json({id}, {headers: {'X-Request-Id': 'not mine'}}))
   await using connection = await connectTo(url)
   for (const [given, taken] of [
@@ -265,7 +265,7 @@ test.serial('the request id is taken when it can be one, or else made, and retur
   }
 })
 
-test.serial('a 401 says how to log in, unless the failure says it itself', async (t) => {
+test.serial('a 401 says how to log in, unless the error says so itself', async (t) => {
   const own = {'www-authenticate': 'Basic realm="own"'}
   const {url} = await app.serve(({path}) => {
     throw new Fault('UNAUTHENTICATED', 'Who are you?', path === '/own' ? {headers: own} : {})
@@ -282,7 +282,7 @@ test.serial('a 401 says how to log in, unless the failure says it itself', async
   }
 })
 
-test.serial('a failure carries the request id as well', async (t) => {
+test.serial('an error has the request id too', async (t) => {
   const {url} = await app.serve(() => {
     throw new Fault('NOT_FOUND', 'No')
   })
@@ -291,7 +291,7 @@ test.serial('a failure carries the request id as well', async (t) => {
   await response.body?.cancel()
 })
 
-test.serial('HEAD is answered with the head of a GET, whatever the body', async (t) => {
+test.serial('HEAD is answered with the head of a GET, for any body', async (t) => {
   let left = false
   const {url} = await app.serve(({path}) => {
     if (path === '/fails') throw new Fault('NOT_FOUND', 'No')
@@ -337,7 +337,7 @@ test.serial('an answer without content has no body and no length', async (t) => 
   }
 })
 
-test.serial('an answer of nothing is an empty body', async (t) => {
+test.serial('an answer without a body has an empty body', async (t) => {
   const {url} = await app.serve(() => ({}))
   await using connection = await connectTo(url)
   connection.get('/')
@@ -345,7 +345,7 @@ test.serial('an answer of nothing is an empty body', async (t) => {
   t.deepEqual({status, text, length: headers.get('content-length')}, {status: 200, text: '', length: '0'})
 })
 
-test.serial('the length of an answer is its own, whatever the function says of it', async (t) => {
+test.serial('the length of an answer is its real one, whatever the function says', async (t) => {
   const {url} = await app.serve(({path}) =>
     path === '/well'
       ? json({all: 'well'})
@@ -364,7 +364,7 @@ test.serial('the length of an answer is its own, whatever the function says of i
   t.false(headers.has('transfer-encoding'))
 })
 
-test.serial('requests that wait in line on one connection are answered in their order', async (t) => {
+test.serial('pipelined requests on a connection are answered in order', async (t) => {
   const first = Promise.withResolvers<void>()
   const {url} = await app.serve(async ({path}) => {
     if (path === '/1') await first.promise
@@ -379,7 +379,7 @@ test.serial('requests that wait in line on one connection are answered in their 
   t.deepEqual((await connection.response()).json, {path: '/3'})
 })
 
-test.serial('what is not there is 404, and another method 405 with Allow, in the shape of every failure', async (t) => {
+test.serial('an unknown path is 404, and another method 405 with Allow, in the format of all errors', async (t) => {
   await using connection = await connectTo(app.url('/'))
   connection.get('/nowhere')
   const missing = await connection.response()

@@ -30,7 +30,7 @@ for (const k of [1, 5]) {
 }
 
 for (const signal of ['SIGTERM', 'SIGINT'] as const) {
-  test(`${signal} ends an instance that has never been asked, with 0`, async (t) => {
+  test(`${signal} ends an instance that has had no request, with 0`, async (t) => {
     await using child = await startFixture()
     child.signal(signal)
     t.is(await child.exited, 0)
@@ -48,7 +48,7 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) {
   })
 }
 
-test('SIGTERM closes an idle connection at once, and one in flight with its answer', async (t) => {
+test('SIGTERM closes an idle connection at once, and a connection in flight with its answer', async (t) => {
   await using child = await startFixture()
   await using idle = await connectTo(child.url)
   idle.get('/well')
@@ -65,7 +65,7 @@ test('SIGTERM closes an idle connection at once, and one in flight with its answ
   t.is(await child.exited, 0)
 })
 
-test('what an instance had not yet taken in when SIGTERM came is answered', async (t) => {
+test('requests that an instance had not yet accepted at SIGTERM are answered', async (t) => {
   await using child = await startFixture()
   await using warm = await connectTo(child.url)
   warm.get('/well')
@@ -82,7 +82,7 @@ test('what an instance had not yet taken in when SIGTERM came is answered', asyn
   t.is(await child.exited, 0)
 })
 
-test('what is shared is closed after the last answer, and not before', async (t) => {
+test('shared resources are closed after the last answer, and not before', async (t) => {
   await using child = await startFixture()
   await using connection = await connectTo(child.url)
   connection.send(half)
@@ -115,7 +115,7 @@ test('a second SIGTERM does no harm', async (t) => {
   )
 })
 
-test('a stream that had begun is sent to its end, and the next request on its connection is answered with 503', async (t) => {
+test('a started stream is sent to its end, and the next request on its connection is answered with 503', async (t) => {
   await using child = await startFixture()
   await using connection = await connectTo(child.url)
   connection.send('POST /echo HTTP/1.1\nHost: localhost\nContent-Length: 4\n\n<1>')
@@ -139,7 +139,7 @@ test('a stream that had begun is sent to its end, and the next request on its co
   t.is(await child.exited, 0)
 })
 
-test('a caller that hangs up is not waited for', async (t) => {
+test('a caller that hangs up is not awaited', async (t) => {
   await using child = await startFixture()
   await using connection = await connectTo(child.url)
   connection.get('/never')
@@ -167,14 +167,14 @@ test('a request that never ends is answered with 503 before the instance is kill
 })
 
 for (const close of ['never', 'throws']) {
-  test(`the instance ends with 0 when closing what is shared ${close === 'never' ? 'never ends' : close}`, async (t) => {
+  test(`an instance ends with 0 if closing shared resources ${close === 'never' ? 'never ends' : close}`, async (t) => {
     await using child = await startFixture({CLOSE: close})
     child.signal('SIGTERM')
     t.is(await child.exited, 0)
   })
 }
 
-test('after an uncaught exception outside of any request those in flight are answered, and the exit code is 16', async (t) => {
+test('after an uncaught exception outside of requests, those in flight are answered; the exit code is 16', async (t) => {
   await using child = await startFixture()
   await using connection = await connectTo(child.url)
   connection.send(half)
@@ -191,7 +191,7 @@ test('after an uncaught exception outside of any request those in flight are ans
   t.deepEqual(child.err.all, ['called', 'closing'])
 })
 
-test('what throws in a request ends neither the instance nor the answers of others', async (t) => {
+test('an exception in a request ends neither the instance nor the answers of others', async (t) => {
   await using child = await startFixture()
   await using connection = await connectTo(child.url)
   connection.send(half)
@@ -207,7 +207,7 @@ test('what throws in a request ends neither the instance nor the answers of othe
   t.is(await child.exited, 0)
 })
 
-test('a rejection that nobody handles is logged, and the instance serves on', async (t) => {
+test('an unhandled rejection is logged, and the instance continues', async (t) => {
   await using child = await startFixture()
   await using connection = await connectTo(child.url)
   for (let times = 0; times < 2; times++) {

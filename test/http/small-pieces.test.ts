@@ -39,7 +39,7 @@ function nextRequest(): Promise<IncomingMessage> {
 
 const head = 'POST / HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n'
 
-test.serial('what comes in chunks of a byte, and is not read yet, is kept in few pieces', async (t) => {
+test.serial('a body in chunks of one byte that is not read yet is buffered in few pieces', async (t) => {
   const {promise: open, resolve: go} = Promise.withResolvers<void>()
   const {url} = await app.serve(async (scope) => {
     await open
@@ -60,7 +60,7 @@ test.serial('what comes in chunks of a byte, and is not read yet, is kept in few
 })
 
 for (const sizes of [[1], [511], [512], [513], [1, 600, 3], [4096, 1, 4096], [1, 70_000, 1], [100, 4000]]) {
-  test.serial(`a body in chunks of ${sizes} bytes is read as it was sent`, async (t) => {
+  test.serial(`a body in chunks of ${sizes} bytes is read unchanged`, async (t) => {
     const {url} = await app.serve(async (scope) => json((await scope.bytes()).toString()))
     await using connection = await connectTo(url)
     const body = text(200_000)
@@ -76,7 +76,7 @@ for (const sizes of [[1], [511], [512], [513], [1, 600, 3], [4096, 1, 4096], [1,
   })
 }
 
-test.serial('each small piece reaches a reader that waits for it', async (t) => {
+test.serial('each small chunk reaches a waiting reader', async (t) => {
   const pieces: string[] = []
   let more = () => {}
   const {url} = await app.serve(async (scope) => {

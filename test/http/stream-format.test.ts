@@ -43,7 +43,7 @@ for (const [type, shape, complete, failed, empty, idle] of formats) {
   })
 }
 
-test('the shape of failures: AIP-193, or google.rpc.Status', (t) => {
+test('the format of errors: AIP-193, or google.rpc.Status', (t) => {
   t.is(JSON.stringify(failureJson(fault, 'aip')), aip)
   t.is(JSON.stringify(failureJson(fault, 'status')), '{"code":5,"message":"Cannot find \\"x\\"","details":[]}')
 })

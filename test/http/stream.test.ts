@@ -17,7 +17,7 @@ test.before(async () => {
 test.afterEach.always((t) => app.quiet(t))
 test.after.always(() => app.close())
 
-test.serial('the pieces of a stream arrive as they are made', async (t) => {
+test.serial('the chunks of a stream arrive as they are produced', async (t) => {
   const second = Promise.withResolvers<string>()
   const {url} = await app.serve(() => ({
     headers: {'content-type': 'text/plain', 'Content-Length': '3', 'Transfer-Encoding': 'gzip', Connection: 'close'},
@@ -36,7 +36,7 @@ test.serial('the pieces of a stream arrive as they are made', async (t) => {
   t.is(headers.get('connection'), 'keep-alive')
 })
 
-test.serial('a stream of nothing is an empty body', async (t) => {
+test.serial('an empty stream is an empty body', async (t) => {
   const {url} = await app.serve(() => ({body: (async function* () {})()}))
   await using connection = await connectTo(url)
   connection.get('/')
@@ -50,7 +50,7 @@ for (const [title, body] of [
   ['a long text', 'ab'.repeat(9000)],
   ['bytes', new TextEncoder().encode('aé')],
 ] as const) {
-  test.serial(`${title} arrives as UTF-8, and a header as it is`, async (t) => {
+  test.serial(`${title} arrives as UTF-8, and a header unchanged`, async (t) => {
     const {url} = await app.serve(() => ({headers: {'x-name': 'Ren\xe9'}, body}))
     await using connection = await connectTo(url)
     connection.get('/')
@@ -95,7 +95,7 @@ data: ${lost.replace('500', '503').replace('DATA_LOSS', 'UNAVAILABLE')}
     '{"n":1}',
   ],
 ] as const) {
-  test.serial(`${title} that fails after its first piece is cut, and no other answer follows`, async (t) => {
+  test.serial(`${title} that fails after its first chunk is cut, and no other answer follows`, async (t) => {
     const {url} = await app.serve(reply)
     await using connection = await connectTo(url)
     connection.get('/')
@@ -106,7 +106,7 @@ data: ${lost.replace('500', '503').replace('DATA_LOSS', 'UNAVAILABLE')}
   })
 }
 
-test.serial('an event stream that fails for good is read to its end, and the connection serves on', async (t) => {
+test.serial('an event stream with a permanent error is read to its end, and its connection stays open', async (t) => {
   const {url} = await app.serve(({path}) => (path === '/well' ? json({all: 'well'}) : eventStream(failingAfterOne())))
   await using connection = await connectTo(url)
   const {status, text, whole} = await askOnce(t, connection, '/')
@@ -125,7 +125,7 @@ const data = [
   '€🎈\u2028\u0085\0',
 ]
 
-test.serial('events hold text of any lines, one after the other', async (t) => {
+test.serial('events hold text with any line breaks, one after the other', async (t) => {
   const {url} = await app.serve(() => eventStream(ReadableStream.from(data)))
   const {events, retry} = eventsIn(await (await fetch(url)).text())
   t.deepEqual(
@@ -139,7 +139,7 @@ test.serial('events hold text of any lines, one after the other', async (t) => {
   t.is(retry, undefined)
 })
 
-test.serial('lines of ndjson hold JSON that has several', async (t) => {
+test.serial('lines of NDJSON hold JSON that has line breaks', async (t) => {
   const value = {a: [1, {b: 'c\nd'}]}
   const {url} = await app.serve(() => ndjson(ReadableStream.from([JSON.stringify(value, null, 2), '{}\r\n'])))
   const lines = (await (await fetch(url)).text()).split('\n')
@@ -150,7 +150,7 @@ test.serial('lines of ndjson hold JSON that has several', async (t) => {
   t.is(lines.at(-1), '')
 })
 
-test.serial('a stream whose last word fails too is cut', async (t) => {
+test.serial('a stream whose last chunk fails too is cut', async (t) => {
   const {url} = await app.serve(() => ({
     body: failingAfterOne(),
     failure: () => {
@@ -163,21 +163,21 @@ test.serial('a stream whose last word fails too is cut', async (t) => {
   t.notRegex(connection.rest, /0\r\n\r\n$/)
 })
 
-test.serial('fetch sees that a stream was cut', async (t) => {
+test.serial('fetch detects that a stream was cut', async (t) => {
   const {url} = await app.serve(() => ndjson(failingAfterOne()))
   const response = await fetch(url)
   t.is(response.status, 200)
   await t.throwsAsync(response.text(), {message: 'terminated'})
 })
 
-test.serial('a caller of HTTP/1.0 sees that a stream was cut', async (t) => {
+test.serial('an HTTP/1.0 caller detects that a stream was cut', async (t) => {
   const {url} = await app.serve(() => ({body: failingAfterOne()}))
   await using connection = await connectTo(url)
   connection.send('GET / HTTP/1.0\n\n')
   t.is((await connection.closed)?.code, 'ECONNRESET')
 })
 
-test.serial('a caller of HTTP/1.0 gets a stream whole, to the end of the connection', async (t) => {
+test.serial('an HTTP/1.0 caller gets a complete stream, to the end of the connection', async (t) => {
   const {url} = await app.serve(() => ({
     body: (async function* () {
       yield 'a'
@@ -196,7 +196,7 @@ for (const [title, piece] of [
   ['waits for its next piece', (scope: Scope) => pause(600_000, scope.signal).then(() => 'never')],
   ['sends without end', async () => 'x'.repeat(1000)],
 ] as const) {
-  test.serial(`a stream that ${title} is left when its caller hangs up`, async (t) => {
+  test.serial(`the source of a stream that ${title} is ended when the caller hangs up`, async (t) => {
     const left = Promise.withResolvers<void>()
     const {url} = await app.serve((scope) => ({
       body: (async function* () {
@@ -243,7 +243,7 @@ for (const [title, method, piece] of [
   ['of a HEAD', 'HEAD', 'first'],
   ['that fails for its last piece is no text', 'GET', 5 as unknown as string],
 ] as const) {
-  test.serial(`an answer ${title} ends only when its source has been left, however long that takes`, async (t) => {
+  test.serial(`an answer ${title} ends only after its source has ended, however long that takes`, async (t) => {
     const events: string[] = []
     const {url} = await app.serve(() => ({
       body: {
@@ -273,7 +273,7 @@ async function still(count: () => number): Promise<void> {
   }
 }
 
-test.serial('a caller that reads slowly slows the stream, and then gets all of it', async (t) => {
+test.serial('a caller that reads slowly slows down the stream, and gets all of it', async (t) => {
   const pieces = 1024
   const bytes = Buffer.alloc(64 * 1024, 'x')
   let made = 0
@@ -319,7 +319,7 @@ test.serial('a caller that has stopped reading is cut at the deadline, without i
   t.false((await connection.response()).whole)
 })
 
-test.serial('a caller that does not read leaves the answers of others alone', async (t) => {
+test.serial('a caller that does not read does not affect the answers of others', async (t) => {
   const {url} = await app.serve((scope) =>
     scope.path === '/well'
       ? json({all: 'well'})
