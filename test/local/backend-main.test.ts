@@ -35,7 +35,7 @@ async function exitOf(child: ChildProcess): Promise<number | null> {
   return code
 }
 
-test('the backend alone lets everybody in, and logs each call', async (t) => {
+test('the backend alone accepts every call, and logs it', async (t) => {
   const {child, next, client} = await start(t)
   const options = {metadata: {'x-request-id': 'id-1'}}
   t.like((await ask(client, send, [{message: 'hi'}], options)).replies, [{pong: {index: 1, message: 'hi'}}])
@@ -64,7 +64,7 @@ test('SIGTERM ends the backend once the calls in flight are answered', async (t)
   t.is(await exit, 0)
 })
 
-test('the backend alone asks the upstream that it is given, and wants the tokens that it is told', async (t) => {
+test('the backend alone calls the configured upstream, and requires the configured tokens', async (t) => {
   const metadata = await startMetadataServer()
   t.teardown(() => metadata.close())
   const guarded = await start(t, {METADATA_JWKS_URL: metadata.jwksUrl, AUDIENCE: 'https://ping.example'})

@@ -45,7 +45,7 @@ test('Send answers with the message, counting from 1', async (t) => {
   }
 })
 
-test('SendUpstream asks another backend, and passes its failure on', async (t) => {
+test('SendUpstream calls another backend, and forwards its error', async (t) => {
   const {backend: other} = await start(t)
   const {backend, client} = await start(t, {
     upstream: {target: other.target, credentials: credentials.createInsecure()},
@@ -67,7 +67,7 @@ test('SendUpstream asks another backend, and passes its failure on', async (t) =
   await Promise.all([end, cancelled, backend.idle(), other.idle()])
 })
 
-test('a held ping shows what came, and is answered as told', async (t) => {
+test('a held ping shows its call, and is answered as the test says', async (t) => {
   const {backend, client} = await start(t)
   const next = backend.ping.next()
   const reply = ask(client, send, [{message: 'hold me'}], {metadata: {'x-request-id': 'id-3', 'x-more': 'yes'}})
@@ -81,7 +81,7 @@ test('a held ping shows what came, and is answered as told', async (t) => {
   await backend.idle()
 })
 
-test('a held ping hears of its caller going away', async (t) => {
+test('a held ping notices that its caller goes away', async (t) => {
   const {backend, client} = await start(t)
   const next = backend.ping.next()
   const {call, status: end} = begin(client, send)
@@ -106,7 +106,7 @@ test('each call leaves one record, with the id of its request', async (t) => {
   t.deepEqual(records, [`${ping} OK`, `${ping} OK`])
 })
 
-test('a method has a time limit, and its handler hears of it', async (t) => {
+test('a method has a time limit, and its handler notices it', async (t) => {
   const {backend, client} = await start(t, {limits: {[ping]: 20}})
   const next = backend.ping.next()
   const reply = ask(client, send, [{}])
@@ -118,7 +118,7 @@ test('a method has a time limit, and its handler hears of it', async (t) => {
   await backend.idle()
 })
 
-test('the time limit holds for all kinds, even where the caller reads nothing', async (t) => {
+test('the time limit applies to all kinds, even if the caller reads nothing', async (t) => {
   const ends: (() => void)[] = []
   const handler = {
     one: (_: unknown, {signal}: CallContext) =>
@@ -168,7 +168,7 @@ test("a caller's own deadline ends the handler too", async (t) => {
   await backend.idle()
 })
 
-test('a backend opens its windows as wide as told, and takes as many streams', async (t) => {
+test('a backend has the configured windows and limit of streams', async (t) => {
   const {createServer} = createRequire(import.meta.url)('node:http2') as typeof http2
   const wide = await start(t)
   const narrow = await start(t, {window: 65535, maxStreams: 7})
@@ -186,7 +186,7 @@ test('a backend opens its windows as wide as told, and takes as many streams', a
   }
 })
 
-test('backends started at once are each their own', async (t) => {
+test('backends started at the same time are independent', async (t) => {
   const all = await Promise.all(Array.from({length: 5}, (_, index) => start(t, {maxStreams: index + 1})))
   for (const [index, {backend, client}] of all.entries()) {
     t.is((await ask(client, send, [{}])).status.code, status.OK)
@@ -195,7 +195,7 @@ test('backends started at once are each their own', async (t) => {
   }
 })
 
-test('a port that is taken is an error', async (t) => {
+test('a port that is in use is an error', async (t) => {
   const {backend} = await start(t)
   await t.throwsAsync(startBackend({port: backend.port}), {code: 'EADDRINUSE'})
 })
@@ -205,7 +205,7 @@ test('an unknown method is UNIMPLEMENTED', async (t) => {
   t.is((await ask(client, Kinds.method.one!, [{}])).status.code, status.UNIMPLEMENTED)
 })
 
-test('health is told for each service, watched, and silent when told', async (t) => {
+test('health is reported for each service, can be watched, and is silent on request', async (t) => {
   const {backend, client} = await start(t)
   const {check, watch} = Health.method
   for (const service of ['', PingService.typeName, Repo.typeName]) {
@@ -236,7 +236,7 @@ test('health is told for each service, watched, and silent when told', async (t)
   t.is((await ask(client, check, [{}])).status.code, status.OK)
 })
 
-test('a backend over TLS answers, and asks itself', async (t) => {
+test('a backend over TLS answers, and calls itself', async (t) => {
   const certificate = certificateFor('localhost', '127.0.0.1')
   const backend = await startBackend({tls: certificate})
   const client = clientOf(backend.target, credentials.createSsl(Buffer.from(certificate.cert)))
@@ -248,7 +248,7 @@ test('a backend over TLS answers, and asks itself', async (t) => {
   t.like((await ask(client, sendUpstream, [{message: 'up'}])).replies, [{pong: {message: 'up'}}])
 })
 
-test('dropped connections are made again', async (t) => {
+test('dropped connections are opened again', async (t) => {
   const {backend, client} = await start(t)
   const next = backend.ping.next()
   const broken = ask(client, send, [{}])
@@ -262,7 +262,7 @@ test('dropped connections are made again', async (t) => {
   t.is(backend.connections(), 1)
 })
 
-test('close waits for calls in flight, and takes no more', async (t) => {
+test('close waits for calls in flight, and accepts no more', async (t) => {
   const {backend, client} = await start(t)
   const next = backend.ping.next()
   const reply = ask(client, send, [{}])
@@ -277,7 +277,7 @@ test('close waits for calls in flight, and takes no more', async (t) => {
   t.is(backend.connections(), 0)
 })
 
-test('close breaks off what does not end', async (t) => {
+test('close cancels calls that do not end', async (t) => {
   const {backend, client} = await start(t)
   const next = backend.ping.next()
   const reply = ask(client, send, [{}])

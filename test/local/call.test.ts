@@ -56,7 +56,7 @@ const linesOf = (out: string) =>
     .filter(Boolean)
     .map((line) => JSON.parse(line) as unknown)
 
-test('the requests that are shown to try are taken, whatever the rule and the types', async (t) => {
+test('the example requests are accepted, for any rule and types', async (t) => {
   const bindings = transcoder().bindings.filter(({method}) => method.parent.typeName.startsWith('served.'))
   t.true(bindings.length > 80)
   for (const binding of bindings) {
@@ -70,7 +70,7 @@ test('the requests that are shown to try are taken, whatever the rule and the ty
   }
 })
 
-test('a message goes through the first rule that takes it, and comes back as it was', async (t) => {
+test('a message is sent by the first rule that fits it, and comes back unchanged', async (t) => {
   const method = app.schema.registry.getService('served.Echo')!.method
   const cases = [
     ['whole', 'POST', {name: 'n', int64Value: '9007199254740993', children: [{name: 'c'}]}],
@@ -124,7 +124,7 @@ for (const [way, more] of [
     await talks(t, more)
   })
 
-  test(`a failure ends with 64 and its code, ${way}`, async (t) => {
+  test(`an error ends with 64 plus its code, ${way}`, async (t) => {
     const missing = await ended(['served.Plain/One', '-d', '{"nam": 1}', ...more])
     t.is(missing.code, 64 + 3)
     t.regex(missing.err, /INVALID_ARGUMENT: .*"nam"/)
@@ -148,7 +148,7 @@ async function talks(t: ExecutionContext, more: readonly string[]): Promise<void
   t.regex(out, /second/)
 }
 
-test('a path is asked for as it is, with headers, and -v tells the exchange', async (t) => {
+test('a path is requested unchanged, with headers, and -v prints the exchange', async (t) => {
   const got = await ended(['/whole?name=n', '-H', 'x-request-id: from-the-test', '-v'])
   t.deepEqual(linesOf(got.out), [{name: 'n'}])
   t.regex(got.err, /^> GET .*\/whole\?name=n$/m)
@@ -158,14 +158,14 @@ test('a path is asked for as it is, with headers, and -v tells the exchange', as
   t.is((await ended(['/whole', '-H', 'no header'])).code, 2)
 })
 
-test('--json is one value, with status, headers and messages', async (t) => {
+test('--json prints one value, with status, headers and messages', async (t) => {
   const {out} = await ended(['served.Streams/Down', '-d', '{"int32Value": 1}', '--backend', '--json'])
   const {status, headers, messages} = JSON.parse(out)
   t.deepEqual([status, messages], ['OK', [{int32Value: 1}]])
   t.regex(headers['content-type'], /^application\/grpc/)
 })
 
-test('the schema may come by reflection', async (t) => {
+test('the schema can come from reflection', async (t) => {
   const {code, out, err} = await ended(
     ['served.Plain/One', '-d', '{"name": "hi"}', '--backend', '--schema', 'reflection'],
     {GATEWAY_DESCRIPTORS: ''},
@@ -173,7 +173,7 @@ test('the schema may come by reflection', async (t) => {
   t.deepEqual([code, linesOf(out)], [0, [{name: 'hi'}]], err)
 })
 
-test('a backend that wants a token says how to see why, and nobody at the port what to start', async (t) => {
+test('a backend that requires a token is an error with a command; so is a closed port, with what to start', async (t) => {
   const refused = await ended(['served.Plain/One', '--backend', app.backend.url, '--audience', 'none'])
   t.is(refused.code, 64 + 14)
   t.regex(refused.err, /npx grpc-functions doctor http\S+ says more/)
@@ -182,7 +182,7 @@ test('a backend that wants a token says how to see why, and nobody at the port w
   t.regex(nobody.err, /npm start serves the functions there/)
 })
 
-test.serial('a deadline ends a call that does not', async (t) => {
+test.serial('a deadline ends a call that does not end', async (t) => {
   using _ = app.plain.handle({one: () => new Promise(() => {})})
   const late = await ended(['served.Plain/One', '--backend', '--timeout', '1'])
   t.is(late.code, 64 + 4)

@@ -4,7 +4,7 @@ import {join} from 'node:path'
 import test from 'ava'
 import {watchFolders} from '../../local/dev/changes.ts'
 
-test('what is written, made or removed is a change, and permissions are none', async (t) => {
+test('writing, creating and removing a file are changes, and changing permissions is not', async (t) => {
   const root = mkdtempSync(join(tmpdir(), 'changes-'))
   t.teardown(() => rmSync(root, {recursive: true}))
   mkdirSync(join(root, 'src/gen'), {recursive: true})

@@ -49,7 +49,7 @@ async function rig(t: ExecutionContext, options: Parameters<typeof startFaultSer
 
 const codeOf = (error: unknown) => (error as ServiceError).code
 
-test('the proxy passes everything on, and counts it', async (t) => {
+test('the proxy forwards everything, and counts it', async (t) => {
   const {proxy, ask, server} = await rig(t)
   t.is(await ask('hello'), 'hello')
   const [connection] = proxy.connections
@@ -58,7 +58,7 @@ test('the proxy passes everything on, and counts it', async (t) => {
   t.deepEqual([proxy.accepted, server.connections.accepted, server.executions.length], [1, 1, 1])
 })
 
-test('a silent drop keeps the sockets open and passes nothing on; a direction can be dropped alone', async (t) => {
+test('a silent drop keeps the sockets open and forwards nothing; one direction can be dropped alone', async (t) => {
   const {proxy, ask, server} = await rig(t)
   await ask('before')
   const [connection] = proxy.connections
@@ -73,7 +73,7 @@ test('a silent drop keeps the sockets open and passes nothing on; a direction ca
   t.is(proxy.connections.length, 1)
 })
 
-test('a connection that comes later is not dropped unless told so', async (t) => {
+test('a later connection is not dropped unless configured', async (t) => {
   const {proxy, ask, server} = await rig(t)
   await ask('first')
   proxy.drop()
@@ -81,7 +81,7 @@ test('a connection that comes later is not dropped unless told so', async (t) =>
   t.is(server.executions.length, 2)
 })
 
-test('what is dead stays dead when later connections are forwarded again', async (t) => {
+test('dead connections stay dead when later connections are forwarded again', async (t) => {
   const {proxy, ask, server} = await rig(t)
   await ask('first')
   proxy.drop({later: true})
@@ -91,7 +91,7 @@ test('what is dead stays dead when later connections are forwarded again', async
   t.is(server.executions.length, 2)
 })
 
-test('FIN, RST and a cut after so many bytes end a connection; the next one serves', async (t) => {
+test('FIN, RST and a cut after a number of bytes end a connection; the next one works', async (t) => {
   const {proxy, ask} = await rig(t)
   for (const end of [() => proxy.fin(), () => proxy.reset(), () => proxy.cutAfter(0, 'reset', 'toServer')]) {
     await ask('before')
@@ -103,7 +103,7 @@ test('FIN, RST and a cut after so many bytes end a connection; the next one serv
   }
 })
 
-test('a refused connection is seen as a server that is down', async (t) => {
+test('a refused connection looks like a server that is down', async (t) => {
   const {proxy, ask} = await rig(t)
   proxy.refuse()
   t.is(codeOf(await t.throwsAsync(ask('down'))), status.UNAVAILABLE)
@@ -111,7 +111,7 @@ test('a refused connection is seen as a server that is down', async (t) => {
   t.is(await clientOf(t, proxy.port)('up'), 'up')
 })
 
-test('the server treats each call as told, and keeps each execution', async (t) => {
+test('the server treats each call as configured, and records each execution', async (t) => {
   const {server, ask} = await rig(t)
   server.next({kind: 'refuse'})
   t.is(codeOf(await t.throwsAsync(ask('refused'))), status.UNAVAILABLE)
@@ -147,7 +147,7 @@ function begin(session: http2.ClientHttp2Session, id: string): http2.ClientHttp2
   return session.request({':method': 'POST', ':path': path, 'content-type': 'application/grpc', 'x-request-id': id})
 }
 
-test('what a GOAWAY says was not executed is not, also when it comes while the GOAWAY leaves', async (t) => {
+test('a call that a GOAWAY says was not executed is not, even if it arrives while the GOAWAY is sent', async (t) => {
   let ends = false
   const answer = new Uint8Array()
   const {server} = await rig(t, {
@@ -175,7 +175,7 @@ test('what a GOAWAY says was not executed is not, also when it comes while the G
   t.true([...said].every(([id, lastStream]) => lastStream >= 3 || !executed.has(id)))
 })
 
-test('a GOAWAY with the last stream that was executed has the others refused', async (t) => {
+test('a GOAWAY with the last executed stream refuses the others', async (t) => {
   const {server} = await rig(t)
   const session = http2.connect(server.url)
   t.teardown(() => session.destroy())
@@ -191,7 +191,7 @@ test('a GOAWAY with the last stream that was executed has the others refused', a
   )
 })
 
-test('a hard stop ends connections whose other end is silent', async (t) => {
+test('a hard stop ends connections even if their other end is silent', async (t) => {
   const {server, proxy, ask} = await rig(t)
   await ask('before')
   proxy.drop()
@@ -200,7 +200,7 @@ test('a hard stop ends connections whose other end is silent', async (t) => {
   t.is(server.connections.open, 0)
 })
 
-test('a connection of closeAfter calls is given up by the server, and nothing is lost', async (t) => {
+test('the server gives up a connection after closeAfter calls, and nothing is lost', async (t) => {
   const {server, ask} = await rig(t, {closeAfter: 2})
   for (let call = 0; call < 6; call++) t.is(await ask('again'), 'again')
   t.true(server.connections.accepted >= 3)
@@ -214,7 +214,7 @@ test('no more streams are open than maxStreams allows', async (t) => {
   t.is(server.calls.most, 3)
 })
 
-test('a restart keeps the port; calls in flight are answered by a graceful one', async (t) => {
+test('a restart keeps the port; calls in flight are answered by a graceful restart', async (t) => {
   const {server, ask} = await rig(t)
   server.treatment = {kind: 'answer', ms: 50}
   await ask('warm')

@@ -82,7 +82,7 @@ test('a principal without roles/run.invoker is forbidden', async (t) => {
   t.is(backend.log.length, 1)
 })
 
-test('a token is not believed beyond its expiry, even one that was good', async (t) => {
+test('a token is not accepted after its expiry, even if it was accepted before', async (t) => {
   const {backend, client, bearer} = await start(t)
   const metadata = await bearer({expiresIn: 60})
   t.is((await ask(client, send, [{}], {metadata})).status.code, status.OK)
@@ -91,7 +91,7 @@ test('a token is not believed beyond its expiry, even one that was good', async 
   t.regex(backend.iam?.refusals[0]?.reason ?? '', /"exp" claim/)
 })
 
-test('a refusal is a web page without trailers, as Cloud Run sends it', async (t) => {
+test('a refusal is a web page without trailers, as from Cloud Run', async (t) => {
   const {backend, bearer} = await start(t, {invokers: []})
   const session = http2.connect(backend.url)
   t.teardown(() => session.close())
@@ -114,7 +114,7 @@ test('X-Serverless-Authorization comes before Authorization', async (t) => {
   t.is((await ask(client, send, [{}], {metadata})).status.code, status.OK)
 })
 
-test('a refusal in the middle of a large body harms nobody else on the connection', async (t) => {
+test('a refusal in the middle of a large body affects nobody else on the connection', async (t) => {
   const {backend, bearer} = await start(t, {window: 65535})
   const session = http2.connect(backend.url)
   t.teardown(() => session.close())
@@ -144,7 +144,7 @@ test('a refusal in the middle of a large body harms nobody else on the connectio
   t.is(backend.repo.open().length, 0)
 })
 
-test('a caller that goes away while its token is looked at leaves nothing', async (t) => {
+test('a caller that goes away while its token is verified leaves nothing behind', async (t) => {
   const {backend, bearer} = await start(t)
   const session = http2.connect(backend.url)
   t.teardown(() => session.close())
@@ -158,7 +158,7 @@ test('a caller that goes away while its token is looked at leaves nothing', asyn
   t.like(backend.log, {length: 1})
 })
 
-test('the first messages of a call wait while its token is looked at', async (t) => {
+test('the first messages of a call wait while its token is verified', async (t) => {
   const {backend, client, bearer} = await start(t)
   const {call, status: end, replies} = begin(client, Repo.method.createRepo, {metadata: await bearer()})
   call.write({body: {case: 'context', value: {name: 'one', creatorId: 'me'}}})
@@ -169,7 +169,7 @@ test('the first messages of a call wait while its token is looked at', async (t)
   t.like(backend.repo.repos, [{size: 1_000_000, name: 'one', creatorId: 'me'}])
 })
 
-test('SendUpstream asks the backend itself, through the same door', async (t) => {
+test('SendUpstream calls the backend itself, through the same check', async (t) => {
   const {backend, client, bearer} = await start(t)
   const metadata = {...(await bearer()), 'x-request-id': 'id-1'}
   const {status: end, replies} = await ask(client, sendUpstream, [{message: 'up'}], {metadata})
@@ -185,7 +185,7 @@ test('SendUpstream asks the backend itself, through the same door', async (t) =>
   t.is(backend.connections(), 2)
 })
 
-test('keys that cannot be had are the front end’s fault, not the caller’s', async (t) => {
+test('keys that cannot be fetched are the front end’s error, not the caller’s', async (t) => {
   const {backend, client, bearer} = await start(t, {
     iam: {issuer: 'https://accounts.google.com', keys: () => Promise.reject(new Error('unreachable'))},
   })
@@ -194,7 +194,7 @@ test('keys that cannot be had are the front end’s fault, not the caller’s', 
   t.like(backend.iam?.refusals, [{status: 503, reason: 'unreachable'}])
 })
 
-test('without the check every call is let in', async (t) => {
+test('without the check every call is accepted', async (t) => {
   const {backend, client} = await start(t, {iam: undefined})
   t.is((await ask(client, send, [{}])).status.code, status.OK)
   t.is(backend.iam, undefined)

@@ -104,7 +104,7 @@ const kindsOf = (handler: () => Promise<never>): Spoken => ({
   },
 })
 
-test('an exception becomes INTERNAL and gives nothing away; the log has it', async (t) => {
+test('an exception becomes INTERNAL without details; the log has it', async (t) => {
   const secret = new Error('password=hunter2')
   const thrown: Spoken = {
     one: () => {
@@ -132,7 +132,7 @@ test('an exception becomes INTERNAL and gives nothing away; the log has it', asy
   }
 })
 
-test('a reply that cannot be written is INTERNAL too', async (t) => {
+test('a reply that cannot be encoded is INTERNAL too', async (t) => {
   const bad = {value: 'many'} as unknown as {value: number}
   const {backend, client} = await start(t, {
     one: async () => bad,
@@ -196,7 +196,7 @@ test('headers and trailers go where the handler puts them', async (t) => {
   t.deepEqual((await end).metadata.get('x-request'), ['id-7'])
 })
 
-test('a cancel aborts the signal of each kind, and nothing is left', async (t) => {
+test('a cancel aborts the signal of each kind, and nothing is left behind', async (t) => {
   const begun: ((signal: AbortSignal) => void)[] = []
   const wait = ({signal}: CallContext) =>
     new Promise<never>((_resolve, reject) => {
@@ -300,7 +300,7 @@ async function standstill(count: () => number): Promise<number> {
 
 const filler = new Uint8Array(10_000)
 
-test('replies are not made faster than the caller reads them', async (t) => {
+test('replies are not produced faster than the caller reads them', async (t) => {
   let made = 0
   const ended = Promise.withResolvers<void>()
   const {backend, client} = await start(t, {
@@ -325,7 +325,7 @@ test('replies are not made faster than the caller reads them', async (t) => {
   await backend.idle()
 })
 
-test('requests are not read faster than the handler takes them', async (t) => {
+test('requests are not read faster than the handler reads them', async (t) => {
   const go = Promise.withResolvers<void>()
   let taken = 0
   const {client} = await start(

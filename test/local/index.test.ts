@@ -16,7 +16,7 @@ const silence = 300
 
 const root = join(import.meta.dirname, '../..')
 
-test('what a project tests its functions with breaks the way to a server, calls, tokens and Storage', async (t) => {
+test("a project's own tests can break the connection to a server, calls, tokens and Storage", async (t) => {
   await using server = await startFaultServer({methods: {'/Repo/CreateRepo': () => [new Uint8Array()]}})
   await using proxy = await startProxy({target: () => server.port})
   const metadata = await startMetadataServer()

@@ -9,7 +9,7 @@ const account = '/computeMetadata/v1/instance/service-accounts/default'
 const headers = {'metadata-flavor': 'Google'}
 const audience = 'https://ping-xyz.a.run.app'
 
-test('the metadata server mints ID tokens that verify with the keys it serves', async (t) => {
+test('the metadata server issues ID tokens that verify with the keys it serves', async (t) => {
   const server = await startMetadataServer({email: 'me@here.iam.gserviceaccount.com'})
   t.teardown(() => server.close())
   const response = await fetch(`${server.url}${account}/identity?audience=${audience}&format=full`, {headers})
@@ -26,7 +26,7 @@ test('the metadata server mints ID tokens that verify with the keys it serves', 
   t.deepEqual(server.identityRequests, [{audience, format: 'full'}])
 })
 
-test('the metadata server answers what it knows, and 404 elsewhere', async (t) => {
+test('the metadata server answers the paths that it knows, and 404 elsewhere', async (t) => {
   const server = await startMetadataServer({projectId: 'mine'})
   t.teardown(() => server.close())
   for (const [path, status, expected] of [
@@ -48,7 +48,7 @@ test('the metadata server answers what it knows, and 404 elsewhere', async (t) =
   }
 })
 
-test('the metadata server turns away who does not say Metadata-Flavor: Google', async (t) => {
+test('the metadata server refuses requests without Metadata-Flavor: Google', async (t) => {
   const server = await startMetadataServer()
   t.teardown(() => server.close())
   const response = await fetch(`${server.url}${account}/identity?audience=${audience}`)
@@ -66,7 +66,7 @@ test.serial("Google's own library gets its tokens from the metadata server", asy
   t.regex((await compute.getAccessToken()).token ?? '', /^ya29\./)
 })
 
-test('the metadata server fails as often as told', async (t) => {
+test('the metadata server fails as often as configured', async (t) => {
   const server = await startMetadataServer()
   t.teardown(() => server.close())
   const ask = async () => (await fetch(`${server.url}${account}/identity?audience=${audience}`, {headers})).status
@@ -79,7 +79,7 @@ test('the metadata server fails as often as told', async (t) => {
   t.is(server.identityRequests.length, 7)
 })
 
-test('the metadata server holds a request that it hangs, until its caller goes away', async (t) => {
+test('the metadata server holds a request that hangs, until its caller goes away', async (t) => {
   const server = await startMetadataServer()
   t.teardown(() => server.close())
   server.hang(1)
@@ -96,7 +96,7 @@ test('the metadata server holds a request that it hangs, until its caller goes a
   t.is((await fetch(`${server.url}${account}/identity?audience=${audience}`, {headers})).status, 200)
 })
 
-test('the metadata server answers when told', async (t) => {
+test('the metadata server answers when the test says so', async (t) => {
   const server = await startMetadataServer()
   t.teardown(() => server.close())
   const {promise, resolve} = Promise.withResolvers<void>()
@@ -110,7 +110,7 @@ test('the metadata server answers when told', async (t) => {
   await server.idle()
 })
 
-test('the metadata server gives tokens that live as long as told', async (t) => {
+test('the metadata server issues tokens with the configured lifetime', async (t) => {
   const server = await startMetadataServer()
   t.teardown(() => server.close())
   server.lifetimeSeconds = 290

@@ -25,7 +25,7 @@ interface Stream extends AsyncIterable<Answer> {
 }
 
 for (const version of ['v1', 'v1alpha'] as const) {
-  test(`the services and their protos can be had by reflection ${version}`, async (t) => {
+  test(`reflection ${version} has the services and their protos`, async (t) => {
     const backend = await startBackend({services: [new KindsService()]})
     const loaded = loadSync(join(protos, `grpc/reflection/${version}/reflection.proto`))
     const definition = loaded[`grpc.reflection.${version}.ServerReflection`] as ServiceDefinition

@@ -40,7 +40,7 @@ function beginUpload(client: Client, data: Uint8Array[] = [], options: BeginOpti
   return begun
 }
 
-test('an upload that is whole is kept, as a digest', async (t) => {
+test('a complete upload is stored, as a digest', async (t) => {
   const {repo, client} = await start(t, {sha256: true})
   const data = [...chunks(5), Buffer.alloc(500_000, 'x'), Buffer.alloc(0)]
   const metadata: Record<string, string> = {...announce(data), 'x-object-generation': '1700000000000001'}
@@ -64,7 +64,7 @@ test('an upload that is whole is kept, as a digest', async (t) => {
   t.is(repo.repos.length, 1)
 })
 
-test('nothing announced, nothing checked; an empty upload is one too', async (t) => {
+test('without an announcement nothing is checked; an empty upload is complete too', async (t) => {
   const {repo, client} = await start(t)
   t.is((await upload(client, chunks(3))).status.code, status.OK)
   t.is((await upload(client, [])).status.code, status.OK)
@@ -74,7 +74,7 @@ test('nothing announced, nothing checked; an empty upload is one too', async (t)
   ])
 })
 
-test('what is short, long or damaged is DATA_LOSS, and not kept', async (t) => {
+test('an upload that is too short, too long or damaged is DATA_LOSS, and not stored', async (t) => {
   const {repo, client} = await start(t)
   const good = chunks(3)
   const cases: [string, Uint8Array[], Record<string, string>, RegExp][] = [
@@ -91,7 +91,7 @@ test('what is short, long or damaged is DATA_LOSS, and not kept', async (t) => {
   t.deepEqual(repo.repos, [])
 })
 
-test('the context comes first, and once', async (t) => {
+test('the context is the first message, and only the first', async (t) => {
   const {repo, client} = await start(t)
   const one = dataOf(Buffer.alloc(1))
   const cases = [
@@ -112,7 +112,7 @@ test('the context comes first, and once', async (t) => {
   t.deepEqual(repo.repos, [])
 })
 
-test('a cancel never keeps a part, announced or not', async (t) => {
+test('a cancel never stores a part, whether the size was announced or not', async (t) => {
   const {backend, repo, client} = await start(t)
   for (let time = 0; time < 20; time++) {
     const next = repo.next()
@@ -131,7 +131,7 @@ test('a cancel never keeps a part, announced or not', async (t) => {
   )
 })
 
-test('a cancel right behind the end of the stream keeps nothing', async (t) => {
+test('a cancel right after the end of the stream stores nothing', async (t) => {
   const {backend, repo} = await start(t)
   const session = http2.connect(backend.url)
   t.teardown(() => session.close())
@@ -147,7 +147,7 @@ test('a cancel right behind the end of the stream keeps nothing', async (t) => {
   t.deepEqual(repo.repos, [])
 })
 
-test('a slow Repo takes no more than it is told to, and its caller has to wait', async (t) => {
+test('a slow Repo reads no more than the test says, and its caller has to wait', async (t) => {
   const {repo, client} = await start(t, {window: 65535})
   const next = repo.next({slow: true})
   const {call, status: end, replies} = beginUpload(client)
@@ -167,7 +167,7 @@ test('a slow Repo takes no more than it is told to, and its caller has to wait',
   t.is(sent, 40)
 })
 
-test('Repo fails after as many bytes as told', async (t) => {
+test('Repo fails after the configured number of bytes', async (t) => {
   const {backend, repo, client} = await start(t)
   const next = repo.next({failAfter: {bytes: 2000, code: status.RESOURCE_EXHAUSTED, message: 'full'}})
   const {status: end} = beginUpload(client, chunks(3))
@@ -180,7 +180,7 @@ test('Repo fails after as many bytes as told', async (t) => {
   t.is((await upload(client, chunks(1))).status.code, status.OK)
 })
 
-test('Repo answers before the stream has ended, well or not, when told', async (t) => {
+test('Repo answers before the end of the stream, with or without an error, if configured', async (t) => {
   const {backend, repo, client} = await start(t)
   const first = repo.next({answerAfter: {bytes: 1000}})
   const early = beginUpload(client, chunks(1))
@@ -203,7 +203,7 @@ test('Repo answers before the stream has ended, well or not, when told', async (
   t.deepEqual(repo.repos, [])
 })
 
-test('Repo claims another size when told', async (t) => {
+test('Repo reports another size if configured', async (t) => {
   const {repo, client} = await start(t)
   repo.next({replySize: 5})
   const {replies} = await upload(client, chunks(1))
@@ -211,7 +211,7 @@ test('Repo claims another size when told', async (t) => {
   t.is(repo.repos[0]?.size, 1000)
 })
 
-test('a silent Repo reads everything and answers only when told', async (t) => {
+test('a silent Repo reads everything and answers only when the test says so', async (t) => {
   const {backend, repo, client} = await start(t)
   const next = repo.next({silent: true})
   const {call, status: end} = beginUpload(client, chunks(1))
@@ -225,7 +225,7 @@ test('a silent Repo reads everything and answers only when told', async (t) => {
   t.deepEqual(repo.repos, [])
 })
 
-test('a connection that breaks keeps nothing', async (t) => {
+test('a connection that breaks stores nothing', async (t) => {
   const {backend, repo, client} = await start(t)
   const next = repo.next()
   const {status: end} = beginUpload(client, chunks(2))

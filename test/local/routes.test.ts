@@ -33,7 +33,7 @@ async function grpcFunctions(args: readonly string[], env: Readonly<Record<strin
   })
 }
 
-test('routes names functions and routes, with a request for each', async (t) => {
+test('routes prints functions and routes, with a request for each', async (t) => {
   const {code, out} = await grpcFunctions(['routes', '--json'])
   t.is(code, 0)
   const {functions, routes, problems} = JSON.parse(out)
@@ -48,14 +48,14 @@ test('routes names functions and routes, with a request for each', async (t) => 
   })
 })
 
-test('routes says what is not served and why, as the environment has it', async (t) => {
+test('routes says what is not served and why, by the environment', async (t) => {
   const {code, out} = await grpcFunctions(['routes'], {GATEWAY_SERVICES: 'Repo'})
   t.is(code, 0)
   t.regex(out, /^POST +\/api\/repos +Repo\/CreateRepo +takes a stream$/m)
   t.regex(out, /^Not served:\n {2}ping\.PingService {2}it is not in GATEWAY_SERVICES$/m)
 })
 
-test('routes ends with 1 for a conflict, and names both sides', async (t) => {
+test('routes exits with 1 for a conflict, and names both sides', async (t) => {
   const env = {GATEWAY_DESCRIPTORS: schema.path}
   const {code, out} = await grpcFunctions(['routes'], env)
   t.is(code, 1)
@@ -65,7 +65,7 @@ test('routes ends with 1 for a conflict, and names both sides', async (t) => {
   t.is((await grpcFunctions(['routes'], {...env, GATEWAY_UNSERVABLE: 'warn'})).code, 0)
 })
 
-test('a command says what is wrong with the environment, and with the command line', async (t) => {
+test('a command reports errors of the environment and of the command line', async (t) => {
   const unknown = await grpcFunctions(['routes', '--json'], {GATEWAY_SERVICE: 'Repo'})
   t.is(unknown.code, 1)
   t.regex(JSON.parse(unknown.out).error.message, /did you mean GATEWAY_SERVICES\?/)
@@ -76,7 +76,7 @@ test('a command says what is wrong with the environment, and with the command li
   t.regex(help.out, /Exit code: 64 and the gRPC code/)
 })
 
-test('routes asks the backends for their schema where GATEWAY_SCHEMA says so, and says why there is none', async (t) => {
+test('routes fetches the schema from the backends if GATEWAY_SCHEMA says so, and says why there is none', async (t) => {
   const backend = await startBackend()
   t.teardown(() => backend.close())
   const env = {GATEWAY_SCHEMA: 'reflection', BACKEND_AUDIENCE: 'none'}

@@ -8,7 +8,7 @@ import {type LoggedRequest, startStorage} from '../../local/storage/server.ts'
 const server = await startStorage()
 const client = new Storage({apiEndpoint: server.url, projectId: 'local'})
 
-test.after.always('nothing is left open', async (t) => {
+test.after.always('nothing is left open at the end', async (t) => {
   await server.idle()
   t.is(server.openRequests(), 0)
   await server.close()
@@ -62,7 +62,7 @@ const lastOf = (bucket: string): LoggedRequest => server.requests.findLast((logg
 
 const letters = 'abcdefghijklmnopqrstuvwxyz'
 
-test('a download has the headers of the real one', async (t) => {
+test('a download has the headers of real Storage', async (t) => {
   const put = await server.put('headers', 'x', letters, {contentType: 'text/plain', cacheControl: 'no-store'})
   const {status, headers, body} = await get(path('headers', 'x'))
   t.is(status, 200)
@@ -97,7 +97,7 @@ const ranges = [
   ['lines=1-2', 200, undefined, letters],
 ] as const
 
-test('a range is answered with 206 and its bytes, with 416, or not understood and ignored', async (t) => {
+test('a range is answered with 206 and its bytes, with 416, or ignored if it is malformed', async (t) => {
   await server.put('ranges', 'x', letters)
   for (const [range, status, contentRange, text] of ranges) {
     const answer = await get(path('ranges', 'x'), {range})
@@ -112,7 +112,7 @@ test('a range is answered with 206 and its bytes, with 416, or not understood an
   t.is((await get(path('ranges', 'empty'), {range: 'bytes=0-'})).status, 416)
 })
 
-test('a precondition that does not hold is answered with 412, or 304 when nothing has changed', async (t) => {
+test('a precondition that fails is answered with 412, or with 304 if nothing has changed', async (t) => {
   const {generation} = await server.put('preconditions', 'x', letters)
   const other = String(Number(generation) - 1)
   for (const [query, status] of [
@@ -131,7 +131,7 @@ test('a precondition that does not hold is answered with 412, or 304 when nothin
   }
 })
 
-test('a stored gzip object is sent as it is to those who accept gzip, and inflated to others', async (t) => {
+test('a stored gzip object is sent unchanged to callers that accept gzip, and decompressed to others', async (t) => {
   const text = letters.repeat(100_000)
   const stored = gzipSync(text)
   const put = await server.put('gzip', 'x', stored, {contentEncoding: 'gzip', contentType: 'text/plain'})
@@ -155,7 +155,7 @@ test('a stored gzip object is sent as it is to those who accept gzip, and inflat
   t.is((await client.bucket('gzip').file('x').download())[0].toString(), text)
 })
 
-test('a reader goes on reading the generation that it opened while the object is overwritten', async (t) => {
+test('a reader continues with the generation that it opened while the object is overwritten', async (t) => {
   const old = Buffer.alloc(32 * 1024 * 1024, 'old')
   await server.put('overwriting', 'x', old)
   const response = await respond(path('overwriting', 'x'))
@@ -166,7 +166,7 @@ test('a reader goes on reading the generation that it opened while the object is
   t.is((await get(path('overwriting', 'x'))).body.toString(), 'new')
 })
 
-test('many readers and writers of one object each get or leave one whole version', async (t) => {
+test('many concurrent readers and writers of one object each get or write one complete version', async (t) => {
   const version = (letter: string) => Buffer.alloc(300_000, letter)
   await server.put('busy', 'x', version('a'))
   const writers = [...letters].map((letter) => server.put('busy', 'x', version(letter)))
@@ -176,7 +176,7 @@ test('many readers and writers of one object each get or leave one whole version
   for (const {body} of await Promise.all(readers)) t.true(body.equals(version(String.fromCharCode(body[0]!))))
 })
 
-test('a cut download has exactly the bytes before the position, in any range, then works again', async (t) => {
+test('a cut download has exactly the bytes before the position, in any range, and then works again', async (t) => {
   const bytes = Buffer.alloc(5_000_000, letters)
   await server.put('cut', 'x', bytes)
   server.fault({cutAt: 2_345_678, bucket: 'cut', times: 3})
@@ -196,7 +196,7 @@ test('a cut download has exactly the bytes before the position, in any range, th
   t.true(again.body.equals(bytes.subarray(2_345_678)))
 })
 
-test('a fault waits for the request that it is for, and can be taken back', async (t) => {
+test('a fault waits for its request, and can be removed', async (t) => {
   await server.put('chosen', 'x', letters)
   await server.put('chosen', 'y', letters)
   const fault = server.fault({cutAt: 1, bucket: 'chosen', object: 'y', times: Infinity})
@@ -209,7 +209,7 @@ test('a fault waits for the request that it is for, and can be taken back', asyn
 })
 
 for (const status of [401, 403, 412, 429, 500, 503]) {
-  test(`the next requests are answered with ${status} when told so`, async (t) => {
+  test(`the next requests are answered with ${status} if configured`, async (t) => {
     const bucket = `status-${status}`
     await server.put(bucket, 'x', letters)
     server.fault({status, retryAfter: 7, bucket, kind: 'media', times: 2})
@@ -223,7 +223,7 @@ for (const status of [401, 403, 412, 429, 500, 503]) {
   })
 }
 
-test('each kind of request can be made to fail by itself', async (t) => {
+test('each kind of request can fail separately', async (t) => {
   await server.put('kinds', 'x', letters)
   const requests = {
     metadata: () => fetch(`${server.url}/storage/v1/b/kinds/o/x`),
@@ -241,7 +241,7 @@ test('each kind of request can be made to fail by itself', async (t) => {
   }
 })
 
-test('the client sees an ordered failure of a metadata request, and its reason', async (t) => {
+test('the client sees an injected error of a metadata request, and its reason', async (t) => {
   await server.put('reasons', 'x', letters)
   server.fault({status: 503, bucket: 'reasons', message: 'Not now'})
   const impatient = new Storage({apiEndpoint: server.url, projectId: 'local', retryOptions: {autoRetry: false}})
@@ -249,7 +249,7 @@ test('the client sees an ordered failure of a metadata request, and its reason',
   t.like(error, {code: 503, errors: [{reason: 'backendError'}]})
 })
 
-test('a request can be left without any answer until its client hangs up', async (t) => {
+test('a request can stay unanswered until its client hangs up', async (t) => {
   await server.put('silent', 'x', letters)
   const arrived = Promise.withResolvers<void>()
   using _hook = server.onRequest(({bucket}) => bucket === 'silent' && arrived.resolve())
@@ -263,7 +263,7 @@ test('a request can be left without any answer until its client hangs up', async
   await t.throwsAsync(response, {name: 'AbortError'})
 })
 
-test.serial('a body can stop in the middle, and the request is open until its client hangs up', async (t) => {
+test.serial('a body can stop in the middle, with the request open until its client hangs up', async (t) => {
   await server.put('stopped', 'x', letters)
   server.fault({stallAt: 10, bucket: 'stopped'})
   const response = await respond(path('stopped', 'x'))
@@ -298,7 +298,7 @@ test('one byte can be wrong', async (t) => {
   t.true(bytes.equals((await get(path('corrupt', 'x'))).body))
 })
 
-test('a body can end too early as if that were all', async (t) => {
+test('a body can end too early as if it were complete', async (t) => {
   await server.put('short', 'x', letters)
   server.fault({endAt: 10, bucket: 'short'})
   const {status, headers, body, ended} = await get(path('short', 'x'))
@@ -319,7 +319,7 @@ test('a body can be slow', async (t) => {
   slow.destroy()
 })
 
-test('an object can be overwritten between the request for its metadata and that for its bytes', async (t) => {
+test('an object can be overwritten between the request for its metadata and the request for its bytes', async (t) => {
   const {generation} = await server.put('between', 'x', 'old')
   using _hook = server.onRequest(async ({kind, bucket}) => {
     if (kind === 'media' && bucket === 'between') await server.put('between', 'x', 'new')
@@ -350,7 +350,7 @@ test('a hook that fails is a 500, and a client that hangs up does not wait for i
   await t.throwsAsync(response, {name: 'AbortError'})
 })
 
-test.serial('the log tells what was asked and what was answered', async (t) => {
+test.serial('the log has the requests and the responses', async (t) => {
   await server.put('logged', 'a/b', letters)
   await get(path('logged', 'a/b'), {range: 'bytes=1-3'})
   await get('/storage/v1/b/logged/o/none')
@@ -371,7 +371,7 @@ test.serial('the log tells what was asked and what was answered', async (t) => {
   t.like(metadata, {kind: 'metadata', object: 'none', status: 404, aborted: false, done: true})
 })
 
-test.serial('a reader that hangs up is noticed, and what it did not read is not read from disk', async (t) => {
+test.serial('a reader that hangs up is noticed, and the rest is not read from disk', async (t) => {
   await server.put('hung-up', 'x', Buffer.alloc(64 * 1024 * 1024))
   const response = await respond(path('hung-up', 'x'))
   await take(response, 1)

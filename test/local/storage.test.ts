@@ -56,14 +56,14 @@ test('the client creates, gets, lists, changes and deletes buckets', async (t) =
   t.deepEqual(await bucket.exists(), [false])
 })
 
-test('a bucket that exists is not created again, and one that does not exist is said so', async (t) => {
+test('a bucket that exists is not created again, and a missing bucket is reported', async (t) => {
   await client.createBucket('created-once')
   await t.throwsAsync(client.createBucket('created-once'), {message: /you already own it/})
   const error = await t.throwsAsync(client.bucket('created-never').file('a').getMetadata())
   t.like(error, {code: 404, message: 'The specified bucket does not exist.'})
 })
 
-test('the client works with STORAGE_EMULATOR_HOST, which leaves /storage/v1 out', async (t) => {
+test('the client works with STORAGE_EMULATOR_HOST, without /storage/v1 in it', async (t) => {
   process.env.STORAGE_EMULATOR_HOST = server.url
   const bare = new Storage({projectId: 'local'})
   delete process.env.STORAGE_EMULATOR_HOST
@@ -74,7 +74,7 @@ test('the client works with STORAGE_EMULATOR_HOST, which leaves /storage/v1 out'
   t.true(server.requests.some(({url}) => url.startsWith('/b/bare/o/a%2Fb')))
 })
 
-test('an object comes back as it was put, with its metadata in the real format', async (t) => {
+test('an object comes back unchanged, with its metadata in the real format', async (t) => {
   const bytes = Buffer.from('The quick brown fox')
   await server.put('format', 'fox', bytes, {contentType: 'text/plain', metadata: {by: 'me'}})
   const before = Date.now() * 1000
@@ -123,7 +123,7 @@ for (const base of ['/storage/v1/b', '/b', '/download/storage/v1/b']) {
 }
 
 for (const resumable of [false, true]) {
-  test(`the client uploads and reads back with its checks, resumable: ${resumable}`, async (t) => {
+  test(`the client uploads and reads back with its own checks, resumable: ${resumable}`, async (t) => {
     server.createBucket(`upload-${resumable}`)
     const bytes = Buffer.alloc(3_000_001, 'some bytes\r\n--')
     const file = client.bucket(`upload-${resumable}`).file('dir/big')
@@ -139,7 +139,7 @@ for (const resumable of [false, true]) {
   })
 }
 
-test('an empty object is uploaded in each way', async (t) => {
+test('an empty object can be uploaded in each way', async (t) => {
   const bucket = client.bucket('empty')
   server.createBucket('empty')
   await bucket.file('multipart').save('', {resumable: false})
@@ -157,7 +157,7 @@ test('an empty object is uploaded in each way', async (t) => {
   t.is(await media('empty', 'media'), '')
 })
 
-test('a simple upload is the body, with its content type', async (t) => {
+test('a simple upload is the request body, with its content type', async (t) => {
   server.createBucket('simple')
   const response = await fetch(url('/upload/storage/v1/b/simple/o?uploadType=media&name=a%2Fb'), {
     method: 'POST',
@@ -168,7 +168,7 @@ test('a simple upload is the body, with its content type', async (t) => {
   t.is(await media('simple', 'a/b'), '1,2')
 })
 
-test('a chunked resumable upload of the client goes by 308 and ends as one object', async (t) => {
+test("the client's chunked resumable upload uses 308, and ends as one object", async (t) => {
   server.createBucket('chunked')
   const bytes = Buffer.alloc(1024 * 1024 + 5, 'abcdefg')
   const file = client.bucket('chunked').file('x')
@@ -188,7 +188,7 @@ const startResumable = async (bucket: string, query = 'uploadType=resumable&name
 const put = (location: string, range: string, body?: string): Promise<Response> =>
   fetch(location, {method: 'PUT', headers: {'content-range': range}, body})
 
-test('a resumable upload tells how far it is, takes what overlaps once, and stays answerable', async (t) => {
+test('a resumable upload reports its progress, ignores overlapping bytes, and can be queried afterwards', async (t) => {
   server.createBucket('status')
   const location = await startResumable('status')
   const none = await put(location, 'bytes */*')
@@ -204,7 +204,7 @@ test('a resumable upload tells how far it is, takes what overlaps once, and stay
   t.like([after.status, await after.json()], [200, {size: '10'}])
 })
 
-test('a cancelled resumable upload answers 499 from then on, an unknown one 404', async (t) => {
+test('a cancelled resumable upload answers 499 from then on, and an unknown one 404', async (t) => {
   server.createBucket('cancelled')
   const location = await startResumable('cancelled')
   await put(location, 'bytes 0-3/*', 'abcd')
@@ -268,7 +268,7 @@ for (const [uploadType, head] of [
   })
 }
 
-test('a multipart upload is read right wherever its body is cut into chunks', async (t) => {
+test('a multipart upload is read correctly, wherever its body is cut into chunks', async (t) => {
   server.createBucket('cut-anywhere')
   const content = '\r\n--\r\n--boundar\r\n-'
   const body = `--boundary\r\ncontent-type: application/json\r\n\r\n{"name": "x"}\r\n--boundary\r\ncontent-type: text/x\r\n\r\n${content}\r\n--boundary--`
@@ -286,7 +286,7 @@ test('a multipart upload is read right wherever its body is cut into chunks', as
   }
 })
 
-test('an upload whose checksum is another is refused', async (t) => {
+test('an upload with a wrong checksum is refused', async (t) => {
   server.createBucket('checked')
   const response = await fetch(url('/upload/storage/v1/b/checked/o?uploadType=media&name=x'), {
     method: 'POST',
@@ -298,7 +298,7 @@ test('an upload whose checksum is another is refused', async (t) => {
   t.is(await media('checked', 'x'), '404')
 })
 
-test('an upload only under ifGenerationMatch happens only then', async (t) => {
+test('an upload with ifGenerationMatch happens only if it matches', async (t) => {
   server.createBucket('conditions')
   const file = client.bucket('conditions').file('x')
   const save = (text: string, ifGenerationMatch: string | number) =>
@@ -313,7 +313,7 @@ test('an upload only under ifGenerationMatch happens only then', async (t) => {
   t.is(await media('conditions', 'x'), 'three')
 })
 
-test('objects are listed by prefix and delimiter, page by page, in the order of their bytes', async (t) => {
+test('objects are listed by prefix and delimiter, page by page, in byte order', async (t) => {
   for (const name of ['b', 'a/1', 'a/2', 'a/x/3', 'a/y/4', 'c', 'Z', 'ﬀ', '𝒳']) await server.put('list', name, name)
   const bucket = client.bucket('list')
   const names = async (options: object) => (await bucket.getFiles(options))[0].map(({name}) => name)
@@ -388,7 +388,7 @@ test('an object is copied with its metadata, and moved', async (t) => {
   t.is(await media('copied-to', 'c/d'), 'bytes')
 })
 
-test('a failure has the shape and the words of the real one: JSON for metadata, bare text for bytes', async (t) => {
+test('an error has the format and the text of real Storage: JSON for metadata, plain text for bytes', async (t) => {
   server.createBucket('absent')
   const message = 'No such object: absent/a/b'
   const metadata = await fetch(object('absent', 'a/b'))
@@ -401,7 +401,7 @@ test('a failure has the shape and the words of the real one: JSON for metadata, 
   t.like(await t.throwsAsync(client.bucket('absent').file('a/b').getMetadata()), {code: 404, message})
 })
 
-test('what is not served is not found, and a path that cannot be decoded is a bad request', async (t) => {
+test('an unknown path is 404, and a path that cannot be decoded is 400', async (t) => {
   for (const path of ['/', '/storage/v1/b/x/o/y/z', '/storage/v1/b/x/acl', '/upload/storage/v1/b/x']) {
     t.is((await fetch(url(path))).status, 404, path)
   }
@@ -469,7 +469,7 @@ const lonelyServer = `
   await server.close()
 `
 
-test('256 MiB are put, downloaded and uploaded whole, by a server in a process of its own', async (t) => {
+test('256 MiB are put, downloaded and uploaded completely, by a server in its own process', async (t) => {
   const child = spawn(process.execPath, ['--input-type=module', '-e', lonelyServer], {
     stdio: ['pipe', 'pipe', 'inherit'],
   })

@@ -52,7 +52,7 @@ for (const [size, came] of [
   [256 * KiB, 512 * KiB],
   [512 * KiB, 256 * KiB],
 ] as const) {
-  test.serial(`${came} bytes that were announced as ${size} are refused here, where no checksum helps`, async (t) => {
+  test.serial(`${came} bytes that were announced as ${size} are refused, without a checksum`, async (t) => {
     const life = new TestLife()
     const kept = backend.repo.repos.length
     const next = backend.repo.next()
@@ -70,7 +70,7 @@ for (const [size, came] of [
   })
 }
 
-test.serial('a reply with the announced size that comes before all was sent is not believed', async (t) => {
+test.serial('a reply with the announced size before all bytes were sent is not accepted', async (t) => {
   const life = new TestLife()
   const size = 1024 * KiB
   backend.repo.next({answerAfter: {bytes: 256 * KiB}, replySize: size})
@@ -88,7 +88,7 @@ test.serial('a reply with the announced size that comes before all was sent is n
   await life.quiet(t)
 })
 
-test.serial('the most bytes that are taken are taken, known before or not; one more is not', async (t) => {
+test.serial('an upload of exactly the maximum is accepted, of known size or not; one byte more is not', async (t) => {
   const maxBytes = 10 * KiB
   const unknown = (came: number): Content => ({...announced(came, came), size: undefined})
   for (const content of [announced(maxBytes, maxBytes), unknown(maxBytes)]) {
@@ -112,7 +112,7 @@ test.serial('the most bytes that are taken are taken, known before or not; one m
   await life.quiet(t)
 })
 
-test('a chunk stays as it is until the chunk after the next is asked for', async (t) => {
+test('a chunk is not overwritten until the chunk after the next is requested', async (t) => {
   async function* pieces() {
     for (const text of ['aa', 'bbc', 'cdd', 'e']) yield Buffer.from(text)
   }
@@ -135,7 +135,7 @@ test('a chunk stays as it is until the chunk after the next is asked for', async
   )
 })
 
-test.serial('progress counts the bytes that were handed on, and ends with the last', async (t) => {
+test.serial('progress counts the bytes that were sent, and ends with the last one', async (t) => {
   const life = new TestLife()
   const progress = begun()
   const seen: number[] = []
@@ -160,7 +160,7 @@ test.serial('progress counts the bytes that were handed on, and ends with the la
   await life.quiet(t)
 })
 
-test.serial('verify learns the size that was sent, where none was known before', async (t) => {
+test.serial('verify gets the sent size, if it was not known before', async (t) => {
   const life = new TestLife()
   const sizes: unknown[] = []
   await send(life, {...announced(7, 7), size: undefined}, {verify: (_, {size}) => void sizes.push(size)})
@@ -168,7 +168,7 @@ test.serial('verify learns the size that was sent, where none was known before',
   await life.quiet(t)
 })
 
-test.serial('an upload has the deadline of its request, not the one of unary calls', async (t) => {
+test.serial('an upload has the deadline of its request, not that of unary calls', async (t) => {
   for (const timeout of [3_600_000, 120_000]) {
     const life = new TestLife({timeout})
     const next = backend.repo.next()

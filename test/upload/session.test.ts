@@ -24,7 +24,7 @@ const asking = (body: unknown, headers: Record<string, string> = {}) => ({
   body: typeof body === 'string' ? body : JSON.stringify(body),
 })
 
-test('a file goes to Storage by a session, in pieces, and upload takes it', async (t) => {
+test('a file is sent to Storage by a session, in chunks, and upload reads it', async (t) => {
   const size = 2 * MiB
   const bytes = Buffer.concat([...pattern(size)])
   const {status, json} = await app.ask(t, '/upload/session', asking({size, contentType: 'video/mp4'}))
@@ -53,7 +53,7 @@ test('a file goes to Storage by a session, in pieces, and upload takes it', asyn
   t.regex(begun?.url ?? '', /ifGenerationMatch=0/)
 })
 
-test('only pages of the origin that asked may send the bytes', async (t) => {
+test('only pages of the origin that started the session may send the bytes', async (t) => {
   const {json} = await app.ask(t, '/upload/session', asking({size: 3}, {origin, 'sec-fetch-site': 'same-origin'}))
   const preflight = async (from: string) => {
     const headers = {origin: from, 'access-control-request-method': 'PUT'}
@@ -78,7 +78,7 @@ for (const [what, body, field] of [
   })
 }
 
-test('a session is refused for what upload would not take, and for what the service account may not write', async (t) => {
+test('a session is refused for what upload would refuse, and for what the service account may not write', async (t) => {
   const large = await app.ask(t, '/upload/session', asking({size: 2 ** 31}))
   t.like(large.json.error, {code: 400, status: 'OUT_OF_RANGE'})
   const asked = app.storage.requests.length
@@ -89,7 +89,7 @@ test('a session is refused for what upload would not take, and for what the serv
   t.is(app.storage.requests.length, asked + 1)
 })
 
-test('there are no sessions without UPLOAD_SESSIONS, and none where upload may not read', (t) => {
+test('there are no sessions without UPLOAD_SESSIONS, or where upload may not read', (t) => {
   const env = {BACKEND_URL: 'http://localhost:1', UPLOAD_BUCKETS: 'one/incoming/'}
   t.throws(() => uploadSession(runtimeOf(env)), {instanceOf: ConfigError, message: /^UPLOAD_SESSIONS is not set/})
   for (const place of ['two', 'one', 'one/other/']) {

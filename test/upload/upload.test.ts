@@ -107,7 +107,7 @@ const raw = (body: string | Uint8Array<ArrayBuffer>): RequestInit => ({
 })
 const context = {filePath: 'a/b', owner: {team: 'x', quota: 7}, labels: ['l', 'm']}
 
-test.serial('an object goes into the field of bytes, whatever its number, after the context', async (t) => {
+test.serial('the bytes of an object are sent in the bytes field, whatever its number, after the context', async (t) => {
   const all = Buffer.concat([...pattern(MiB + 7)])
   await app.storage.put('files', 'one.bin', all)
   const {status, json} = await ask(put, '/', job('one.bin', context))
@@ -166,7 +166,7 @@ for (const [size, chunks] of [
     ],
   ],
 ] as const) {
-  test.serial(`each message of ${size} bytes has fields of its own beside its bytes`, async (t) => {
+  test.serial(`each message of ${size} bytes has its own fields in addition to its bytes`, async (t) => {
     const {status, json} = await ask({...write, chunkBytes: 10}, '/?resourceName=r', raw('x'.repeat(size)))
     t.deepEqual([status, Number(json.committedSize ?? 0)], [200, size])
     t.is(got[0].resourceName, 'r')
@@ -177,7 +177,7 @@ for (const [size, chunks] of [
   })
 }
 
-test.serial('fields that need more room than there is before the bytes arrive all the same', async (t) => {
+test.serial('fields that need more room than is reserved before the bytes are sent too', async (t) => {
   const resourceName = 'r'.repeat(1000)
   const {status} = await ask(
     {...write, fields: () => ({resourceName})} as UploadOptions,
@@ -189,7 +189,7 @@ test.serial('fields that need more room than there is before the bytes arrive al
   t.is(Buffer.concat(bytes).toString(), 'abc')
 })
 
-test.serial('bytes inside another message are framed twice, and the fields beside them stay', async (t) => {
+test.serial('bytes inside another message are framed twice, and the other fields are kept', async (t) => {
   const fields = () => ({piece: {note: 'n'}})
   for (const size of [1, 127, 128, 300, 20_000]) {
     const body = Buffer.concat([...pattern(size)])
@@ -203,7 +203,7 @@ test.serial('bytes inside another message are framed twice, and the fields besid
 
 for (const options of [put, wrap, plain] satisfies UploadOptions[]) {
   const {method, data} = planOf(options)
-  test(`a frame of ${data.name} is on the wire as ${method.input.typeName} has it, for readers that look at types`, (t) => {
+  test(`a frame of ${data.name} is encoded as ${method.input.typeName}, for readers that check wire types`, (t) => {
     for (const size of [0, 1, 127, 128, 20_000]) {
       const bytes = new Uint8Array(headroom + size).subarray(headroom)
       t.notThrows(() => checkWire(method.input, framer(data)(bytes), new ValueCount()), String(size))
@@ -211,19 +211,19 @@ for (const options of [put, wrap, plain] satisfies UploadOptions[]) {
   })
 }
 
-test.serial('a request of nothing but bytes has no first message', async (t) => {
+test.serial('a request with only bytes has no first message', async (t) => {
   const {status} = await ask(plain, '/', raw('abc'))
   t.is(status, 200)
   t.deepEqual(bytes.map(String), ['abc'])
 })
 
-test.serial('a context that is the request itself cannot bring the bytes', async (t) => {
+test.serial('a context that is the request itself cannot contain the bytes', async (t) => {
   const {status, json} = await ask(write, '/', job('x', {resourceName: 'r', data: 'AAAA'}))
   t.is(status, 400)
   t.is(json.error.details[0].fieldViolations[0].field, 'context.data')
 })
 
-test.serial('the first message can be changed, with what is known of the content, or left out', async (t) => {
+test.serial('the first message can be changed, by the known facts about the content, or left out', async (t) => {
   const first: UploadOptions['first'] = (message: Any, {size}, {id}) => {
     message.part.value.labels.push(`${size} of ${typeof id}`)
     return message
@@ -234,7 +234,7 @@ test.serial('the first message can be changed, with what is known of the content
   t.deepEqual(bytes.map(String), ['abc'])
 })
 
-test.serial('a reply that says another size is DATA_LOSS; without sizeOf its size is not looked at', async (t) => {
+test.serial('a reply with another size is DATA_LOSS; without sizeOf the size is not checked', async (t) => {
   using _ = files.handle({
     async put(requests) {
       for await (const _ of requests as AsyncIterable<Any>);
@@ -247,7 +247,7 @@ test.serial('a reply that says another size is DATA_LOSS; without sizeOf its siz
   t.is((await ask({...put, sizeOf: undefined}, path, raw('abc'))).status, 200)
 })
 
-test.serial('a reply before all is sent is DATA_LOSS, also without sizeOf', async (t) => {
+test.serial('a reply before the end of the bytes is DATA_LOSS, also without sizeOf', async (t) => {
   await app.storage.put('files', 'big.bin', pattern(32 * MiB))
   using _ = files.handle({put: () => ({})})
   const {status, json} = await ask({...put, sizeOf: undefined}, '/', job('big.bin', context))
@@ -263,7 +263,7 @@ test.serial('verify refuses a reply that does not prove the upload', async (t) =
   t.deepEqual([status, json.error.message], [409, `KEPT 3 ${crc32c}`])
 })
 
-test.serial('bytes that are not what Storage has are not sent to their end', async (t) => {
+test.serial('bytes that differ from those in Storage are not sent to their end', async (t) => {
   await app.storage.put('files', 'corrupt.bin', pattern(MiB))
   using _ = app.storage.fault({flipAt: MiB - 3, times: Number.POSITIVE_INFINITY})
   const {status, json} = await ask(put, '/', job('corrupt.bin', context))
@@ -286,7 +286,7 @@ test.serial('more than maxBytes is refused before anything is sent', async (t) =
   t.is((await ask({...put, maxBytes: 4}, '/', job('four', context))).status, 200)
 })
 
-test.serial('two functions of one runtime have buckets of their own', async (t) => {
+test.serial('two functions of one runtime have their own buckets', async (t) => {
   await app.storage.put('others', 'x', 'abc')
   t.is((await ask(put, '/', job('x', context, {bucket: 'others'}))).status, 403)
   t.is((await ask({...put, buckets: ['others']}, '/', job('x', context, {bucket: 'others'}))).status, 200)
