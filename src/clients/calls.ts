@@ -1,18 +1,14 @@
 import {type DescMethod, fromBinary, type Message, toBinary} from '@bufbuild/protobuf'
 import {status} from '@grpc/grpc-js'
-import {Fault} from '../core/fault.ts'
+import {type Code, Fault} from '../core/fault.ts'
 import {telemetry} from '../core/telemetry/telemetry.ts'
-import {type Call, type CallPool, type Interceptor, type Invoke, pathOf} from './call.ts'
+import {type Call, type CallPool, type Interceptor, pathOf} from './call.ts'
 import {Exchange} from './calls/exchange.ts'
 import {Outgoing} from './calls/outgoing.ts'
 import {Retries} from './calls/retries.ts'
 import type {Connection} from './connections/connection.ts'
+import {authorize} from './identity/authorization.ts'
 import {faultOf} from './status.ts'
-
-/** `invoke` with `interceptors` around it, the first one outermost. */
-export function intercepted(invoke: Invoke, interceptors: readonly Interceptor[]): Invoke {
-  return interceptors.reduceRight<Invoke>((next, interceptor) => (call) => interceptor(call, next), invoke)
-}
 
 /** Serializes and parses the messages of `method`. */
 export function codec(method: DescMethod): Pick<Call, 'serialize' | 'deserialize'> {
@@ -29,16 +25,24 @@ export function openCalls(): number {
   return open
 }
 
-/** Makes the call on a connection with a free stream, and repeats it where that is safe. */
-export async function* send(call: Call): AsyncGenerator<Message> {
-  const {signal} = call.life
-  if (signal.aborted) throw signal.reason
-  const pool = call.runtime.channels.to(call.backend)
+/**
+ * Makes a call on a connection with a free stream, repeats it where that is safe, and yields its response messages as they arrive.
+ * Ending the iteration early cancels the call.
+ * @param interceptors the first one begins first and ends last
+ */
+export async function* send(call: Call, interceptors: readonly Interceptor[]): AsyncGenerator<Message> {
   const streaming = call.method.methodKind !== 'unary'
-  const outgoing = new Outgoing(call)
+  const ends: ReturnType<Interceptor>[] = []
+  let code: Code = 'CANCELLED'
+  let outgoing: Outgoing | undefined
   let retries: Retries | undefined
   open++
   try {
+    for (const interceptor of interceptors) ends.unshift(interceptor(call))
+    await authorize(call)
+    if (call.life.signal.aborted) throw call.life.signal.reason
+    const pool = call.runtime.channels.to(call.backend)
+    outgoing = new Outgoing(call)
     for (;;) {
       const connection = pool.take(streaming) ?? (await waitFor(pool, call, streaming))
       const exchange = new Exchange(call, connection, outgoing)
@@ -50,16 +54,24 @@ export async function* send(call: Call): AsyncGenerator<Message> {
       }
       const {end, cause} = exchange
       if (cause !== undefined) throw cause
-      if (end?.code === status.OK) return pool.budget.succeeded()
+      if (end?.code === status.OK) {
+        pool.budget.succeeded()
+        code = 'OK'
+        return
+      }
       retries ??= new Retries(call, pool.budget, outgoing)
       const retry = call.span?.part('retry')
       if (!(await retries.again(exchange))) throw await faultOf(end!, call, connection.loss)
       retry?.end()
       telemetry()?.count('retry', {'rpc.method': pathOf(call.method).slice(1)})
     }
+  } catch (error) {
+    code = Fault.from(error).code
+    throw error
   } finally {
-    outgoing.close()
+    outgoing?.close()
     open--
+    for (const end of ends) end?.(code)
   }
 }
 

@@ -5,10 +5,11 @@ import {onlyAnswer} from '../clients/service-client.ts'
 import type {Dialect} from '../core/dialect.ts'
 import {atMost} from '../core/waiting.ts'
 import {compressed} from '../http/response/compress.ts'
-import {paused, type Reply, stream} from '../http/response/reply.ts'
+import {type Reply, stream} from '../http/response/reply.ts'
 import type {Scope} from '../http/scope.ts'
 import type {ResponseWriting} from '../transcoding/exchange.ts'
 import {allHeadersOf, headersOf, wantedTrailers, withMetadataOfFailure} from './metadata.ts'
+import {WithPauses} from './with-pauses.ts'
 
 type Writing<Body extends ResponseWriting['body']> = Extract<ResponseWriting, {body: Body}>
 
@@ -30,7 +31,7 @@ export async function answerOf(
   const answers = invoke(call)[Symbol.asyncIterator]() as AsyncIterator<Message>
   endWith(scope, answers)
   if (response.body === 'raw stream') return await rawStream(scope, call, response, answers)
-  if (response.type === 'text/event-stream') return events(response, withPauses(answers, ping))
+  if (response.type === 'text/event-stream') return events(response, answers, ping)
   return await jsonStream(scope, call, response, answers)
 }
 
@@ -61,15 +62,9 @@ function statusIn({header}: Call): number | undefined {
  * Answers as events, after a comment that is sent at once: a browser waits for the response head, and hides error statuses from its
  * page. So every later error is an event.
  */
-function events({type, encode, eventId}: Writing<'stream'>, answers: AsyncIterable<Message | typeof paused>): Reply {
-  async function* values() {
-    yield paused
-    for await (const answer of answers) {
-      if (answer === paused) yield paused
-      else yield eventId ? {json: encode(answer), id: eventId(answer)} : encode(answer)
-    }
-  }
-  return stream(type, values())
+function events({type, encode, eventId}: Writing<'stream'>, answers: AsyncIterator<Message>, ping: number): Reply {
+  const event = (answer: Message) => (eventId ? {json: encode(answer), id: eventId(answer)} : encode(answer))
+  return stream(type, new WithPauses(answers, event, ping))
 }
 
 /** Answers as JSON, sent as they arrive. An error before the backend's metadata and the first answer has its own HTTP status. */
@@ -115,17 +110,6 @@ async function rawStream(
   }
   const contentType = first.done ? 'application/octet-stream' : encode(first.value).contentType
   return {headers: {...headersOf(call), 'content-type': contentType}, body: body()}
-}
-
-/** Yields `messages`, and `paused` whenever none has arrived for `ms`. */
-async function* withPauses(messages: AsyncIterator<Message>, ms: number): AsyncGenerator<Message | typeof paused> {
-  for (;;) {
-    const pending = messages.next()
-    while (!(await atMost(ms, pending))) yield paused
-    const next = await pending
-    if (next.done) return
-    yield next.value
-  }
 }
 
 /** Ends the call at the end of its request, even if not all of its answers have been read. */

@@ -96,6 +96,8 @@ class RequestScope implements Scope, Sending, Proofs {
   readonly #began = performance.now()
   readonly #end = new AbortController()
   readonly #work = new Set<Promise<unknown>>()
+  /** What to call at an abort, for each wait of race(). */
+  readonly #races = new Set<(reason: unknown) => void>()
   readonly #notes: Record<string, unknown> = {}
   readonly #admission: Admission
   readonly #account: BodyAccount
@@ -255,7 +257,7 @@ class RequestScope implements Scope, Sending, Proofs {
 
   fail(fault: Fault): boolean {
     if (this.signal.aborted) return false
-    this.#end.abort(fault)
+    this.#abort(fault)
     return true
   }
 
@@ -356,9 +358,9 @@ class RequestScope implements Scope, Sending, Proofs {
   #watch(): void {
     // The response's `close`, not the request's, which is emitted as soon as the body has been read.
     this.#response.once('close', () => {
-      if (!this.#response.writableFinished) this.#end.abort(hungUp())
+      if (!this.#response.writableFinished) this.#abort(hungUp())
     })
-    if (this.#response.destroyed) this.#end.abort(hungUp())
+    if (this.#response.destroyed) this.#abort(hungUp())
     // The connection has ended, so nobody would read the response, and no work starts.
     if (!this.#request.socket.writable)
       this.fail(new Fault('CANCELLED', 'The connection ended before the request began'))
@@ -378,12 +380,36 @@ class RequestScope implements Scope, Sending, Proofs {
     const timeout = Math.min(callerTimeout(this.headers), this.#serving.config.requestTimeout - timeToAnswer)
     this.deadline = Date.now() + timeout
     this.#timer = setTimeout(() => {
-      this.#end.abort(latenessOf(this.signal) ?? new Fault('DEADLINE_EXCEEDED', `No answer within ${timeout / 1000} s`))
+      this.#abort(latenessOf(this.signal) ?? new Fault('DEADLINE_EXCEEDED', `No answer within ${timeout / 1000} s`))
     }, timeout)
   }
 
+  /** As `within(this.signal, this.track(work))`, without a listener for each wait: a stream waits for each of its chunks. */
   race<T>(work: Promise<T>): Promise<T> {
-    return within(this.signal, this.track(work))
+    return new Promise<T>((resolve, reject) => {
+      const settled = () => {
+        this.#work.delete(work)
+        this.#races.delete(reject)
+      }
+      this.#work.add(work)
+      this.#races.add(reject)
+      work.then(
+        (value) => {
+          settled()
+          resolve(value)
+        },
+        (error) => {
+          settled()
+          reject(error)
+        },
+      )
+      if (this.signal.aborted) reject(this.signal.reason)
+    })
+  }
+
+  #abort(reason: Fault): void {
+    this.#end.abort(reason)
+    for (const reject of this.#races) reject(this.signal.reason)
   }
 
   /** Responds with `fault`, or resets a response that has begun and is incomplete. Returns `fault`. */
@@ -408,7 +434,7 @@ class RequestScope implements Scope, Sending, Proofs {
 
   async close(reason: Fault): Promise<void> {
     clearTimeout(this.#timer)
-    if (!this.signal.aborted) this.#end.abort(reason)
+    if (!this.signal.aborted) this.#abort(reason)
     if (this.#work.size > 0 && !(await atMost(abortGrace, this.#ended()))) {
       this.log.error(`${this.#work.size} pieces of work did not end when their request did`)
       this.#work.clear()

@@ -7,7 +7,7 @@ import {StatusError} from '../../local/grpc/status-error.ts'
 import type {Call, Requests} from '../../src/clients/call.ts'
 import {invoke} from '../../src/clients/calls/interceptors.ts'
 import {callMetrics} from '../../src/clients/calls/metrics.ts'
-import {intercepted, openCalls} from '../../src/clients/calls.ts'
+import {openCalls, send} from '../../src/clients/calls.ts'
 import {callOf, createClient, onlyAnswer} from '../../src/clients/service-client.ts'
 import {Fault} from '../../src/core/fault.ts'
 import {Health} from '../../src/gen/health/v1/health_pb.js'
@@ -590,23 +590,29 @@ test.serial('an answer of another type is INTERNAL, and cancels the call', async
   await (await seen).cancelled
 })
 
-test.serial('interceptors wrap the whole call, the first one outermost', async (t) => {
+test.serial('interceptors surround the whole call: the first one begins first and ends last', async (t) => {
   const steps: string[] = []
-  const named = (name: string) =>
-    async function* (call: never, next: (call: never) => AsyncIterable<never>) {
-      steps.push(`${name} begins`)
-      try {
-        for await (const message of next(call)) {
-          steps.push(`${name} answers`)
-          yield message
-        }
-      } finally {
-        steps.push(`${name} ends`)
-      }
-    }
+  const named = (name: string) => () => {
+    steps.push(`${name} begins`)
+    return (code: string) => void steps.push(`${name} ends ${code}`)
+  }
   const call = kindsCall(Kinds.method.one!, () => [numbered()])
-  for await (const _ of intercepted(invoke as never, [named('outer'), named('inner')] as never)(call));
-  t.deepEqual(steps, ['outer begins', 'inner begins', 'inner answers', 'outer answers', 'inner ends', 'outer ends'])
+  for await (const _ of send(call, [named('outer'), named('inner')])) steps.push('answer')
+  t.deepEqual(steps, ['outer begins', 'inner begins', 'answer', 'inner ends OK', 'outer ends OK'])
+})
+
+test.serial('an interceptor that throws fails the call, which has ended for those before it', async (t) => {
+  const steps: string[] = []
+  const before = () => (code: string) => void steps.push(code)
+  const refusing = () => {
+    throw new Fault('PERMISSION_DENIED', 'No')
+  }
+  const after = () => void steps.push('begins')
+  const call = kindsCall(Kinds.method.one!, () => [numbered()])
+  const calls = openCalls()
+  t.is((await faultOf(t, send(call, [before, refusing, after as never]).next())).code, 'PERMISSION_DENIED')
+  t.deepEqual(steps, ['PERMISSION_DENIED'])
+  t.is(openCalls(), calls)
 })
 
 test.serial('the record of the request names the called method, its status and its latency', async (t) => {

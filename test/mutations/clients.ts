@@ -192,11 +192,11 @@ export const clients: Room = {
           'an upload fills the memory',
         ],
         [
-          'setTimeout(() => this.#cancel(noMessage(this.#call, timeout)), timeout)',
-          'setTimeout(() => {}, timeout)',
+          'setTimeout(() => this.#cancel(noMessage(this.#call, messageTimeout)), messageTimeout)',
+          'setTimeout(() => {}, messageTimeout)',
           'a backend that stalls in a stream is waited for',
         ],
-        ['clearTimeout(timer)\n  }\n}', '}\n}', 'a stream is broken off while its caller is slow'],
+        ['clearTimeout(this.#silence)', '', 'a stream is broken off while its caller is slow'],
         [
           'if (batch.isDue) await turn()',
           '',
@@ -234,10 +234,13 @@ export const clients: Room = {
       file: 'src/clients/calls.ts',
       by: [...calls, ...survival],
       changes: [
-        ['if (signal.aborted) throw signal.reason', '', 'a call is made for a caller who is gone'],
+        ['if (call.life.signal.aborted) throw call.life.signal.reason', '', 'a call is made for a caller who is gone'],
         ['pool.release(connection, streaming)', '', 'a connection fills up with calls that are over'],
         ['if (cause !== undefined) throw cause', '', 'a hang-up is told as a failure of the backend'],
         ['open--', '', 'calls are counted as open for ever'],
+        ['await authorize(call)', '', 'the front end turns every call away'],
+        ['code = Fault.from(error).code', '', 'a failed call is recorded as cancelled'],
+        ['for (const end of ends) end?.(code)', '', 'the log does not say which backend was called'],
       ],
     },
     {
@@ -252,11 +255,10 @@ export const clients: Room = {
       changes: [
         ["call.metadata.set('x-request-id', call.life.id)", '', 'the backend logs another request id'],
         ['if (/^[ -~]*$/.test(value)) ', '', 'a header with other characters fails the call'],
-        ['life.checkCall?.(call.method)', '', 'AUTH_ALLOW does not hold for calls'],
+        ['life.checkCall?.(method)', '', 'AUTH_ALLOW does not hold for calls'],
         ['else metadata.remove(claimsKey)', '', 'a caller sets the claims that the backend trusts'],
-        ['call.life.note({grpc})', '', 'the log does not say which backend was called'],
+        ['life.note({grpc})', '', 'the log does not say which backend was called'],
         ['call.deadline = Math.min(call.deadline, call.life.deadline)', '', 'a call outlives its request'],
-        ['await authorize(call)', '', 'the front end turns every call away'],
       ],
     },
     {

@@ -111,7 +111,17 @@ export const gateway: Room = {
         ['endWith(scope, answers)\n  if', 'if', 'a stream goes on for a caller who hung up'],
         ['headFirst: !isAnswered,', '', 'the head waits for the first answer'],
         ['/^2(?!0[56])\\d\\d$/', '/^\\d\\d\\d$/', 'a backend answers 500 with a message'],
-        ['while (!(await atMost(ms, pending))) yield paused', 'await pending', 'a proxy ends a silent event stream'],
+      ],
+    },
+    {
+      file: 'src/gateway/with-pauses.ts',
+      by: ['test/gateway/with-pauses.test.ts'],
+      changes: [
+        ['this.#timer.refresh()', '', 'a proxy ends a silent event stream'],
+        ['if (!this.#isAsked) this.#ask()', 'this.#ask()', 'each pause takes memory, and messages are lost'],
+        ['else this.#arrived = result', '', 'a message that arrives during a pause is lost'],
+        ['    clearTimeout(this.#timer)\n    await', '    await', 'a timer is left after each stream'],
+        ['await this.#source.return?.()', '', 'a stream goes on for a caller who hung up'],
       ],
     },
     {

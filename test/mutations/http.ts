@@ -25,11 +25,7 @@ export const http: Room = {
       by: [...scope, ...every, ...hangUp],
       changes: [
         ['const abortGrace = 500', 'const abortGrace = 500_000', 'work that does not end holds the answer'],
-        [
-          'if (!this.#response.writableFinished) this.#end.abort(hungUp())',
-          '',
-          'work goes on for a caller who hung up',
-        ],
+        ['if (!this.#response.writableFinished) this.#abort(hungUp())', '', 'work goes on for a caller who hung up'],
         [
           "this.#response.on('error', () => {})",
           '',

@@ -19,6 +19,7 @@ import {Batch} from './batch.ts'
 import type {Outgoing} from './outgoing.ts'
 
 const noCall = () => {}
+const ended = Promise.resolve(undefined)
 
 /**
  * One attempt of a call on one connection.
@@ -43,7 +44,9 @@ export class Exchange {
   readonly #onAbort: () => void
   #stopWaiting: AbortController | undefined
   #timer: NodeJS.Timeout | undefined
-  #wakeReader = noCall
+  /** The timeout for the next message. */
+  #silence: NodeJS.Timeout | undefined
+  #giveReader: (bytes: Buffer | undefined) => void = noCall
   #wakeWriter = noCall
 
   constructor(call: Call, connection: Connection, outgoing: Outgoing) {
@@ -80,14 +83,16 @@ export class Exchange {
   }
 
   /** The bytes of the next response message; undefined at the end. */
-  async next(): Promise<Buffer | undefined> {
-    while (!this.end) {
+  next(): Promise<Buffer | undefined> {
+    if (this.end) return ended
+    return new Promise((resolve) => {
+      this.#giveReader = resolve
       const {messageTimeout} = this.#call
-      await (messageTimeout === undefined ? this.#read() : this.#readInTime(messageTimeout))
-      const bytes = this.#received.shift()
-      if (bytes) return bytes
-    }
-    return undefined
+      if (messageTimeout !== undefined) {
+        this.#silence = setTimeout(() => this.#cancel(noMessage(this.#call, messageTimeout)), messageTimeout)
+      }
+      this.#wire.startRead()
+    })
   }
 
   /** Cancels the attempt unless it has ended, and waits for its end. */
@@ -230,18 +235,10 @@ export class Exchange {
     return isMany(value) ? this.#writeAll(value) : this.#write(value)
   }
 
-  #read(): Promise<void> {
-    return new Promise((resolve) => {
-      this.#wakeReader = resolve
-      this.#wire.startRead()
-    })
-  }
-
-  /** The timeout runs only while a message is awaited: the caller's own time does not count. */
-  async #readInTime(timeout: number): Promise<void> {
-    const timer = setTimeout(() => this.#cancel(noMessage(this.#call, timeout)), timeout)
-    await this.#read()
-    clearTimeout(timer)
+  #wakeReader(): void {
+    // The timeout has an effect only while a message is awaited: the caller's own time does not count.
+    clearTimeout(this.#silence)
+    this.#giveReader(this.#received.shift())
   }
 }
 

@@ -1,5 +1,5 @@
 import type {DescMethod} from '@bufbuild/protobuf'
-import {type Code, Fault} from '../../core/fault.ts'
+import type {Code} from '../../core/fault.ts'
 import {type Interceptor, pathOf} from '../call.ts'
 
 /** The calls of one method that ended with one code. */
@@ -34,18 +34,11 @@ export function callMetrics(): ReadonlyMap<string, MethodMetrics> {
 }
 
 /** Counts calls and measures their latency, by method and code, without timers and in constant memory per row. */
-export const metrics: Interceptor = async function* (call, next) {
-  const row = rows.get(call.method) ?? rowOf(call.method)
+export const metrics: Interceptor = ({method}) => {
+  const row = rows.get(method) ?? rowOf(method)
   const began = performance.now()
-  let code: Code = 'CANCELLED'
   row.inFlight++
-  try {
-    yield* next(call)
-    code = 'OK'
-  } catch (error) {
-    code = Fault.from(error).code
-    throw error
-  } finally {
+  return (code) => {
     row.inFlight--
     row.count(code, performance.now() - began)
   }

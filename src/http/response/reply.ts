@@ -124,29 +124,54 @@ export interface Identified {
 }
 
 /** A body in the format of `type` from `values`, which are JSON texts. Each is sent when it is yielded. */
-export function stream(
-  type: StreamType,
-  values: AsyncIterable<string | Identified | typeof paused>,
-  headers: Reply['headers'] = {},
-): Reply {
+export function stream(type: StreamType, values: AsyncIterable<Value>, headers: Reply['headers'] = {}): Reply {
   const writer = streamWriter(type)
-  async function* body() {
-    for await (const value of values) {
-      const text = textOf(writer, value)
-      if (text) yield text
-    }
-    const end = writer.end()
-    if (end) yield end
-  }
   return {
     headers: {'content-type': type, 'cache-control': 'no-store', ...headers},
-    body: body(),
+    body: {[Symbol.asyncIterator]: () => new StreamText(values[Symbol.asyncIterator](), writer)},
     failureChunk: (fault, shape) => writer.fail(fault, shape),
     ...(writer.endsCleanly && {endsCleanly: writer.endsCleanly}),
   }
 }
 
-function textOf(writer: StreamWriter, value: string | Identified | typeof paused): string {
+type Value = string | Identified | typeof paused
+
+/** The text of a stream. Not a generator: it adds one promise to each value, and to what an idle stream holds. */
+class StreamText implements AsyncIterator<string> {
+  readonly #values: AsyncIterator<Value>
+  readonly #writer: StreamWriter
+  readonly #written: (next: IteratorResult<Value>) => IteratorResult<string> | Promise<IteratorResult<string>>
+  #hasEnded = false
+
+  constructor(values: AsyncIterator<Value>, writer: StreamWriter) {
+    this.#values = values
+    this.#writer = writer
+    this.#written = (next) => {
+      if (next.done) return this.#last()
+      const value = textOf(writer, next.value)
+      return value ? {done: false, value} : this.next()
+    }
+  }
+
+  next(): Promise<IteratorResult<string>> {
+    if (this.#hasEnded) return Promise.resolve({done: true, value: undefined})
+    return Promise.resolve(this.#values.next()).then(this.#written)
+  }
+
+  async return(): Promise<IteratorResult<string>> {
+    this.#hasEnded = true
+    await this.#values.return?.()
+    return {done: true, value: undefined}
+  }
+
+  #last(): IteratorResult<string> {
+    this.#hasEnded = true
+    const value = this.#writer.end()
+    return value ? {done: false, value} : {done: true, value: undefined}
+  }
+}
+
+function textOf(writer: StreamWriter, value: Value): string {
   if (value === paused) return writer.idle
   return typeof value === 'string' ? writer.next(value) : writer.next(value.json, value.id)
 }

@@ -50,13 +50,13 @@ type Chunks = AsyncIterator<string | Uint8Array>
 async function sendStream(reply: Reply, chunks: Chunks, life: Sending): Promise<void> {
   const {responder} = life
   try {
-    let next = reply.headFirst ? undefined : await nextOf(chunks, life)
+    let next = reply.headFirst ? undefined : checked(await nextOf(chunks, life))
     const trailers = trailersOf(reply, life)
     writeHead(reply, life, naming(trailers))
     if (reply.headFirst) responder.flush()
     if (sendsBody(reply, life)) {
-      next ??= await nextOf(chunks, life)
-      for (; !next.done; next = await nextOf(chunks, life)) await responder.write(next.value, life.signal)
+      next ??= checked(await nextOf(chunks, life))
+      for (; !next.done; next = checked(await nextOf(chunks, life))) await responder.write(next.value, life.signal)
     }
     if (!next?.done) stop(chunks, life)
     await life.close(over)
@@ -72,8 +72,13 @@ async function sendStream(reply: Reply, chunks: Chunks, life: Sending): Promise<
   }
 }
 
-async function nextOf(chunks: Chunks, life: Sending): Promise<IteratorResult<string | Uint8Array>> {
-  const next = await life.race(Promise.try(() => chunks.next()))
+/** The next chunk. Not an async function: each idle stream would hold what it needs to go on. */
+function nextOf(chunks: Chunks, life: Sending): Promise<IteratorResult<string | Uint8Array>> {
+  return life.race(Promise.resolve(chunks.next()))
+}
+
+/** @throws {TypeError} for a chunk that cannot be sent */
+function checked(next: IteratorResult<string | Uint8Array>): IteratorResult<string | Uint8Array> {
   if (!next.done) chunk(next.value)
   return next
 }
