@@ -150,6 +150,7 @@ interface Concerned {
 /** Applies `conventions` to the request. Returns whether the request is conditional: carried out only if its etag matches. */
 function concern(conventions: Conventions, {binding, captures, head, messages, metadata}: Concerned): boolean {
   const {routing, ifMatch, etags} = conventions
+  refuseUnreadCondition(head)
   addPathRouting(conventions, captures, metadata)
   // The metadata of a stream is sent before its first message is known.
   if (routing && !isClientStream(binding)) {
@@ -279,6 +280,13 @@ function withHeaders(encoded: Encoded, answer: Message, head: RequestHead, conve
   const had = etag && known !== undefined && isRead(head) ? namedEtag(etag, known) : undefined
   if (had) return {...encoded, body: '', status: 304, headers: {...headers, etag: had}}
   return {...encoded, headers, ...(location && {status: 201})}
+}
+
+/** A change is never made unconditionally although its caller has set a condition (RFC 9110 13.2.1). @throws {Fault} 400 */
+function refuseUnreadCondition(head: RequestHead): void {
+  const {method = 'GET'} = head
+  if (safe.has(method) || headerIn(head, 'if-none-match') === undefined) return
+  throw Fault.invalid('if-none-match', `Cannot compare etags before a ${method}: expected If-Match`)
 }
 
 interface Reading {

@@ -212,9 +212,25 @@ test.serial('an answer with an etag has the header, and is 304 for whom has it',
   }
   for (const known of ['"v2"', 'v1', '"v1', '']) t.is((await send(`GET ${book}`, {'if-none-match': known})).status, 200)
   t.is((await send(`HEAD ${book}`, {'if-none-match': '"v1"'})).status, 304)
-  // The condition applies only to reading methods.
-  t.is((await send(`PATCH ${book}`, {'if-none-match': '"v1"'}, '{"etag": "v1"}')).status, 200)
 })
+
+test.serial(
+  'If-None-Match on a change is 400, because nothing would check it, and the service is not called',
+  async (t) => {
+    const calls = app.backend.log.length
+    for (const [line, value] of [
+      [`PATCH ${book}`, '"v1"'],
+      ['PUT /v2/things', '*'],
+      [`DELETE ${book}`, '"v1"'],
+      ['POST /route/a/1', '*'],
+    ] as const) {
+      const {status, json} = await send(line, {'if-none-match': value}, line.startsWith('DELETE') ? undefined : '{}')
+      t.is(status, 400, line)
+      t.is(json.error.details[0].fieldViolations[0].field, 'if-none-match')
+    }
+    t.is(app.backend.log.length, calls)
+  },
+)
 
 test.serial('an etag that is quoted, empty, or no header', async (t) => {
   for (const [etag, header] of [
