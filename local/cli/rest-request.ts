@@ -1,4 +1,13 @@
-import {type DescMethod, type FileRegistry, type JsonObject, type JsonValue, toJson} from '@bufbuild/protobuf'
+import {
+  type DescField,
+  type DescMethod,
+  type FileRegistry,
+  type JsonObject,
+  type JsonValue,
+  ScalarType,
+  toJson,
+} from '@bufbuild/protobuf'
+import {FeatureSet_FieldPresence} from '@bufbuild/protobuf/wkt'
 import {ConfigError, readConfig} from '../../src/core/config.ts'
 import {readRules} from '../../src/gateway/rules-file.ts'
 import {messageFromJson} from '../../src/transcoding/json/message.ts'
@@ -83,13 +92,16 @@ function requestBy(binding: Binding, message: JsonObject): HttpRequest {
 }
 
 /** The path. Its variables are removed from `message`. @throws {Error} for a variable without a value */
-function pathOf({template: {segments, variables, verb}, method}: Binding, message: JsonObject): string {
+function pathOf(
+  {template: {segments, variables, verb}, method, variables: fields}: Binding,
+  message: JsonObject,
+): string {
   const parts: string[] = []
   for (let at = 0; at < segments.length; at++) {
     const segment = segments[at]!
     const variable = variables.find(({start}) => start === at)
     if (variable) {
-      const text = taken(message, jsonPath(method, variable.path))
+      const text = taken(message, jsonPath(method, variable.path)) || zeroOf(fields[variables.indexOf(variable)]!)
       if (text === '') throw new Error(`"${variable.path}" has no value`)
       parts.push(variable.multi ? text.split('/').map(encodeURIComponent).join('/') : encodeURIComponent(text))
       at = variable.end - 1
@@ -97,6 +109,14 @@ function pathOf({template: {segments, variables, verb}, method}: Binding, messag
     else throw new Error(`"${segment.kind}" stands for any segment`)
   }
   return `/${parts.join('/')}${verb && `:${verb}`}`
+}
+
+/** The text of a field's zero value, which JSON leaves out; '' for a field that may be unset, or whose zero value is no segment. */
+function zeroOf({parents, field}: {readonly parents: readonly unknown[]; readonly field: DescField}): string {
+  if (parents.length > 0 || field.presence !== FeatureSet_FieldPresence.IMPLICIT) return ''
+  if (field.enum) return field.enum.values[0]!.jsonName
+  if (field.scalar === ScalarType.STRING || field.scalar === ScalarType.BYTES) return ''
+  return field.scalar === ScalarType.BOOL ? 'false' : '0'
 }
 
 function jsonPath({input}: DescMethod, path: string): string[] {

@@ -7,6 +7,7 @@ import {requestsFor} from '../../local/cli/rest-request.ts'
 import {exampleOf} from '../../local/dev/examples.ts'
 import {readConfig} from '../../src/core/config.ts'
 import {loadTranscoder} from '../../src/gateway/schema.ts'
+import {buildSchema} from '../functions/gateway-schema.ts'
 import {type Served, startServed} from '../functions/gateway-services.ts'
 import {requestOf} from '../helpers/commands.ts'
 
@@ -88,6 +89,28 @@ test('a message is sent by the first rule that fits it, and comes back unchanged
     t.deepEqual(await answer.json(), message as never, request.path)
   }
   await t.throwsAsync(requestsFor(method.paths!, app.schema.registry, each('{}')), {message: /"name" has no value/})
+})
+
+test('zero values are in the path, although JSON leaves them out', async (t) => {
+  using schema = buildSchema({
+    'zero.proto': `
+      syntax = "proto3";
+      package zero;
+      import "google/api/annotations.proto";
+      enum Color { NONE = 0; RED = 1; }
+      message Point { int32 x = 1; int64 y = 2; bool flag = 3; Color color = 4; double d = 5; optional int32 maybe = 6; }
+      service Points {
+        rpc All(Point) returns (Point) { option (google.api.http) = {get: "/points/{x}/{y}/{flag}/{color}/{d}"}; }
+        rpc Maybe(Point) returns (Point) { option (google.api.http) = {get: "/maybe/{maybe}"}; }
+      }`,
+  })
+  const {all, maybe} = schema.registry.getService('zero.Points')!.method
+  const pathFor = async (method: typeof all, text: string) =>
+    (await requestsFor(method!, schema.registry, each(text))).path
+  t.is(await pathFor(all, '{}'), '/points/0/0/false/NONE/0')
+  t.is(await pathFor(all, '{"x": 0, "y": "7", "color": "RED"}'), '/points/0/7/false/RED/0')
+  t.is(await pathFor(maybe, '{"maybe": 0}'), '/maybe/0')
+  await t.throwsAsync(pathFor(maybe, '{}'), {message: /"maybe" has no value/})
 })
 
 async function* each(...texts: readonly string[]) {
