@@ -65,7 +65,7 @@ function begun(size: number): string {
 }
 
 test.serial(
-  'bodies that are being received leave no room for others, and do again when they have been sent on',
+  'bodies that are being received leave no room for others, and do again when they have been forwarded',
   async (t) => {
     await using first = await app.begin('POST /whole', {headers: json})
     await using second = await app.begin('POST /whole', {headers: json})
@@ -86,7 +86,7 @@ test.serial(
   },
 )
 
-test.serial('bodies that come too slowly give way to others, but only when there is no room', async (t) => {
+test.serial('bodies that arrive too slowly give way to others, but only if there is no room', async (t) => {
   t.teardown(stopClock())
   await using first = await app.begin('POST /whole', {headers: json})
   await using second = await app.begin('POST /up', {headers: json})
@@ -129,7 +129,7 @@ test.serial('a body that makes no room but its own is not counted after it has e
   t.is(admissionOf(app.runtime).bytes, 0)
 })
 
-test.serial('a body that is the only one may have more than all bodies together', async (t) => {
+test.serial('the only body may be larger than the limit for all bodies together', async (t) => {
   const headers = {'content-type': 'text/plain'}
   await using only = await app.begin('POST /upload?creatorId=me&name=n', {headers})
   only.write('a'.repeat(maxDecoding))
@@ -139,7 +139,7 @@ test.serial('a body that is the only one may have more than all bodies together'
   t.is(response.status, 200, response.text)
 })
 
-test.serial('a body that there is no room for is refused before it comes', async (t) => {
+test.serial('a body for which there is no room is refused before it is sent', async (t) => {
   await using first = await app.begin('POST /whole', {headers: json})
   first.write(begun(50_000))
   await held(50_000)
@@ -147,7 +147,7 @@ test.serial('a body that there is no room for is refused before it comes', async
   isTooMuch(t, await app.send('POST /whole', {headers}), 'DECODING_BYTES_EXCEEDED', maxDecoding)
 })
 
-test.serial('the half of a message in a client stream takes room too', async (t) => {
+test.serial('a partial message of a client stream counts too', async (t) => {
   const {promise: taken, resolve: take} = Promise.withResolvers<void>()
   using _ = app.streams.handle({
     async up(requests) {
@@ -184,7 +184,7 @@ function countOnce(open: Promise<void>): Disposable {
   })
 }
 
-test.serial('a message of a stream keeps its room until its backend takes it', async (t) => {
+test.serial('a message of a stream counts until its backend reads it', async (t) => {
   const {promise: open, resolve: go} = Promise.withResolvers<void>()
   using _ = countOnce(open)
   await using stream = await app.begin('POST /up', {headers: json})
@@ -217,7 +217,7 @@ for (const [protocol, line, type, wire] of [
   ['REST', 'POST /up', 'application/json', (text: string) => text],
   ['Connect', 'POST /served.Streams/Up', 'application/connect+json', framed],
 ] as const) {
-  test.serial(`a message keeps its room when a small one comes behind it: ${protocol}`, async (t) => {
+  test.serial(`a message counts while a small one follows it: ${protocol}`, async (t) => {
     const {promise: open, resolve: go} = Promise.withResolvers<void>()
     using _ = countOnce(open)
     await using stream = await app.begin(line, {headers: {'content-type': type}})
@@ -239,7 +239,7 @@ for (const [protocol, line, type, wire] of [
   })
 }
 
-test.serial('a message that waits for an ID token takes the room of its own bytes, not of its body', async (t) => {
+test.serial('a message that waits for an ID token counts with its own size, not with that of its body', async (t) => {
   advance(2 * 60 * 60_000)
   const {promise: token, resolve: go} = Promise.withResolvers<void>()
   app.metadata.delay(token)
@@ -261,7 +261,7 @@ test.serial('a message that waits for an ID token takes the room of its own byte
   t.is((await request.response()).status, 200)
 })
 
-test.serial('what has been sent to a backend that takes its time leaves room for others', async (t) => {
+test.serial('a message that has been sent to a slow backend leaves room for others', async (t) => {
   using _ = app.echo.handle({whole: (_request, context) => silence(context)})
   const body = `${begun(50_000)}"}`
   await using first = await app.begin('POST /whole', {headers: json})
@@ -276,7 +276,7 @@ test.serial('what has been sent to a backend that takes its time leaves room for
   t.pass()
 })
 
-test.serial('a body alone has its own limit only, also where it comes in the smallest pieces', async (t) => {
+test.serial('a single body has only its own limit, even if it arrives in the smallest chunks', async (t) => {
   await using first = await app.begin('POST /whole', {headers: json})
   const body = `{"name":"${'a'.repeat(2000)}"}`
   for (const byte of body) first.write(byte)
@@ -289,7 +289,7 @@ for (const [function_, line, headers] of [
   ['upload, for a job', 'POST /upload', json],
   ['upload, for a body of unknown length', 'POST /upload?creatorId=me&name=n', {'content-type': 'text/plain'}],
 ] as const) {
-  test.serial(`${function_} takes no body that there is no room for`, async (t) => {
+  test.serial(`${function_} accepts no body for which there is no room`, async (t) => {
     await using first = await app.begin('POST /whole', {headers: json})
     first.write(begun(50_000))
     await using second = await app.begin('POST /whole', {headers: json})

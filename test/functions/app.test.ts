@@ -51,7 +51,7 @@ for (const path of [
   '/favicon.ico',
   '//ping',
 ]) {
-  test.serial(`${path} is 404 in the shape of every failure`, async (t) => {
+  test.serial(`${path} is 404 in the format of all errors`, async (t) => {
     const answer = await app.ask(t, path)
     t.is(answer.status, 404)
     t.is(answer.headers.get('content-type'), 'application/json; charset=utf-8')

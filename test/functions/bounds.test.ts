@@ -128,7 +128,7 @@ async function ask(line: string, more: More) {
 }
 
 for (const [title, line, more, status] of requests) {
-  test(`${title} without measure: answer and record stay short`, async (t) => {
+  test(`${title} of excessive length: answer and record stay short`, async (t) => {
     const {response, record} = await ask(line, more)
     t.is(response.status, status, response.text.slice(0, 500))
     t.true(Buffer.byteLength(response.text) < mostAnswer, `${response.text.length}`)
@@ -139,7 +139,7 @@ for (const [title, line, more, status] of requests) {
   })
 }
 
-test.serial('a message of a backend stays short, and the details that have no room are left out', async (t) => {
+test.serial('a message of a backend stays short, and details that do not fit are left out', async (t) => {
   const held = stack.backend!.ping.next()
   const asked = ask('GET /ping?message=hi', {})
   const call = await held

@@ -64,7 +64,7 @@ test('a page of an allowed origin uploads, pings and asks for health, and reads 
   await page.close()
 })
 
-test('what a foreign page sends without asking gets to no backend', async (t) => {
+test('requests that a foreign page sends without a preflight reach no backend', async (t) => {
   const page = await pageOf('evil.localhost')
   const calls = app.backend.log.length
   const statuses: number[] = []
@@ -88,7 +88,7 @@ test('what a foreign page sends without asking gets to no backend', async (t) =>
   await page.close()
 })
 
-test('a page of the functions themselves sends what it likes', async (t) => {
+test("a page of the functions' own origin may send anything", async (t) => {
   const page = await browser.context.newPage()
   await page.goto(app.url('/health'))
   t.is((await post(page, '/ping', 'text/plain', '{"message": "hi"}'))?.status, 200)

@@ -72,7 +72,7 @@ async function watch(path: string): Promise<Seen> {
   return {messages, statuses}
 }
 
-test('a browser that reads a finite stream asks once more, is told that there is no more, and the backend is called once', async (t) => {
+test('a browser that reads a finite stream reconnects once, gets 204, and the backend is called once', async (t) => {
   const before = await callsOf('/served.Streams/Down')
   const {messages, statuses} = await watch('/down?int32_value=3')
   t.deepEqual(messages, [
@@ -85,7 +85,7 @@ test('a browser that reads a finite stream asks once more, is told that there is
   t.is((await callsOf('/served.Streams/Down')) - before, 1)
 })
 
-test("a browser's connection is open before the service has said anything", async (t) => {
+test("a browser's connection is open before the service has sent anything", async (t) => {
   const gate = Promise.withResolvers<void>()
   using _ = app.streams.handle({
     async *down() {
@@ -108,7 +108,7 @@ test("a browser's connection is open before the service has said anything", asyn
   t.is(state, 1)
 })
 
-test('a browser reads why a stream failed before its first message, and asks no more', async (t) => {
+test('a browser reads why a stream failed before its first message, and does not reconnect', async (t) => {
   using _ = app.streams.handle({
     // biome-ignore lint/correctness/useYield: it fails first
     async *down() {
@@ -123,7 +123,7 @@ test('a browser reads why a stream failed before its first message, and asks no 
   t.deepEqual(statuses, [200, 204])
 })
 
-test('a browser repeats a call that failed for a while, and not one that failed for good', async (t) => {
+test('a browser repeats a call after a transient error, and not after a permanent one', async (t) => {
   const ends = [status.UNAVAILABLE, status.NOT_FOUND]
   using _ = app.streams.handle({
     async *down() {

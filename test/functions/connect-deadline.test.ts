@@ -20,7 +20,7 @@ async function ask(id: string, headers: Record<string, string> = {}) {
   return {status: response.status, headers: response.headers, json: (await response.json()) as any}
 }
 
-test.serial('a caller that waits less gets 504, and the log says that there was no connection', async (t) => {
+test.serial('a caller with a shorter deadline gets 504, and the log says that there was no connection', async (t) => {
   t.is((await ask('connect-2', {'x-server-timeout': '0.1'})).status, 504)
   const line = /Still not connected to .*"requestId":"connect-2"|"requestId":"connect-2".*Still not connected to /i
   t.like(JSON.parse(await child.out.match(line)), {requestId: 'connect-2'})
@@ -40,7 +40,7 @@ test.serial('a backend that cannot be connected to is 503 at the connect deadlin
   t.true(message.includes(`no connection to http://127.0.0.1:${server.port} within the connect deadline of 0.5 s`))
 })
 
-test.serial('while it is known that it cannot be reached, calls fail at once', async (t) => {
+test.serial('while the backend is known to be unreachable, calls fail at once', async (t) => {
   const accepted = server.accepted
   await Promise.all(Array.from({length: 20}, (_, call) => ask(`down-${call}`).then(({status}) => t.is(status, 503))))
   t.true(server.accepted <= accepted + 1)

@@ -199,7 +199,7 @@ for (const command of requestsIn('docs/conventions.md')) {
 
 const book = '/v1/shelves/1/books/emma'
 
-test.serial('an answer with an etag has the header, and is 304 for whom has it', async (t) => {
+test.serial('an answer with an etag has the header, and is 304 for callers who have it', async (t) => {
   const {headers, json} = await send(`GET ${book}`)
   t.is(headers.get('etag'), '"v1"')
   t.is(json.etag, 'v1')
@@ -232,7 +232,7 @@ test.serial(
   },
 )
 
-test.serial('an etag that is quoted, empty, or no header', async (t) => {
+test.serial('an etag that is quoted, empty, or not valid in a header', async (t) => {
   for (const [etag, header] of [
     ['"q1"', '"q1"'],
     ['W/"q1"', 'W/"q1"'],
@@ -250,7 +250,7 @@ test.serial('an etag that is quoted, empty, or no header', async (t) => {
   }
 })
 
-test.serial('a compressed answer has an etag of its own, that names the same resource', async (t) => {
+test.serial('a compressed answer has its own etag, for the same resource', async (t) => {
   const title = 'E'.repeat(2000)
   for (const [etag, plain] of [
     ['v1', '"v1"'],
@@ -293,7 +293,7 @@ test.serial('a compressed answer has an etag of its own, that names the same res
   }
 })
 
-test.serial('a 304 asks the service once', async (t) => {
+test.serial('a 304 calls the service once', async (t) => {
   const calls = app.backend.log.length
   await send(`GET ${book}`, {'if-none-match': '"v1"'})
   t.is(app.backend.log.length, calls + 1)
@@ -314,7 +314,7 @@ test.serial("If-Match fills the request's etag, or that of the resource in it", 
   t.is((await asked(library, 'deleteBook', () => send(`DELETE ${book}?etag=v7`, condition))).etag, 'v7')
 })
 
-test.serial('If-Match for a service whose etags have quotes has them', async (t) => {
+test.serial("If-Match gets quotes if the service's etags have them", async (t) => {
   using _ = library.handle({getBook: () => ({etag: '"v7"'})})
   const etag = (await send(`GET ${book}`)).headers.get('etag')!
   _[Symbol.dispose]()
@@ -323,7 +323,7 @@ test.serial('If-Match for a service whose etags have quotes has them', async (t)
   t.is((await asked(library, 'deleteBook', () => send(`DELETE ${book}`, {'if-match': etag}))).etag, 'v7')
 })
 
-test.serial('a weak If-Match stays weak, also before any answer has had an etag', async (t) => {
+test.serial('a weak If-Match stays weak, even before any answer has had an etag', async (t) => {
   for (const quoted of [false, true]) {
     using _ = library.handle({getBook: () => ({etag: quoted ? 'W/"v7"' : 'v7'})})
     await send(`GET ${book}`)
@@ -333,7 +333,7 @@ test.serial('a weak If-Match stays weak, also before any answer has had an etag'
   }
 })
 
-test.serial('an If-Match that cannot be kept is 400, and the service is not asked', async (t) => {
+test.serial('an If-Match that cannot be checked is 400, and the service is not called', async (t) => {
   const calls = app.backend.log.length
   for (const [line, value] of [
     [`DELETE ${book}`, '"a", "b"'],
@@ -356,7 +356,7 @@ for (const [code, conditional, otherwise] of [
   ['FAILED_PRECONDITION', 412, 400],
   ['NOT_FOUND', 404, 404],
 ] as const) {
-  test.serial(`${code} of a service is ${conditional} for If-Match, ${otherwise} without`, async (t) => {
+  test.serial(`${code} of a service is ${conditional} with If-Match, ${otherwise} without`, async (t) => {
     using _ = library.handle({
       deleteBook() {
         throw new StatusError(status[code], 'Not so')
@@ -428,7 +428,7 @@ for (const [mask, expected] of [
   })
 }
 
-test.serial('fields of what response_body names', async (t) => {
+test.serial('fields= applies to the field of response_body', async (t) => {
   const body = JSON.stringify(tree)
   t.deepEqual((await send('POST /tree/nodes?fields=*.text', {}, body)).json, [{text: 'd'}, {}])
   t.deepEqual((await send('POST /tree/nodes?fields=text', {}, body)).json, [{text: 'd'}, {}])
@@ -455,7 +455,7 @@ for (const mask of [
   `${'authors('.repeat(200)}`,
   Array.from({length: 1500}, () => 'title').join(),
 ]) {
-  test.serial(`fields=${mask.slice(0, 30)} is 400, and the service is not asked`, async (t) => {
+  test.serial(`fields=${mask.slice(0, 30)} is 400, and the service is not called`, async (t) => {
     const calls = app.backend.log.length
     const {status, json} = await send(`GET ${book}?fields=${encodeURIComponent(mask)}`)
     t.is(status, 400)
@@ -466,7 +466,7 @@ for (const mask of [
 
 // System parameters
 
-test.serial('enums as numbers, and JSON for readers', async (t) => {
+test.serial('enums as numbers, and pretty-printed JSON', async (t) => {
   const compact = await send(`GET ${book}?alt=json`)
   t.deepEqual([compact.json.binding, compact.text.includes('\n')], ['HARDCOVER', false])
   for (const name of ['alt', '$alt']) t.is((await send(`GET ${book}?${name}=json;enum-encoding=int`)).json.binding, 2)
@@ -477,7 +477,7 @@ test.serial('enums as numbers, and JSON for readers', async (t) => {
   }
 })
 
-test.serial('streams as alt says', async (t) => {
+test.serial('alt decides the format of a stream', async (t) => {
   const array = await send('GET /watch?alt=json', {accept: 'text/event-stream'})
   t.deepEqual(array.json, [
     {text: 'a', color: 'GREEN'},
@@ -493,7 +493,7 @@ test.serial('streams as alt says', async (t) => {
   t.is((await send('GET /bytes?alt=media')).text, 'bytes')
 })
 
-test.serial('what goes nowhere is taken, and is neither logged nor sent', async (t) => {
+test.serial('parameters without an effect are accepted, and neither logged nor sent', async (t) => {
   const call = library.next()
   const {status} = await send(`GET ${book}?key=SECRET&$userProject=SECRET&quotaUser=SECRET&$key=SECRET&$.xgafv=2`)
   t.is(status, 200)
@@ -506,7 +506,7 @@ test.serial('what goes nowhere is taken, and is neither logged nor sent', async 
   )
 })
 
-test.serial('a field of the same name wins, but over the form with $', async (t) => {
+test.serial('a field with the same name has priority, except over the form with $', async (t) => {
   const {json} = await send('GET /own?key=k&alt=a&fields=f&prettyPrint=p')
   t.deepEqual(json, {key: 'k', alt: 'a', fields: 'f', prettyPrint: 'p'})
   t.deepEqual((await send('GET /own?key=k&alt=a&$fields=alt&$alt=json&$key=x')).json, {alt: 'a'})
@@ -525,7 +525,7 @@ for (const [query, field] of [
   ['prettyPrint=1', 'prettyPrint'],
   ['fields=title&fields=name', 'fields'],
 ] as const) {
-  test.serial(`${query} is 400, and the service is not asked`, async (t) => {
+  test.serial(`${query} is 400, and the service is not called`, async (t) => {
     const calls = app.backend.log.length
     const {status, json} = await send(`GET ${book}?${query}`)
     t.deepEqual([status, json.error.details[0].fieldViolations[0].field], [400, field])
@@ -535,7 +535,7 @@ for (const [query, field] of [
 
 // Created resources
 
-test.serial('what was made is 201, and can be had at its Location', async (t) => {
+test.serial('a created resource is 201, with its path in Location', async (t) => {
   const made = await send('POST /v1/shelves/1/books', {}, '{"title": "Emma"}')
   t.is(made.status, 201)
   const location = made.headers.get('location')!
@@ -547,7 +547,7 @@ test.serial('what was made is 201, and can be had at its Location', async (t) =>
   t.deepEqual([wrapped.status, wrapped.headers.get('location')], [201, '/v2/things/1'])
 })
 
-test.serial('an answer without a name, and one of another method, is 200', async (t) => {
+test.serial('an answer without a name, and an answer of another method, is 200', async (t) => {
   t.is((await send('POST /v2/things', {}, '{}')).status, 200)
   const patched = await send(`PATCH ${book}`, {}, '{"title": "E"}')
   t.deepEqual([patched.status, patched.headers.has('location')], [200, false])
@@ -580,7 +580,7 @@ for (const [code, status] of [
   })
 }
 
-test.serial('a status of the service wins over 201, and does not over 304', async (t) => {
+test.serial('a status of the service has priority over 201, but not over 304', async (t) => {
   const answer = (_request: Any, context: CallContext) => {
     const header = new Metadata()
     header.set('x-http-code', '202')
@@ -594,7 +594,7 @@ test.serial('a status of the service wins over 201, and does not over 304', asyn
   t.is((await send(`GET ${book}`, {'if-none-match': '"v1"'})).status, 304)
 })
 
-test.serial('conventions hold as well where trailers are trailers', async (t) => {
+test.serial('conventions apply with GATEWAY_TRAILERS=trailers too', async (t) => {
   const other = gateway(app.runtime, {descriptors: schema.path, trailers: 'trailers', created: true})
   const served = await app.serve(other)
   const ask = (path: string, init: RequestInit = {}) => fetch(`${served.url}${path}`, init)
@@ -607,7 +607,7 @@ test.serial('conventions hold as well where trailers are trailers', async (t) =>
 
 // Pages
 
-test.serial('Link has the next page, without a key', async (t) => {
+test.serial('Link has the next page, without the API key', async (t) => {
   const first = await send('GET /v1/shelves/1/books?pageSize=1&key=SECRET&page_token=x&$key=y')
   const [, next = ''] = /^<([^>]*)>; rel="next"$/.exec(first.headers.get('link') ?? '') ?? []
   t.is(next, '/v1/shelves/1/books?pageSize=1&pageToken=a%20b%26c')
@@ -627,7 +627,7 @@ async function routingOf(service: HeldService, line: string, body?: string): Pro
   return (await call).context.metadata.get('x-goog-request-params')
 }
 
-test.serial('the routing header has what the path has, percent-encoded', async (t) => {
+test.serial('the routing header has the variables of the path, percent-encoded', async (t) => {
   t.deepEqual(await routingOf(library, `GET ${book}`), ['name=shelves%2F1%2Fbooks%2Femma'])
   t.deepEqual(await routingOf(library, `PATCH ${book}`, '{}'), ['book.name=shelves%2F1%2Fbooks%2Femma'])
   t.deepEqual(await routingOf(more, "POST /route/a%20%C3%BC!*'()~&=/7", '{}'), [
@@ -677,7 +677,7 @@ async function routingOfRpc(service: HeldService, name: string, message: Any, he
 
 const inEachForm = (value?: string) => Array.from({length: 3}, () => (value === undefined ? [] : [value]))
 
-test.serial('Connect and gRPC-Web: the routing header has what the path of the first rule would have', async (t) => {
+test.serial('Connect and gRPC-Web: the routing header has the fields in the path of the first rule', async (t) => {
   const name = 'shelves/1/books/emma'
   const asSaid = inEachForm('name=shelves%2F1%2Fbooks%2Femma')
   t.deepEqual(await routingOfRpc(library, 'library.Library/GetBook', {name}), asSaid)
@@ -695,7 +695,7 @@ test.serial('Connect and gRPC-Web: the routing header has what the path of the f
   t.deepEqual(await routingOfRpc(more, 'more.More/CreateThing', {name: 'n'}), inEachForm())
 })
 
-test.serial('Connect and gRPC-Web: google.api.routing decides', async (t) => {
+test.serial('Connect and gRPC-Web: google.api.routing has priority', async (t) => {
   const message = {table: 'projects/1/instances/2', profile: 'p', number: 1}
   t.deepEqual(
     await routingOfRpc(more, 'more.More/Explicit', message),
@@ -704,7 +704,7 @@ test.serial('Connect and gRPC-Web: google.api.routing decides', async (t) => {
   t.deepEqual(await routingOfRpc(more, 'more.More/None', message), inEachForm())
 })
 
-test.serial('of a message in two parts, the last value of a field routes the call', async (t) => {
+test.serial('if a message arrives in two parts, the last value of a field is in the routing header', async (t) => {
   const {input} = schema.registry.getService('more.More')!.methods.find((one) => one.name === 'Route')!
   const part = (json: Any) => toBinary(input, fromJson(input, json))
   const body = Buffer.concat([part({path: {name: 'a'}, number: 1}), part({path: {name: 'b'}}), part({path: {}})])
@@ -714,7 +714,7 @@ test.serial('of a message in two parts, the last value of a field routes the cal
   t.deepEqual((await call).context.metadata.get('x-goog-request-params'), ['path.name=b&number=1'])
 })
 
-test.serial('an empty google.api.routing, and a caller, have no say', async (t) => {
+test.serial('an empty google.api.routing has no header, and a caller cannot set one', async (t) => {
   t.deepEqual(await routingOf(more, 'POST /none/7', '{}'), [])
   const call = library.next()
   await send(`GET ${book}`, {
@@ -726,7 +726,7 @@ test.serial('an empty google.api.routing, and a caller, have no say', async (t) 
 
 // OpenAPI
 
-test.serial('/openapi.json has the headers', async (t) => {
+test.serial('/openapi.json describes the headers', async (t) => {
   const document = (await send('GET /openapi.json')).json
   t.deepEqual(await new Validator().validate(document), {valid: true})
   const {get, patch} = document.paths['/v1/shelves/{shelvesId}/books/{booksId}']

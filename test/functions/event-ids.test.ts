@@ -142,7 +142,7 @@ const sequencesOf = (events: readonly SentEvent[]) =>
   events.filter(({event}) => event === 'message').map(({data}) => Number(JSON.parse(data).sequence))
 
 test.serial(
-  'a client that is cut at any points sees each message exactly once, and is told when to stop',
+  'a client that is cut at random places sees each message exactly once, and is told when to stop',
   async (t) => {
     items = 40
     await fc.assert(
@@ -269,7 +269,7 @@ test.serial('ids and requests may be nested, and of other types', async (t) => {
   t.deepEqual([...bytes.asked[0].start.data], [1, 2])
 })
 
-test.serial('the last id wins over path, query and body, also over another member of its oneof', async (t) => {
+test.serial('the last id has priority over path, query and body, also over another member of its oneof', async (t) => {
   using nested = answering('nested')
   const body = {method: 'POST', headers: {'content-type': 'application/json'}}
   await ask('/nested?start.cursor=1', '5')
@@ -284,7 +284,7 @@ test.serial('the last id wins over path, query and body, also over another membe
   for (const {start} of nested.asked.slice(4)) t.is(start.at.value, '1')
 })
 
-test.serial('any text comes back as it was, and is never taken for the end', async (t) => {
+test.serial('any text comes back unchanged, and is never read as the end', async (t) => {
   const texts = [
     'a b',
     ' a ',
@@ -315,7 +315,7 @@ test.serial('any text comes back as it was, and is never taken for the end', asy
   t.is(empty.asked.length, 1)
 })
 
-test.serial('an id that is none is 400, and the service is not asked', async (t) => {
+test.serial('an invalid id is 400, and the service is not called', async (t) => {
   const calls = app.backend.log.length
   for (const [path, id] of [
     ['/v1/topics/a:watch', 'x'],
@@ -329,7 +329,7 @@ test.serial('an id that is none is 400, and the service is not asked', async (t)
   t.is(app.backend.log.length, calls)
 })
 
-test.serial('other formats have no ids, and take none', async (t) => {
+test.serial('other formats have no ids, and accept none', async (t) => {
   items = 3
   const response = await fetch(app.url('/v1/topics/a:watch'), {headers: {'last-event-id': '2'}})
   t.is((await response.text()).split('\n').length, 4)
@@ -343,7 +343,7 @@ test.serial('/openapi.json has Last-Event-ID where events can be resumed', async
   t.is(idOf('/unary'), undefined)
 })
 
-test.serial('a failure that may pass keeps the last id, one that may not says the end', async (t) => {
+test.serial('a transient error keeps the last id, a permanent one marks the end', async (t) => {
   for (const [code, id] of [
     [status.UNAVAILABLE, 'x'],
     [status.NOT_FOUND, 'x;end'],

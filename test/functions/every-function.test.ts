@@ -56,7 +56,7 @@ for (const [path, status, what] of answers) {
   })
 }
 
-test.serial('without app, and without a gateway, each is at its name', async (t) => {
+test.serial('without app, and without a gateway, each function is at its name', async (t) => {
   const {app: _, ...others} = table
   t.deepEqual(await answerAt('/own', others), [200, 'own of the table'])
   t.deepEqual((await answerAt('/api/ping?message=hi', others))[0], 200)
@@ -65,7 +65,7 @@ test.serial('without app, and without a gateway, each is at its name', async (t)
   t.deepEqual(await answerAt('/greet', {greet: says('greet')}), [200, 'greet'])
 })
 
-test('what cannot be made is thrown, unless its configuration is not there', (t) => {
+test('an error of a function is thrown at start, unless only its configuration is missing', (t) => {
   const broken = () => {
     throw new TypeError('no such thing')
   }

@@ -53,7 +53,7 @@ for (const [title, silence, breakOff] of [
   })
 }
 
-test.serial('freezes of a healthy connection fail nothing', async (t) => {
+test.serial('freezes with a healthy connection cause no errors', async (t) => {
   const executions = server.executions.length
   for (let round = 0; round < 20; round++) {
     await freeze(child)

@@ -35,7 +35,7 @@ test.after.always(async () => {
   front.close()
 })
 
-test.serial('headers of what answers in place of a backend are no metadata of it', async (t) => {
+test.serial('headers of a front end that answers instead of a backend are not metadata of the backend', async (t) => {
   const {status, headers} = await app.send('GET /old/a')
   t.is(status, 502)
   t.deepEqual(
@@ -44,14 +44,14 @@ test.serial('headers of what answers in place of a backend are no metadata of it
   )
 })
 
-test.serial('app serves what GATEWAY_DESCRIPTORS describes, beside its own functions', async (t) => {
+test.serial('app serves the methods of GATEWAY_DESCRIPTORS, in addition to its own functions', async (t) => {
   t.deepEqual((await app.send('GET /whole?name=a')).json, {name: 'a'})
   t.is((await app.send('GET /ping?message=hi')).json.pong.message, 'hi')
   t.is((await app.send('GET /api/ping?message=hi')).status, 404)
 })
 
 test.serial(
-  'a path of the functions is theirs, and not that of a rule with a wildcard, which has all others',
+  'a path of a function is not served by a rule with a wildcard, which serves all the other paths',
   async (t) => {
     t.deepEqual((await app.send('GET /healthy')).json, {name: 'healthy'})
     t.deepEqual((await app.send('GET /health/a')).json, {name: 'a'})
@@ -62,7 +62,7 @@ test.serial(
 )
 
 test.serial(
-  'GET /openapi.json describes all, and a rule with a wildcard has the other methods of this path',
+  'GET /openapi.json describes everything, and a rule with a wildcard has the other methods of this path',
   async (t) => {
     for (const path of ['/openapi.json', '/openapi%2ejson']) {
       const {status, json} = await app.send(`GET ${path}`)

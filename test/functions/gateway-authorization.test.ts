@@ -8,7 +8,7 @@ test.before(async () => {
 test.afterEach.always((t) => app.quiet(t))
 test.after.always(() => app.close())
 
-test.serial('authorization goes to the backend when asked for, and our ID token beside it', async (t) => {
+test.serial('authorization is forwarded if configured, and our ID token in its own header', async (t) => {
   const next = app.backend.ping.next()
   const answer = app.ask(t, '/api/ping?message=hi', {headers: {authorization: 'Bearer mine'}})
   const call = await next
@@ -17,7 +17,7 @@ test.serial('authorization goes to the backend when asked for, and our ID token 
   t.is((await answer).status, 200, 'the IAM check took the ID token')
 })
 
-test.serial('authorization with the prefix of metadata is no second credential', async (t) => {
+test.serial('authorization with the metadata prefix is not forwarded', async (t) => {
   const next = app.backend.ping.next()
   const headers = {authorization: 'Bearer mine', 'grpc-metadata-authorization': 'Bearer other'}
   const answer = app.ask(t, '/api/ping?message=hi', {headers})
@@ -27,7 +27,7 @@ test.serial('authorization with the prefix of metadata is no second credential',
   await answer
 })
 
-test.serial('a caller without one is not taken for us', async (t) => {
+test.serial('a caller without authorization does not get ours', async (t) => {
   const next = app.backend.ping.next()
   const answer = app.ask(t, '/api/ping?message=hi')
   const call = await next
@@ -41,7 +41,7 @@ for (const [title, headers] of [
   ['with authorization of its own', {authorization: 'Bearer mine'}],
   ['without', {}],
 ] as const) {
-  test.serial(`after a request ${title} whose ID token was turned away, the next one brings a new token`, async (t) => {
+  test.serial(`after a request ${title} whose ID token was rejected, the next one sends a new token`, async (t) => {
     t.is((await app.ask(t, '/api/ping?message=hi', {headers})).status, 200)
     const tokens = app.metadata.identityRequests.length
     const iam = app.backend.iam!

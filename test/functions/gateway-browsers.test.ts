@@ -49,7 +49,7 @@ for (const [words, line, headers] of [
     {origin: 'https://b.example', 'access-control-request-method': 'PATCH'},
   ],
 ] as const) {
-  test.serial(`the service is asked: ${words}`, async (t) => {
+  test.serial(`the service is called: ${words}`, async (t) => {
     const {status, json} = await app.send(line, {headers})
     t.deepEqual([status, json], [200, {name: 'a'}])
   })
@@ -64,7 +64,7 @@ for (const [line, status] of [
   ['POST /one/a', 405],
   ['OPTIONS /whole', 204],
 ] as const) {
-  test.serial(`a page may read the answer, whatever it is: ${line} is ${status}`, async (t) => {
+  test.serial(`a page may read any answer: ${line} is ${status}`, async (t) => {
     const allowed = await app.send(line, {headers: {origin}})
     t.is(allowed.status, status)
     t.is(allowed.headers.get('access-control-allow-origin'), origin)
@@ -126,7 +126,7 @@ for (const [line, accepted] of [
   [`GET /down?int32_value=3&${large}`, 'gzip, br'],
   [`GET /bytes:down?datas=${'AAAA'.repeat(500)}`, 'gzip'],
 ] as const) {
-  test.serial(`${line.slice(0, 40)} for Accept-Encoding: ${accepted} is sent as it is`, async (t) => {
+  test.serial(`${line.slice(0, 40)} for Accept-Encoding: ${accepted} is sent uncompressed`, async (t) => {
     const {status, headers} = await app.send(line, {headers: {'accept-encoding': accepted}})
     t.is(status, 200)
     t.false(headers.has('content-encoding'))
@@ -137,7 +137,7 @@ for (const [words, line, type] of [
   ['a stream', 'POST /both', 'application/json'],
   ['what is no JSON', 'POST /bytes', 'text/plain'],
 ] as const) {
-  test.serial(`${words} is sent as it is: ${line} of ${type}`, async (t) => {
+  test.serial(`${words} is sent uncompressed: ${line} of ${type}`, async (t) => {
     const body = JSON.stringify({name: 'abc'.repeat(400)})
     const headers = {'accept-encoding': 'gzip, br', 'content-type': type, accept: type}
     const answer = await app.send(line, {headers, body})
@@ -148,7 +148,7 @@ for (const [words, line, type] of [
   })
 }
 
-test.serial('HEAD says what GET would', async (t) => {
+test.serial('HEAD has the headers of GET', async (t) => {
   const headers = {'accept-encoding': 'gzip'}
   const [get, head] = [
     await app.send(`GET /whole?${large}`, {headers}),

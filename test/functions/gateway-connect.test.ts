@@ -54,7 +54,7 @@ test.serial('a unary call in JSON is answered in JSON, with or without a rule', 
   }
 })
 
-test.serial('a unary call in protobuf goes through as it came, unknown fields too', async (t) => {
+test.serial('a unary call in protobuf is forwarded unchanged, including unknown fields', async (t) => {
   const body = Buffer.concat([every({name: 'a', numbers: [1, 2]}), Buffer.from([0xfa, 0x3f, 0x01, 0x78])])
   const {status, headers, bytes} = await send({path: whole, headers: proto, body})
   t.is(status, 200)
@@ -63,7 +63,7 @@ test.serial('a unary call in protobuf goes through as it came, unknown fields to
   t.true(bytes.includes(Buffer.from([0xfa, 0x3f, 0x01, 0x78])))
 })
 
-test.serial('JSON without Connect-Protocol-Version is REST, where REST has the path', async (t) => {
+test.serial('JSON without Connect-Protocol-Version is REST, if REST has the path', async (t) => {
   const {'connect-protocol-version': _, ...headers} = json
   const rest = await send({path: '/served.Plain/One', headers, body: '{"nope":1}'})
   t.is(rest.status, 400)
@@ -78,7 +78,7 @@ test.serial('JSON without Connect-Protocol-Version is REST, where REST has the p
   }
 })
 
-test.serial('bodies are inflated, and answers deflated for who takes that', async (t) => {
+test.serial('bodies are decompressed, and answers compressed for callers that accept it', async (t) => {
   const name = 'a'.repeat(2000)
   const headers = {...json, 'content-encoding': 'gzip', 'accept-encoding': 'br, gzip'}
   const {status, headers: got, bytes} = await send({path: whole, headers, body: gzipSync(JSON.stringify({name}))})
@@ -95,7 +95,7 @@ test.serial('bodies are inflated, and answers deflated for who takes that', asyn
   t.deepEqual(plain.json, {name})
 })
 
-test.serial('what is longer than a message may be is refused, whatever it is deflated to', async (t) => {
+test.serial('a message above the limit is refused, however small it is compressed', async (t) => {
   const calls = callsOf()
   const large = every({name: 'a'.repeat(4001)})
   for (const [headers, body] of [
@@ -147,7 +147,7 @@ for (const [title, body] of [
   })
 }
 
-test.serial('a message without a required field of proto2 is refused in either codec', async (t) => {
+test.serial('a message without a required proto2 field is refused in either codec', async (t) => {
   const calls = callsOf()
   for (const [headers, body] of [
     [json, '{}'],
@@ -180,12 +180,12 @@ for (const [title, request, expected] of [
   })
 }
 
-test.serial('an unknown compression is told which ones are known', async (t) => {
+test.serial('the error for an unknown compression lists the known ones', async (t) => {
   const {headers} = await send({path: whole, headers: {...json, 'content-encoding': 'zstd'}, body: '{}'})
   t.is(headers.get('accept-encoding'), 'gzip, identity')
 })
 
-test.serial('a content type that a method does not take is 415, with those that it does', async (t) => {
+test.serial('a content type that a method does not accept is 415, with those that it accepts', async (t) => {
   const unary = 'application/json, application/proto, application/grpc-web'
   for (const [path, type, accept] of [
     [whole, 'image/jpeg', unary],
@@ -208,7 +208,7 @@ test.serial('a content type that a method does not take is 415, with those that 
   }
 })
 
-test.serial('what is no path of a method, or another verb, is refused as Connect has it', async (t) => {
+test.serial('an unknown method, or another HTTP method, is refused as in Connect', async (t) => {
   const nowhere = await send({path: '/served.Echo/Nope', headers: proto, body: ''})
   t.is(nowhere.status, 404)
   t.is(nowhere.json.code, 'unimplemented')
@@ -221,7 +221,7 @@ test.serial('what is no path of a method, or another verb, is refused as Connect
   t.is(rest.json.error.status, 'UNIMPLEMENTED')
 })
 
-test.serial('GET calls what has no side effects, in either codec, and nothing else', async (t) => {
+test.serial('GET calls methods without side effects, in either codec, and no others', async (t) => {
   const base64url = (bytes: Buffer) => bytes.toString('base64url')
   const large = JSON.stringify({name: 'a'.repeat(2000)})
   for (const [query, name] of [
@@ -263,7 +263,7 @@ for (const [title, query, expected] of [
   })
 }
 
-test.serial('headers are metadata both ways, and what proves or vouches is not', async (t) => {
+test.serial('headers are metadata in both directions, except credentials and headers of front ends', async (t) => {
   let sent: Metadata | undefined
   using _ = app.echo.handle({
     whole(request, context) {
@@ -312,7 +312,7 @@ test.serial('headers are metadata both ways, and what proves or vouches is not',
   for (const name of ['set-cookie', 'content-language', 'grpc-accept-encoding']) t.false(headers.has(name), name)
 })
 
-test.serial("a backend's failure has its code, its details less what nobody may see, and its metadata", async (t) => {
+test.serial('an error of a backend has its code, its details except for DebugInfo, and its metadata', async (t) => {
   using _ = app.echo.handle({
     whole(_request, {trailer}) {
       trailer.set('x-trailer', 't')
@@ -332,7 +332,7 @@ test.serial("a backend's failure has its code, its details less what nobody may 
   t.is(headers.get('trailer-x-trailer'), 't')
 })
 
-test.serial('the timeout of a caller ends the call, and is told to the backend', async (t) => {
+test.serial('the timeout of a caller ends the call, and is sent to the backend', async (t) => {
   const deadlines: (Date | undefined)[] = []
   {
     using _ = app.echo.handle({
@@ -360,7 +360,7 @@ test.serial('the timeout of a caller ends the call, and is told to the backend',
   await app.backend.idle()
 })
 
-test.serial('a deadline that is ours is kept here, and not told to the backend', async (t) => {
+test.serial('a deadline of ours is applied here, and not sent to the backend', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'rules-'))
   t.teardown(() => rmSync(folder, {recursive: true}))
   const rules = join(folder, 'rules.yaml')
@@ -408,7 +408,7 @@ test.serial('a caller who hangs up cancels the call', async (t) => {
   t.pass()
 })
 
-test.serial('a page of a configured origin may call, and one of another may not', async (t) => {
+test.serial('a page of a configured origin may call, and a page of another origin may not', async (t) => {
   const preflight = (origin: string, path = whole, method = 'POST') =>
     send({
       method: 'OPTIONS',
@@ -437,7 +437,7 @@ test.serial('a page of a configured origin may call, and one of another may not'
   t.is(read.headers.get('access-control-expose-headers'), '*')
 })
 
-test.serial('two calls on one connection are answered in their order', async (t) => {
+test.serial('two calls on a connection are answered in order', async (t) => {
   await using connection = await connectTo(app.url(''))
   write(connection, {path: whole, headers: json, body: '{"name":"a"}'})
   write(connection, {path: whole, headers: proto, body: every({name: 'b'})})
@@ -471,7 +471,7 @@ for (const [protocols, expected] of [
   })
 }
 
-test.serial('the same methods are served as by REST: those with a rule, unless others are asked for', async (t) => {
+test.serial('the same methods are served as by REST: those with a rule, unless others are configured', async (t) => {
   const other = await startServed({env: {GATEWAY_DEFAULT_BINDINGS: 'false'}})
   t.teardown(() => other.close())
   t.is((await ask(other.url(''), {path: whole, headers: json, body: '{}'})).status, 200)

@@ -7,7 +7,7 @@ import {startServed} from './gateway-services.ts'
 
 const json = {'content-type': 'application/json'}
 
-test('a set as server reflection gives it, without JSON names and in another order, is served with names', async (t) => {
+test('a set from server reflection, without JSON names and in another order, is served with names', async (t) => {
   using reflected = servedSchema()
   const set = fromBinary(FileDescriptorSetSchema, readFileSync(reflected.path))
   const strip = (message: DescriptorProto) => {

@@ -47,7 +47,7 @@ for (const [env, statuses, line] of [
     'Served: acme.Shop, acme.Inside, google.longrunning.Operations. Not served: nothing',
   ],
 ] as const) {
-  test(`what is asked for is served, and one line at start lists all: ${JSON.stringify(env)}`, async (t) => {
+  test(`the configured methods are served, and one line at start lists all: ${JSON.stringify(env)}`, async (t) => {
     using schema = buildSchema({'operations.proto': google, 'acme.proto': acme})
     const backend = {BACKEND_URL: 'http://127.0.0.1:1', PATH: process.env.PATH ?? ''}
     await using child = await startChild('gateway', {...backend, GATEWAY_DESCRIPTORS: schema.path, ...env})

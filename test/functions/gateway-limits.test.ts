@@ -52,7 +52,7 @@ const values: Record<string, (values: number) => [line: string, headers: Record<
 }
 
 for (const [what, request] of Object.entries(values)) {
-  test.serial(`${maxValues} values of ${what} are taken, one more is 400 and reaches no backend`, async (t) => {
+  test.serial(`${maxValues} values of ${what} are accepted, one more is 400 and reaches no backend`, async (t) => {
     const [line, headers, body] = request(maxValues)
     t.is((await app.send(line, {headers, ...(body && {body})})).status, 200)
     const calls = app.backend.log.length
@@ -66,7 +66,7 @@ for (const [what, request] of Object.entries(values)) {
   })
 }
 
-test.serial('of a client stream each message has its own values and bytes, however many there are', async (t) => {
+test.serial('each message of a client stream has its own limits for values and bytes', async (t) => {
   const message = `{"names":[${times(maxValues - 2, '"aaaaaaaaaa"')}]}`
   const response = await app.send('POST /up', {headers: json, body: times(100, message)})
   t.is(response.status, 400, 'a comma is no separator')
@@ -74,7 +74,7 @@ test.serial('of a client stream each message has its own values and bytes, howev
   refused(t, await app.send('POST /up', {headers: json, body: `${message}{"names":[${times(49, '""')}]}`}), 400, 'body')
 })
 
-test.serial(`a body of ${maxBytes} bytes is read, a longer one is 413 in every form`, async (t) => {
+test.serial(`a body of ${maxBytes} bytes is read, a longer one is 413 in every format`, async (t) => {
   const sized = (start: string, end: string, size: number) =>
     `${start}${'a'.repeat(size - start.length - end.length)}${end}`
   for (const [headers, start, end] of [
@@ -91,7 +91,7 @@ test.serial(`a body of ${maxBytes} bytes is read, a longer one is 413 in every f
   t.is((await app.send('POST /up', {headers: json, body: sized('{"name":"', '"}', maxBytes + 1)})).status, 413)
 })
 
-test.serial('a message that takes KiBs when it is empty counts for as many values', async (t) => {
+test.serial('a message type whose empty message takes several KiB counts as several values', async (t) => {
   const send = (count: number) => app.send('POST /wide', {headers: json, body: `{"children":[${times(count, '{}')}]}`})
   t.is((await send(9)).status, 200)
   refused(t, await send(10), 400, 'body')

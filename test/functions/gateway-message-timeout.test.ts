@@ -8,7 +8,7 @@ test.before(async () => {
 test.afterEach.always((t) => app.quiet(t))
 test.after.always(() => app.close())
 
-test.serial('a server stream that says nothing is 504 after GATEWAY_MESSAGE_TIMEOUT_SECONDS', async (t) => {
+test.serial('a server stream without a message is 504 after GATEWAY_MESSAGE_TIMEOUT_SECONDS', async (t) => {
   using _ = app.streams.handle({
     async *down(_request, context) {
       await silence(context)
@@ -23,7 +23,7 @@ test.serial('a server stream that says nothing is 504 after GATEWAY_MESSAGE_TIME
   await (await seen).cancelled
 })
 
-test.serial('one that falls silent is cut, with the error as its last line', async (t) => {
+test.serial('a stream that falls silent is cut, with the error as its last line', async (t) => {
   using _ = app.streams.handle({
     async *down(_request, context) {
       yield {name: 'a'}
@@ -40,7 +40,7 @@ test.serial('one that falls silent is cut, with the error as its last line', asy
   t.is(JSON.parse(last).error.status, 'DEADLINE_EXCEEDED')
 })
 
-test.serial('a stream both ways may be silent for longer: it may be the turn of the caller', async (t) => {
+test.serial("a bidirectional stream may be silent for longer: it may be the caller's turn", async (t) => {
   const turn = Promise.withResolvers<void>()
   using _ = app.streams.handle({
     async *both(requests: AsyncIterable<Any>) {

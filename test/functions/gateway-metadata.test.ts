@@ -53,7 +53,7 @@ test.serial('request headers to metadata: an allow list', async (t) => {
   for (const name of ['x-other', 'accept', 'referer']) t.deepEqual(metadata.get(name), [], name)
 })
 
-test.serial('grpc-metadata-* with the prefix taken off, -bin as bytes', async (t) => {
+test.serial('grpc-metadata-* is forwarded without the prefix, -bin as bytes', async (t) => {
   const metadata = await metadataOf({
     'grpc-metadata-request-id': 'a',
     'Grpc-Metadata-Two': 'b, c',
@@ -65,7 +65,7 @@ test.serial('grpc-metadata-* with the prefix taken off, -bin as bytes', async (t
   t.deepEqual(metadata.get('key-bin'), [Buffer.from([0xff, 0]), Buffer.from([1])])
 })
 
-test.serial('never cookies, authorization, grpc-* or hop-by-hop, with the prefix or without', async (t) => {
+test.serial('never cookies, authorization, grpc-* or hop-by-hop headers, with or without the prefix', async (t) => {
   const refused = {
     cookie: 'a=b',
     authorization: 'Bearer mine',
@@ -92,7 +92,7 @@ test.serial('never cookies, authorization, grpc-* or hop-by-hop, with the prefix
   t.deepEqual(metadata.get('cookie'), [])
 })
 
-test.serial('never a header that belongs to this hop because Connection says so', async (t) => {
+test.serial('never a header that Connection names as hop-by-hop', async (t) => {
   const metadata = await metadataOf({
     connection: 'close, Accept-Language, Grpc-Metadata-Hop',
     'accept-language': 'de',
@@ -102,7 +102,7 @@ test.serial('never a header that belongs to this hop because Connection says so'
   t.deepEqual([metadata.get('accept-language'), metadata.get('hop'), metadata.get('end')], [[], [], ['b']])
 })
 
-test.serial('never what a front end vouches for, nor what Connection nominates after the prefix', async (t) => {
+test.serial('never headers of front ends, nor those that Connection names, with the prefix', async (t) => {
   const forged = [
     ...['x-goog-authenticated-user-email', 'x-goog-iap-jwt-assertion', 'x-endpoint-api-userinfo', 'x-real-ip'],
     ...['x-apigateway-api-userinfo', 'x-forwarded-for', 'forwarded', 'x-envoy-external-address', 'x-hop'],
@@ -120,7 +120,7 @@ for (const [name, value] of [
   ['grpc-metadata-key', '\xe9'],
   ['grpc-metadata-k!', 'a'],
 ] as const) {
-  test.serial(`what metadata cannot hold is 400: ${name}: ${value}`, async (t) => {
+  test.serial(`a header that metadata cannot hold is 400: ${name}: ${value}`, async (t) => {
     const calls = app.backend.log.length
     const response = await app.send('GET /whole', {headers: {[name]: value}})
     t.is(response.status, 400)
@@ -129,7 +129,7 @@ for (const [name, value] of [
   })
 }
 
-test.serial('an id or a trace that metadata cannot hold is no reason to fail', async (t) => {
+test.serial('an id or a trace that metadata cannot hold does not fail the request', async (t) => {
   for (const name of ['x-request-id', 'traceparent', 'tracestate', 'x-cloud-trace-context']) {
     const response = await app.send('GET /whole', {headers: {[name]: '\xe9'}})
     t.is(response.status, 200)
@@ -137,7 +137,7 @@ test.serial('an id or a trace that metadata cannot hold is no reason to fail', a
   }
 })
 
-test.serial('the request id is seen in the record of the service, and in the answer', async (t) => {
+test.serial("the request id is in the service's record, and in the answer", async (t) => {
   for (const line of ['GET /whole', 'GET /down?int32_value=1', 'POST /up', 'POST /both']) {
     const response = await app.send(line, {headers: {'x-request-id': `mine ${line.length}`.replace(' ', '-')}})
     t.is(response.headers.get('x-request-id'), `mine-${line.length}`)
@@ -176,7 +176,7 @@ test.serial('response metadata to grpc-metadata-*, trailers of unary calls to gr
   }
 })
 
-test.serial('response metadata of a stream, whose trailers come too late for a header', async (t) => {
+test.serial('response metadata of a stream, whose trailers arrive too late for a header', async (t) => {
   using _ = app.streams.handle({
     async *down(_request: Any, context: Any) {
       context.sendHeader(some('head'))
@@ -205,7 +205,7 @@ const failures = {
 }
 
 for (const [what, fail] of Object.entries(failures)) {
-  test.serial(`${what} that fails keeps its metadata and trailers`, async (t) => {
+  test.serial(`${what} that fails has its metadata and trailers`, async (t) => {
     const failing = async function* (_: Any, context: Any) {
       yield fail(_, context)
     }
@@ -227,7 +227,7 @@ for (const [what, fail] of Object.entries(failures)) {
   })
 }
 
-test.serial('several values of one key are several headers', async (t) => {
+test.serial('several values of a key are several headers', async (t) => {
   using _ = app.echo.handle({
     whole(_request: Any, context: Any) {
       const header = new Metadata()
@@ -284,7 +284,7 @@ test.serial('details are JSON with their types; RetryInfo is Retry-After too', a
 })
 
 test.serial(
-  'details of a type that the gateway does not know are kept, and bad ones; DebugInfo is stripped',
+  'details of a type that the gateway does not know and invalid ones are kept; DebugInfo is removed',
   async (t) => {
     const value = Buffer.from('0a0161', 'hex')
     const response = await failing(
@@ -322,7 +322,7 @@ for (const [type, pattern] of [
   ['application/x-ndjson', /^(\{"error".*)$/m],
   ['text/event-stream', /^event: error\n(?:id: .*\n)?data: (.*)$/m],
 ] as const) {
-  test.serial(`${type} that fails late has them as well`, async (t) => {
+  test.serial(`${type} that fails late has its details too`, async (t) => {
     using _ = app.streams.handle({
       async *down() {
         yield {}
@@ -334,7 +334,7 @@ for (const [type, pattern] of [
   })
 }
 
-test.serial('a stream that fails late keeps its details', async (t) => {
+test.serial('a stream that fails late has its details', async (t) => {
   using _ = app.streams.handle({
     async *down() {
       yield {}
@@ -346,7 +346,7 @@ test.serial('a stream that fails late keeps its details', async (t) => {
   t.is(JSON.parse(text.split('\n')[1] ?? '').error.details[0].reason, 'LATE')
 })
 
-test.serial('what a service throws that is no status gives nothing away', async (t) => {
+test.serial('an exception of a service that is not a status does not reach the caller', async (t) => {
   using _ = app.echo.handle({
     whole() {
       throw new Error('secret')
@@ -357,7 +357,7 @@ test.serial('what a service throws that is no status gives nothing away', async 
   t.false(response.text.includes('secret'))
 })
 
-test.serial('an answer that has no JSON is 500', async (t) => {
+test.serial('an answer that cannot be encoded as JSON is 500', async (t) => {
   using _ = app.echo.handle({whole: () => ({any: {typeUrl: 'type.googleapis.com/no.Such'}})})
   t.is((await app.send('GET /whole')).status, 500)
 })
@@ -379,7 +379,7 @@ for (const [name, value] of [
   })
 }
 
-test.serial('of two deadlines the shorter one holds', async (t) => {
+test.serial('the shorter of two deadlines applies', async (t) => {
   const call = app.echo.next()
   const before = Date.now()
   await app.send('GET /whole', {headers: {'grpc-timeout': '20S', 'x-server-timeout': '5'}})

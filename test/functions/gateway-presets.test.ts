@@ -36,7 +36,7 @@ test.after.always(() => Promise.all([go, envoy, mixed].map((app) => app.close())
 const json = {'content-type': 'application/json'}
 const form = {'content-type': 'application/x-www-form-urlencoded'}
 
-test.serial('grpc-gateway: what is not set is written, as null where it could be', async (t) => {
+test.serial('grpc-gateway: fields that are not set are written, as null if they can be absent', async (t) => {
   const answer = (await go.send('GET /whole?name=a&child.name=b&maybe_name=')).json
   t.like(answer, {
     name: 'a',
@@ -67,7 +67,7 @@ test.serial('grpc-gateway: a response_body that is not set', async (t) => {
   t.deepEqual(child.json, {name: '', age: 0, longId: '0', child: null})
 })
 
-test.serial('grpc-gateway: streams are lines of results that are called application/json', async (t) => {
+test.serial('grpc-gateway: streams are lines of results with the content type application/json', async (t) => {
   for (const headers of [{}, {accept: 'application/json'}, {accept: '*/*'}] as Record<string, string>[]) {
     const {text, headers: answered} = await go.send('GET /down/name?int32_value=2&name=x', {headers})
     t.is(answered.get('content-type'), 'application/json')
@@ -86,7 +86,7 @@ test.serial('grpc-gateway: streams are lines of results that are called applicat
   t.is(failed.text, '{"result":"a"}\n{"error":{"code":10,"message":"Late","details":[]}}\n')
 })
 
-test.serial('grpc-gateway: failures are a google.rpc.Status, and 501 where a path has other methods', async (t) => {
+test.serial('grpc-gateway: errors are a google.rpc.Status, and 501 if a path has other methods', async (t) => {
   const other = await go.send('POST /one/a')
   t.deepEqual([other.status, other.json.code, other.headers.get('allow')], [501, 12, 'GET, HEAD, OPTIONS'])
   t.is((await go.send('GET /nope')).status, 404)
@@ -104,7 +104,7 @@ test.serial('grpc-gateway: unknown fields and parameters, and those that the pat
   t.is((await go.send('GET /one/a?flag=maybe')).status, 400, 'not what is known and wrong')
 })
 
-test.serial('grpc-gateway and Envoy: booleans in path and query as Go and C++ read them', async (t) => {
+test.serial('grpc-gateway and Envoy: booleans in path and query are read as in Go and C++', async (t) => {
   for (const app of [go, envoy]) {
     for (const text of ['1', 't', 'T', 'TRUE', 'True', 'true', 'y', 'yes']) {
       t.true((await app.send(`GET /one/a?flag=${text}`)).json.flag, text)
@@ -141,7 +141,7 @@ test.serial('grpc-gateway: entries of maps in the query', async (t) => {
   }
 })
 
-test.serial('grpc-gateway: a form is a query where the rule takes no body, and finds rules of GET', async (t) => {
+test.serial('grpc-gateway: a form is a query if the rule takes no body, and also reaches rules of GET', async (t) => {
   const posted = await go.send('POST /one/a?flag=true', {
     headers: form,
     body: 'int32_value=5&names=x+y&names=%C3%A9\u00fc',
@@ -158,7 +158,7 @@ test.serial('grpc-gateway: a form is a query where the rule takes no body, and f
   t.is((await go.send('POST /one/a', {headers: {...json, 'x-http-method-override': 'GET'}, body: ''})).status, 501)
 })
 
-test.serial('grpc-gateway: a body of any type is JSON, and one that no rule takes is ignored', async (t) => {
+test.serial('grpc-gateway: a body of any type is JSON, and ignored if the rule takes none', async (t) => {
   for (const type of [undefined, 'text/plain', 'application/x-www-form-urlencoded', 'application/octet-stream']) {
     const headers: Record<string, string> = type ? {'content-type': type} : {}
     t.is((await go.send('POST /whole', {headers, body: '{"name": "a"}'})).json.name, 'a', type)
@@ -173,7 +173,7 @@ test.serial('grpc-gateway: the path is decoded before it is routed', async (t) =
   t.is((await go.send('GET /one/%zz')).status, 400)
 })
 
-test.serial('grpc-gateway: metadata that cannot be is dropped', async (t) => {
+test.serial('grpc-gateway: invalid metadata is dropped', async (t) => {
   const call = go.echo.next()
   const headers = {
     'grpc-metadata-a+b': 'x',
@@ -186,7 +186,7 @@ test.serial('grpc-gateway: metadata that cannot be is dropped', async (t) => {
   t.deepEqual([metadata.get('ok'), metadata.get('city'), metadata.get('x-bin')], [['yes'], [], []])
 })
 
-test.serial('grpc-gateway: what an answer says of its response holds: its status, its headers', async (t) => {
+test.serial('grpc-gateway: metadata of an answer sets its status and its headers', async (t) => {
   using _ = go.echo.handle({
     paths(input, context) {
       const header = new Metadata()
@@ -203,7 +203,7 @@ test.serial('grpc-gateway: what an answer says of its response holds: its status
   t.deepEqual([response.statusCode, response.trailers], [202, {'grpc-trailer-foo': 'bar'}])
 })
 
-test.serial('grpc-gateway: trailers are trailers, for those who ask', async (t) => {
+test.serial('grpc-gateway: trailers are HTTP trailers, for callers who ask for them', async (t) => {
   using _ = go.echo.handle({
     paths(input, context) {
       context.trailer.set('foo', 'bar')
@@ -234,7 +234,7 @@ test.serial('grpc-gateway: trailers are trailers, for those who ask', async (t) 
   }
 })
 
-test.serial('grpc-gateway: the document is one of OpenAPI, and says how it is', async (t) => {
+test.serial('grpc-gateway: the description is valid OpenAPI, and describes these differences', async (t) => {
   const document = (await go.send('GET /openapi.json')).json
   t.true((await new Validator().validate(document)).valid)
   const {content} = document.paths['/down'].get.responses[200]
@@ -267,7 +267,7 @@ test.serial(
   },
 )
 
-test.serial('what is set beside a preset wins: proto names, numbers, zero values, lines', async (t) => {
+test.serial('variables have priority over a preset: proto names, numbers, zero values, lines', async (t) => {
   const answer = (await mixed.send('GET /whole?color=RED&maybe_name=a&child.long_id=5')).json
   t.like(answer, {color: 1, maybe_name: 'a', int64_value: '0', colors: [], child: {name: '', long_id: '5'}})
   t.false('time' in answer)
@@ -286,7 +286,7 @@ test.serial('what is set beside a preset wins: proto names, numbers, zero values
   t.deepEqual(document.components.schemas['every.Color'].enum, [0, 1, 2])
 })
 
-test('every value of a preset is one of its switch, other than ours, and the gateway has it', (t) => {
+test('every value of a preset is a value of its switch, other than the default, and the gateway supports it', (t) => {
   const own = readConfig({BACKEND_URL: 'http://localhost:1'}).gateway
   t.like(own, {...ownDialect})
   for (const [name, switches] of Object.entries(presets)) {

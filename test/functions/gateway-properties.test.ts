@@ -34,7 +34,7 @@ async function post(path: string, body: string | undefined): Promise<{status: nu
 }
 
 test.serial(
-  'a request by a client of its own is echoed as the same message, for random messages and templates',
+  'a request by an independent client is echoed as the same message, for random messages and templates',
   async (t) => {
     const {fields} = app.schema.registry.getMessage('every.Every')!
     const cases = fc.constantFrom(...rules.rules).chain(({rule, variables}) => {
@@ -68,7 +68,7 @@ test.serial(
   },
 )
 
-test.serial('no random bytes in path, query, headers or body give a 500, a hang or a second answer', async (t) => {
+test.serial('random bytes in path, query, headers or body never give a 500, a hang or a second answer', async (t) => {
   using _ = app.streams.handle({
     async *down() {
       yield {name: 'a'}
@@ -92,7 +92,7 @@ test.serial('no random bytes in path, query, headers or body give a 500, a hang 
 const failures = ['none', 'of the service', 'no JSON', 'the deadline'] as const
 
 test.serial(
-  'no response that fails, wherever it does, is taken for a complete success by a strict reader',
+  'a failed response is never read as a complete success by a strict reader, wherever it fails',
   async (t) => {
     const sent = fc.array(fc.record({name: fc.string({unit: 'binary', maxLength: 30})}), {maxLength: 6})
     const cases = fc.record({

@@ -37,7 +37,7 @@ const statusOf = async (app: App, path: string, init?: RequestInit) => (await fe
 /** The number of reflection calls that `backend` has had. */
 const asked = ({log}: Backend) => log.filter(({method}) => String(method).includes('ServerReflection')).length
 
-test.serial('the first request asks the backend, all that wait share it, and later ones ask no more', async (t) => {
+test.serial('the first request fetches the schema, all that wait share it, and later ones fetch nothing', async (t) => {
   const backend = await backendFor(t)
   const app = await appFor(t, backend.url)
   t.is(asked(backend), 0)
@@ -113,13 +113,13 @@ function filesOf(file: DescFile): FileDescriptorProto[] {
   return [file.proto, ...file.dependencies.flatMap(filesOf)]
 }
 
-test.serial('v1alpha is as good, and imports that do not come along are asked for', async (t) => {
+test.serial('v1alpha works too, and missing imports are fetched', async (t) => {
   const app = await appFor(t, await reflecting(t, filesOf(PingService.file), {version: 'v1alpha'}))
   t.is(await statusOf(app, '/api/ping?message=hi'), 501, 'there is no service behind it')
   t.is(await statusOf(app, '/openapi.json'), 200)
 })
 
-test.serial('a backend that is down is 503, and the next request asks again', async (t) => {
+test.serial('a backend that is down is 503, and the next request tries again', async (t) => {
   const first = await startBackend()
   const {port} = new URL(first.url)
   await first.close()
@@ -146,7 +146,7 @@ test.serial('a backend without server reflection is 503, and the log says so', a
   t.regex(String(written.read()), /has no server reflection/)
 })
 
-test.serial('a service that a backend lists and does not give is left out, and the log says so', async (t) => {
+test.serial('a service that a backend lists without its file is left out, and the log says so', async (t) => {
   const written = new PassThrough()
   const log = pino({messageKey: 'message'}, written)
   const services = ['ping.Gone', 'ping.PingService']
@@ -155,7 +155,7 @@ test.serial('a service that a backend lists and does not give is left out, and t
   t.regex(String(written.read()), /without giving their descriptors: ping\.Gone"/)
 })
 
-test.serial('a backend that does not give an import is 503, and the log says so', async (t) => {
+test.serial('a backend that has no file for an import is 503, and the log says so', async (t) => {
   const written = new PassThrough()
   const log = pino({messageKey: 'message'}, written)
   const app = await appFor(t, await reflecting(t, [PingService.file.proto]), {log})
@@ -163,7 +163,7 @@ test.serial('a backend that does not give an import is 503, and the log says so'
   t.regex(String(written.read()), /does not give \\"google\/api\/annotations\.proto/)
 })
 
-test.serial('several backends are asked, each for the services that are called there', async (t) => {
+test.serial('several backends are asked, each for the services that are configured for it', async (t) => {
   const [main, own] = [await backendFor(t), await backendFor(t)]
   const app = await appFor(t, main.url, {env: {BACKEND_URL_REPO: own.url}})
   t.is(await statusOf(app, '/api/ping?message=hi'), 200)
@@ -177,7 +177,7 @@ test.serial('several backends are asked, each for the services that are called t
   t.deepEqual([called(main), called(own)], [['/ping.PingService/Send'], ['/Repo/CreateRepo']])
 })
 
-test.serial('two backends with different files of one name are named, and nothing is served', async (t) => {
+test.serial('two backends with different files of one name are an error that names both', async (t) => {
   const other = clone(FileDescriptorProtoSchema, PingService.file.proto)
   other.service[0]!.name = 'Other'
   const [one, two] = [
@@ -195,7 +195,7 @@ test.serial('two backends with different files of one name are named, and nothin
   t.true(String(written.read()).includes(`${one} and ${two} have two different files \\"${other.name}\\"`))
 })
 
-test.serial('nothing is open while the schema is not known, and then what AUTH_PUBLIC says', async (t) => {
+test.serial('nothing is open until the schema is known, and then the paths of AUTH_PUBLIC', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'reflection-'))
   t.teardown(() => rmSync(folder, {recursive: true}))
   const keys = join(folder, 'keys')
@@ -218,7 +218,7 @@ test.serial('nothing is open while the schema is not known, and then what AUTH_P
   t.is(await statusOf(app, '/openapi.json'), 401)
 })
 
-test.serial('a backend that is down is told as the protocol of the request has it', async (t) => {
+test.serial("the error of a backend that is down has the format of the request's protocol", async (t) => {
   const backend = await startBackend()
   await backend.close()
   const app = await appFor(t, backend.url, {env: {MCP: 'true'}})
@@ -242,7 +242,7 @@ test.serial('a backend that is down is told as the protocol of the request has i
   t.deepEqual([rest.status, JSON.parse(rest.text).error.status], [503, 'UNAVAILABLE'])
 })
 
-test.serial('agents get the tools of the backends, asked for by the first request', async (t) => {
+test.serial('agents get the tools of the backends, whose schema the first request fetches', async (t) => {
   const first = await startBackend()
   const {port} = new URL(first.url)
   await first.close()
@@ -259,7 +259,7 @@ test.serial('agents get the tools of the backends, asked for by the first reques
 })
 
 test.serial(
-  'a schema is asked for again when it is old, or seems to be; the last one serves when that fails',
+  'an old schema is fetched again, and so is one that seems to be old; the last one is used if that fails',
   async (t) => {
     const backend = await startBackend()
     const {port} = new URL(backend.url)
@@ -327,7 +327,7 @@ test.serial(
   },
 )
 
-test('what cannot be is refused at start', (t) => {
+test('impossible combinations are refused at start', (t) => {
   const made = (env: Record<string, string>) => gateway(runtimeOf({GATEWAY_SCHEMA: 'reflection', ...env}))
   t.throws(() => made({}), {message: /^BACKEND_URL is not set/})
   t.throws(() => made({BACKEND_URL: 'http://localhost:1', GATEWAY_DESCRIPTORS: 'x'}), {

@@ -122,7 +122,7 @@ const requests: Readonly<Record<string, () => Promise<Answer>>> = {
 const named = /"name\\*": ?\\*"a|\x0a\x01a|aaaaa/
 
 for (const [name, send] of Object.entries(requests)) {
-  test.serial(`${name}: a refused call is made again, and executed once`, async (t) => {
+  test.serial(`${name}: a refused call is retried, and executed once`, async (t) => {
     for (const after of [0, 1]) {
       const {length} = server.executions
       server.next({kind: 'refuse', after})
@@ -136,7 +136,7 @@ for (const [name, send] of Object.entries(requests)) {
     }
   })
 
-  test.serial(`${name}: a call above the last stream of a GOAWAY is made again`, async (t) => {
+  test.serial(`${name}: a call above the last stream of a GOAWAY is retried`, async (t) => {
     server.dropConnections()
     t.is((await rest('GET /whole')).status, 200)
     const {length} = server.executions
@@ -153,7 +153,7 @@ for (const [name, send] of Object.entries(requests)) {
 }
 
 test.serial(
-  'after UNAVAILABLE a call is made again where its method has no side effects, and not elsewhere',
+  'after an UNAVAILABLE a call is retried when its method has no side effects, and never otherwise',
   async (t) => {
     for (const [path, status, runs] of [
       ['/pure.Pure/Get', 200, 2],
@@ -167,7 +167,7 @@ test.serial(
   },
 )
 
-test.serial('what has been sent is kept for a repeat, until others need the room', async (t) => {
+test.serial('a sent message is kept for a retry, until others need the room', async (t) => {
   const admission = admissionOf(app.runtime)
   const [first, second] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
   const {length} = server.executions
@@ -187,7 +187,7 @@ test.serial('what has been sent is kept for a repeat, until others need the room
   t.is(server.executions.length, length + 3)
 })
 
-test.serial('a caller who hangs up, or is too late, leaves nothing behind that is kept', async (t) => {
+test.serial('a caller who hangs up, or whose deadline passes, leaves no kept message behind', async (t) => {
   for (const leave of ['hangs up', 'is late']) {
     const {length} = server.executions
     server.next({kind: 'stall'})

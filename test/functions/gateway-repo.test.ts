@@ -9,13 +9,13 @@ test.before(async () => {
 test.afterEach.always((t) => app.quiet(t))
 test.after.always(() => app.close())
 
-test.serial('ping has bindings too, behind the same IAM check as the function', async (t) => {
+test.serial('ping has bindings too, with the same IAM check as the function', async (t) => {
   t.is((await app.ask(t, '/api/ping?message=hi')).json.pong.message, 'hi')
   t.is((await app.ask(t, '/api/ping:upstream?message=up')).json.pong.message, 'up')
   t.is((await app.ask(t, '/ping?message=hi')).json.pong.message, 'hi')
 })
 
-test.serial('Repo.CreateRepo is a client stream of JSON, beside the upload function', async (t) => {
+test.serial('Repo.CreateRepo is a client stream of JSON, in addition to the upload function', async (t) => {
   const lines = ['{"context":{"creatorId":"me","name":"it"}}', '{"data":"aGVsbG8="}', '{"data":"IQ=="}']
   const response = await exchange(app.url(''), {method: 'POST', path: '/api/repos', body: lines.join('\n')})
   const {id} = app.backend.repo.repos.at(-1) ?? {}

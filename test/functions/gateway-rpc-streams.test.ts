@@ -90,7 +90,7 @@ for (const [type, {json, compression, ok, code}] of Object.entries(protocols)) {
     t.deepEqual(streamIn((await send({path: up, headers})).bytes).end, ok)
   })
 
-  test.serial(`${type}: messages are inflated, and deflated for who takes that`, async (t) => {
+  test.serial(`${type}: messages are decompressed, and compressed for callers that accept it`, async (t) => {
     const name = 'a'.repeat(2000)
     const body = Buffer.concat([
       envelope(gzipSync(written({name})), 1),
@@ -117,7 +117,7 @@ for (const [type, {json, compression, ok, code}] of Object.entries(protocols)) {
   })
 
   test.serial(
-    `${type}: a failure goes into the last envelope, behind what was sent before it, with trailers and details`,
+    `${type}: an error is in the last envelope, after the messages before it, with trailers and details`,
     async (t) => {
       using _ = app.streams.handle({
         async *down(_request, {trailer}) {
@@ -181,7 +181,7 @@ for (const [type, {json, compression, ok, code}] of Object.entries(protocols)) {
     })
   }
 
-  test.serial(`${type}: a request that ends within a message is refused, wherever it ends`, async (t) => {
+  test.serial(`${type}: a request that ends inside a message is refused, wherever it ends`, async (t) => {
     const body = Buffer.concat([envelope(written({name: 'a'})), envelope(written({name: 'b'}))])
     const first = envelope(written({name: 'a'})).length
     for (let length = 1; length < body.length; length++) {
@@ -190,7 +190,7 @@ for (const [type, {json, compression, ok, code}] of Object.entries(protocols)) {
     }
   })
 
-  test.serial(`${type}: a message goes on as soon as it has come, and its answer as soon as that has`, async (t) => {
+  test.serial(`${type}: each message is forwarded as soon as it arrives, and so is each answer`, async (t) => {
     await using request = await open(app.url(''), {method: 'POST', path: both, headers})
     const cut = envelope(written({name: 'one'}))
     for (const byte of cut) request.write(Uint8Array.of(byte))
@@ -203,7 +203,7 @@ for (const [type, {json, compression, ok, code}] of Object.entries(protocols)) {
     t.deepEqual(end, ok)
   })
 
-  test.serial(`${type}: the head leaves with the backend's metadata, before any message`, async (t) => {
+  test.serial(`${type}: the head is sent with the backend's metadata, before any message`, async (t) => {
     using _ = app.streams.handle({
       async *down(_request, context) {
         const header = new Metadata()
@@ -222,7 +222,7 @@ for (const [type, {json, compression, ok, code}] of Object.entries(protocols)) {
     t.pass()
   })
 
-  test.serial(`${type}: the timeout of a caller ends a stream that has begun, well-formed`, async (t) => {
+  test.serial(`${type}: the timeout of a caller ends a stream that has begun, in a well-formed way`, async (t) => {
     using _ = app.streams.handle({
       async *down(_request, context) {
         yield {name: 'a'}
@@ -241,7 +241,7 @@ for (const [type, {json, compression, ok, code}] of Object.entries(protocols)) {
   })
 }
 
-test.serial('gRPC-Web: a unary call is answered by a message and trailers', async (t) => {
+test.serial('gRPC-Web: a unary call is answered with a message and trailers', async (t) => {
   const headers = {'content-type': 'application/grpc-web+proto', 'x-grpc-web': '1'}
   const {bytes} = await send({path: '/served.Echo/Whole', headers, body: envelope(every({name: 'a'}))})
   const {messages, end} = streamIn(bytes)
@@ -273,7 +273,7 @@ test.serial('gRPC-Web: a body in base64 is read wherever it is cut, and answered
 })
 
 test.serial(
-  'gRPC-Web: what is no path of a method is UNIMPLEMENTED, and another content type or verb is refused by HTTP',
+  'gRPC-Web: an unknown method is UNIMPLEMENTED, and another content type or HTTP method is an HTTP error',
   async (t) => {
     const headers = {'content-type': 'application/grpc-web'}
     const nowhere = await send({path: '/served.Echo/Nope', headers, body: envelope()})
@@ -301,7 +301,7 @@ test.serial('a caller who leaves in the middle of a stream cancels the call', as
   t.pass()
 })
 
-test.serial('a failure takes no message from a stream that takes its time', async (t) => {
+test.serial('an error after a slow stream of compressed messages loses none of them', async (t) => {
   using _ = app.streams.handle({
     async *down() {
       for (let count = 0; count < 20; count++) yield {name: 'x'.repeat(1500)}

@@ -100,7 +100,7 @@ test.after.always(async () => {
 
 const json = {headers: {'content-type': 'application/json'}}
 
-test.serial('a rule of the file replaces all of the proto, and the last one of several holds', async (t) => {
+test.serial('a rule of the file replaces all rules of the proto, and the last rule for a method applies', async (t) => {
   const run = await app.send('POST /files/a/b:run', {...json, body: '{"name": "c"}'})
   t.is(run.text, '"a/b"')
   t.is((await app.send('GET /files/a/b/c?int32_value=3')).json.int32Value, 3)
@@ -111,7 +111,7 @@ test.serial('a rule of the file replaces all of the proto, and the last one of s
 })
 
 test.serial(
-  'a method without a rule, and mixins that are only imported, are served by those of the file',
+  'rules of the file serve methods without a rule of their own, and mixins that are only imported',
   async (t) => {
     t.is((await app.send('GET /plain/a')).json.name, 'a')
     t.is((await app.send('GET /v2/operations/7')).json.name, 'operations/7')
@@ -125,14 +125,14 @@ test.serial(
   },
 )
 
-test.serial('fully_decode_reserved_expansion decodes %2F where many segments are matched', async (t) => {
+test.serial('fully_decode_reserved_expansion decodes %2F in variables of several segments', async (t) => {
   t.is((await app.send('GET /files/a/b%2Fc/d%2Fe/f%3A%20g')).json.name, 'a/b%2Fc/d/e/f: g')
   t.is((await app.send('POST /files/a/b%2fc:run', json)).text, '"a/b/c"')
   t.is((await app.send('PURGE /files/a/b%2Fc%3A')).json.name, 'a/b%2Fc:')
   t.is((await app.send('GET /one/a%2Fb')).json.name, 'a/b')
 })
 
-test.serial('a deadline of the file ends a call, or the silence of a server stream', async (t) => {
+test.serial('a deadline of the file ends a call, or a silent server stream', async (t) => {
   using _plain = app.older.handle({old: (_request, context) => silence(context)})
   t.is((await app.send('GET /old/a')).status, 504)
   using _streams = app.streams.handle({
@@ -149,7 +149,7 @@ test.serial('a deadline of the file ends a call, or the silence of a server stre
   t.true(Number(deadline) - Date.now() > 60_000, 'the last rule holds, and may be longer than ours')
 })
 
-test('the log names what the file has and nobody reads here', (t) => {
+test('the log names the parts of the file that have no effect here', (t) => {
   const messages = log.map((line) => JSON.parse(line).message as string).slice(0, -1)
   t.deepEqual(
     messages.map((message) => message.replaceAll(/\S*rules1\.yaml/g, 'FILE')),
@@ -250,7 +250,7 @@ test.serial('GATEWAY_RULES: a file that is not there', (t) => {
   )
 })
 
-test.serial('apis of the file are all that is served, unless GATEWAY_SERVICES says more', async (t) => {
+test.serial('only the apis of the file are served, unless GATEWAY_SERVICES names more', async (t) => {
   const text =
     'apis:\n- name: served.Plain\n- name: served.Echo\nhttp:\n  rules:\n  - {selector: served.Plain.One, get: /plain}\n'
   const served = (env: Record<string, string>) => {

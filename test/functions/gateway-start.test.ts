@@ -89,7 +89,7 @@ test('every rule that cannot be served is refused at start: a line each with pro
   }
 })
 
-test('an option that is no rule is refused', async (t) => {
+test('an option that is not a valid rule is refused', async (t) => {
   const options: readonly [option: string, refusal: RegExp][] = [
     ['body: "*"', /no pattern/],
     ['custom: {kind: "a b" path: "/x"}', /custom kind "a b"/],
@@ -111,7 +111,7 @@ test('an option that is no rule is refused', async (t) => {
   }
 })
 
-test('a method that no request can have is refused', async (t) => {
+test('an HTTP method that no request can have is refused', async (t) => {
   const kinds = ['FOO', 'fetch', 'CONNECT', 'connect', 'QUERY', 'M-SEARCH', 'head', '*']
   const methods = kinds.map(
     (kind, index) =>
@@ -128,7 +128,7 @@ test('a method that no request can have is refused', async (t) => {
   }
 })
 
-test('a schema or services in which nothing is bound are refused by their variable', async (t) => {
+test('a schema or services without any binding are refused with their variable', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'gateway-start-'))
   t.teardown(() => rmSync(folder, {recursive: true}))
   const path = join(folder, 'empty')
@@ -161,7 +161,7 @@ test('a schema or services in which nothing is bound are refused by their variab
   }
 })
 
-test('two bindings with the same verb, shape and custom verb are refused with both rules', async (t) => {
+test('two bindings with the same HTTP method, shape and verb are refused with both rules', async (t) => {
   using schema = buildSchema({
     'one.proto': `${head}
       service One {
@@ -231,7 +231,7 @@ for (const [target, rules] of reserved) {
   })
 }
 
-test('a service that nobody declares is refused by its name, beside the names that there are', async (t) => {
+test('an unknown service is refused by its name, with the names that there are', async (t) => {
   using schema = buildSchema({
     'shop.proto': `${head}
       service BookstoreService { rpc A(every.Every) returns (every.Every); }
@@ -248,7 +248,7 @@ test('a service that nobody declares is refused by its name, beside the names th
   ])
 })
 
-test('a URL for a service that the schema does not have is refused, beside the services that it has', async (t) => {
+test('a URL for a service that the schema does not have is refused, with the services that it has', async (t) => {
   using schema = buildSchema({
     'shop.proto': `${head}service BookstoreService { rpc A(every.Every) returns (every.Every); }`,
   })
@@ -285,7 +285,7 @@ test('descriptors that cannot be read are refused by their path, with what they 
   }
 })
 
-test('a service without a backend is refused by the variables that would name one', async (t) => {
+test('a service without a backend is refused with the variables that would set one', async (t) => {
   const {code, lines} = await refusal({BACKEND_URL: '', BACKEND_URL_PING_SERVICE: 'http://localhost:1'})
   t.is(code, 1)
   t.is(lines.length, 1)
@@ -307,7 +307,7 @@ for (const [name, value] of [
   })
 }
 
-test('GATEWAY_METADATA with keys that no caller may set is refused, and so is what is no key', async (t) => {
+test('GATEWAY_METADATA with keys that no caller may set is refused, and so is an invalid key', async (t) => {
   const forged = await refusal({GATEWAY_METADATA: 'x-tenant,X-Goog-Iap-Jwt-Assertion cookie'})
   t.is(forged.code, 1)
   t.is(forged.lines.length, 1, forged.lines.join('\n'))
@@ -317,7 +317,7 @@ test('GATEWAY_METADATA with keys that no caller may set is refused, and so is wh
   t.regex(none.lines[0] ?? '', /^GATEWAY_METADATA="x-tenant,\*": expected metadata keys/)
 })
 
-test('a process of its own serves any descriptors that it is handed', async (t) => {
+test('a separate process serves any descriptors that it gets', async (t) => {
   using schema = servedSchema()
   await using stack = await startStack()
   const functions = await startFunctions({

@@ -58,7 +58,7 @@ for (const [accept, type] of [
   })
 }
 
-test.serial('a server stream for an Accept that cannot be met is 406, and nothing is asked', async (t) => {
+test.serial('a server stream for an Accept that cannot be met is 406, and nothing is called', async (t) => {
   const calls = app.backend.log.length
   refused(t, await app.send('GET /down', {headers: {accept: 'text/html, */*;q=0'}}), 406, 'accept')
   t.is(app.backend.log.length, calls)
@@ -70,7 +70,7 @@ test.serial('a server stream of a body, and of one field', async (t) => {
   t.is((await app.send('GET /down/name?int32_value=2&name=a')).text, '"a"\n"a"\n')
 })
 
-test.serial('HEAD of a server stream answers as GET, and reads no further', async (t) => {
+test.serial('HEAD of a server stream is answered like GET, and reads no further', async (t) => {
   const call = app.streams.next()
   const response = await app.send('HEAD /down?int32_value=1000000')
   t.is(response.status, 200)
@@ -104,11 +104,11 @@ for (const [title, {type, body}] of Object.entries(bodies)) {
   })
 }
 
-test.serial('a client stream of nothing', async (t) => {
+test.serial('an empty client stream', async (t) => {
   for (const body of ['', ' \n', '[]']) t.deepEqual((await app.send('POST /up', {headers: json, body})).json, {})
 })
 
-test.serial('a client stream without a body: one message of what path and query say', async (t) => {
+test.serial('a client stream without a body: one message from path and query', async (t) => {
   t.deepEqual((await app.send('GET /up?name=a')).json, {names: ['a']})
   t.deepEqual((await app.send('GET /up?name=a', {body: '{}'})).json, {names: ['a']})
   refused(t, await app.send('GET /up?name=a', {body: '{"name":"b"}'}), 400, 'body')
@@ -132,7 +132,7 @@ for (const line of ['GET /whole', 'GET /down', 'GET /up']) {
   )
 }
 
-test.serial('path and query bindings go into every message', async (t) => {
+test.serial('path and query bindings are in every message', async (t) => {
   const response = await app.send('POST /up/n%2F/child', {headers: json, body: '{"age":1}{"age":2}{}'})
   t.deepEqual(response.json, {names: ['n/', 'n/', 'n/'], children: [{age: 1}, {age: 2}, {}]})
   using _ = app.streams.handle({
@@ -144,7 +144,7 @@ test.serial('path and query bindings go into every message', async (t) => {
   t.deepEqual(query.json, {names: ['n true', 'n true']})
 })
 
-test.serial('path and query bindings of an empty client stream are a message of their own', async (t) => {
+test.serial('path and query bindings of an empty client stream are one message', async (t) => {
   for (const body of ['', ' \n']) {
     t.deepEqual((await app.send('POST /up/n', {headers: json, body})).json, {names: ['n']}, body)
     t.deepEqual((await app.send('POST /up/n/child', {headers: json, body})).json, {names: ['n']}, body)
@@ -191,7 +191,7 @@ test.serial('messages of a client stream reach the service while the request is 
   t.deepEqual((await request.response()).json, {names: ['a', 'b']})
 })
 
-test.serial('a service that answers a client stream early is heard while the request is open', async (t) => {
+test.serial('an early answer of a service to a client stream is sent while the request is open', async (t) => {
   using _ = app.streams.handle({
     async up(requests) {
       const {value} = await requests[Symbol.asyncIterator]().next()
@@ -203,7 +203,7 @@ test.serial('a service that answers a client stream early is heard while the req
   t.deepEqual((await request.response()).json, {name: 'a'})
 })
 
-test.serial('a service that refuses a client stream early is heard while the request is open', async (t) => {
+test.serial('an early error of a service for a client stream is sent while the request is open', async (t) => {
   using _ = app.streams.handle({
     up() {
       throw new StatusError(status.PERMISSION_DENIED, 'Not you')
@@ -241,7 +241,7 @@ for (const [headers, http, field] of [
   [{'content-type': ndjson, 'content-encoding': 'gzip'}, 415, 'content-encoding'],
   [{accept: ndjson}, 406, 'accept'],
 ] as const) {
-  test.serial(`a client stream with ${JSON.stringify(headers)} is ${http}, and nothing is asked`, async (t) => {
+  test.serial(`a client stream with ${JSON.stringify(headers)} is ${http}, and nothing is called`, async (t) => {
     const calls = app.backend.log.length
     refused(t, await app.send('POST /up', {headers, body: '{}'}), http, field)
     t.is(app.backend.log.length, calls)
@@ -262,7 +262,7 @@ for (const type of streamTypes) {
   })
 }
 
-test.serial('full duplex: 300 rounds, each waiting for the answer before', async (t) => {
+test.serial('full duplex: 300 rounds, each waiting for the previous answer', async (t) => {
   await using request = await app.begin('POST /both/a')
   for (let round = 1; round <= 300; round++) {
     request.write(`{"age":${round}}\n`)
@@ -288,7 +288,7 @@ test.serial('bidi: a service that ends early ends the answer while the request i
   t.deepEqual(successOf(ndjson, await request.response()), [{name: 'a'}])
 })
 
-test.serial('bidi: a service may speak first', async (t) => {
+test.serial('bidi: a service may send first', async (t) => {
   using _ = app.streams.handle({
     async *both(requests) {
       yield {name: 'hello'}
@@ -303,7 +303,7 @@ test.serial('bidi: a service may speak first', async (t) => {
 })
 
 for (const type of streamTypes) {
-  test.serial(`bidi in ${type}: bad JSON after the first answer cuts it, before it is 400`, async (t) => {
+  test.serial(`bidi in ${type}: bad JSON is 400, and cuts the answer once it has begun`, async (t) => {
     const headers = {accept: type}
     const first = await app.send('POST /both', {headers, body: '{"nope":1}'})
     if (type === events) t.like(failureIn(first), {code: 400, details: [{fieldViolations: [{field: 'nope'}]}]})
@@ -324,7 +324,7 @@ for (const type of streamTypes) {
 // The response head
 
 for (const type of streamTypes) {
-  test.serial(`${type}: the head leaves with the backend's metadata, before its first message`, async (t) => {
+  test.serial(`${type}: the head is sent with the backend's metadata, before its first message`, async (t) => {
     const gate = Promise.withResolvers<void>()
     using _ = app.streams.handle({
       async *down(_request: Any, context: CallContext) {
@@ -358,7 +358,7 @@ for (const type of streamTypes) {
   })
 }
 
-test.serial('the head of an event stream leaves before the service has said anything', async (t) => {
+test.serial('the head of an event stream is sent before the service has sent anything', async (t) => {
   const gate = Promise.withResolvers<void>()
   using _ = app.streams.handle({
     async *down() {
@@ -375,7 +375,7 @@ test.serial('the head of an event stream leaves before the service has said anyt
 })
 
 for (const type of [ndjson, array] as const) {
-  test.serial(`${type}: a failure after the head and before the first message cuts the answer`, async (t) => {
+  test.serial(`${type}: an error after the head and before the first message cuts the answer`, async (t) => {
     const gate = Promise.withResolvers<void>()
     using _ = app.streams.handle({
       async *down(_request: Any, context: CallContext) {
@@ -397,7 +397,7 @@ for (const type of [ndjson, array] as const) {
 }
 
 for (const line of ['GET /down?nope=a', 'GET /nothing', 'POST /down/name']) {
-  test.serial(`${line}: what is wrong with a request of an event stream keeps its status`, async (t) => {
+  test.serial(`${line}: an invalid request for an event stream keeps its status`, async (t) => {
     const {status, json} = await app.send(line, {headers: {accept: events}})
     t.true(status >= 400)
     t.is(json.error.code, status)
@@ -423,7 +423,7 @@ const failures = {
 for (const type of streamTypes) {
   for (const [origin, fail] of Object.entries(failures)) {
     const says = type === events ? 'is an event' : 'has its real status'
-    test.serial(`${type}: a failure ${origin} before the first message ${says}`, async (t) => {
+    test.serial(`${type}: an error ${origin} before the first message ${says}`, async (t) => {
       using _ = app.streams.handle({
         async *down() {
           yield fail()
@@ -467,7 +467,7 @@ for (const type of streamTypes) {
 }
 
 for (const type of streamTypes) {
-  test.serial(`${type}: in HTTP/1.0, where a body lasts until the end, a failure resets the connection`, async (t) => {
+  test.serial(`${type}: in HTTP/1.0, where a body lasts until the end, an error resets the connection`, async (t) => {
     using _ = app.streams.handle({
       async *down() {
         yield {name: 'a'}
@@ -481,7 +481,7 @@ for (const type of streamTypes) {
   })
 }
 
-test.serial('an event stream: a comment while nothing comes, and ids that count messages alone', async (t) => {
+test.serial('an event stream: a comment during silence, and ids that count only messages', async (t) => {
   const gate = Promise.withResolvers<void>()
   using _ = app.streams.handle({
     async *down() {
@@ -500,7 +500,7 @@ test.serial('an event stream: a comment while nothing comes, and ids that count 
 })
 
 for (const line of ['GET /down?int32_value=3', 'POST /down', 'POST /both']) {
-  test.serial(`${line}: an event stream that had its end is answered with 204, and nothing is asked`, async (t) => {
+  test.serial(`${line}: an event stream that has ended is answered with 204, and nothing is called`, async (t) => {
     const more = {body: line.startsWith('POST') ? '{"int32Value": 3}' : undefined}
     const ask = (headers: Record<string, string>) => app.send(line, {...more, headers: {...json, ...headers}})
     const {events: all} = eventsIn((await ask({accept: events})).text)
@@ -561,7 +561,7 @@ for (const [code, details, id, retry] of [
   )
 }
 
-test.serial('a comment comes before the first message too, and in no other format', async (t) => {
+test.serial('a comment is sent before the first message too, and in no other format', async (t) => {
   const gate = Promise.withResolvers<void>()
   using _ = app.streams.handle({
     async *down() {
@@ -596,7 +596,7 @@ for (const path of ['/bytes:down', '/bytes/field:down']) {
   })
 }
 
-test.serial('a type of HttpBody that can be no header is as if there were none', async (t) => {
+test.serial('a content type of HttpBody that is not valid in a header is ignored', async (t) => {
   const response = await app.send('GET /bytes:down?name=a%0ab&datas=AA')
   t.deepEqual([response.status, response.text], [200, '\0'])
   t.is(response.headers.get('content-type'), 'application/octet-stream')
@@ -614,7 +614,7 @@ test.serial('a stream of HttpBody that fails is cut, or has its real status', as
   t.deepEqual([response.status, response.text, response.whole], [200, 'some', false])
 })
 
-test.serial('a client stream of HttpBody: what comes goes on, its type in the first message', async (t) => {
+test.serial('a client stream of HttpBody: each piece is forwarded, with the type in the first message', async (t) => {
   for (const [line, name] of [
     ['POST /bytes:up', undefined],
     ['POST /bytes/n:up', 'n'],
@@ -637,7 +637,7 @@ test.serial('a client stream of HttpBody: what comes goes on, its type in the fi
   }
 })
 
-test.serial('a client stream of HttpBody without bytes keeps its type, and what the path binds', async (t) => {
+test.serial('a client stream of HttpBody without bytes keeps its type and the bindings of the path', async (t) => {
   const headers = {'content-type': 'image/png'}
   t.deepEqual((await app.send('POST /bytes:up', {headers})).json, {
     names: ['image/png'],
@@ -655,7 +655,7 @@ test.serial('a client stream of HttpBody that is compressed is 415', async (t) =
   )
 })
 
-test.serial('bidi of HttpBody, both at once', async (t) => {
+test.serial('bidi of HttpBody, in both directions at once', async (t) => {
   await using request = await app.begin('POST /bytes:both', {headers: {'content-type': 'text/plain'}})
   for (const word of ['one', 'two', 'three']) {
     request.write(word)
@@ -681,7 +681,7 @@ const MiB = 2 ** 20
 const filler = 'x'.repeat(64 * 1024)
 
 test.serial(
-  'a service that reads nothing stops the reading of the request; then all comes, and never much of it is under way',
+  'a service that reads nothing stops the reading of the request; then all arrives, and few bytes are in flight',
   async (t) => {
     const gate = Promise.withResolvers<void>()
     let received = 0
@@ -834,7 +834,7 @@ test.serial('hanging up while a service does not read cancels the call at once',
 // Deadlines
 
 for (const {line, service, method} of kinds) {
-  test.serial(`${line}: a deadline that is over gives 504, and cancels the call`, async (t) => {
+  test.serial(`${line}: a passed deadline gives 504, and cancels the call`, async (t) => {
     using _ = app[service].handle({
       [method]:
         method === 'whole' || method === 'up'
@@ -853,7 +853,7 @@ for (const {line, service, method} of kinds) {
 }
 
 for (const type of streamTypes) {
-  test.serial(`${type}: a deadline that is over after the first message cuts the answer`, async (t) => {
+  test.serial(`${type}: a deadline that passes after the first message cuts the answer`, async (t) => {
     using _ = app.streams.handle({
       async *down(_request: Any, context: CallContext) {
         yield {name: 'first'}
@@ -868,7 +868,7 @@ for (const type of streamTypes) {
   })
 }
 
-test.serial('the service hears of the deadline', async (t) => {
+test.serial('the service gets the deadline', async (t) => {
   const call = app.streams.next()
   const before = Date.now()
   await app.send('GET /down?int32_value=1', {headers: {'grpc-timeout': '7S'}})
@@ -881,7 +881,7 @@ for (const [line, kind] of [
   ['POST /up', 'a client stream'],
   ['POST /both', 'a bidi stream'],
 ] as const) {
-  test.serial(`${kind} may last as long as its request: it has no deadline of a unary call`, async (t) => {
+  test.serial(`${kind} may last as long as its request, without the deadline of a unary call`, async (t) => {
     const call = app.streams.next()
     await app.send(line, line.startsWith('POST') ? {body: '{"int32Value": 1}'} : {})
     const left = Number((await call).context.deadline) - Date.now()

@@ -32,7 +32,7 @@ test.after.always(() => app.close())
 
 const json = {'content-type': 'application/json'}
 
-test.serial('GATEWAY_ERRORS=status: failures are a google.rpc.Status', async (t) => {
+test.serial('GATEWAY_ERRORS=status: errors are a google.rpc.Status', async (t) => {
   using _ = app.echo.handle({
     whole() {
       throw new StatusError(status.NOT_FOUND, 'Not here')
@@ -99,7 +99,7 @@ test.serial('GATEWAY_IGNORE_UNKNOWN=true: unknown JSON fields and query paramete
   }
 })
 
-test.serial('/openapi.json says what is configured', async (t) => {
+test.serial('/openapi.json describes the configured behaviour', async (t) => {
   const {status, json: document} = await app.send('GET /openapi.json')
   t.is(status, 200)
   t.like(document.info, {title: 'A shop, over HTTP', version: '2.1-beta'})
@@ -120,7 +120,7 @@ test.serial('GATEWAY_SERVICES: no other service is served', async (t) => {
   t.is((await app.send('POST /bytes')).status, 404)
 })
 
-test.serial('GATEWAY_METADATA: callers set these keys and no other', async (t) => {
+test.serial('GATEWAY_METADATA: callers set only these keys', async (t) => {
   const next = app.echo.next()
   const headers = {
     'Grpc-Metadata-X-Tenant': 'a',
@@ -138,7 +138,7 @@ test.serial('GATEWAY_METADATA: callers set these keys and no other', async (t) =
   t.deepEqual(metadata.get('accept-language'), ['de'], 'what goes under its own name is not of the list')
 })
 
-test.serial('GATEWAY_UPDATE_MASK=off: a PATCH goes to the backend as it came', async (t) => {
+test.serial('GATEWAY_UPDATE_MASK=off: a PATCH is forwarded unchanged', async (t) => {
   const {json: sent} = await app.send('PATCH /whole/a/1', {headers: json, body: '{"age":3}'})
   t.deepEqual(sent, {name: 'a', int64Value: '1', child: {age: 3}})
   const given = await app.send('PATCH /whole/a/1?mask=age', {headers: json, body: '{}'})
@@ -159,7 +159,7 @@ test.serial('CORS_ORIGINS=*: any page', async (t) => {
   }
 })
 
-test.serial('GATEWAY_ERRORS=status and CORS hold for what fails before the gateway is called', async (t) => {
+test.serial('GATEWAY_ERRORS=status and CORS apply to errors before the gateway is called', async (t) => {
   const response = await app.send('GET /whole', {headers: {origin: 'https://page.example', 'x-server-timeout': 'soon'}})
   t.is(response.status, 400)
   t.is(response.json.code, 3)
@@ -180,7 +180,7 @@ const early: Readonly<Record<string, readonly [sent: string, http: number, code:
   'a chunk that is none': ['POST /whole HTTP/1.1\nHost: test\nTransfer-Encoding: chunked\n\nnot one\n', 400, 3],
 }
 for (const [name, [sent, http, code]] of Object.entries(early)) {
-  test.serial(`GATEWAY_ERRORS=status holds for ${name}: ${http}`, async (t) => {
+  test.serial(`GATEWAY_ERRORS=status applies to ${name}: ${http}`, async (t) => {
     await using connection = await connectTo(app.url(''))
     connection.send(sent)
     const {status: answered, json: failure} = await connection.response()

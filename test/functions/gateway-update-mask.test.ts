@@ -75,11 +75,11 @@ for (const [words, line, headers, body, mask] of [
   })
 }
 
-test.serial('a body that cannot be read is refused, not masked', async (t) => {
+test.serial('a body that cannot be read is refused, without a mask', async (t) => {
   refused(t, await app.send('PATCH /v1/books/1', {headers: json, body: '{"titel": "a"}'}), 400, 'book.titel')
 })
 
-test.serial('a backend that takes no mask for all fields keeps what a PATCH does not write', async (t) => {
+test.serial('a backend for which no mask means all fields keeps what a PATCH does not contain', async (t) => {
   let stored: Any = {name: 'a', age: 36, longId: 5n}
   using _ = app.echo.handle({
     whole({child, mask}: Any) {
@@ -94,7 +94,7 @@ test.serial('a backend that takes no mask for all fields keeps what a PATCH does
   t.deepEqual(answer, {child: {name: 'a', longId: '6'}})
 })
 
-test.serial('the description says that the mask is filled', async (t) => {
+test.serial('the description says that the mask is filled in', async (t) => {
   const {json: document} = await app.send('GET /openapi.json')
   const path = Object.keys(document.paths).find((path) => path.startsWith('/v1/books/'))!
   const mask = document.paths[path].patch.parameters.find(({name}: {name: string}) => name === 'updateMask')

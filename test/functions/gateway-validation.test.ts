@@ -100,7 +100,7 @@ const violationsOf = (error: Any): [string, string][] => {
 }
 
 test.serial(
-  'field_behavior: what is REQUIRED and not there is 400, by JSON paths, and no backend is called',
+  'field_behavior: a missing REQUIRED field is 400, by its JSON path, and no backend is called',
   async (t) => {
     const before = app.backend.log.length
     const refused = await post('POST /shops/a/books', {
@@ -126,7 +126,7 @@ test.serial(
 const book = {displayTitle: 'Emma', authors: [{fullName: 'Jane'}], edition: 0}
 
 test.serial(
-  'field_behavior: what is OUTPUT_ONLY is dropped, and a number that may be zero is no violation',
+  'field_behavior: OUTPUT_ONLY fields are dropped, and a number that may be zero is no violation',
   async (t) => {
     const sent = {...book, createTime: 'now', authors: [{fullName: 'Jane', etag: 'x'}]}
     const answered = await post('POST /shops/a/books', sent)
@@ -135,7 +135,7 @@ test.serial(
   },
 )
 
-test.serial('field_behavior: an update needs what its mask names', async (t) => {
+test.serial('field_behavior: an update needs the fields that its mask names', async (t) => {
   const named = await post('PATCH /books/b?updateMask=displayTitle,authors', {authors: [{}]})
   t.deepEqual(violationsOf(named.json.error), [
     ['book.displayTitle', 'REQUIRED'],
@@ -191,13 +191,13 @@ test.serial('protovalidate: rules of fields, items, keys, values and messages, b
   ])
 })
 
-test.serial('protovalidate: rules that do not fit their field are our failure', async (t) => {
+test.serial('protovalidate: rules that do not fit their field are our error', async (t) => {
   const refused = await post('POST /wrong', {text: 'a'})
   t.deepEqual([refused.status, refused.json.error.message], [500, 'Cannot check a shop.WrongRequest by its rules'])
 })
 
 test.serial(
-  'Connect and gRPC-Web are checked as well, in both codecs, and bytes are made anew of what is left',
+  'Connect and gRPC-Web are checked too, in both codecs, and messages are encoded again without dropped fields',
   async (t) => {
     const desc = app.schema.registry.getMessage('shop.CreateRequest')!
     const bytesOf = (value: Any) => toBinary(desc, fromJson(desc, value) as Message)
@@ -231,7 +231,7 @@ test.serial(
   },
 )
 
-test.serial('what agents send by MCP is checked as well, and told with the same violations', async (t) => {
+test.serial('MCP requests are checked too, and get the same violations', async (t) => {
   await using client = await connectMcp(app.url('/mcp'))
   const before = app.backend.log.length
   const call = async (name: string, given: Any) => (await client.callTool({name, arguments: given})) as Any
@@ -245,7 +245,7 @@ test.serial('what agents send by MCP is checked as well, and told with the same 
   t.deepEqual(made.structuredContent, {shopId: 'a', book})
 })
 
-test.serial('nothing is checked unless it is asked for', async (t) => {
+test.serial('nothing is checked unless it is configured', async (t) => {
   const sent = {createTime: 'now'}
   t.deepEqual((await post('POST /shops/a/books', sent, unchecked)).json, {shopId: 'a', book: sent})
   t.is((await post('POST /orders', {eMail: 'a'}, unchecked)).status, 200)
