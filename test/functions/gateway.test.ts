@@ -285,7 +285,7 @@ for (const [line, type, body] of [
   ['DELETE /whole/a', form, ''],
   ['DELETE /whole/a', 'multipart/form-data; boundary=x', ''],
 ] as const) {
-  test.serial(`no body is taken: ${JSON.stringify(body)} of type "${type}" says nothing: ${line}`, async (t) => {
+  test.serial(`no body is taken: ${JSON.stringify(body)} of type "${type}" counts as no body: ${line}`, async (t) => {
     const headers = {...(type && {'content-type': type}), 'content-length': `${body.length}`}
     const response = await app.send(line, {headers, body})
     t.deepEqual([response.status, response.json], [200, {name: 'a'}], response.text)
@@ -297,13 +297,13 @@ for (const [line, type, body] of [
   })
 }
 
-test.serial('no body is taken: {} of a type that is not JSON says something', async (t) => {
+test.serial('no body is taken: {} of a type other than JSON counts as a body', async (t) => {
   for (const type of ['text/plain', form, 'multipart/form-data; boundary=x']) {
     refused(t, await app.send('DELETE /whole/a', {headers: {'content-type': type}, body: '{}'}), 400, 'body')
   }
 })
 
-test.serial('an empty body is the empty message, whatever its type, and so is white space as JSON', async (t) => {
+test.serial('an empty body is the empty message, for any content type, and so is white space as JSON', async (t) => {
   for (const type of ['application/json', 'text/plain', form, 'multipart/form-data; boundary=x']) {
     const headers = {'content-type': type, 'content-length': '0'}
     t.deepEqual((await app.send('PUT /whole/a', {headers})).json, {name: 'a'}, type)
@@ -313,7 +313,7 @@ test.serial('an empty body is the empty message, whatever its type, and so is wh
   }
 })
 
-test.serial('an exact 1 MiB is read', async (t) => {
+test.serial('exactly 1 MiB is read', async (t) => {
   const body = `"${'a'.repeat(2 ** 20 - 2)}"`
   const response = await app.send('POST /body/name', {headers: json, body})
   t.is(response.json.name.length, 2 ** 20 - 2)
@@ -405,7 +405,7 @@ const whole = {
   otherName: 'e',
 }
 
-test.serial('a message of every kind of field comes back as it was', async (t) => {
+test.serial('a message with a field of each kind comes back unchanged', async (t) => {
   const {nullValue: _, ...sent} = whole
   const response = await app.send('POST /whole', {headers: json, body: JSON.stringify(whole)})
   t.deepEqual([response.status, response.json], [200, sent], response.text)
@@ -418,7 +418,7 @@ for (const [line, allow] of [
   ['GET /custom/a', 'OPTIONS, PURGE'],
   ['POST /one/a:cancel', 'GET, HEAD, OPTIONS'],
 ] as const) {
-  test.serial(`path known, method not: ${line} is 405 with Allow`, async (t) => {
+  test.serial(`a known path without this method: ${line} is 405 with Allow`, async (t) => {
     const response = await app.send(line)
     refused(t, response, 405)
     t.is(response.headers.get('allow'), allow)
@@ -426,7 +426,7 @@ for (const [line, allow] of [
   })
 }
 
-test.serial('no such path: 404 in the words of every function', async (t) => {
+test.serial('an unknown path: 404 in the words of every function', async (t) => {
   const response = await app.send('GET /nothing')
   t.is(response.json.error.status, 'NOT_FOUND')
   t.is(response.json.error.details[0].reason, 'NO_SUCH_PATH')
@@ -441,7 +441,7 @@ test.serial('HEAD answers as GET without a body', async (t) => {
   t.is((await app.send('HEAD /bytes')).status, 405)
 })
 
-test.serial('a custom HEAD goes before the GET', async (t) => {
+test.serial('a custom HEAD has priority over GET', async (t) => {
   const call = app.echo.next()
   const response = await app.send('HEAD /head/a')
   t.is(response.status, 200)
@@ -455,7 +455,7 @@ test.serial('OPTIONS answers 204 with Allow', async (t) => {
   t.false(response.headers.has('content-length'))
 })
 
-test.serial('no page of another origin may call unless the configuration says so', async (t) => {
+test.serial('no page of another origin may call unless it is configured', async (t) => {
   const headers = {origin: 'https://a.example', 'access-control-request-method': 'POST'}
   for (const line of ['OPTIONS /whole', 'GET /whole', 'GET /nothing']) {
     const response = await app.send(line, {headers})
@@ -613,7 +613,7 @@ for (const [accept, status] of [
   })
 }
 
-test.serial('google.api.HttpBody as request and response: bytes and type as they are', async (t) => {
+test.serial('google.api.HttpBody as request and response: bytes and type unchanged', async (t) => {
   const body = Uint8Array.from({length: 256}, (_, byte) => byte)
   const response = await app.send('POST /bytes', {headers: {'content-type': 'image/png; a=b', accept: 'image/*'}, body})
   t.is(response.status, 200)
@@ -621,7 +621,7 @@ test.serial('google.api.HttpBody as request and response: bytes and type as they
   t.is(response.headers.get('content-length'), '256')
 })
 
-test.serial('google.api.HttpBody as a field of either, beside path and query', async (t) => {
+test.serial('google.api.HttpBody as a field of either, together with path and query', async (t) => {
   const sent = {headers: {'content-type': 'text/csv'}, body: 'a,b\n'}
   const field = await app.send('POST /bytes/n?flag=true', sent)
   t.deepEqual(field.json, {name: 'n', flag: true, file: {contentType: 'text/csv', data: 'YSxiCg=='}})
@@ -658,7 +658,7 @@ test.serial('proto2: presence, defaults, closed enums and required fields', asyn
   refused(t, await post('{"id":"a","parts":[{}]}'), 400, 'parts[0].id')
 })
 
-test.serial('editions: presence and closed enums field by field', async (t) => {
+test.serial('editions: presence and closed enums for each field', async (t) => {
   const body = '{"name":"","implicitNumber":0,"part":{"name":"a"},"shape":"ROUND"}'
   const response = await app.send('POST /modern', {headers: json, body})
   t.deepEqual(response.json, {name: '', part: {name: 'a'}, shape: 'ROUND'})
@@ -666,7 +666,7 @@ test.serial('editions: presence and closed enums field by field', async (t) => {
   t.deepEqual((await app.send('GET /modern/n?part.name=a')).json, {name: 'n', part: {name: 'a'}})
 })
 
-test.serial('a path beyond ASCII that is not escaped is 400 before it reaches us', async (t) => {
+test.serial('a path with unescaped characters beyond ASCII is 400 before it reaches us', async (t) => {
   const calls = app.backend.log.length
   t.is((await app.send('GET /one/\xe2\x82\xac')).status, 400)
   t.is(app.backend.log.length, calls)

@@ -16,7 +16,7 @@ const unknown = {
   note: 'it answers, and has no grpc.health.v1.Health',
 }
 
-test.serial('a backend without grpc.health.v1 can be reached: 200, its state UNKNOWN, and why', async (t) => {
+test.serial('a backend without grpc.health.v1 is reachable: 200, with the state UNKNOWN, and the reason', async (t) => {
   const {status, json} = await app.ask(t, '/')
   t.is(status, 200)
   t.is(json.status, 'UNKNOWN')
@@ -26,7 +26,7 @@ test.serial('a backend without grpc.health.v1 can be reached: 200, its state UNK
   )
 })
 
-test.serial('beside it, one that fails is 503 all the same, and it alone is named', async (t) => {
+test.serial('if another backend fails it is 503 all the same, and names only that one', async (t) => {
   app.backend.health.set('', 'NOT_SERVING')
   const {status, json} = await app.ask(t, '/')
   app.backend.health.set('', 'SERVING')

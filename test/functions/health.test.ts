@@ -8,7 +8,7 @@ test.before(async () => {
 test.afterEach.always((t) => app.quiet(t))
 test.after.always(() => app.close())
 
-test.serial('200 with what each backend says of itself', async (t) => {
+test.serial('200 with the state that each backend reports', async (t) => {
   const answer = await app.ask(t, '/')
   t.is(answer.status, 200)
   t.deepEqual(answer.json, {status: 'SERVING', backends: [{url: app.backend.url, status: 'SERVING'}]})
@@ -22,7 +22,7 @@ test.serial('503 with the backend that fails, and why', async (t) => {
   t.is(answer.json.error.message, `${app.backend.url} is NOT_SERVING`)
 })
 
-test.serial('503 when the ID token is not to be had', async (t) => {
+test.serial('503 if no ID token can be fetched', async (t) => {
   const {log, idTokens} = app.runtime
   const source = idTokens.for(app.backend.url)
   source.forget(await source.token({signal: AbortSignal.timeout(10_000), deadline: Date.now() + 10_000, log}))

@@ -26,7 +26,7 @@ for (const [title, path, body] of [
   ['a client stream of the gateway', '/up', '{"name": "Ada", "int32Value": 36}'],
   ['upload', '/upload', JSON.stringify(upload)],
 ] as const) {
-  test(`${title}: an ID token that does not come before the deadline of a cold request is named`, async (t) => {
+  test(`${title}: the error for a cold request names an ID token that is late`, async (t) => {
     const ask = async (timeout: number) => {
       const answer = await fetch(`${child.url}${path}`, {
         method: body ? 'POST' : 'GET',

@@ -83,7 +83,7 @@ for (const era of eras) {
     t.like((inputSchema.$defs as Any)['every.Child-Input'].properties, {child: {$ref: '#/$defs/every.Child-Input'}})
   })
 
-  test.serial(`${era}: a tool is called, and its answer is text and structure`, async (t) => {
+  test.serial(`${era}: a tool is called, and its answer is text and structured content`, async (t) => {
     await using client = await connect(app, era)
     const {structuredContent, content, isError} = await client.callTool({
       name: 'Echo_Whole',
@@ -94,14 +94,14 @@ for (const era of eras) {
     t.deepEqual(JSON.parse((content as Any)[0].text), structuredContent)
   })
 
-  test.serial(`${era}: a call is routed by what the path of its rule would have`, async (t) => {
+  test.serial(`${era}: a call has the routing header of its rule's path`, async (t) => {
     const call = app.echo.next()
     await using client = await connect(app, era)
     await client.callTool({name: 'Echo_Paths', arguments: {name: 'a/b'}})
     t.deepEqual((await call).context.metadata.get('x-goog-request-params'), ['name=a%2Fb'])
   })
 
-  test.serial(`${era}: failures are errors of the tool, with AIP-193's body`, async (t) => {
+  test.serial(`${era}: errors are tool errors, with AIP-193's body`, async (t) => {
     using _ = app.echo.handle({
       whole: () => {
         throw new StatusError(status.NOT_FOUND, 'No such thing')
@@ -133,7 +133,7 @@ for (const era of eras) {
     ])
   })
 
-  test.serial(`${era}: what a GET has by name is a resource`, async (t) => {
+  test.serial(`${era}: a GET with a name in its path is a resource`, async (t) => {
     await using client = await connect(app, era)
     const {resourceTemplates} = await client.listResourceTemplates()
     t.true(resourceTemplates.some(({uriTemplate}) => uriTemplate === 'api:///one/{name}'))
@@ -143,7 +143,7 @@ for (const era of eras) {
   })
 }
 
-test.serial('a stream without an end is cut at the limit of a result', async (t) => {
+test.serial('an endless stream is cut at the limit of a result', async (t) => {
   const call = app.streams.next()
   using _ = app.streams.handle({
     async *down() {
@@ -169,7 +169,7 @@ test.serial('a call that its client cancels is cancelled at the backend', async 
   await cancelled
 })
 
-test.serial('who does not say who it is gets 401, and is told where to log in', async (t) => {
+test.serial('a caller without credentials gets 401, and is told where to log in', async (t) => {
   const response = await post(closed, {jsonrpc: '2.0', id: 1, method: 'tools/list', params: {}})
   t.is(response.status, 401)
   t.regex(
@@ -178,7 +178,7 @@ test.serial('who does not say who it is gets 401, and is told where to log in', 
   )
 })
 
-test.serial('nothing of a body is read or answered before its caller has been verified', async (t) => {
+test.serial('nothing of a body is read or answered before its caller is verified', async (t) => {
   for (const body of [[], [{}], 'x', null, {method: 'nope'}]) t.is((await post(closed, body)).status, 401)
   t.is((await post(closed, {}, {authorization: 'Bearer x.y.z'})).status, 401)
   t.is((await fetch(closed.url('/mcp'), {headers: {connection: 'close'}})).status, 401)
@@ -187,7 +187,7 @@ test.serial('nothing of a body is read or answered before its caller has been ve
   t.is((await connection.response()).status, 401)
 })
 
-test.serial('a caller sees the tools that it may call, and calls no others', async (t) => {
+test.serial('a caller is shown the tools that it may call, and cannot call others', async (t) => {
   await using client = await connect(closed, '2026-07-28', {authorization: `Bearer ${await issuer.token()}`})
   const names = (await client.listTools()).tools.map(({name}) => name)
   t.true(names.includes('Hints_Read'))
@@ -196,7 +196,7 @@ test.serial('a caller sees the tools that it may call, and calls no others', asy
   await t.throwsAsync(client.callTool({name: 'Echo_Whole', arguments: {}}))
 })
 
-test.serial('keys of AUTH_API_KEYS prove who calls, and RATE_LIMIT counts each of their requests', async (t) => {
+test.serial('keys of AUTH_API_KEYS are accepted, and RATE_LIMIT counts each of their requests', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'keys-'))
   t.teardown(() => rmSync(folder, {recursive: true}))
   const keys = join(folder, 'keys')
@@ -226,7 +226,7 @@ test.serial('keys of AUTH_API_KEYS prove who calls, and RATE_LIMIT counts each o
   t.falsy((await other.callTool({name: 'Echo_Whole', arguments: {}})).isError, 'another caller has its own')
 })
 
-test.serial('limits, origins and methods hold as everywhere', async (t) => {
+test.serial('limits, origins and methods apply as everywhere', async (t) => {
   t.is((await fetch(app.url('/mcp'), {headers: {connection: 'close'}})).status, 405)
   const list = {jsonrpc: '2.0', id: 1, method: 'tools/list', params: {}}
   t.is((await post(app, list, {origin: 'https://evil.example'})).status, 403)
@@ -236,7 +236,7 @@ test.serial('limits, origins and methods hold as everywhere', async (t) => {
   t.is((await post(app, 'x'.repeat(2_000_000))).status, 413)
 })
 
-test.serial('what fails before it is read is an error of JSON-RPC, with the body that REST has', async (t) => {
+test.serial('an error before the request is read is a JSON-RPC error, with the body of REST', async (t) => {
   const list = {jsonrpc: '2.0', id: 1, method: 'tools/list', params: {}}
   for (const [served, body, status, code, name] of [
     [app, '{', 400, -32700, 'INVALID_ARGUMENT'],
@@ -262,7 +262,7 @@ test.serial('what fails before it is read is an error of JSON-RPC, with the body
   )
 })
 
-test.serial('a resource whose URI is malformed is an error of the call', async (t) => {
+test.serial('a malformed URI of a resource is an error of the call', async (t) => {
   await using client = await connect(app)
   for (const uri of ['api:///one/%ff', 'api:///one/%', 'api:////']) {
     await t.throwsAsync(client.readResource({uri}), {message: /There is no resource/})
@@ -286,7 +286,7 @@ function postText(served: Served, body: string, headers: Record<string, string> 
   })
 }
 
-test('MCP_TOOLS with a method that is not served, or takes a stream, is refused', (t) => {
+test('MCP_TOOLS with a method that is not served, or that takes a stream, is refused', (t) => {
   using schema = servedSchema(protos)
   const methods = [...schema.registry.files].flatMap(({services}) => services.flatMap(({methods}) => methods))
   const select = (text: string) => toolMethods(methods, readConfig({...start, MCP_TOOLS: text}).gateway.tools)

@@ -54,7 +54,7 @@ async function grow(count: number, body: string): Promise<Set<number>> {
 }
 
 test.serial(
-  'an instance of 256 MiB outlives bodies of 1 MiB with 350,000 messages, and all that it has in flight',
+  'an instance of 256 MiB survives bodies of 1 MiB with 350,000 messages, and all its requests in flight',
   async (t) => {
     await using inFlight = await open(instance.url, {method: 'POST', path: '/ping', headers})
     inFlight.write('{"message":')
@@ -67,6 +67,6 @@ test.serial(
   },
 )
 
-test.serial('an instance of 256 MiB outlives many bodies with as many messages as they may have', async (t) => {
+test.serial('an instance of 256 MiB survives many bodies with the maximum number of messages', async (t) => {
   for (let round = 0; round < 3; round++) t.deepEqual(await grow(20, trees(9_990)), new Set([501]))
 })

@@ -94,7 +94,7 @@ async function atRest(): Promise<{sockets: number; listeners: number}> {
 }
 
 test.serial(
-  'after hundreds of requests with faults no socket, timer, stream or listener is left that was not there before',
+  'after hundreds of requests with faults no further socket, timer, stream or listener is left',
   async (t) => {
     const random = new Random(7)
     await ask(100, random, false)
@@ -112,7 +112,7 @@ test.serial(
   },
 )
 
-test.serial('no connection that is kept was opened in the context of a request, which it would keep as well', (t) => {
+test.serial("no kept connection was opened in a request's context, which would keep the request in memory", (t) => {
   // The faults above may have ended the others.
   t.true(opened.size >= 1)
   t.false([...opened.values()].includes(true))

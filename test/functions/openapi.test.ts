@@ -10,7 +10,7 @@ test.before(async () => {
 test.afterEach.always((t) => app.quiet(t))
 test.after.always(() => app.close())
 
-test.serial('GET /openapi.json is OpenAPI 3.1, as a validator has it', async (t) => {
+test.serial('GET /openapi.json is valid OpenAPI 3.1', async (t) => {
   const answer = await app.ask(t, '/openapi.json')
   t.is(answer.status, 200)
   t.is(answer.headers.get('content-type'), 'application/json')
@@ -19,7 +19,7 @@ test.serial('GET /openapi.json is OpenAPI 3.1, as a validator has it', async (t)
   t.true(valid, JSON.stringify(errors))
 })
 
-test.serial('what it says of the whole is the default, and requests are closed to unknown fields', async (t) => {
+test.serial('title and version have defaults, and requests are closed to unknown fields', async (t) => {
   const {json} = await app.ask(t, '/openapi.json')
   t.like(json.info, {title: 'gRPC services over HTTP', version: '1'})
   t.deepEqual(json.servers, [{url: '/'}])

@@ -51,7 +51,7 @@ for (const [path, methods] of Object.entries(functions)) {
   })
 
   test.serial(
-    `OPTIONS ${path} says what it takes, to callers that are no page and to pages that may do nothing`,
+    `OPTIONS ${path} lists its methods, for callers other than pages and for pages that may do nothing`,
     async (t) => {
       const asks = {'access-control-request-method': 'POST'}
       for (const from of [{}, asks, {origin}, {origin: 'https://evil.example', ...asks}] as Headers[]) {
@@ -79,7 +79,7 @@ for (const [line, body, status] of [
   ['GET /nowhere', '', 404],
   ['GET /openapi.json', '', 200],
 ] as const) {
-  test.serial(`a page of another origin may read the answer, whatever it is: ${line} is ${status}`, async (t) => {
+  test.serial(`a page of another origin may read any answer: ${line} is ${status}`, async (t) => {
     const headers = {origin, 'sec-fetch-site': 'cross-site', 'content-type': 'application/json'}
     const response = await send(app.url('/'), line, headers, body)
     t.is(response.status, status)
@@ -88,7 +88,7 @@ for (const [line, body, status] of [
   })
 }
 
-test.serial('what is refused by its head can be read by a page as well', async (t) => {
+test.serial('a page can read a refusal of its headers too', async (t) => {
   const {status, headers} = await send(app.url('/'), 'POST /upload', {origin, expect: 'more'}, '{}')
   t.is(status, 417)
   t.is(headers.get('access-control-allow-origin'), origin)
@@ -145,7 +145,7 @@ const pages: Readonly<Record<string, {headers: Headers; allowed: boolean}>> = {
 const types = ['text/plain', 'application/x-www-form-urlencoded', 'multipart/form-data; boundary=x', undefined]
 
 for (const [title, {headers, allowed}] of Object.entries(pages)) {
-  test.serial(`what ${title} has sent is ${allowed ? 'taken' : 'refused'}, unless it only reads`, async (t) => {
+  test.serial(`a request from ${title} is ${allowed ? 'taken' : 'refused'}, unless it only reads`, async (t) => {
     const seen: string[] = []
     const handler: Handler = async ({method}) => {
       seen.push(method)
@@ -176,7 +176,7 @@ for (const [line, body] of [
   ['POST /nowhere', ''],
   ['DELETE /ping', ''],
 ] as const) {
-  test.serial(`what a foreign page sends never gets to a backend: ${line}`, async (t) => {
+  test.serial(`a request of a foreign page never reaches a backend: ${line}`, async (t) => {
     const calls = app.backend.log.length
     const response = await send(app.url('/'), line, {origin: evil, 'content-type': 'text/plain'}, body)
     isFault(t, response, 403, 'PERMISSION_DENIED')
@@ -185,12 +185,12 @@ for (const [line, body] of [
   })
 }
 
-test.serial('the origin of a foreign page is quoted as far as a line has room', async (t) => {
+test.serial('the origin of a foreign page is quoted as far as it fits', async (t) => {
   const {json} = await send(app.url('/'), 'POST /ping', {origin: `https://${'evil.'.repeat(1000)}example`}, '{}')
   t.true(json.error.message.length < 400)
 })
 
-test.serial('a function that names no methods takes any, and preflights are answered for it', async (t) => {
+test.serial('a function that names no methods accepts any, and its preflights are answered', async (t) => {
   const seen: string[] = []
   const {url} = await app.serve(({method}) => {
     seen.push(method)

@@ -100,7 +100,7 @@ test.serial('HEAD is answered as GET, without a body', async (t) => {
   t.is(connection.rest, '', 'no body follows the answer to HEAD')
 })
 
-test.serial('the request id is taken or made, sent to the backend and returned', async (t) => {
+test.serial('the request id is accepted or generated, sent to the backend and returned', async (t) => {
   const given = await app.ask(t, '/?message=a', {headers: {'x-request-id': 'mine-1'}})
   t.is(given.headers.get('x-request-id'), 'mine-1')
   t.is(app.backend.log.at(-1)?.requestId, 'mine-1')
@@ -119,7 +119,7 @@ test.serial('ping cancels the backend call when its caller hangs up', async (t) 
   await t.notThrowsAsync(cancelled)
 })
 
-test.serial('a failure of the service reaches the caller with its status, message and details', async (t) => {
+test.serial('an error of the service reaches the caller with its status, message and details', async (t) => {
   const call = app.backend.ping.next()
   const answer = app.ask(t, '/?message=hi')
   const own = anyPack(PongSchema, create(PongSchema, {message: 'hi', receivedOn: {seconds: 1n}}))
@@ -133,7 +133,7 @@ test.serial('a failure of the service reaches the caller with its status, messag
   ])
 })
 
-test.serial('an answer of 8 MiB comes through, one beyond 32 MiB is a failure of ours', async (t) => {
+test.serial('an answer of 8 MiB arrives, one above 32 MiB is an error of ours', async (t) => {
   for (const [size, status] of [
     [8, 200],
     [33, 502],

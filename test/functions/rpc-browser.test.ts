@@ -101,7 +101,7 @@ const clients = ['connect', 'connect-json', 'grpcweb', 'grpc-web', 'grpc-web-tex
 for (const client of clients) {
   const isGoogles = client.startsWith('grpc-web')
 
-  test(`${client}: a page of a configured origin calls what is unary, and reads streams`, async (t) => {
+  test(`${client}: a page of a configured origin makes unary calls, and reads streams`, async (t) => {
     const name = 'é€😀'.repeat(500)
     const unary = await call({client, method: 'served.Echo/Whole', request: {name}})
     t.deepEqual(unary.messages, [{name}])
@@ -114,7 +114,7 @@ for (const client of clients) {
     t.deepEqual((await call({client, method: 'pure.Pure/Get', request: {name: 'a'}})).messages, [{name: 'a'}])
   })
 
-  test(`${client}: headers of a page are metadata, and a failure is read with its trailers`, async (t) => {
+  test(`${client}: headers of a page are metadata, and an error is read with its trailers`, async (t) => {
     let tenant: unknown
     using _ = app.echo.handle({
       whole(_request, {metadata, trailer}) {
@@ -130,7 +130,7 @@ for (const client of clients) {
     t.is(error?.metadata['x-tail'], 'a')
   })
 
-  test(`${client}: a stream that fails says so behind its messages`, async (t) => {
+  test(`${client}: a stream that fails reports it after its messages`, async (t) => {
     using _ = app.streams.handle({
       async *down() {
         yield {name: 'a'}
@@ -143,7 +143,7 @@ for (const client of clients) {
     t.is(error?.code, status.ABORTED)
   })
 
-  test(`${client}: a page that leaves cancels the call, and a cut stream is a failure to it`, async (t) => {
+  test(`${client}: a page that leaves cancels the call, and gets an error for a cut stream`, async (t) => {
     // More than Chromium reads of a response that is no longer wanted: for a shorter one it waits 5 s before it hangs up.
     const name = 'a'.repeat(200_000)
     using _ = app.streams.handle({
@@ -168,7 +168,7 @@ for (const client of clients) {
     t.truthy((await answer).error)
   })
 
-  test(`${client}: the timeout of a page ends its call, before and behind the first message`, async (t) => {
+  test(`${client}: the timeout of a page ends its call, before and after the first message`, async (t) => {
     using _ = app.echo.handle({whole: (_request, context) => silence(context)})
     using __ = app.streams.handle({
       async *down(_request, context) {

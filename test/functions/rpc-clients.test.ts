@@ -106,7 +106,7 @@ for (const [name, transport] of Object.entries(transports)) {
     )
   })
 
-  test.serial(`${name}: metadata both ways`, async (t) => {
+  test.serial(`${name}: metadata in both directions`, async (t) => {
     let sent: Metadata | undefined
     using _ = app.echo.handle({
       whole(request, context) {
@@ -135,7 +135,7 @@ for (const [name, transport] of Object.entries(transports)) {
     t.deepEqual(seen, {head: 'h', tail: '/wA'})
   })
 
-  test.serial(`${name}: a failure, with its details and metadata, before and after the first message`, async (t) => {
+  test.serial(`${name}: an error, with its details and metadata, before and after the first message`, async (t) => {
     const fail = (context: Any): never => {
       context.trailer.set('x-tail', 'a')
       throw new StatusError(status.FAILED_PRECONDITION, 'Not yet: 50 % é', [
@@ -183,7 +183,7 @@ for (const [name, transport] of Object.entries(transports)) {
     await (await left).cancelled
   })
 
-  test.serial(`${name}: a server that is cut says so`, async (t) => {
+  test.serial(`${name}: a stream that is cut is an error`, async (t) => {
     const next = app.streams.next()
     using _ = app.streams.handle({
       async *down(_request, context) {
@@ -198,7 +198,7 @@ for (const [name, transport] of Object.entries(transports)) {
     await cancelled
   })
 
-  test.serial(`${name}: who does not prove who it is, or may not, is told so as the protocol has it`, async (t) => {
+  test.serial(`${name}: a caller without credentials or permission gets an error of the protocol`, async (t) => {
     const echo = clientOf(guarded, 'served.Echo', transport)
     const streams = clientOf(guarded, 'served.Streams', transport)
     const key = {headers: {'x-api-key': 'k'}}
@@ -219,7 +219,7 @@ for (const [name, transport] of Object.entries(transports)) {
     t.deepEqual((await streams.up(given({name: 'a'}))).names, ['a'], 'what is public needs no proof')
   })
 
-  test.serial(`${name}: who asks too often is told so as the protocol has it`, async (t) => {
+  test.serial(`${name}: a caller above the rate limit gets an error of the protocol`, async (t) => {
     const echo = clientOf(limited, 'served.Echo', transport)
     await echo.whole({}).catch(() => {})
     const calls = limited.backend.log.length
@@ -232,7 +232,7 @@ for (const [name, transport] of Object.entries(transports)) {
   })
 }
 
-test.serial('who does not prove who it is learns of no path whether a method has it', async (t) => {
+test.serial('a caller without credentials cannot find out whether a path has a method', async (t) => {
   const version = {'connect-protocol-version': '1'}
   const types = ['application/json', 'application/proto', 'application/connect+json', 'application/grpc-web+proto']
   types.push('application/grpc', 'application/connect+xml', 'image/png', '')

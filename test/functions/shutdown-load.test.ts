@@ -24,7 +24,7 @@ const asks = [
 // The soak test does the same at the end of each phase, with all kinds of requests and faults.
 for (const seed of [1, 2]) {
   test.serial(
-    `SIGTERM under load: each request that was taken in is answered, and the exit code is 0 (${seed})`,
+    `SIGTERM under load: each request that was accepted is answered, and the exit code is 0 (${seed})`,
     async (t) => {
       const random = new Random(seed)
       await using stack = await startStack()

@@ -94,7 +94,7 @@ function named(name: string): Span[] {
 }
 
 test.serial(
-  'a request has a server span, its call a client span, and both have arrived before its answer',
+  'a request has a server span, its call a client span, and both have been sent before its answer',
   async (t) => {
     const next = app.backend.ping.next()
     const answer = fetch(app.url('/api/ping?message=secret'), {headers})
@@ -138,7 +138,7 @@ test.serial(
   },
 )
 
-test.serial('a failure is an error of both spans, and a record that Error Reporting takes', async (t) => {
+test.serial('a failed call is an error in both spans, and a record that Error Reporting collects', async (t) => {
   const next = app.backend.ping.next()
   const answer = fetch(app.url('/api/ping?message=secret'), {headers})
   ;(await next).fail(status.INTERNAL, 'broken')
@@ -157,7 +157,7 @@ test.serial('a failure is an error of both spans, and a record that Error Report
   t.false(JSON.stringify(line).includes('secret'))
 })
 
-test.serial("what is the caller's own fault is no error", async (t) => {
+test.serial('an error of the caller is not an error of the span', async (t) => {
   t.is((await fetch(app.url('/nowhere'))).status, 404)
   const [server] = named('GET')
   t.is(server?.status.code ?? 0, 0)
@@ -165,7 +165,7 @@ test.serial("what is the caller's own fault is no error", async (t) => {
   t.false(lines.some((line) => '@type' in line))
 })
 
-test.serial('several calls of one request are all in its record, and children of its span', async (t) => {
+test.serial('several calls of a request are all in its record, and children of its span', async (t) => {
   const ping = createClient(app.runtime, PingService)
   const served = await app.serve(async (scope) => {
     await Promise.all(['a', 'b', 'c'].map((message) => ping.send(scope, {message})))
@@ -182,7 +182,7 @@ test.serial('several calls of one request are all in its record, and children of
   t.is((line!.grpcCalls as unknown[]).length, 3)
 })
 
-test.serial('a flush that hangs or fails keeps nobody, and is in the log', async (t) => {
+test.serial('a flush that hangs or fails delays nobody, and is in the log', async (t) => {
   const hung = Promise.withResolvers<void>()
   const flushes = [() => hung.promise, () => Promise.reject(new Error('no collector'))]
   for (const flush of flushes) {
@@ -253,7 +253,7 @@ test.serial('a deadline ends both spans, once', async (t) => {
   t.is(named('ping.PingService/Send').length, 1)
 })
 
-test.serial('a stream that breaks is an error, though its status was 200', async (t) => {
+test.serial('a stream that breaks is an error, although its status was 200', async (t) => {
   const served = await app.serve(() => ({body: broken()}))
   t.teardown(served.close)
   const response = await fetch(served.url)
@@ -269,7 +269,7 @@ async function* broken(): AsyncGenerator<string> {
   throw new Fault('DATA_LOSS', 'broken')
 }
 
-test.serial("the status is that of the response, as the caller's protocol has it", async (t) => {
+test.serial("the status is that of the response, in the caller's protocol", async (t) => {
   const next = app.backend.ping.next()
   const answer = fetch(app.url('/ping.PingService/Send'), {
     method: 'POST',
@@ -296,7 +296,7 @@ test.serial('a token that cannot be fetched is a part of the call that failed', 
   )
 })
 
-test.serial('an attempt that is made again is a part of its call, and counted', async (t) => {
+test.serial('a retry is a child span of its call, and counted', async (t) => {
   const iam = app.backend.iam!
   await fetch(app.url('/api/ping?message=hi'))
   spans.length = 0
@@ -314,7 +314,7 @@ test.serial('an attempt that is made again is a part of its call, and counted', 
   t.like(attributesOf(retries!), {'rpc.method': 'ping.PingService/Send'})
 })
 
-test.serial('a connection in the place of one that was lost is a reconnect', async (t) => {
+test.serial('a connection that replaces a lost one is a reconnect', async (t) => {
   t.is((await fetch(app.url('/api/ping?message=hi'))).status, 200)
   const connections = firstOf('grpc_functions.connections')
   app.backend.dropConnections()
@@ -324,7 +324,7 @@ test.serial('a connection in the place of one that was lost is a reconnect', asy
 })
 
 for (const method of ['end', 'setAttributes', 'updateName'] as const) {
-  test.serial(`an SDK whose spans throw at ${method} breaks no request`, async (t) => {
+  test.serial(`an SDK whose spans throw at ${method} fails no request`, async (t) => {
     const {trace} = await import('@opentelemetry/api')
     const prototype = Object.getPrototypeOf(trace.getTracer('own').startSpan('any'))
     const original = prototype[method]
@@ -352,7 +352,7 @@ test.serial('the spans of a call whose propagator throws end too', async (t) => 
   t.is(named('ping.PingService/Send').length, 1)
 })
 
-test.serial('log lines are under the span of their request', async (t) => {
+test.serial('log lines belong to the span of their request', async (t) => {
   t.is((await fetch(app.url('/health/live'), {headers})).status, 200)
   const [line] = lines.filter(({httpRequest}) => httpRequest)
   const {traceId, spanId} = await onlySpan(t)
@@ -360,7 +360,7 @@ test.serial('log lines are under the span of their request', async (t) => {
   t.is(line?.['logging.googleapis.com/spanId'], spanId)
 })
 
-test.serial('what a function reports itself belongs to its span', async (t) => {
+test.serial("a function's own spans belong to the span of its request", async (t) => {
   const {trace} = await import('@opentelemetry/api')
   const served = await app.serve(async () => {
     await pause(0)

@@ -23,7 +23,7 @@ test.serial('each gateway serves its own schema from its own backend', async (t)
   t.deepEqual(callsOf(), [foreignBefore + 1, oursBefore + 1])
 })
 
-test.serial('the configuration of one says nothing to the other', async (t) => {
+test.serial('the configuration of one does not affect the other', async (t) => {
   t.is((await foreign.send('GET /nope')).json.code, 5, 'a google.rpc.Status')
   t.is((await ours.ask(t, '/nope')).json.error.status, 'NOT_FOUND', 'the shape of AIP-193')
   const headers = {origin: 'https://app.example'}
@@ -31,7 +31,7 @@ test.serial('the configuration of one says nothing to the other', async (t) => {
   t.is((await foreign.send('GET /whole', {headers})).headers.get('access-control-allow-origin'), undefined)
 })
 
-test.serial('closing one leaves the other as it was', async (t) => {
+test.serial('closing one does not affect the other', async (t) => {
   foreign.runtime.close()
   t.is((await ours.ask(t, '/api/ping?message=still')).json.pong.message, 'still')
   t.is((await foreign.send('GET /whole?name=again')).json.name, 'again', 'a closed runtime opens what it is asked for')

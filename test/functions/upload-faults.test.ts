@@ -10,7 +10,7 @@ test.afterEach((t) => broken.app.quiet(t))
 test.after.always(() => broken.close())
 
 // `npm run fuzz` runs a thousand of them, with a new seed each time.
-test('each of fifty uploads whose downloads break at random is kept as it was stored, or refused and not kept', async (t) => {
+test('each of fifty uploads with random download faults is stored unchanged, or refused and not stored', async (t) => {
   const random = new Random(7)
   const uploads = Array.from({length: 50}, () => random.fork())
   const upload = async () => {

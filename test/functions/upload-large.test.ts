@@ -4,7 +4,7 @@ import type {AddressInfo} from 'node:net'
 import test from 'ava'
 import {startApp} from '../helpers/app.ts'
 
-test('an object above int32 is refused before a byte of it is read or sent', async (t) => {
+test('an object larger than int32 is refused before a byte of it is read or sent', async (t) => {
   const asked: string[] = []
   // Says that every object is just too large: a real one of 2 GiB would take longer than all the rest of the suite.
   const storage = createServer((request, response) => {

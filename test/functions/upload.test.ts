@@ -36,7 +36,7 @@ const sha256 = (pieces: Iterable<Uint8Array>) => {
 }
 const lastRepo = () => app.backend.repo.repos.at(-1)
 
-test.serial('an object arrives whole, after its context, with what is known of it ahead', async (t) => {
+test.serial('an object arrives completely, after its context, with its size and checksum ahead', async (t) => {
   const size = 5 * MiB + 3
   const object = await app.storage.put('samples', 'five.bin', pattern(size))
   const answer = await app.ask(t, '/', job('five.bin'))
@@ -53,7 +53,7 @@ test.serial('an object arrives whole, after its context, with what is known of i
 })
 
 for (const size of [0, 1, 256 * 1024, 256 * 1024 + 1, MiB]) {
-  test.serial(`an object of ${size} bytes arrives whole`, async (t) => {
+  test.serial(`an object of ${size} bytes arrives completely`, async (t) => {
     await app.storage.put('samples', 'some.bin', pattern(size))
     const answer = await app.ask(t, '/', job('some.bin'))
     t.is(answer.json.size ?? 0, size)
@@ -63,14 +63,14 @@ for (const size of [0, 1, 256 * 1024, 256 * 1024 + 1, MiB]) {
   })
 }
 
-test.serial('messages are of 256 KiB whatever the pieces that come in', async (t) => {
+test.serial('messages have 256 KiB for any size of the received chunks', async (t) => {
   await app.storage.put('samples', 'ten.bin', pattern(10 * MiB))
   using _ = app.storage.fault({bytesPerMs: 200 * 1024, kind: 'media'})
   await app.ask(t, '/', job('ten.bin'))
   t.deepEqual(lastRepo()?.messages, {count: 40, max: 256 * 1024})
 })
 
-test.serial('a stored gzip object is sent as it is stored', async (t) => {
+test.serial('a stored gzip object is sent unchanged', async (t) => {
   const stored = gzipSync('as it is\n'.repeat(10_000))
   await app.storage.put('samples', 'stored.gz', stored, {contentEncoding: 'gzip', contentType: 'text/plain'})
   const answer = await app.ask(t, '/', job('stored.gz'))
@@ -157,7 +157,7 @@ for (const {title, body, status, code, field} of [
   })
 }
 
-test.serial('a missing bucket and a missing object are told apart', async (t) => {
+test.serial('a missing bucket and a missing object have different errors', async (t) => {
   const object = await app.ask(t, '/', job('nowhere'))
   const bucket = await app.ask(t, '/', job('x', {bucket: 'gone'}))
   t.is(object.json.error.details[0].reason, 'OBJECT_NOT_FOUND')
@@ -180,7 +180,7 @@ test.serial('a wrong generation is answered with 412, the right one is sent', as
   t.is(answer.json.error.details[0].metadata.liveGeneration, generation)
 })
 
-test.serial('an older generation can be asked for where they are kept', async (t) => {
+test.serial('an older generation can be requested if the bucket keeps it', async (t) => {
   app.storage.createBucket('other', {versioning: {enabled: true}})
   const {generation} = await app.storage.put('other', 'versions', 'one')
   await app.storage.put('other', 'versions', 'two')
@@ -188,7 +188,7 @@ test.serial('an older generation can be asked for where they are kept', async (t
   t.is(lastRepo()?.sha256, sha256([Buffer.from('one')]))
 })
 
-test.serial('an object that is replaced between metadata and bytes is never sent in its place', async (t) => {
+test.serial('an object that is replaced between metadata and bytes is never sent instead', async (t) => {
   await app.storage.put('samples', 'changing', 'the first')
   const repos = app.backend.repo.repos.length
   using _ = app.storage.onRequest(async ({kind}) => {
@@ -213,7 +213,7 @@ for (const {title, fault} of [
   {title: 'a stall in the middle', fault: {stallAt: 3 * MiB + 17}},
   {title: 'an end that comes early', fault: {endAt: 3 * MiB}},
 ] as const) {
-  test.serial(`${title} harms nothing but time`, async (t) => {
+  test.serial(`${title} only costs time`, async (t) => {
     await app.storage.put('samples', 'six.bin', pattern(6 * MiB))
     app.storage.fault(fault)
     const answer = await app.ask(t, '/', job('six.bin'))
@@ -222,7 +222,7 @@ for (const {title, fault} of [
   })
 }
 
-test.serial('Storage that never recovers is answered with 503, and nothing is kept', async (t) => {
+test.serial('Storage that never recovers is answered with 503, and nothing is stored', async (t) => {
   await app.storage.put('samples', 'six.bin', pattern(6 * MiB))
   const repos = app.backend.repo.repos.length
   using _ = app.storage.fault({cutAt: 3 * MiB, times: Number.POSITIVE_INFINITY})
@@ -233,7 +233,7 @@ test.serial('Storage that never recovers is answered with 503, and nothing is ke
 
 for (const size of [10, MiB]) {
   test.serial(
-    `a byte that is not what was stored, in ${size} bytes, is answered with DATA_LOSS, and nothing is kept`,
+    `a byte that differs from the stored one, in ${size} bytes, is answered with DATA_LOSS, and nothing is stored`,
     async (t) => {
       await app.storage.put('samples', 'corrupt.bin', pattern(size))
       const repos = app.backend.repo.repos.length
@@ -281,7 +281,7 @@ test.serial('a backend that answers OK too early is not believed', async (t) => 
 })
 
 test.serial(
-  'a backend that answers OK for what it has, while Storage stands still, is not believed either',
+  'a backend that answers OK for the part that it has, while Storage stalls, is not believed either',
   async (t) => {
     await app.storage.put('samples', 'six.bin', pattern(6 * MiB))
     using _ = app.storage.fault({stallAt: 300 * 1024, times: Number.POSITIVE_INFINITY})
@@ -292,7 +292,7 @@ test.serial(
   },
 )
 
-test.serial('a slow backend slows the Storage read', async (t) => {
+test.serial('a slow backend slows down the Storage read', async (t) => {
   await app.storage.put('samples', 'big.bin', pattern(64 * MiB))
   const next = app.backend.repo.next({slow: true})
   const answer = app.ask(t, '/', job('big.bin'))
@@ -311,7 +311,7 @@ test.serial('a slow backend slows the Storage read', async (t) => {
   t.is((await answer).json.size, 64 * MiB)
 })
 
-test.serial('of two concurrent uploads one is hung up, and the other arrives whole', async (t) => {
+test.serial('of two concurrent uploads one is cancelled, and the other arrives completely', async (t) => {
   await app.storage.put('samples', 'one.bin', pattern(8 * MiB))
   await app.storage.put('samples', 'two.bin', pattern(8 * MiB))
   const first = app.backend.repo.next({slow: true})
@@ -356,7 +356,7 @@ test.serial('a caller with a deadline gets 504 from a backend that never answers
   await (await next).cancelled
 })
 
-test.serial('a body above int32 is refused before anything is sent', async (t) => {
+test.serial('a body larger than int32 is refused before anything is sent', async (t) => {
   const calls = app.backend.log.length
   const length = {'content-type': 'text/plain', 'content-length': String(2 ** 31)}
   const sent = request(app.url('/?creatorId=me&name=large'), {method: 'POST', headers: length})
@@ -401,7 +401,7 @@ for (const {accept, lines} of [
     t.is(all.at(-1).size, 10 * MiB)
   })
 
-  test.serial(`${accept}: a failure in the middle is the last that comes, and the connection is cut`, async (t) => {
+  test.serial(`${accept}: an error in the middle is the last item, and the connection is cut`, async (t) => {
     await app.storage.put('samples', 'ten.bin', pattern(10 * MiB))
     const next = app.backend.repo.next({slow: true})
     const response = await fetch(app.url('/'), {...job('ten.bin'), headers: {...headers, accept}})
@@ -416,7 +416,7 @@ for (const {accept, lines} of [
     t.is(last.error.message, 'Somebody else was faster')
   })
 
-  test.serial(`${accept}: a failure before there is progress has its own status`, async (t) => {
+  test.serial(`${accept}: an error before any progress has its own status`, async (t) => {
     const answer = await app.ask(t, '/', {...job('nowhere'), headers: {...headers, accept}})
     t.is(answer.status, 404)
     t.is(answer.json.error.status, 'NOT_FOUND')
@@ -424,7 +424,7 @@ for (const {accept, lines} of [
 }
 
 test.serial(
-  'text/event-stream: the last event is the end, and who has had it gets 204 and nothing is asked',
+  'text/event-stream: the last event is the end, and a reconnect after it gets 204 without a call',
   async (t) => {
     await app.storage.put('samples', 'some.bin', pattern(MiB))
     const accept = {...headers, accept: 'text/event-stream'}
@@ -472,7 +472,7 @@ test.serial('an Accept that cannot be met is answered with 406', async (t) => {
   t.is(answer.status, 406)
 })
 
-test.serial('a body of another type is itself the data, and its size goes ahead', async (t) => {
+test.serial('a body of another type is itself the data, and its size is sent ahead', async (t) => {
   const body = Buffer.concat([...pattern(3 * MiB + 5)])
   const type = {'content-type': 'application/octet-stream'}
   const answer = await app.ask(t, '/?creatorId=me&name=direct', {method: 'POST', headers: type, body})
@@ -483,7 +483,7 @@ test.serial('a body of another type is itself the data, and its size goes ahead'
 })
 
 for (const size of [0, 100, MiB]) {
-  test.serial(`a body of ${size} bytes that does not say its length arrives whole`, async (t) => {
+  test.serial(`a body of ${size} bytes without a Content-Length arrives completely`, async (t) => {
     const body = ReadableStream.from(pattern(size).map((piece) => Buffer.from(piece)))
     const init = {method: 'POST', headers: {'content-type': 'text/plain'}, body, duplex: 'half'} as RequestInit
     const answer = await app.ask(t, '/?creatorId=me&name=chunked', init)
@@ -492,7 +492,7 @@ for (const size of [0, 100, MiB]) {
   })
 }
 
-test.serial('a body that does not say its length and goes on is answered with 411, and nothing is sent', async (t) => {
+test.serial('a long body without a Content-Length is answered with 411, and nothing is sent', async (t) => {
   const calls = app.backend.log.length
   const body = ReadableStream.from(pattern(2 * MiB).map((piece) => Buffer.from(piece)))
   const init = {method: 'POST', headers: {'content-type': 'text/plain'}, body, duplex: 'half'} as RequestInit
@@ -511,7 +511,7 @@ for (const name of ['creatorId', 'name']) {
   })
 }
 
-test.serial('a caller that hangs up in the middle of its body commits nothing', async (t) => {
+test.serial('a caller that hangs up in the middle of its body stores nothing', async (t) => {
   const repos = app.backend.repo.repos.length
   const next = app.backend.repo.next()
   const headers = {'content-type': 'text/plain', 'content-length': String(2 * MiB)}

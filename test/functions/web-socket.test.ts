@@ -91,7 +91,7 @@ async function refusal(path: string, headers: Record<string, string> = {}, proto
   }
 }
 
-test.serial('bidi: answers come while frames are still being sent, and an empty frame ends the request', async (t) => {
+test.serial('bidi: answers arrive while frames are being sent, and an empty frame ends the request', async (t) => {
   await using client = await open('/both')
   client.send({name: 'a'})
   t.deepEqual(await client.next(), {name: 'a'})
@@ -101,7 +101,7 @@ test.serial('bidi: answers come while frames are still being sent, and an empty 
   t.deepEqual(await client.closed, {code: 1000, reason: ''})
 })
 
-test.serial('bidi: what path and query bind goes into every message', async (t) => {
+test.serial('bidi: path and query bindings are in every message', async (t) => {
   await using client = await open('/both/n%2F?flag=true')
   for (const age of [1, 2]) {
     client.send({age})
@@ -119,7 +119,7 @@ test.serial('a client stream is answered with one frame', async (t) => {
   t.is((await client.closed).code, 1000)
 })
 
-test.serial('a service may speak first, and end first', async (t) => {
+test.serial('a service may send first, and end first', async (t) => {
   using _ = app.streams.handle({
     async *both() {
       yield {name: 'hello'}
@@ -130,7 +130,7 @@ test.serial('a service may speak first, and end first', async (t) => {
   t.is((await client.closed).code, 1000)
 })
 
-test.serial('proto: frames are whole messages, into which path and query go', async (t) => {
+test.serial('proto: frames are whole messages, to which path and query are added', async (t) => {
   const {registry} = app.schema
   const child = registry.getMessage('every.Child')!
   const every = registry.getMessage('every.Every')!
@@ -167,7 +167,7 @@ for (const [words, frame] of [
   })
 }
 
-test.serial('what the path has is in the routing header', async (t) => {
+test.serial('the routing header has the variables of the path', async (t) => {
   const call = app.streams.next()
   await using client = await open('/both/n')
   t.deepEqual((await call).context.metadata.get('x-goog-request-params'), ['name=n'])
@@ -217,7 +217,7 @@ for (const [words, frame, field] of [
   })
 }
 
-test.serial('a frame after the end of the request, and one that is too long, end the call', async (t) => {
+test.serial('a frame after the end of the request, and a frame that is too long, end the call', async (t) => {
   {
     using _ = app.streams.handle({up: (_: Any, context: CallContext) => silence(context)})
     await using late = await open('/up')
@@ -250,14 +250,14 @@ test.serial('closing, or hanging up, cancels the call at once', async (t) => {
   }
 })
 
-test.serial('a deadline that is over ends the call', async (t) => {
+test.serial('a passed deadline ends the call', async (t) => {
   using _ = app.streams.handle({up: (_: Any, context: CallContext) => silence(context)})
   await using client = await open('/up', [], {headers: {'x-server-timeout': '0.3'}})
   t.is((await client.next()).error.status, 'DEADLINE_EXCEEDED')
   t.deepEqual(await client.closed, {code: 4004, reason: 'DEADLINE_EXCEEDED'})
 })
 
-test.serial('pings keep the connection in use', async (t) => {
+test.serial('pings keep the connection open', async (t) => {
   await using client = await open('/both')
   await once(client.socket, 'ping')
   await once(client.socket, 'ping')
@@ -270,7 +270,7 @@ const filler = 'x'.repeat(64 * 1024)
 const MiB = 2 ** 20
 
 test.serial(
-  'a service that reads nothing stops the reading of frames, and is pinged once; then all come',
+  'a service that reads nothing stops the reading of frames, and is pinged once; then all arrive',
   async (t) => {
     const gate = Promise.withResolvers<void>()
     using _ = app.streams.handle({
@@ -318,7 +318,7 @@ test.serial('a caller that reads nothing stops the service', async (t) => {
   t.is(client.frames.length, (40 * MiB) / filler.length)
 })
 
-test.serial('a request that cannot have a WebSocket is answered as any other', async (t) => {
+test.serial('a request that cannot become a WebSocket is answered normally', async (t) => {
   const calls = app.backend.log.length
   for (const [path, expected] of [
     ['/nothing', 404],
@@ -337,7 +337,7 @@ test.serial('a request that cannot have a WebSocket is answered as any other', a
   t.is(app.backend.log.length, calls)
 })
 
-test.serial('only pages that may call may open one', async (t) => {
+test.serial('only pages that may call may open a WebSocket', async (t) => {
   t.is((await refusal('/both', {origin: 'https://b.example'})).status, 403)
   for (const origin of ['https://a.example', app.url('')]) {
     await using client = await open('/both', [], {headers: {origin}})
@@ -355,7 +355,7 @@ for (const [words, text, expected] of [
   ['no key', `GET /both HTTP/1.1\r\n${handshake('sec-websocket-version: 13')}`, 400],
   ['another method', `POST /both HTTP/1.1\r\n${handshake(key, 'sec-websocket-version: 13', 'content-length: 0')}`, 400],
 ] as const) {
-  test.serial(`a handshake with ${words} is ${expected}, and the service is not asked`, async (t) => {
+  test.serial(`a handshake with ${words} is ${expected}, and the service is not called`, async (t) => {
     const calls = app.backend.log.length
     await using connection = await connectTo(app.url(''))
     connection.socket.write(text)
@@ -367,7 +367,7 @@ for (const [words, text, expected] of [
   })
 }
 
-test.serial('a handshake with another version names the protocol and the version that are served', async (t) => {
+test.serial('a handshake with another version gets the protocol and the version that are served', async (t) => {
   await using connection = await connectTo(app.url(''))
   connection.socket.write(`GET /both HTTP/1.1\r\n${handshake(key, 'sec-websocket-version: 8')}`)
   const {status, headers} = await connection.response()
@@ -378,7 +378,7 @@ test.serial('a handshake with another version names the protocol and the version
   await connection.closed
 })
 
-test.serial('an upgrade in HTTP/1.0 is ignored, as HTTP/1.0 has none', async (t) => {
+test.serial('an upgrade in HTTP/1.0 is ignored, because HTTP/1.0 has none', async (t) => {
   const calls = app.backend.log.length
   await using connection = await connectTo(app.url(''))
   connection.socket.write(`GET /both HTTP/1.0\r\n${handshake(key, 'sec-websocket-version: 13')}`)
@@ -389,7 +389,7 @@ test.serial('an upgrade in HTTP/1.0 is ignored, as HTTP/1.0 has none', async (t)
   t.is(app.backend.log.length, calls)
 })
 
-test.serial('another upgrade is an ordinary request, with its body', async (t) => {
+test.serial('another upgrade is a normal request, with its body', async (t) => {
   await using connection = await connectTo(app.url(''))
   const body = '{"name":"a"}'
   connection.socket.write(
@@ -398,7 +398,7 @@ test.serial('another upgrade is an ordinary request, with its body', async (t) =
   t.deepEqual((await connection.response()).json, {name: 'a'})
 })
 
-test.serial('an upgrade behind another request on its connection ends the connection', async (t) => {
+test.serial('an upgrade after another request on its connection ends the connection', async (t) => {
   using _ = app.echo.handle({whole: (_: Any, context: CallContext) => silence(context)})
   const call = app.echo.next()
   const socket = connect(Number(new URL(app.url('/')).port), '127.0.0.1')
@@ -412,7 +412,7 @@ test.serial('an upgrade behind another request on its connection ends the connec
   t.pass()
 })
 
-test.serial('one record a WebSocket, with its status, its call and the bytes of its frames', async (t) => {
+test.serial('a WebSocket has one record, with its status, its call and the bytes of its frames', async (t) => {
   const client = await open('/both/n?flag=true')
   client.send({age: 1})
   await client.next()
