@@ -177,13 +177,13 @@ for (const [name, known] of [
   ['EVENT_STREAM_PING_SECOND', 'EVENT_STREAM_PING_SECONDS'],
   ['STORAGE_STALL_SECOND', 'STORAGE_STALL_SECONDS'],
 ] as const) {
-  test(`${name} is refused: ${known} is meant`, (t) => {
+  test(`${name} is refused: did you mean ${known}`, (t) => {
     const error = t.throws(() => readConfig({...https, [name]: 'x'}), {instanceOf: ConfigError})
     t.is(error?.message, `${name} is not a known variable: did you mean ${known}?`)
   })
 }
 
-test('every unknown variable has a line, and other programs have theirs', (t) => {
+test('every unknown variable has a line, unless it belongs to another program', (t) => {
   const others = {
     CORS: 'x',
     PATH: '/bin',
@@ -203,7 +203,7 @@ test('every unknown variable has a line, and other programs have theirs', (t) =>
   ])
 })
 
-test('a list takes every separator that gcloud passes on', (t) => {
+test('a list may have every separator that gcloud passes on', (t) => {
   for (const text of ['a,b', 'a, b', 'a b', ' a\tb ', 'a;b', 'a|b', 'a\nb', ',a,,b,']) {
     const {uploadBuckets, gateway} = readConfig({UPLOAD_BUCKETS: text, GATEWAY_SERVICES: text})
     t.deepEqual(
@@ -228,7 +228,7 @@ for (const [text, ...expected] of [
   ['http://localhost:*;http://[::1]:*', 'http://localhost:*', 'http://[::1]:*'],
   ['null|capacitor://localhost', 'null', 'capacitor://localhost'],
 ] as const) {
-  test(`CORS_ORIGINS="${text}" is read as browsers write origins`, (t) => {
+  test(`CORS_ORIGINS="${text}" is read in the form that browsers send`, (t) => {
     t.deepEqual([...readConfig({CORS_ORIGINS: text}).corsOrigins], expected)
   })
 }
@@ -242,7 +242,7 @@ for (const text of [
   'https://a@b.example',
   'https://a.example b.example',
 ]) {
-  test(`CORS_ORIGINS="${text}" is refused: no page has such an origin`, (t) => {
+  test(`CORS_ORIGINS="${text}" is refused: no page has this origin`, (t) => {
     const {message} = t.throws(() => readConfig({CORS_ORIGINS: text}), {instanceOf: ConfigError})!
     t.true(message.startsWith(`CORS_ORIGINS="${text}": expected origins such as "https://app.example"`))
   })
@@ -284,7 +284,7 @@ for (const [text, security] of [
     [{type: 'openIdConnect', openIdConnectUrl: 'https://a.example/.well-known/openid-configuration'}],
   ],
 ] as const) {
-  test(`OPENAPI_SECURITY="${text}" is what the document says of it`, (t) => {
+  test(`OPENAPI_SECURITY="${text}" is the security of the document`, (t) => {
     t.deepEqual(readConfig({OPENAPI_SECURITY: text}).openApi.security, security)
   })
 }
@@ -296,7 +296,7 @@ for (const text of ['oauth', 'bearer none', 'header:', 'header:a b', 'cookie:a',
   })
 }
 
-test('a service without a URL is refused by the names of the variables that it could have', (t) => {
+test('a service without a URL is refused with the names of the variables that would set one', (t) => {
   const config = readConfig({BACKEND_URL_REPO: 'https://repo'})
   t.throws(() => config.backendOf('ping.PingService'), {
     instanceOf: ConfigError,
@@ -382,12 +382,12 @@ for (const [env, backend] of [
   })
 }
 
-test('where authorization of callers is forwarded, our ID token has a header of its own', (t) => {
+test("if callers' authorization is forwarded, our ID token has its own header", (t) => {
   const {backendOf} = readConfig({...https, GATEWAY_FORWARD_AUTHORIZATION: 'true'})
   t.is(backendOf('any').tokenHeader, 'x-serverless-authorization')
 })
 
-test('a service with a URL of its own has that, and an audience of its own', (t) => {
+test('a service with its own URL has that URL, and its own audience', (t) => {
   const config = readConfig({
     BACKEND_URL: 'https://all',
     BACKEND_AUDIENCE: 'for-all',
@@ -413,7 +413,7 @@ for (const [name, upper] of [
   test(`the variables of ${name} end with ${upper}`, (t) => t.is(upperSnake(name), upper))
 }
 
-test('what is not set has a value that is good everywhere', (t) => {
+test('defaults of variables that are not set', (t) => {
   const {backends, uploadBuckets, requestTimeout, storageStall, metadataHost, projectId, logLevel} = readConfig({})
   t.deepEqual(
     {backends, uploadBuckets: [...uploadBuckets], requestTimeout, storageStall, metadataHost, projectId, logLevel},
@@ -429,7 +429,7 @@ test('what is not set has a value that is good everywhere', (t) => {
   )
 })
 
-test('what is set is taken', (t) => {
+test('variables that are set', (t) => {
   const config = readConfig({
     UPLOAD_BUCKETS: ' one, two,,three ',
     CLOUD_RUN_TIMEOUT_SECONDS: '3600',
@@ -447,12 +447,12 @@ test('what is set is taken', (t) => {
   t.is(config.logLevel, 'debug')
 })
 
-test('on Cloud Run the metadata server is asked, unless there is a key file', (t) => {
+test('on Cloud Run tokens come from the metadata server, unless there is a key file', (t) => {
   t.is(readConfig({AUTH: 'iam', K_SERVICE: 'x'}).metadataHost, 'metadata.google.internal')
   t.is(readConfig({AUTH: 'iam', K_SERVICE: 'x', GOOGLE_APPLICATION_CREDENTIALS: '/key.json'}).metadataHost, undefined)
 })
 
-test('the configuration reads no variable that has no row in the table', (t) => {
+test('the configuration reads only variables that have a row in the table', (t) => {
   const seen = new Set<string>()
   const env = new Proxy<Record<string, string>>(
     {BACKEND_URL_REPO: 'https://repo', BACKEND_AUDIENCE_REPO: 'for-repo', AUTH: 'iam', K_SERVICE: 'x'},
@@ -467,7 +467,7 @@ test('the configuration reads no variable that has no row in the table', (t) => 
   )
 })
 
-test('every default is one that its own parser reads', (t) => {
+test('every default can be read by its own parser', (t) => {
   for (const name of Object.keys(settings)) t.notThrows(() => read({}, name as SettingName))
 })
 
@@ -488,7 +488,7 @@ for (const [title, target, env, line] of [
   ['a function that there is not', 'pong', https, /^FUNCTION_TARGET="pong": expected one of app, .*ping/],
   ['a malformed PORT', 'ping', {...https, PORT: 'web'}, 'PORT="web": expected a port, from 0 to 65535'],
 ] as const) {
-  test(`the start with ${title} stops with one line that says so`, async (t) => {
+  test(`the start with ${title} ends with one line that says so`, async (t) => {
     const child = spawn(process.execPath, [frameworkMain(), '--port=0'], {
       cwd: `${import.meta.dirname}/..`,
       env: {...env, FUNCTION_TARGET: target, NODE_ENV: 'production'},
@@ -503,13 +503,13 @@ for (const [title, target, env, line] of [
   })
 }
 
-test('as many bytes are decoded at once as one body may have, and 8 MiB at least', (t) => {
+test('the limit of decoded bytes is at least the limit of a body, and at least 8 MiB', (t) => {
   t.is(readConfig({}).limits.decodingBytes, 8 * 1024 * 1024)
   t.is(readConfig({GATEWAY_MAX_BODY_BYTES: '33554432'}).limits.decodingBytes, 33554432)
   t.is(readConfig({GATEWAY_MAX_DECODING_BYTES: '2000000'}).limits.decodingBytes, 2000000)
 })
 
-test('who calls is read as written', (t) => {
+test('the variables of AUTH are read as written', (t) => {
   const {auth} = readConfig({
     AUTH: 'jwt',
     K_SERVICE: 'x',

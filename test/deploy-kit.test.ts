@@ -51,7 +51,7 @@ function textsIn(value: unknown): string[] {
     : []
 }
 
-test('the Terraform module parses, and what it refers to is declared in it', async (t) => {
+test('the Terraform module parses, and declares everything that it refers to', async (t) => {
   const {variable = {}, locals = {}, resource = {}, data = {}} = await wholeModule()
   const declared = new Set([
     ...Object.keys(variable).map((name) => `var.${name}`),
@@ -84,7 +84,7 @@ test('the Terraform module parses, and what it refers to is declared in it', asy
   )
 })
 
-test('the module gives the least roles, open probes and variables that the functions know', async (t) => {
+test('the module grants the fewest roles, and has open probes and variables that the functions know', async (t) => {
   const whole = await wholeModule()
   const texts = textsIn(whole)
   t.deepEqual([...new Set(texts.filter((text) => text.startsWith('roles/')))].sort(), [
@@ -108,7 +108,7 @@ test('the module gives the least roles, open probes and variables that the funct
   )
 })
 
-test('what docs/deploy.md says of the module is what it takes', async (t) => {
+test("docs/deploy.md describes the module's variables as they are", async (t) => {
   const [, block = ''] = /^```hcl\n([\s\S]*?)^```$/m.exec(textOf('docs/deploy.md')) ?? []
   const used = await hcl<{module: {functions: [Record<string, unknown>]}}>('example.tf', block)
   const {source, functions, ...given} = used.module.functions[0]
@@ -139,7 +139,7 @@ interface Workflow {
   >
 }
 
-test('the workflow deploys without a key, and no token that it has may write', (t) => {
+test('the workflow deploys without a key, and its tokens cannot write', (t) => {
   const text = textOf('deploy/github.yml')
   const {permissions, jobs} = parseYaml(text) as Workflow
   t.deepEqual(permissions, {contents: 'read'})
@@ -154,7 +154,7 @@ test('the workflow deploys without a key, and no token that it has may write', (
   )
 })
 
-test('the container of the local services has all that they need, and ends when it is told to', async (t) => {
+test('the container of the local services has all that they need, and ends on SIGTERM', async (t) => {
   const lines = textOf('deploy/backend.Dockerfile').split('\n')
   const folder = mkdtempSync(join(tmpdir(), 'container-'))
   t.teardown(() => rmSync(folder, {recursive: true}))
@@ -196,13 +196,13 @@ function commandsIn(document: string): string[][] {
 }
 
 for (const document of documents) {
-  test(`gcloud takes each of its commands that ${document} has`, (t) => {
+  test(`gcloud accepts each of its commands in ${document}`, (t) => {
     const problems = commandsIn(document).flatMap(([, ...words]) => problemOf(words) ?? [])
     t.deepEqual(problems, [])
   })
 }
 
-test('a command that gcloud would not take is found', (t) => {
+test('a command that gcloud would refuse is detected', (t) => {
   t.is(problemOf(['run', 'deploy', 'x', '--regoin=a']), 'gcloud run deploy: unknown flag --regoin=a')
   t.is(problemOf(['run', 'deploy', 'x', '--region']), 'gcloud run deploy: unknown flag --region')
   t.is(

@@ -43,12 +43,12 @@ for (const [number, name, http] of table) {
   })
 }
 
-test('there is no other code', (t) => {
+test('there are no other codes', (t) => {
   t.is(Object.keys(codes).length, table.length)
   for (const number of [-1, 17, 1.5, Number.NaN]) t.is(codeOf(number), 'UNKNOWN')
 })
 
-test('a status of its own is what the caller sees, beside the code', (t) => {
+test('a status of its own replaces that of the code for the caller', (t) => {
   const fault = new Fault('INVALID_ARGUMENT', 'Too long', {http: 413})
   t.is(errorOf(fault).code, 413)
   t.is(errorOf(fault).status, 'INVALID_ARGUMENT')
@@ -61,7 +61,7 @@ test('details of a known type are JSON with their type', (t) => {
   ])
 })
 
-test('details of an unknown type, or not of the type that they name, are kept as they came', (t) => {
+test('details of an unknown type, or with invalid content, are kept unchanged', (t) => {
   const details = [
     any('type.googleapis.com/acme.Secret', Uint8Array.of(1, 2, 255)),
     any('type.googleapis.com/google.rpc.ErrorInfo', Uint8Array.of(255)),
@@ -76,7 +76,7 @@ test('details of an unknown type, or not of the type that they name, are kept as
   ])
 })
 
-test('a stack trace of the backend goes no further, whatever its type is called', (t) => {
+test('a stack trace of the backend is removed, for any name of its type', (t) => {
   const {value} = detail(DebugInfoSchema, {stackEntries: ['at secret()'], detail: 'secret'})
   const names = [
     'type.googleapis.com/google.rpc.DebugInfo',
@@ -102,7 +102,7 @@ for (const [seconds, nanos, header] of [
   })
 }
 
-test('RetryInfo that says nothing, or is broken, gives no header and is kept', (t) => {
+test('RetryInfo that is empty or invalid gives no header, and is kept', (t) => {
   const name = 'type.googleapis.com/google.rpc.RetryInfo'
   for (const details of [[any(name)], [any(name, Uint8Array.of(255))]]) {
     const fault = new Fault('UNAVAILABLE', 'Later', {details})
@@ -111,7 +111,7 @@ test('RetryInfo that says nothing, or is broken, gives no header and is kept', (
   }
 })
 
-test('headers of its own are kept beside Retry-After', (t) => {
+test('its own headers are kept together with Retry-After', (t) => {
   const details = [detail(RetryInfoSchema, {retryDelay: {seconds: 1n}})]
   t.deepEqual(failureHeaders(new Fault('UNAVAILABLE', 'Later', {details, headers: {allow: 'GET'}})), {
     'retry-after': '1',
@@ -127,7 +127,7 @@ test('a reason is an ErrorInfo of our domain, before all other details', (t) => 
   ])
 })
 
-test('what is invalid is named in a BadRequest', (t) => {
+test('invalid fields are named in a BadRequest', (t) => {
   const fault = Fault.invalid('context.name', 'It is missing', {http: 415})
   t.deepEqual(failureJson(fault, 'aip'), {
     error: {
@@ -145,7 +145,7 @@ test('what is invalid is named in a BadRequest', (t) => {
 })
 
 for (const thrown of [new Error('secret'), 'secret', {secret: true}, Symbol('secret'), undefined, null]) {
-  test(`from ${String(thrown)} comes INTERNAL, which keeps it to itself`, (t) => {
+  test(`from ${String(thrown)} comes INTERNAL, without its text`, (t) => {
     const fault = Fault.from(thrown)
     t.is(fault.code, 'INTERNAL')
     t.is(fault.cause, thrown)
@@ -155,7 +155,7 @@ for (const thrown of [new Error('secret'), 'secret', {secret: true}, Symbol('sec
   })
 }
 
-test('from a Fault comes itself, and its cause and hint are not for the caller', (t) => {
+test('from a Fault comes itself, and its cause and hint do not reach the caller', (t) => {
   const fault = new Fault('NOT_FOUND', 'No', {cause: new Error('secret'), hint: 'secret'})
   t.is(Fault.from(fault), fault)
   t.notRegex(JSON.stringify(fault), /secret/)

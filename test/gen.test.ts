@@ -7,7 +7,7 @@ import {differing} from './helpers/folders.ts'
 
 const root = join(import.meta.dirname, '..')
 
-test('what is generated is what buf makes of the protos: else run "npm run generate"', (t) => {
+test('the generated code is current: else run "npm run generate"', (t) => {
   const fresh = mkdtempSync(join(tmpdir(), 'gen-'))
   t.teardown(() => rmSync(fresh, {recursive: true}))
   for (const folder of generate(fresh)) t.deepEqual(differing(join(root, folder), join(fresh, folder)), [], folder)

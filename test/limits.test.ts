@@ -97,7 +97,7 @@ test('each limit in src is in the table of limits with its value, and the table 
   )
 })
 
-test('limits that rest on each other agree', (t) => {
+test('limits that depend on each other agree', (t) => {
   const of = (file: string, name: string) => limits[file]![name]![0]
   const stop = (name: string) => of('framework/shutdown.ts', name)
   const cloudRunKills = 10_000

@@ -26,7 +26,7 @@ async function ask(path: string, headers: Record<string, string> = {}, from = ch
   return {text, record: await recordOf(response.headers.get('x-request-id') ?? '', from)}
 }
 
-test('a request is one line of JSON, in the names of Cloud Logging', async (t) => {
+test('a request is one line of JSON, with the field names of Cloud Logging', async (t) => {
   const {record} = await ask('/well?a=b', {
     'x-request-id': 'one-line',
     'user-agent': 'tester',
@@ -108,7 +108,7 @@ for (const [title, headers, span, sampled] of [
     true,
   ],
 ] as const) {
-  test(`a record goes under the trace of ${title}`, async (t) => {
+  test(`a record has the trace of ${title}`, async (t) => {
     const {record} = await ask('/well', headers)
     t.is(record['logging.googleapis.com/trace'], `projects/demo/traces/${trace}`)
     t.is(record['logging.googleapis.com/spanId'], span)
@@ -119,7 +119,7 @@ for (const [title, headers, span, sampled] of [
 const traceless: Record<string, string>[] = [{}, {traceparent: 'nonsense'}, {'x-cloud-trace-context': 'nonsense'}]
 
 for (const headers of traceless) {
-  test(`a record has no trace when the request has ${JSON.stringify(headers)}`, async (t) => {
+  test(`a record has no trace if the request has ${JSON.stringify(headers)}`, async (t) => {
     const {record} = await ask('/well', headers)
     t.deepEqual(
       Object.keys(record).filter((key) => key.startsWith('logging')),
@@ -145,7 +145,7 @@ for (const [path, status, severity, code] of [
   })
 }
 
-test('the record says what the caller was told, and what is to be done about it', async (t) => {
+test("the record has the caller's error, and the remedy", async (t) => {
   const {record, text} = await ask('/faults?http=404')
   t.regex(record.message, /^GET \/faults 404 in \d+ ms: No such thing \(look for it elsewhere\)$/)
   t.is(record.cause, 'Error: what went wrong')
@@ -160,7 +160,7 @@ test('the cause of a 500 is in the record with its stack and causes, and never r
   t.regex(record.err.stack, /why it did/)
 })
 
-test('a failure behind the head of a stream is in the record with its stack', async (t) => {
+test('an error after the head of a stream is in the record with its stack', async (t) => {
   const {record} = await ask('/breaks')
   t.regex(record.message, /^GET \/breaks 200 in \d+ ms: Internal error$/)
   t.regex(record.err.stack, /^Error: what went wrong\n\s+at /)
@@ -176,7 +176,7 @@ test('a caller that hung up is recorded as 499', async (t) => {
   t.regex(message, /: The caller hung up$/)
 })
 
-test('a caller that hung up in the middle of a stream is told apart from one that got it all', async (t) => {
+test('a caller that hung up in the middle of a stream has another record than one that got all of it', async (t) => {
   await using connection = await connectTo(child.url)
   connection.send('POST /echo HTTP/1.1\nHost: localhost\nx-request-id: half-way\nContent-Length: 4\n\n<1>')
   await connection.until(/<1>/)
@@ -185,7 +185,7 @@ test('a caller that hung up in the middle of a stream is told apart from one tha
   t.deepEqual([httpRequest.status, httpRequest.responseSize, severity, code], [200, '3', 'WARNING', 'CANCELLED'])
 })
 
-test('a caller that hung up before a long answer had left is told apart as well', async (t) => {
+test('so has a caller that hung up before a long answer was sent', async (t) => {
   await using connection = await connectTo(child.url)
   connection.get('/long', 'x-request-id: too-long')
   await connection.until(/HTTP/)
@@ -216,7 +216,7 @@ for (const [title, sent, line] of [
     '431 before a request was read: The headers are too long',
   ],
 ] as const) {
-  test(`what ${title} has a record with the id that its answer has`, async (t) => {
+  test(`a refusal of ${title} has a record with the id of its answer`, async (t) => {
     await using connection = await connectTo(child.url)
     connection.send(sent)
     const {status, headers} = await connection.response()
@@ -225,7 +225,7 @@ for (const [title, sent, line] of [
   })
 }
 
-test('a body that proves malformed is in the record of its request', async (t) => {
+test('a body that turns out to be malformed is in the record of its request', async (t) => {
   await using connection = await connectTo(child.url)
   connection.send('POST /whole HTTP/1.1\nHost: test\nx-request-id: broken\nTransfer-Encoding: chunked\n\nno chunk\n')
   t.is((await connection.response()).status, 400)
@@ -234,7 +234,7 @@ test('a body that proves malformed is in the record of its request', async (t) =
   t.regex(message, /^POST \/whole 400 in \d+ ms: The request is not HTTP: /)
 })
 
-test('a caller that ends its side in the middle of a body has one record', async (t) => {
+test('a caller that half-closes in the middle of a body has one record', async (t) => {
   await using connection = await connectTo(child.url)
   connection.send('POST /whole HTTP/1.1\nHost: test\nx-request-id: half-closed\nContent-Length: 10\n\nhalf')
   connection.socket.end()
@@ -248,7 +248,7 @@ test('a caller that ends its side in the middle of a body has one record', async
   )
 })
 
-test('what a function notes is in its record, and what it logs carries the request’s id and trace', async (t) => {
+test("a function's notes are in its record, and its log lines have the request’s id and trace", async (t) => {
   const {record} = await ask('/notes', {'x-request-id': 'noted', traceparent: `00-${trace}-00f067aa0ba902b7-01`})
   t.is(record.colour, 'green')
   const said = JSON.parse(await child.out.match(/on the way/))
@@ -258,7 +258,7 @@ test('what a function notes is in its record, and what it logs carries the reque
 })
 
 for (const kind of ['string', 'strings', 'numbers', 'error']) {
-  test(`a record of too much, ${kind}, is shortened to a line that Cloud Logging takes, and says the rest`, async (t) => {
+  test(`a record that is too long, ${kind}, is shortened to a line that Cloud Logging accepts`, async (t) => {
     const response = await fetch(`${child.url}/notes-much?kind=${kind}`)
     await response.text()
     const id = response.headers.get('x-request-id') ?? ''
@@ -285,7 +285,7 @@ test('every request has one record, and every line is JSON', async (t) => {
   t.is(new Set(records.map(({requestId}) => requestId)).size, paths.length)
 })
 
-test('LOG_LEVEL leaves out what is below it', async (t) => {
+test('LOG_LEVEL leaves out lower levels', async (t) => {
   await using one = await startFixture({LOG_LEVEL: 'error'})
   for (const path of ['/well', '/faults?http=404', '/fails'])
     await fetch(`${one.url}${path}`).then((response) => response.text())
@@ -297,7 +297,7 @@ test('LOG_LEVEL leaves out what is below it', async (t) => {
   )
 })
 
-test('the record of a ping says which method it called, of which backend, and with what code', async (t) => {
+test('the record of a ping has the called method, its backend and its code', async (t) => {
   await using stack = await startStack()
   await using ping = await startChild('ping', stack.env)
   const well = await ask('/?message=hi', {}, ping)
@@ -312,7 +312,7 @@ test('the record of a ping says which method it called, of which backend, and wi
   t.deepEqual([record.httpRequest.status, record.code, record.grpc.code], [404, 'NOT_FOUND', 'NOT_FOUND'])
 })
 
-test('when the backend turns the function away, the record says what to grant, and the caller does not hear it', async (t) => {
+test('if the backend rejects the function, the record says what to grant, and the caller is not told', async (t) => {
   await using stack = await startStack({}, {invokers: ['somebody@else']})
   await using ping = await startChild('ping', stack.env)
   const {record, text} = await ask('/?message=hi', {}, ping)
@@ -323,7 +323,7 @@ test('when the backend turns the function away, the record says what to grant, a
   t.notRegex(text, /run\.invoker|127\.0\.0\.1/)
 })
 
-test('no value of a query reaches the log, whatever became of the request', async (t) => {
+test('no value of a query reaches the log, however the request ends', async (t) => {
   using schema = servedSchema()
   await using stack = await startStack()
   await using app = await startChild('app', {...stack.env, GATEWAY_DESCRIPTORS: schema.path})
@@ -355,7 +355,7 @@ test('no value of a query reaches the log, whatever became of the request', asyn
   t.regex(asked[3]!.text, /hunter2/)
 })
 
-test('neither credentials nor values of a whole URL in the first line reach the log', async (t) => {
+test('neither credentials nor values of an absolute URL in the request line reach the log', async (t) => {
   await using connection = await connectTo(child.url)
   connection.send(
     'GET http://me:hunter2@localhost/well?key=hunter2#hunter2 HTTP/1.1\nHost: localhost\nx-request-id: whole-url\n\n',

@@ -18,7 +18,7 @@ test('each fault of npm run mutate can still be put into its file', (t) => {
   }
 })
 
-test('an interrupted run goes on where it was, and --again forgets only what survived', (t) => {
+test('an interrupted run is resumed, and --again forgets only survivors', (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'results-'))
   t.teardown(() => rmSync(folder, {recursive: true}))
   const file = join(folder, 'results')

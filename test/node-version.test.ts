@@ -38,7 +38,7 @@ for (const version of ['20.20.2', '22.22.0', '23.11.1']) {
     ['npm start', scriptOf('start') as string[]],
     ['npm run backend', scriptOf('backend') as string[]],
   ] as const) {
-    test(`${name} under Node ${version} stops with one line that says so`, async (t) => {
+    test(`${name} under Node ${version} ends with one line that says so`, async (t) => {
       t.deepEqual(await run(version, args, {BACKEND_URL: 'http://localhost:1'}), {
         code: 1,
         out: '',

@@ -53,7 +53,7 @@ function envVarsOf(command: string): Record<string, string> {
   return Object.fromEntries(items.split(delimiter).map((item) => item.split(/=(.*)/, 2)))
 }
 
-test.serial('the variables of every deploy are ones that the configuration takes', async (t) => {
+test.serial('the configuration accepts the variables of every deploy command', async (t) => {
   const {readConfig} = await import('../src/core/config.ts')
   const texts = [readme, textOf('docs/deploy.md'), textOf('docs/security.md'), textOf('docs/events.md')].join('\n')
   const deploys = /^gcloud (?:functions deploy|run deploy .* --function=)(?:.*\\\n)*.*$/gm

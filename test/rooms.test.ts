@@ -125,7 +125,7 @@ for (const [room, allowed] of Object.entries(rooms)) {
   }
   const files = sources.filter((file) => roomOf(file) === room)
 
-  test(`src/${room} imports nothing that it may not`, (t) => {
+  test(`src/${room} imports only what it may`, (t) => {
     const astray = files.flatMap((file) =>
       importsOf(file)
         .filter((path) => !mayImport(path))
@@ -134,7 +134,7 @@ for (const [room, allowed] of Object.entries(rooms)) {
     t.deepEqual(astray, [])
   })
 
-  test(`src/${room} has no leave that it does not take`, (t) => {
+  test(`src/${room} uses all its permissions`, (t) => {
     const taken = new Set(files.flatMap(importsOf).map((path) => (path.startsWith('src/') ? roomOf(path) : path)))
     const outside = [...allowed.node.map((name) => `node:${name}`), ...allowed.packages]
     t.deepEqual(
@@ -144,7 +144,7 @@ for (const [room, allowed] of Object.entries(rooms)) {
   })
 }
 
-test('src imports nothing of the repository but src', (t) => {
+test('src imports nothing of the repository except src', (t) => {
   const astray = sources.flatMap((file) =>
     importsOf(file)
       .filter((path) => /^(local|packages|samples|test|bench|scripts|tools)\//.test(path))
@@ -175,11 +175,11 @@ function cycles(graph: ReadonlyMap<string, readonly string[]>): string[][] {
   return found
 }
 
-test('no files import each other in a circle, not even types', (t) => {
+test('no files import each other in a cycle, not even for types', (t) => {
   t.deepEqual(cycles(new Map(sources.map((file) => [file, importsOf(file)]))), [])
 })
 
-test('no rooms import each other in a circle', (t) => {
+test('no rooms import each other in a cycle', (t) => {
   t.deepEqual(cycles(new Map(Object.entries(rooms).map(([name, room]) => [name, room.rooms]))), [])
 })
 
@@ -199,21 +199,21 @@ test('ARCHITECTURE.md has the same table', (t) => {
   t.deepEqual(Object.fromEntries(told), rooms)
 })
 
-test('functions do not import each other, app excepted', (t) => {
+test('functions do not import each other, except for app', (t) => {
   const astray = sources
     .filter((file) => roomOf(file) === 'functions' && !file.endsWith('/app.ts'))
     .filter((file) => importsOf(file).some((path) => path.startsWith('src/functions/')))
   t.deepEqual(astray, [])
 })
 
-test('nothing but the deployed entry point reads the environment', (t) => {
+test('only the deployed entry point reads the environment', (t) => {
   t.deepEqual(
     sources.filter((file) => /process\.env/.test(textOf(file))),
     ['src/deployed.ts'],
   )
 })
 
-test('local imports nothing of src but what is generated, its command line excepted', (t) => {
+test('local imports only generated code of src, except for its command line', (t) => {
   const files = sourcesIn('local').filter((file) => !file.startsWith('local/cli/'))
   const astray = files.flatMap((file) =>
     importsOf(file).filter((path) => path.startsWith('src/') && !path.startsWith('src/gen/')),
