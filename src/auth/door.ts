@@ -146,7 +146,18 @@ class CheckedDoor implements Door {
 
   #check(caller: Caller | undefined, access: Access, proofs: Proofs): void {
     if (caller) proofs.identified(caller)
-    this.#rules.check(caller, access)
+    try {
+      this.#rules.check(caller, access)
+    } catch (error) {
+      throw caller?.kind === 'token' ? this.#insufficient(error, proofs) : error
+    }
+  }
+
+  /** Adds a challenge to the 403 for a bearer token that is valid (RFC 6750, 3.1). It does not tell which claim is missing. */
+  #insufficient(error: unknown, {headers, resource}: Proofs): unknown {
+    if (!(error instanceof Fault) || !this.#takesBearer || headers.authorization === undefined) return error
+    const challenge = `Bearer realm="${errorDomain}", error="insufficient_scope", resource_metadata="${resourceUrl(resource)}"`
+    return denied(error.hint ?? '', {'www-authenticate': challenge})
   }
 
   /** A 401 lists the accepted credentials (RFC 9110, 11.6.1; RFC 6750, 3; RFC 9728, 5.1), but does not tell what was wrong. */

@@ -11,6 +11,10 @@ export function unauthenticated(why: string, cause?: unknown, headers: Record<st
 }
 
 /** For a caller without the permission. @param why only for the log */
-export function denied(why: string): Fault {
-  return new Fault('PERMISSION_DENIED', 'The caller may not do this', {reason: 'CALLER_NOT_ALLOWED', hint: why})
+export function denied(why: string, headers: Record<string, string> = {}): Fault {
+  return new Fault('PERMISSION_DENIED', 'The caller may not do this', {
+    reason: 'CALLER_NOT_ALLOWED',
+    hint: why,
+    headers,
+  })
 }

@@ -434,6 +434,10 @@ test.serial('claims that do not meet the conditions are 403, and the log names t
   const refused = await app.ask(t, user, {headers: {...bearer(await issuer.token()).headers, origin: page}})
   t.is(refused.json.error.status, 'PERMISSION_DENIED')
   t.is(refused.headers.get('access-control-allow-origin'), page)
+  t.is(
+    refused.headers.get('www-authenticate'),
+    `Bearer realm="grpc-functions", error="insufficient_scope", resource_metadata="${app.url('')}/.well-known/oauth-protected-resource"`,
+  )
 })
 
 test.serial('no function can bypass the conditions of the method that it calls', async (t) => {
