@@ -10,7 +10,8 @@ export default {
   workerThreads: false,
   // A collection on demand, for tests of what is held; and a young generation that needs no collection while a file loads its modules.
   nodeArguments: ['--expose-gc', '--min-semi-space-size=16'],
-  // Each file loads much the same modules: what Node made of them is kept, which is a fifth of the run.
+  // Each file loads much the same modules: what Node made of them is kept, which is a fifth of the run. So do the processes that tests
+  // start: test/helpers/compile-cache.ts.
   environmentVariables: {
     NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE ?? join(import.meta.dirname, 'node_modules/.cache/node'),
   },

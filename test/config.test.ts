@@ -5,6 +5,7 @@ import test from 'ava'
 import {frameworkMain} from '../local/functions.ts'
 import {ConfigError, readConfig, upperSnake} from '../src/core/config.ts'
 import {isNamedBy, read, type SettingName, settings} from '../src/core/settings.ts'
+import {compileCache} from './helpers/compile-cache.ts'
 
 const url = '"https://" (or "http://" for plaintext) and a host, such as "https://ping-xyz.a.run.app"'
 const storage = '"host:port", or a URL such as "http://localhost:4443"; "/storage/v1" may follow'
@@ -491,7 +492,7 @@ for (const [title, target, env, line] of [
   test(`the start with ${title} ends with one line that says so`, async (t) => {
     const child = spawn(process.execPath, [frameworkMain(), '--port=0'], {
       cwd: `${import.meta.dirname}/..`,
-      env: {...env, FUNCTION_TARGET: target, NODE_ENV: 'production'},
+      env: {...compileCache, ...env, FUNCTION_TARGET: target, NODE_ENV: 'production'},
       stdio: ['ignore', 'pipe', 'pipe'],
     })
     const [[code], out, err] = await Promise.all([once(child, 'close'), text(child.stdout), text(child.stderr)])

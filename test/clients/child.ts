@@ -4,6 +4,7 @@ import {mkdtempSync, rmSync, writeFileSync} from 'node:fs'
 import {tmpdir} from 'node:os'
 import {join} from 'node:path'
 import {text} from 'node:stream/consumers'
+import {compileCache} from '../helpers/compile-cache.ts'
 
 /** The result of a child process. */
 export interface Ended<T> {
@@ -12,7 +13,7 @@ export interface Ended<T> {
 }
 
 /**
- * Runs `work` in a child process whose environment is only `env`, and waits until the process ends by itself, which it does only
+ * Runs `work` in a child process whose environment is only `env` and a compile cache, and waits until the process ends by itself, which it does only
  * if nothing is left open.
  *
  * `work` is sent as source text, so it knows only `arg` and what it imports. Imports are relative to this file's folder.
@@ -24,7 +25,7 @@ export async function inChild<A, T>(
   const code = `process.send({value: await (${work})(${JSON.stringify(arg)})})`
   const child = spawn(process.execPath, ['--input-type=module', '-e', code], {
     cwd: import.meta.dirname,
-    env: {PATH: process.env.PATH, HOME: '/nonexistent', LOG_LEVEL: 'silent', ...env},
+    env: {PATH: process.env.PATH, HOME: '/nonexistent', LOG_LEVEL: 'silent', ...compileCache, ...env},
     stdio: ['ignore', 'inherit', 'pipe', 'ipc'],
   })
   let value: T | undefined

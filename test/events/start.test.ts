@@ -1,6 +1,7 @@
 import test from 'ava'
 import {startFunctions} from '../../local/functions.ts'
 import {requestOf, stepsIn} from '../helpers/commands.ts'
+import {compileCache} from '../helpers/compile-cache.ts'
 import {interrupt, npmRun} from '../helpers/start.ts'
 
 test('with npm start, an object that is put into Storage is uploaded, as docs/events.md says', async (t) => {
@@ -27,6 +28,7 @@ test('finalized runs as an event-driven function, as gcloud deploys it with a tr
     target: 'finalized',
     port: 0,
     env: {
+      ...compileCache,
       ...{
         BACKEND_URL: 'http://localhost:1',
         AUTH: 'iam',

@@ -8,10 +8,11 @@ import {FileDescriptorSetSchema} from '@bufbuild/protobuf/wkt'
 import test from 'ava'
 import {frameworkMain, startFunctions} from '../../local/functions.ts'
 import {startStack} from '../../local/stack.ts'
+import {compileCache} from '../helpers/compile-cache.ts'
 import {buildSchema, servedSchema} from './gateway-schema.ts'
 
 const root = join(import.meta.dirname, '../..')
-const {PATH, NODE_COMPILE_CACHE} = process.env
+const {PATH} = process.env
 
 /** Exit code of a process that has begun to listen. */
 const listened = 99
@@ -27,7 +28,7 @@ async function refusal(
   const args = ['--import', endOnceItListens, frameworkMain(), `--target=${target}`, '--port=0']
   const child: ChildProcess = spawn(process.execPath, args, {
     cwd: root,
-    env: {PATH, NODE_COMPILE_CACHE, NODE_ENV: 'production', BACKEND_URL: 'http://localhost:1', PORT: '0', ...env},
+    env: {PATH, ...compileCache, NODE_ENV: 'production', BACKEND_URL: 'http://localhost:1', PORT: '0', ...env},
     stdio: ['ignore', 'ignore', 'pipe'],
   })
   const lines = child.stderr!.setEncoding('utf8').toArray()
@@ -327,6 +328,7 @@ test('a separate process serves any descriptors that it gets', async (t) => {
       PATH: process.env.PATH,
       ...stack.env,
       LOG_LEVEL: 'silent',
+      ...compileCache,
       GATEWAY_DESCRIPTORS: schema.path,
       // Not in the schema: another function that shares these variables calls it.
       BACKEND_URL_REPO: 'http://localhost:1',

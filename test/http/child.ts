@@ -3,6 +3,7 @@ import {join} from 'node:path'
 import {createInterface} from 'node:readline'
 import type {Readable} from 'node:stream'
 import {startFunctions} from '../../local/functions.ts'
+import {compileCache} from '../helpers/compile-cache.ts'
 
 const fixtures = join(import.meta.dirname, 'fixtures')
 
@@ -49,7 +50,12 @@ export interface Child extends AsyncDisposable {
 
 /** Starts the function `target` of this project on the real functions-framework, and reads its output. */
 export async function startChild(target: string, env: Readonly<Record<string, string>> = {}): Promise<Child> {
-  const {url, process: child} = await startFunctions({target, env, port: 0, output: 'pipe'})
+  const {url, process: child} = await startFunctions({
+    target,
+    env: {...compileCache, ...env},
+    port: 0,
+    output: 'pipe',
+  })
   const out = new Lines(child.stdout as Readable)
   const err = new Lines(child.stderr as Readable)
   const exited = Promise.all([once(child, 'exit'), out.ended, err.ended]).then(([[code]]) => code as number | null)
