@@ -5,7 +5,7 @@ import type {SelectionOptions} from '../../src/transcoding/rules/selection.ts'
 import {createTranscoder} from '../../src/transcoding/transcoder.ts'
 import {bound, bytes, type RuleInit, registry, templateOf, transcode} from './schema.ts'
 
-test('bindings: the rules of a descriptor set, its additional_bindings, and the default ones', (t) => {
+test('bindings: the rules of a descriptor set, with additional_bindings and default bindings', (t) => {
   const {bindings, problems} = createTranscoder({schema: bytes, defaultBindings: true})
   t.deepEqual(problems, [])
   t.deepEqual(
@@ -20,7 +20,7 @@ test('bindings: the rules of a descriptor set, its additional_bindings, and the 
   )
 })
 
-test('additional_bindings have a body and a response_body each of their own', (t) => {
+test('additional_bindings have their own body and response_body', (t) => {
   const {bindings} = transcode([
     {
       get: '/a',
@@ -108,7 +108,7 @@ const selections: [options: SelectionOptions, served: string[], unserved: string
 ]
 
 for (const [{services, defaultBindings}, served, others] of selections) {
-  test(`what is served with GATEWAY_SERVICES=${services}, GATEWAY_DEFAULT_BINDINGS=${defaultBindings}`, (t) => {
+  test(`the methods served with GATEWAY_SERVICES=${services}, GATEWAY_DEFAULT_BINDINGS=${defaultBindings}`, (t) => {
     const {bindings, problems, unserved} = createTranscoder({schema: imported, services, defaultBindings})
     t.deepEqual(problems, [])
     t.deepEqual(
@@ -122,7 +122,7 @@ for (const [{services, defaultBindings}, served, others] of selections) {
   })
 }
 
-test('GATEWAY_SERVICES narrows what is served, and a name that is no service is a problem', (t) => {
+test('GATEWAY_SERVICES restricts the served methods, and an unknown service is a problem', (t) => {
   const schema = createFileRegistry(registry, bound({get: '/a'}))
   const {bindings, problems} = createTranscoder({schema, services: ['bound.Bound', 'bound.Gone']})
   t.deepEqual(
@@ -182,7 +182,7 @@ for (const field of ['time', 'duration', 'mask', 'string_wrapper', 'int64_wrappe
     t.deepEqual(transcode([{get: `/{${field}}`}]).problems, []))
 }
 
-test('refused at start: a rule without a pattern, an odd kind, and additional_bindings two levels deep', (t) => {
+test('refused at start: a rule without a pattern, an invalid kind, and additional_bindings two levels deep', (t) => {
   const {problems} = transcode([
     {body: '*'},
     {custom: {kind: 'G E T', path: '/a'}},

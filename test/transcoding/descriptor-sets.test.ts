@@ -63,7 +63,7 @@ function outline(schema: FileRegistry): object {
   return lines.sort()
 }
 
-test('a set without json_name has the default names, a name of its own where a proto gives one', (t) => {
+test("a set without json_name has the default names, and the proto's own name where it sets one", (t) => {
   const stripped = changed(withoutJsonNames)
   t.deepEqual(outline(readSchema(stripped)), outline(registry))
   const transcoder = createTranscoder({schema: stripped})
@@ -87,11 +87,11 @@ test('files may come in any order', (t) => {
   t.deepEqual(outline(readSchema(changed(({file}) => file.reverse()))), outline(registry))
 })
 
-test('files may be there twice, as in two sets one after the other', (t) => {
+test('files may occur twice, as in two concatenated sets', (t) => {
   t.deepEqual(outline(readSchema(Buffer.concat([bytes, changed(withoutJsonNames)]))), outline(registry))
 })
 
-test('the descriptors that protobufjs makes, with relative type names, as reflection of a server in Node gives them', (t) => {
+test('descriptors made by protobufjs, with relative type names, as from reflection of a server in Node', (t) => {
   const folder = dirname(createRequire(import.meta.url).resolve('@grpc/reflection/package.json'))
   const loaded = loadSync(join(folder, 'build/proto/grpc/reflection/v1/reflection.proto'))
   const request = loaded['grpc.reflection.v1.ServerReflectionRequest'] as MessageTypeDefinition<object, object>
@@ -104,7 +104,7 @@ test('the descriptors that protobufjs makes, with relative type names, as reflec
   t.is(oneofs[0]?.fields.length, 5)
 })
 
-test('a field with the name of its type alone has the type', (t) => {
+test('a field with only the name of its type gets the type', (t) => {
   const schema = readSchema(
     changed(({file}) => {
       for (const field of file.flatMap(({messageType}) => messageType).flatMap((message) => message.field)) {
@@ -117,7 +117,7 @@ test('a field with the name of its type alone has the type', (t) => {
   t.deepEqual(outline(schema), outline(registry))
 })
 
-test('a relative type name is that of the innermost scope', (t) => {
+test('a relative type name is resolved from the innermost scope', (t) => {
   const text = (name: string) => ({name: 'x', number: 1, label: 1, typeName: name})
   const file = [
     {
@@ -194,7 +194,7 @@ for (const [what, given, line] of refused) {
   })
 }
 
-test('a registry without JSON names, made elsewhere, is refused rather than served without names', (t) => {
+test('a registry without JSON names from elsewhere is refused rather than served without names', (t) => {
   const schema = createFileRegistry(fromBinary(FileDescriptorSetSchema, changed(withoutJsonNames)))
   t.throws(() => createTranscoder({schema}), {message: /every\.Every\.name: it has no JSON name/})
 })

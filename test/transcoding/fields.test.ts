@@ -205,7 +205,7 @@ const bound: [url: string, field: string, text: string][] = [
 ]
 
 for (const [request, field, text] of bound) {
-  test(`also bound by path or body: ${request} is 400`, (t) => {
+  test(`bound by path or body too: ${request} is 400`, (t) => {
     const [method = '', url = ''] = request.split(' ')
     const [name, message] = refusal(transcoder, method, url)
     t.is(name, field)
@@ -241,19 +241,19 @@ test('query: 100 levels are read, 101 refused', (t) => {
   }
 })
 
-test('query: a name without end is refused in few words', (t) => {
+test('query: the error for an endless name is short', (t) => {
   const name = 'n'.repeat(100_000)
   const [field, message] = refusal(transcoder, 'GET', `/every?${name}=a`)
   t.is(field, `${name.slice(0, 200)}…`)
   t.true(message.length < 1000)
 })
 
-test('the rest of the fields come from the query beside a body that is one field', (t) => {
+test('if the body is one field, the other fields come from the query', (t) => {
   const message = decodeJson(transcoder, 'POST', '/child?name=a&names=b', '{"age":1}')
   t.deepEqual(message as object, {name: 'a', names: ['b'], child: {age: 1}})
 })
 
-test('GATEWAY_IGNORE_UNKNOWN=true ignores unknown parameters, and only these', (t) => {
+test('GATEWAY_IGNORE_UNKNOWN=true ignores only unknown parameters', (t) => {
   const lenient = transcode([{get: '/every'}, {post: '/whole', body: '*'}], {ignoreUnknown: true})
   t.deepEqual(decodeJson(lenient, 'GET', '/every?nope=1&name=a&child.nope=2') as object, {name: 'a'})
   t.is(refusal(lenient, 'GET', '/every?name.x=1')[0], 'name.x')
@@ -282,7 +282,7 @@ for (const [url, outcome] of others) {
   })
 }
 
-test('jstype = JS_STRING and 64-bit fields hold what protobuf-es wants of them', (t) => {
+test('jstype = JS_STRING and 64-bit fields get the types that protobuf-es expects', (t) => {
   const message = decode(transcoder, 'GET', '/every?text_long=5&int64_value=5')
   t.is(message.textLong, '5')
   t.is(message.int64Value, 5n)
@@ -314,7 +314,7 @@ const misleading: [fields: Partial<FieldDescriptorProto>[], problem: string | un
 
 for (const [fields, problem] of misleading) {
   const names = fields.map(({name, jsonName}) => `${name} (${jsonName})`).join(', ')
-  test(`fields that would be taken for something else: ${names}: ${problem ?? 'none'}`, (t) => {
+  test(`fields with ambiguous names: ${names}: ${problem ?? 'none'}`, (t) => {
     const start = () => createTranscoder({schema: oddly(fields), defaultBindings: true})
     if (problem === undefined) t.notThrows(start)
     else t.throws(start, {message: problem})

@@ -286,7 +286,7 @@ for (const [name, nest] of nests) {
   })
 }
 
-test('json: five Anys in one another are read, six refused: each is a copy of all that is in it', (t) => {
+test('json: five nested Anys are read, six refused: each is a copy of all that is in it', (t) => {
   const type = '"@type":"type.googleapis.com/every.Every"'
   const nested = (anys: number) =>
     `{"any":${`{${type},"any":`.repeat(anys - 1)}{${type},"name":"a"}${'}'.repeat(anys - 1)}}`
@@ -294,7 +294,7 @@ test('json: five Anys in one another are read, six refused: each is a copy of al
   t.is(refusal(transcoder, 'POST', '/every', nested(6))[0], 'any.any.any.any.any.any')
 })
 
-test('json: GATEWAY_IGNORE_UNKNOWN=true ignores unknown fields, and only these', (t) => {
+test('json: GATEWAY_IGNORE_UNKNOWN=true ignores only unknown fields', (t) => {
   const lenient = transcode([{post: '/every', body: '*'}], {ignoreUnknown: true})
   const body = `{"nope":{"a":[${big}]},"child":{"nope":1,"name":"a"},"[every.weight]":1}`
   t.deepEqual(decodeJson(lenient, 'POST', '/every', body), {child: {name: 'a'}})
@@ -304,7 +304,7 @@ test('json: GATEWAY_IGNORE_UNKNOWN=true ignores unknown fields, and only these',
   t.is(refusal(lenient, 'POST', '/every', '{"nope":1,"nope":2}')[0], 'body')
 })
 
-test('no `body`: a body sent all the same is 400', (t) => {
+test('no `body`: a request with a body is 400', (t) => {
   const texts = ['{"a":1}', '{"name":"a"}', '[]', 'null', '""', '0', '{', '}', '{}}', '{}{}', '{{}}', '\ufeff{}', 'a=b']
   for (const text of [...texts, ' '.repeat(1025), '{}\0']) {
     const [field, message] = refusal(transcoder, 'GET', '/nobody', text)
@@ -315,7 +315,7 @@ test('no `body`: a body sent all the same is 400', (t) => {
   }
 })
 
-test('no `body`: what says nothing is taken', (t) => {
+test('no `body`: an empty object or white space is accepted', (t) => {
   for (const text of ['', '{}', ' { \r\n\t} ', ' ']) {
     for (const type of [undefined, '', 'application/json', 'Application/JSON; charset="utf-8"']) {
       t.deepEqual(decodeJson(transcoder, 'GET', '/nobody', text, type), {}, `${type}: ${text}`)
@@ -367,7 +367,7 @@ for (const [field, body, bad, json] of kinds) {
   })
 }
 
-test('body: "f": what is wrong in it is named from the field on', (t) => {
+test('body: "f": errors in it are named from the field on', (t) => {
   const one = transcode([{post: '/a', body: 'children'}])
   t.is(refusal(one, 'POST', '/a', '[{"child":{"age":"x"}}]')[0], 'children[0].child.age')
 })
@@ -397,7 +397,7 @@ for (const [source, value] of integers) {
   test(`json: ${source.slice(0, 30)} is ${value}`, (t) => t.is(exactInteger(source), value))
 }
 
-test('json: a mebibyte of digits makes no large integer, and one of anything else ends', (t) => {
+test('json: a mebibyte of digits is not converted to a large integer, and one of other text ends soon', (t) => {
   const size = 1024 * 1024
   const {BigInt: original} = globalThis
   let longest = 0
@@ -434,7 +434,7 @@ test('json: a mebibyte of digits makes no large integer, and one of anything els
   }
 })
 
-test('nothing behind a bracket too many is looked at', (t) => {
+test('after a closing bracket too many, the rest is not read', (t) => {
   for (const text of [']0,0,0', '{}}0,0,0']) {
     t.regex((caught(() => parseJson(text, new ValueCount(2))) as Error).message, /Unexpected/)
   }
@@ -453,7 +453,7 @@ const escaped: [written: string, key: string][] = [
 ]
 
 for (const [written, key] of escaped) {
-  test(`the key ${written} is not read as one of an earlier text`, (t) => {
+  test(`the key ${written} is not read as a key of an earlier text`, (t) => {
     const before = `of ${written.length} ${key.codePointAt(0)}`
     const first = JSON.stringify(before)
     for (const name of earlier) {

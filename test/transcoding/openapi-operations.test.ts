@@ -14,7 +14,7 @@ function operations(rules: RuleInit[]): Map<string, Operation> {
 const ref = (name: string) => ({$ref: `#/components/schemas/${name}`})
 const int64 = ref('int-64')
 
-test('a segment of a variable says which, `**` that it takes slashes, a literal capture what it sets', (t) => {
+test('a segment names its variable, `**` says that it takes slashes, and a literal capture what it sets', (t) => {
   const found = operations([{get: '/v1/{name=shelves/*/books/**}/{renamed=end}:go'}])
   const operation = found.get('GET /v1/shelves/{shelvesId}/books/{booksId}/end:go')
   const [shelf, books] = operation?.parameters ?? []
@@ -24,7 +24,7 @@ test('a segment of a variable says which, `**` that it takes slashes, a literal 
   t.is(operation?.description, 'The path sets `renamed` to "end".')
 })
 
-test('a path parameter has a name without dots, and says which field it sets', (t) => {
+test('a path parameter has a name without dots, and names the field that it sets', (t) => {
   const found = operations([
     {get: '/v1/{child.name}/{choice_child.child.age}'},
     {put: '/v1/{name}/{child.child.name}', body: '*'},
@@ -81,7 +81,7 @@ for (const [key, rule, has, hasNot] of queries) {
   })
 }
 
-test('query parameters say what they are', (t) => {
+test('query parameters are described', (t) => {
   const [operation] = operations([{get: '/a', input: 'every.Old'}]).values()
   t.like(
     operation?.parameters?.find(({name}) => name === 'id'),
@@ -160,7 +160,7 @@ const forms: [form: Record<string, string>, input: string, accepted: boolean][] 
 ]
 
 for (const [form, input, accepted] of forms) {
-  test(`a form ${JSON.stringify(form)} of ${input} is ${accepted ? '' : 'not '}accepted, as it is read`, (t) => {
+  test(`a form ${JSON.stringify(form)} of ${input} is ${accepted ? '' : 'not '}accepted, as by the decoder`, (t) => {
     const transcoder = transcode([{post: '/a', body: '*', input}])
     const document = openApi({...transcoder, title: 'Test', version: '1'})
     const content = document.paths['/a']?.post?.requestBody?.content ?? {}
@@ -213,7 +213,7 @@ for (const [rule, expected, schema] of requests) {
   })
 }
 
-test('a body has what the path does not bind, nested fields too, and nothing that the path excludes', (t) => {
+test('a body has the fields that the path does not bind, nested ones too, and none that the path excludes', (t) => {
   const whole = operations([{post: '/a/{name}/{child.name}/{choice_text}', body: '*'}])
   const [{schema}] = Object.values([...whole.values()][0]!.requestBody!.content) as [{schema: Schema}]
   const names = Object.keys(schema.properties ?? {})
@@ -224,7 +224,7 @@ test('a body has what the path does not bind, nested fields too, and nothing tha
   t.deepEqual(Object.keys(schema.properties?.child?.properties ?? {}), ['age', 'longId', 'child', 'left', 'right'])
 })
 
-test('a body is required where proto2 requires a field that only it can set', (t) => {
+test('a body is required if proto2 requires a field that only the body can set', (t) => {
   const old = {body: '*', input: 'every.Old'}
   const found = operations([
     {post: '/a', ...old},
@@ -257,7 +257,7 @@ for (const [response, schema] of answers) {
   })
 }
 
-test('an HttpBody answers with any type, a HEAD with nothing', (t) => {
+test('an HttpBody answers with any type, a HEAD without a body', (t) => {
   const found = operations([{get: '/a', response: 'file'}, {custom: {kind: 'HEAD', path: '/b'}}])
   t.like(found.get('GET /a')?.responses[200], {content: {'*/*': {schema: {type: 'string', format: 'binary'}}}})
   t.deepEqual(found.get('HEAD /b')?.responses[200] as object, {description: 'The answer.'})

@@ -91,7 +91,7 @@ for (const [name, schema] of types) {
   test(`the schema of ${name} has ${JSON.stringify(schema)}`, (t) => t.like(schemas[name], schema))
 }
 
-test('the pattern of a FieldMask takes `*` for any name, and for no part of one', (t) => {
+test('the pattern of a FieldMask accepts `*` for any name, but not for a part of one', (t) => {
   const pattern = new RegExp(schemas['google.protobuf.FieldMask']?.pattern ?? '', 'u')
   for (const mask of ['', '*', 'a.*.bC,d']) t.regex(mask, pattern)
   for (const mask of ['a*', '**', 'a.b*', 'a,', 'a_b']) t.notRegex(mask, pattern)
@@ -112,7 +112,7 @@ const ranges: [name: string, min: bigint, max: bigint][] = [
 ]
 
 for (const [name, min, max] of ranges) {
-  test(`the pattern of ${name} is its range`, (t) => {
+  test(`the pattern of ${name} accepts exactly its range`, (t) => {
     const pattern = new RegExp(schemas[name]?.pattern ?? '', 'u')
     const near = (value: bigint) => [-11n, -10n, -1n, 0n, 1n, 10n, 11n].map((delta) => value + delta)
     for (const value of [min, max, 0n, 10n ** 9n, 10n ** 18n, 10n ** 19n, 10n ** 20n, -(10n ** 18n)].flatMap(near)) {
@@ -127,7 +127,7 @@ for (const [name, min, max] of ranges) {
   })
 }
 
-test('the pattern of a Duration is its range', (t) => {
+test('the pattern of a Duration accepts exactly its range', (t) => {
   const pattern = new RegExp(schemas['google.protobuf.Duration']?.pattern ?? '', 'u')
   for (const text of ['0s', '-0.5s', '1.123456789s', '315576000000s', '-315576000000.999999999s'])
     t.regex(text, pattern)
@@ -144,12 +144,12 @@ const picks: [value: object, accepted: boolean][] = [
 ]
 
 for (const [value, accepted] of picks) {
-  test(`a oneof takes at most one: ${JSON.stringify(value)} is ${accepted ? '' : 'not '}accepted`, (t) => {
+  test(`a oneof has at most one field: ${JSON.stringify(value)} is ${accepted ? '' : 'not '}accepted`, (t) => {
     t.is(accepts(ref('every.Child'))(value), accepted)
   })
 }
 
-test('what protobuf-es writes of random messages is valid by their schemas', (t) => {
+test('the JSON that protobuf-es writes of random messages is valid by their schemas', (t) => {
   for (const name of ['every.Every', 'every.Child', 'every.Modern', 'every.Old']) {
     const desc = registry.getMessage(name)!
     const isValid = accepts(ref(name))

@@ -90,7 +90,7 @@ for (const [name, transcoder] of all) {
     }
   })
 
-  test(`each path parameter is in its path and the other way round, operationIds are unique: ${name}`, (t) => {
+  test(`each path parameter is in its path and vice versa, operationIds are unique: ${name}`, (t) => {
     const found = operationsAt(documentOf(transcoder))
     for (const [place, {parameters = []}] of found) {
       const named = parameters.filter((parameter) => parameter.in === 'path').map((parameter) => parameter.name)
@@ -110,7 +110,7 @@ for (const [name, transcoder] of all) {
     t.is(operationsOf(documentOf(transcoder)).length, transcoder.bindings.length)
   })
 
-  test(`a generated request for each operation is routed to its method and read without a fault: ${name}`, async (t) => {
+  test(`a generated request for each operation is routed to its method and decoded without error: ${name}`, async (t) => {
     await sendAll(t, transcoder)
   })
 }
@@ -251,7 +251,7 @@ const people = compile(`
   message Heard {string reply = 1;}
 `)
 
-test('streams: what is sent and answered, and in which types', (t) => {
+test('streams: their messages, and their content types', (t) => {
   const found = operationsAt(documentOf(people))
   const chat = found.get('POST /api/chat')
   const items = (name: string) => ({schema: {type: 'array', items: ref(name)}})
@@ -296,7 +296,7 @@ test('a schema without services has a document too', async (t) => {
   t.deepEqual(await new Validator().validate(empty as never), {valid: true})
 })
 
-test('a failure has the shape that it is told to have', (t) => {
+test('an error has the configured format', (t) => {
   const aip = documentOf(ours).components
   t.like(aip.responses.error, {content: {'application/json': {schema: ref('error-response')}}})
   t.like(aip.schemas['error-response'], {required: ['error']})
@@ -361,7 +361,7 @@ message Request {
 message Child { string name = 1; }
 `
 
-test('two path parameters never have one name', (t) => {
+test('two path parameters never have the same name', (t) => {
   const [{path, operation}] = operationsOf(documentOf(compile(clashing))) as [ReturnType<typeof operationsOf>[0]]
   t.is(path, '/v1/{child_name}/{child_name_2}')
   t.deepEqual(
@@ -382,7 +382,7 @@ message Inner { required string id = 1; optional string text = 2; optional Most 
 message Most { required string key = 1; optional string value = 2; }
 `
 
-test('a form that sets a part of a message has its required fields too', (t) => {
+test("a form that sets a part of a message has the message's required fields too", (t) => {
   const post = documentOf(compile(nested)).paths['/set']?.post
   const {schema} = post?.requestBody?.content['application/x-www-form-urlencoded'] ?? {}
   t.is(schema?.required, undefined)
@@ -393,7 +393,7 @@ test('a form that sets a part of a message has its required fields too', (t) => 
   })
 })
 
-test('title, version, servers and security are as they are given', async (t) => {
+test('title, version, servers and security are those of the options', async (t) => {
   const document = documentOf(ours, {
     title: 'Shop',
     version: '2.1',
@@ -413,7 +413,7 @@ test('title, version, servers and security are as they are given', async (t) => 
   t.deepEqual(await new Validator().validate(structuredClone(document) as never), {valid: true})
 })
 
-test('of security nothing is said, unless that there is none', async (t) => {
+test('the document has no security, unless it says that none is required', async (t) => {
   const silent = documentOf(ours)
   t.false('security' in silent)
   t.deepEqual(silent.servers, [{url: '/'}])
@@ -423,7 +423,7 @@ test('of security nothing is said, unless that there is none', async (t) => {
   t.deepEqual(await new Validator().validate(structuredClone(open) as never), {valid: true})
 })
 
-test('comments: before or after, blocks, nested types and enum values; what is for tools is left out', (t) => {
+test('comments: before or after, blocks, nested types and enum values; comments for tools are left out', (t) => {
   const document = documentOf(compile(commented))
   const {schemas: found} = document.components
   t.deepEqual(document.tags, [{name: 'commented.Library', description: 'Keeps shelves.'}])
@@ -457,7 +457,7 @@ ${Array.from({length: 8}, (_, level) => {
 message M8 {}
 `
 
-test('a message that is wide and deep does not give query parameters without end', (t) => {
+test('a message that is wide and deep has a limited number of query parameters', (t) => {
   const names = documentOf(compile(wide)).paths['/wide']?.get?.parameters?.map(({name}) => name) ?? []
   t.is(names.length, 21)
   t.true(names.includes('name') && names.includes('m19.name'))

@@ -152,7 +152,7 @@ function messageFor(used: readonly Variable[], body: string): fc.Arbitrary<Recor
   })
 }
 
-test('a request by a client of its own comes out as the same message, for random messages and templates', (t) => {
+test('a request by an independent client is decoded to the same message, for random messages and templates', (t) => {
   const cases = template.chain(({used, rule}) =>
     fc.tuple(fc.constant(rule), fc.array(messageFor(used, rule.body), {minLength: 3, maxLength: 3})),
   )
@@ -246,7 +246,7 @@ const everything = transcode([
 ])
 const contentTypes = [undefined, 'application/json', 'application/x-www-form-urlencoded', 'text/plain', 'a;b=c;;']
 
-test('random bytes in path, query, body and headers make a message that can be sent, or a fault of 4xx', (t) => {
+test('random bytes in path, query, body and headers give a message that can be sent, or a fault of 4xx', (t) => {
   const methods = fc.constantFrom('GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'HEAD', 'OPTIONS', '')
   const outcomes = new Map<string, number>()
   fc.assert(
@@ -283,7 +283,7 @@ test('random bytes in path, query, body and headers make a message that can be s
   t.pass()
 })
 
-test('random JSON of the right shape is a message that can be sent, or a fault of 4xx', (t) => {
+test('random JSON of the right types gives a message that can be sent, or a fault of 4xx', (t) => {
   const match = everything.route('POST', '/v1/x')
   if ('status' in match) throw new Error('no such path')
   const value = fc.oneof(
@@ -357,7 +357,7 @@ const joins: ((texts: string[]) => string)[] = [
   (texts) => ` [ ${texts.join(' , ')} ] `,
 ]
 
-test('what is taken is what the codec of protobuf-es takes it for, and what that refuses is not taken', (t) => {
+test('accepted JSON means the same to the codec of protobuf-es, and what that refuses is refused', (t) => {
   const match = everything.route('POST', '/v1/x')
   if ('status' in match) throw new Error('no such path')
   const fields = every.fields.filter(({name, number}) => number > 1 && name in queryable)
@@ -396,7 +396,7 @@ function bytesOr(read: () => Message): Uint8Array | undefined {
   }
 }
 
-test('metadata comes back from headers as it went into them', (t) => {
+test('metadata becomes headers, and comes back from them unchanged', (t) => {
   const key = fc.stringMatching(/^x-[a-z0-9_.-]{0,8}$/).filter((name) => !name.endsWith('-bin') && mayBeSet(name))
   const printable = fc.stringMatching(/^[!-~]([ -~]{0,10}[!-~])?$/)
   const entry: fc.Arbitrary<MetadataEntry> = fc.oneof(
@@ -418,7 +418,7 @@ test('metadata comes back from headers as it went into them', (t) => {
   )
 })
 
-test('the splitter gives the same values whatever the chunking', (t) => {
+test('the splitter gives the same values for any chunking', (t) => {
   fc.assert(
     fc.property(values, fc.nat(3), cuts, (texts, join, places) => {
       const whole = joins[join]!(texts)
@@ -475,7 +475,7 @@ const broken = fc
     return `${text.slice(0, at)}${char}${text.slice(at + cut)}`
   })
 
-test('JSON is read, counted and refused as a reader does that looks at each character', (t) => {
+test('JSON is read, counted and refused as by a reader that looks at each character', (t) => {
   const outcome = (read: () => unknown) => {
     try {
       return {value: read()}
@@ -519,7 +519,7 @@ const complete = {
   'text/event-stream': (text) => /(^|\n\n)id: \d+;end\nevent: end\ndata: \{\}\n\n$/.test(text),
 } as const satisfies Record<StreamType, (text: string) => boolean>
 
-test('no prefix of a failed stream reads as complete, but for lines, which the reset of the connection marks', (t) => {
+test('no prefix of a failed stream reads as complete, except for lines, where the connection is reset', (t) => {
   const messages = fc.array(fc.dictionary(fc.constantFrom('a', 'b'), text), {minLength: 1, maxLength: 4})
   fc.assert(
     fc.property(fc.constantFrom(...streamTypes), messages, text, (type, sent, reason) => {

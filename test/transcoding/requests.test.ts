@@ -133,7 +133,7 @@ test('a form: 100 levels are read, 101 refused', (t) => {
   }
 })
 
-test('what is not UTF-8 is named as what it is: a form, a part', (t) => {
+test('text that is not UTF-8 is named by its place: a form, a part', (t) => {
   t.deepEqual(refusal(transcoder, 'POST', '/whole/r', Uint8Array.of(0x61, 0xff), form), [
     'body',
     'Cannot read the body as a form: it is not UTF-8',
@@ -145,11 +145,11 @@ test('what is not UTF-8 is named as what it is: a form, a part', (t) => {
   t.is(fault.message, 'Cannot set "name": it is not UTF-8')
 })
 
-test('an empty body is the empty message, whatever its type', (t) => {
+test('an empty body is the empty message, for any content type', (t) => {
   t.deepEqual(decodeJson(transcoder, 'POST', '/whole/r', '', 'text/plain'), {otherName: 'r'})
 })
 
-test('HttpBody as request: the body as it is, whatever its type', (t) => {
+test('HttpBody as request: the raw body, for any content type', (t) => {
   const bytes = Uint8Array.of(0, 0xff)
   t.like(decode(transcoder, 'POST', '/raw', bytes, 'image/png'), {contentType: 'image/png', data: bytes})
   t.like(decode(transcoder, 'POST', '/raw', 'null', 'application/json'), {contentType: 'application/json'})
@@ -159,7 +159,7 @@ test('HttpBody as request: the body as it is, whatever its type', (t) => {
   })
 })
 
-test('HttpBody as a field of a request: the body goes into it, the path beside it', (t) => {
+test('HttpBody as a field of a request: the body is in it, and the path beside it', (t) => {
   t.deepEqual(decodeJson(transcoder, 'POST', '/file/a?flag=true', Uint8Array.of(0xff, 0), 'image/png'), {
     name: 'a',
     flag: true,
@@ -167,13 +167,13 @@ test('HttpBody as a field of a request: the body goes into it, the path beside i
   })
 })
 
-test('a body of white space where the rule takes none is read up to 1024 bytes', (t) => {
+test('a body of white space, if the rule takes none, is read up to 1024 bytes', (t) => {
   const bare = transcode([{get: '/n/{name}'}])
   t.deepEqual(decodeJson(bare, 'GET', '/n/a', ' '.repeat(1024)), {name: 'a'})
   t.is(refusal(bare, 'GET', '/n/a', ' '.repeat(1025))[0], 'body')
 })
 
-test('names of parameters that are no fields are not kept', (t) => {
+test('unknown names of parameters are not kept in memory', (t) => {
   const bare = transcode([{get: '/n/{name}'}])
   const before = held()
   for (let index = 0; index < 50; index++) {
@@ -183,7 +183,7 @@ test('names of parameters that are no fields are not kept', (t) => {
   t.true(held() - before < 20_000_000)
 })
 
-test('415 for a body of a type that is not read, with what is', (t) => {
+test('415 for a body of a type that is not supported, with those that are', (t) => {
   const fault = caught(() => decode(transcoder, 'POST', '/child', '{}', 'text/plain'))
   t.is(httpStatusOf(fault), 415)
   t.is(
@@ -207,7 +207,7 @@ const streams = transcode([
   {get: '/n/{name}'},
 ])
 
-test('client streams: path and query bindings go into every message', (t) => {
+test('client streams: path and query bindings are in every message', (t) => {
   const child = reader('POST', '/c/a?names=x&names=y')
   t.deepEqual(json(child.json('{"age":1}')), {name: 'a', names: ['x', 'y'], child: {age: 1}})
   t.deepEqual(json(child.json('{}')), {name: 'a', names: ['x', 'y'], child: {}})
@@ -217,7 +217,7 @@ test('client streams: path and query bindings go into every message', (t) => {
   t.deepEqual(json(reader('GET', '/n/a?flag=true').bare()), {name: 'a', flag: true})
 })
 
-test('client streams: what path or query have wrong is refused before the first message, a message by itself', (t) => {
+test('client streams: an error in path or query comes before the first message, one in a message by itself', (t) => {
   t.is(fieldOf(caught(() => reader('POST', '/c/a?flag=1'))), 'flag')
   t.is(fieldOf(caught(() => reader('POST', '/c/a?nope=1'))), 'nope')
   t.is(fieldOf(caught(() => reader('GET', '/n/a?choiceText=a&choiceLong=1'))), 'choiceLong')
@@ -226,7 +226,7 @@ test('client streams: what path or query have wrong is refused before the first 
   t.is(fieldOf(caught(() => reader('GET', '/n/a').json('{}'))), 'body')
 })
 
-test('HttpBody in a client stream: the content type is of the first message, the path of each', (t) => {
+test('HttpBody in a client stream: the content type is in the first message, the path in each', (t) => {
   const raw = reader('POST', '/r/a', {contentType: 'image/png'})
   t.deepEqual(json(raw.raw(Uint8Array.of(1))), {name: 'a', file: {contentType: 'image/png', data: 'AQ=='}})
   t.deepEqual(json(raw.raw(Uint8Array.of(2))), {name: 'a', file: {data: 'Ag=='}})

@@ -73,7 +73,7 @@ test('HttpBody as response: its bytes and its type', (t) => {
   t.is(encodeResponse(transcoder, binding!, create(httpBody, {data})).contentType, 'application/octet-stream')
 })
 
-test('HttpBody as a field of the response: raw by response_body, JSON without', (t) => {
+test('HttpBody as a field of the response: raw by response_body, otherwise JSON', (t) => {
   const message = {file: {contentType: 'text/plain', data: 'YQ=='}}
   t.deepEqual(answer('file', message), {contentType: 'text/plain', body: Uint8Array.of(0x61)})
   t.deepEqual(answer('', message), {
@@ -108,7 +108,7 @@ for (const [response, message, contentType, body] of others) {
   })
 }
 
-test('response_body asks for the JSON of its field alone, and of what is required', (t) => {
+test('response_body needs the JSON of its own field, and of required fields, and of no others', (t) => {
   const one = transcode([{get: '/a', response: 'child'}])
   const message = create(every, {any: {typeUrl: 'x/nope.Nope', value: new Uint8Array()}, child: {name: 'a'}})
   t.is(encodeMessage(one, one.bindings[0]!, message), '{"name":"a"}')
@@ -117,7 +117,7 @@ test('response_body asks for the JSON of its field alone, and of what is require
   t.is(encodeMessage(old, old.bindings[0]!, create(desc, {id: 'a', count: 1})), '1')
 })
 
-test('a message that has no JSON is our failure, not the caller’s', (t) => {
+test('a message that cannot be encoded as JSON is our error, not the caller’s', (t) => {
   const transcoder = transcode([{get: '/a'}])
   const message = create(every, {any: {typeUrl: 'x/nope.Nope', value: new Uint8Array()}})
   const fault = caught(() => encodeMessage(transcoder, transcoder.bindings[0]!, message))

@@ -151,14 +151,14 @@ const overlaps: [templates: string[], path: string, taker: string][] = [
 
 for (const [templates, path, taker] of overlaps) {
   for (const order of [templates, templates.toReversed()]) {
-    test(`overlaps: of ${order.join(' and ')}, ${path} is for ${taker}`, (t) => {
+    test(`overlaps: of ${order.join(' and ')}, ${taker} gets ${path}`, (t) => {
       const match = transcode(order.map((get) => ({get}))).route('GET', path)
       t.is('binding' in match && templateOf(match.binding), taker)
     })
   }
 }
 
-test('overlaps are among the bindings of one HTTP method: a literal for POST does not hide a variable for GET', (t) => {
+test('only bindings of the same HTTP method overlap: a literal for POST does not hide a variable for GET', (t) => {
   const match = transcode([{post: '/a/b'}, {get: '/a/{name}'}]).route('GET', '/a/b')
   t.is('binding' in match && match.binding.rule, 'get: "/a/{name}"')
 })
@@ -206,7 +206,7 @@ for (const [key, method, path, outcome] of byMethod) {
   })
 }
 
-test('a 405 as a fault has the Allow header, a 404 names the path', (t) => {
+test('a 405 has the Allow header, a 404 names the path', (t) => {
   const known = unroutedFault({status: 405, allow: ['GET', 'HEAD']}, 'POST', '/a')
   t.is(httpStatusOf(known), 405)
   t.is(known.message, 'Cannot POST "/a": it takes GET, HEAD')
@@ -235,7 +235,7 @@ function takes(template: string, path: string): boolean {
   return new RegExp(`^${pattern}${verb}$`).test(path)
 }
 
-test('a verb is the longest that a template has which takes the path: random templates and paths', (t) => {
+test('the template with the longest verb gets the path: random templates and paths', (t) => {
   fc.assert(
     fc.property(routes, fc.array(path, {maxLength: 8}), (routes, paths) => {
       const router = new Router<Route & {source: string}>()

@@ -25,7 +25,7 @@ test('envelopes are the same wherever the bytes are cut', (t) => {
   }
 })
 
-test('a body that ends within an envelope is refused, wherever it ends', (t) => {
+test('a body that ends inside an envelope is refused, wherever it ends', (t) => {
   const body = framed(0, bytes('abc'))
   for (let length = 1; length < body.length; length++) {
     const splitter = new FrameSplitter(taken)
@@ -35,7 +35,7 @@ test('a body that ends within an envelope is refused, wherever it ends', (t) => 
   }
 })
 
-test('an envelope is judged by its prefix, and takes no more room than has come', (t) => {
+test('an envelope is checked by its prefix, and buffers only what has arrived', (t) => {
   const seen: [number, number][] = []
   const splitter = new FrameSplitter((...prefix) => seen.push(prefix))
   splitter.push(new Uint8Array([7, 0xff, 0xff, 0xff, 0xff, 1, 2]))
@@ -43,7 +43,7 @@ test('an envelope is judged by its prefix, and takes no more room than has come'
   t.is(splitter.held, 7)
 })
 
-test('base64 is read wherever it is cut, and padding may stand within it', (t) => {
+test('base64 is read wherever it is cut, and may contain padding in the middle', (t) => {
   const body = joined([base64Body(bytes('a')), base64Body(bytes('bc')), base64Body(bytes('def'))])
   for (let cut = 0; cut <= body.length; cut++) {
     const reader = new Base64Reader()
@@ -54,7 +54,7 @@ test('base64 is read wherever it is cut, and padding may stand within it', (t) =
 })
 
 for (const text of ['a', 'YWI=YQ', '====', 'YQ==YQ=', 'YWJj!', 'YQ===', '=YWJ', 'Y W=']) {
-  test(`"${text}" is no body in base64`, (t) => {
+  test(`"${text}" is not a valid body in base64`, (t) => {
     t.throws(() => {
       const reader = new Base64Reader()
       reader.push(bytes(text))
@@ -77,10 +77,10 @@ for (const [request, accept, response] of [
 }
 
 for (const type of ['', 'application/json; charset=latin1', 'application/connect', 'application/grpc', 'text/json']) {
-  test(`"${type}" is no content type of RPC`, (t) => t.is(rpcForm(type), undefined))
+  test(`"${type}" is not a content type of RPC`, (t) => t.is(rpcForm(type), undefined))
 }
 
-test('a message in a query is any bytes', (t) => {
+test('a message in a query can be any bytes', (t) => {
   const {message} = readGetRequest('connect=v1&encoding=proto&message=%00%ff+%2B')
   t.deepEqual([...message], [0, 255, 0x20, 0x2b])
 })

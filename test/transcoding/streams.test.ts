@@ -70,14 +70,14 @@ for (const [text, values, reason] of malformed) {
   }
 }
 
-test('splitter: a value that is complete is there before the next byte is', (t) => {
+test('splitter: a complete value is available before the next byte', (t) => {
   const splitter = new JsonSplitter()
   t.deepEqual(splitter.push(utf8.encode('[{"a":1}')), ['{"a":1}'])
   t.deepEqual(splitter.push(utf8.encode(',{"a":')), [])
   t.deepEqual(splitter.push(utf8.encode('2}')), ['{"a":2}'])
 })
 
-test('splitter: a value of too many bytes is 413, however it comes', (t) => {
+test('splitter: a value of too many bytes is 413, for any chunking', (t) => {
   for (const text of ['"aaaaaaaaa"', '[1234567890123]', '{"a":"bcdefg"}', '{"aaaaaaaaaaaaaaa']) {
     for (const size of [1, 4, 1000]) {
       const splitter = new JsonSplitter({maxBytes: 10})
@@ -88,7 +88,7 @@ test('splitter: a value of too many bytes is 413, however it comes', (t) => {
   t.deepEqual(feed(new JsonSplitter({maxBytes: 10}), utf8.encode('"aaaaaaaa""bbbbbbbb"'), 7, []).length, 2)
 })
 
-test('splitter: 100 levels of a value are taken, 101 are 400; the array around it is none of them', (t) => {
+test('splitter: 100 levels of a value are accepted, 101 are 400; the array around it does not count', (t) => {
   const nest = (depth: number) => `${'['.repeat(depth)}${']'.repeat(depth)}`
   for (const [before, after, values] of [
     ['[', ']', 1],
@@ -101,12 +101,12 @@ test('splitter: 100 levels of a value are taken, 101 are 400; the array around i
   }
 })
 
-test('splitter: a long value that comes in many pieces is whole', (t) => {
+test('splitter: a long value in many chunks is complete', (t) => {
   const text = JSON.stringify(Array.from({length: 5000}, (_, index) => `${index}`))
   for (const size of [700, 1500, 4000]) t.deepEqual(pieces(`{}${text}`, size), ['{}', text])
 })
 
-test('splitter: the room that a long value took is not kept', (t) => {
+test('splitter: the buffer of a long value is released', (t) => {
   const long = utf8.encode(`"${'a'.repeat(1_000_000)}"`)
   const before = held()
   const splitters = Array.from({length: 30}, () => {

@@ -36,7 +36,7 @@ const accepted: [
 ]
 
 for (const [template, shape, variables] of accepted) {
-  test(`grammar: ${template} is taken`, (t) => {
+  test(`grammar: ${template} is accepted`, (t) => {
     const parsed = parseTemplate(template)
     t.is(shapeOf(parsed), shape)
     t.deepEqual(

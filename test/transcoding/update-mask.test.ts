@@ -94,14 +94,14 @@ for (const [words, body, paths] of written) {
   test(`update mask: ${words}: ${body}`, (t) => t.deepEqual(maskOf('/e', body), paths))
 }
 
-test('update mask: extensions of proto2 by their full names', (t) => {
+test('update mask: extensions of proto2, by their full names', (t) => {
   const body = '{"id": "1", "part": {"id": "2", "size": null}, "[every.weight]": "5"}'
   t.deepEqual(maskOf('/old', body), ['id', 'part.id', 'part.size', '[every.weight]'])
 })
 
 const form = 'application/x-www-form-urlencoded'
 
-test('update mask: a form writes the fields that it names', (t) => {
+test('update mask: a form sets the fields that it names', (t) => {
   t.deepEqual(maskOf('/e', 'name=&int32Value=1&names=a&names=b&child.longId=1&child.name=', form), [
     'name',
     'int32_value',
@@ -111,7 +111,7 @@ test('update mask: a form writes the fields that it names', (t) => {
   ])
 })
 
-test('update mask: a multipart form writes the fields that it names, files too', (t) => {
+test('update mask: a multipart form sets the fields that it names, files too', (t) => {
   const match = transcoder.route('PATCH', '/e')
   if ('status' in match) return t.fail()
   const body = [
@@ -124,7 +124,7 @@ test('update mask: a multipart form writes the fields that it names, files too',
 })
 
 /** A mask that the caller gives, in the query or the path, is not changed. */
-test('update mask: one that the caller gives stays', (t) => {
+test('update mask: one from the caller is not changed', (t) => {
   for (const query of ['updateMask=flag,child.longId', 'update_mask=flag,child.longId']) {
     t.deepEqual(maskOf(`/e?${query}`, '{"name": "a"}'), ['flag', 'child.long_id'])
   }
@@ -132,19 +132,19 @@ test('update mask: one that the caller gives stays', (t) => {
   t.deepEqual(maskOf('/e/flag/given', '{"name": "a"}'), ['flag'])
 })
 
-test('update mask: an empty one, in the query or for want of a body, is none', (t) => {
+test('update mask: an empty one, in the query or without a body, is none', (t) => {
   t.deepEqual(maskOf('/e?updateMask=', '{"name": "a"}'), ['name'])
   t.deepEqual(maskOf('/e?readMask=flag', '{"name": "a"}'), ['name'])
   t.deepEqual(maskOf('/e', ''), [], 'there, and without paths')
   t.deepEqual(maskOf('/e', ' '), [])
 })
 
-test('update mask: what the path sets is not written, unless the body says it too', (t) => {
+test('update mask: fields that the path sets are not in it, unless the body has them too', (t) => {
   t.deepEqual(maskOf('/e/a', '{"flag": true}'), ['flag'])
   t.deepEqual(maskOf('/e/a', '{"name": "a", "flag": true}'), ['name', 'flag'])
 })
 
-test('update mask: the only mask of a request, whatever its name', (t) => {
+test('update mask: the only mask of a request, with any name', (t) => {
   t.deepEqual(maskOf('/only', '{"name": "a"}'), ['name'])
 })
 
@@ -159,7 +159,7 @@ for (const [words, url, body] of [
   ['an HttpBody', '/file', '{"contentType": "a"}'],
   ['a method for all', '/any', '{"name": "a"}'],
 ] as const) {
-  test(`update mask: none is filled for ${words}`, (t) => {
+  test(`update mask: none is filled in for ${words}`, (t) => {
     const message = decode(transcoder, 'PATCH', url, body)
     const masks = Object.values(message).filter(
       (value) => (value as Message | undefined)?.$typeName === 'google.protobuf.FieldMask',
@@ -168,26 +168,26 @@ for (const [words, url, body] of [
   })
 }
 
-test('update mask: none is filled for other methods than PATCH; a custom PATCH is one', (t) => {
+test('update mask: none is filled in for methods other than PATCH; a custom PATCH is one', (t) => {
   for (const method of ['PUT', 'POST']) t.is(decode(transcoder, method, '/e', '{"name": "a"}').updateMask, undefined)
   t.deepEqual(maskOf('/custom', '{"name": "a"}'), ['name'])
 })
 
-test('update mask: none is filled when that is off, and a FieldMask as body is the body', (t) => {
+test('update mask: none is filled in if it is turned off, and a FieldMask as body is the body', (t) => {
   const off = transcode([update('/e')], {updateMask: 'off'})
   t.is(decode(off, 'PATCH', '/e', '{"name": "a"}').updateMask, undefined)
   t.deepEqual((decode(off, 'PATCH', '/e?updateMask=flag', '{}').updateMask as Mask).paths, ['flag'])
   t.deepEqual((decode(transcoder, 'PATCH', '/mask', '"name"').mask as Mask).paths, ['name'])
 })
 
-test('update mask: unknown fields that are ignored are not written', (t) => {
+test('update mask: unknown fields that are ignored are not in it', (t) => {
   const ignoring = createTranscoder({schema: bound(update('/e')), ignoreUnknown: true})
   const body = '{"nope": 1, "child": {"nope": {}, "age": 1}, "choiceChild": {"nope": 1}, "[no.such]": 1}'
   t.deepEqual((decode(ignoring, 'PATCH', '/e', body).updateMask as Mask).paths, ['child.age'])
   t.deepEqual((decode(ignoring, 'PATCH', '/e', 'nope=1&flag=true', form).updateMask as Mask).paths, ['flag'])
 })
 
-test('update mask: what the body has wrong is refused as ever', (t) => {
+test('update mask: errors in the body are the same as without it', (t) => {
   for (const [body, field] of [
     ['{"nope": 1}', 'every.nope'],
     ['{"child": {"age": "x"}}', 'every.child.age'],
@@ -210,7 +210,7 @@ test('update mask: each message of a client stream has its own', (t) => {
   )
 })
 
-test('update mask: paths that are many times longer than their JSON are refused', (t) => {
+test('update mask: paths that would be many times longer than their JSON are refused', (t) => {
   // A tree of 2^10 leaves at the end of 80 levels.
   const tree = (depth: number): string =>
     depth === 0 ? '{}' : `{"child":${tree(depth - 1)},"right":${tree(depth - 1)}}`
@@ -299,7 +299,7 @@ const record = (fields: object, choices: readonly string[]) =>
     })
 const choices = ['choiceText', 'choiceWrapped', 'choiceChild']
 
-test('a backend that reads the mask changes what the body writes, and that alone: random resources and bodies', (t) => {
+test('a backend that obeys the mask changes exactly the fields in the body: random resources and bodies', (t) => {
   fc.assert(
     fc.property(record(resource, choices), record(nullable, choices), (before, patch) => {
       const request = decode(transcoder, 'PATCH', '/e', JSON.stringify(patch))

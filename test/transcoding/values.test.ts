@@ -83,12 +83,12 @@ for (const [name, request] of Object.entries(forms)) {
   })
 }
 
-test('values: they are counted before anything is built: a text that ends in the middle has too many all the same', (t) => {
+test('values: they are counted before anything is built: a text that is cut short has too many all the same', (t) => {
   t.regex(caught(() => decodeParts('/every', `{"names":[${times(20, '"a"')}`)).message, /more than 20 values/)
   t.regex(caught(() => decodeParts('/every', `{"names":[${times(5, '"a"')}`)).message, /as JSON/)
 })
 
-test('values: 20,000 unless told otherwise', (t) => {
+test('values: 20,000 by default', (t) => {
   const usual = transcode(rules)
   t.notThrows(() => decode(usual, 'POST', '/every', `{"names":[${times(19_998, '""')}]}`))
   t.regex(
@@ -97,7 +97,7 @@ test('values: 20,000 unless told otherwise', (t) => {
   )
 })
 
-test('values: of a stream each message has its own, with what path and query give it', (t) => {
+test('values: each message of a stream has its own limit, including path and query', (t) => {
   const match = transcoder.route('POST', '/children')
   if ('status' in match) return t.fail()
   const reader = readMessages(transcoder, match, {query: 'names=a&child.name=b'}, maxValues)
@@ -107,7 +107,7 @@ test('values: of a stream each message has its own, with what path and query giv
   }
 })
 
-test('values: path and query of a stream are short, as each of its messages gets them', (t) => {
+test('values: path and query of a stream are short, because each of its messages has them', (t) => {
   const match = transcoder.route('POST', '/children')
   if ('status' in match) return t.fail()
   t.notThrows(() => readMessages(transcoder, match, {query: `name=${'a'.repeat(4091)}`}))
