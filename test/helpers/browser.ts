@@ -5,10 +5,10 @@ import {setTimeout as pause} from 'node:timers/promises'
 import sparticuz from '@sparticuz/chromium'
 import {type BrowserContext, chromium} from 'playwright-core'
 
-/** Whether there is a Chromium for this machine: @sparticuz/chromium brings one by npm alone, for Linux on x64. */
+/** Whether this machine can have a Chromium: @sparticuz/chromium installs one from npm, only for Linux on x64. */
 export const hasBrowser = process.platform === 'linux' && process.arch === 'x64'
 
-/** A real Chromium that has never been used before. */
+/** A real Chromium with a new profile. */
 export interface Browser extends AsyncDisposable {
   readonly context: BrowserContext
 }
@@ -32,8 +32,8 @@ export async function startBrowser(): Promise<Browser> {
 }
 
 /**
- * Starts the browser. A process that another thread forks while the file is written holds it open until it runs its own
- * program, and the system runs no file that is open for writing: ETXTBSY passes by itself.
+ * Starts the browser. If another thread forks a process while the file is written, that process has the file open until it runs
+ * its own program. The kernel does not run a file that is open for writing (ETXTBSY), so it is tried again.
  */
 async function launched(folder: string, executablePath: string): Promise<BrowserContext> {
   for (let attempt = 1; ; attempt++) {
@@ -51,7 +51,7 @@ async function launched(folder: string, executablePath: string): Promise<Browser
   }
 }
 
-/** The browser's file, unpacked into a folder of its own: the one that all share may be half written by another process. */
+/** Unpacks the browser's file into a new folder: in a shared one, another process may have written only a part of it. */
 async function unpacked(folder: string): Promise<string> {
   const {TMPDIR} = process.env
   process.env.TMPDIR = folder

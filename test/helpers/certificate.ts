@@ -1,6 +1,6 @@
 import {generateKeyPairSync, sign} from 'node:crypto'
 
-/** A key and its certificate, in PEM. */
+/** A private key and its certificate, in PEM. */
 export interface Certificate {
   readonly key: string
   readonly cert: string
@@ -9,18 +9,18 @@ export interface Certificate {
 const day = 86_400_000
 
 export interface CertificateOptions {
-  /** When it begins and ends to be valid, in days from now; a day ago and a day ahead unless given. */
+  /** When the certificate is valid, in days from now; by default from a day ago until a day ahead. */
   readonly valid?: readonly [from: number, until: number]
-  /** Who signs it; left out, its own key does. */
+  /** The signer; by default the certificate is self-signed. */
   readonly authority?: Certificate & {readonly name: string}
 }
 
-/** A new key, and a certificate for `names` (DNS names, or the four numbers of an address) that it signed itself. */
+/** A new key, and its self-signed certificate for `names` (DNS names or IPv4 addresses). */
 export function certificateFor(...names: readonly string[]): Certificate {
   return certificateOf(names)
 }
 
-/** The same, valid at other times or signed by somebody else. */
+/** The same, with another validity or another signer. */
 export function certificateOf(names: readonly string[], options: CertificateOptions = {}): Certificate {
   const {valid: [from, until] = [-1, 1], authority} = options
   const {publicKey, privateKey} = generateKeyPairSync('ec', {namedCurve: 'P-256'})
@@ -59,7 +59,7 @@ function nameOf(commonName: string): Buffer {
 
 const yes = der(0x01, Buffer.from([0xff]))
 
-/** One value of X.690: its tag, its length, and what is in it. */
+/** A value in DER (X.690): its tag, its length, and its content. */
 function der(tag: number, ...contents: readonly Buffer[]): Buffer {
   const content = Buffer.concat(contents)
   const {length} = content

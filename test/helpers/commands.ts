@@ -11,15 +11,15 @@ export function textOf(document: string): string {
   return readFileSync(join(root, document), 'utf8')
 }
 
-/** A step of a document: a file that it has written, lines that it has changed, or a command. */
+/** A step of a document: a file to write, lines to change, or a command. */
 export type Step =
   | {readonly kind: 'file'; readonly path: string; readonly text: string}
   | {readonly kind: 'change'; readonly path: string; readonly before: string; readonly after: string}
   | {readonly kind: 'command'; readonly text: string}
 
 /**
- * The steps of a document, in their order. What stands in a block of code is the file that the text has named last, or what
- * changes in it where the block is a diff.
+ * The steps of a document, in order. A code block is the content of the file that the text before it named last, or a change to
+ * that file if it is a diff.
  */
 export function stepsIn(document: string): Step[] {
   const steps: Step[] = []
@@ -35,13 +35,13 @@ export function stepsIn(document: string): Step[] {
   return steps
 }
 
-/** Each command of a block of sh, on one line. */
+/** The commands in a block of sh, one line each. */
 function commandsIn(block: string): string[] {
   const lines = block.replaceAll('\\\n', '').split('\n')
   return lines.map((line) => line.trim()).filter(Boolean)
 }
 
-/** The lines that a diff finds, and those that it leaves. */
+/** The lines before and after a diff. */
 function sidesOf(diff: string): {before: string; after: string} {
   const lines = diff.trimEnd().split('\n')
   const side = (other: string) =>
@@ -52,15 +52,15 @@ function sidesOf(diff: string): {before: string; after: string} {
   return {before: side('+'), after: side('-')}
 }
 
-/** The curl commands of a document, each once. */
+/** The curl commands of a document, without duplicates. */
 export function requestsIn(document: string): string[] {
   const commands = stepsIn(document).flatMap((step) => (step.kind === 'command' ? step.text : []))
-  // Those about AUTH=jwt are done by start.test.ts.
+  // start.test.ts runs those about AUTH=jwt.
   const isOpen = (text: string) => !/^curl -i |\$TOKEN/.test(text)
   return [...new Set(commands.filter((text) => text.startsWith('curl ') && isOpen(text)))]
 }
 
-/** What curl would send: the flags that documents use, and no others. */
+/** The request of a curl command. Only the flags that documents use are supported. */
 export function requestOf(command: string): {path: string; init: RequestInit} {
   const [curl, ...words] = parse(command) as string[]
   if (curl !== 'curl') throw new Error(`Not a request: ${command}`)
@@ -81,7 +81,7 @@ export function requestOf(command: string): {path: string; init: RequestInit} {
   return {path: url.replace('http://localhost:8080', ''), init: init as RequestInit}
 }
 
-/** Sends what `command` does: it is answered with 200. */
+/** Sends the request of `command`, and expects 200. */
 export async function succeeds(t: ExecutionContext, app: App, command: string): Promise<void> {
   const {path, init} = requestOf(command)
   t.true(path.startsWith('/'), command)

@@ -1,7 +1,7 @@
 import {readdirSync, readFileSync} from 'node:fs'
 import {join} from 'node:path'
 
-/** The paths of the files that are in only one of two folders, or not the same in both. */
+/** The paths of files that are in only one of two folders, or differ. */
 export function differing(one: string, other: string): string[] {
   const [left, right] = [filesIn(one), filesIn(other)]
   return Object.keys({...left, ...right}).filter((path) => left[path] !== right[path])

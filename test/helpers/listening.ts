@@ -2,7 +2,7 @@ import {once} from 'node:events'
 import type {AddressInfo, Server, Socket} from 'node:net'
 import type {ExecutionContext} from 'ava'
 
-/** The port of `server`, which is closed with the test. */
+/** Waits until `server` listens, and returns its port. The server is closed with the test. */
 export async function listening(t: ExecutionContext, server: Server): Promise<number> {
   const sockets = new Set<Socket>()
   const watch = (socket: Socket) => sockets.add(socket.on('error', () => {}))

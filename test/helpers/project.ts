@@ -8,16 +8,16 @@ import type {ExecutionContext} from 'ava'
 
 const root = join(import.meta.dirname, '../..')
 
-/** A copy of this project without its samples, as somebody has it who has deleted them. */
+/** A copy of this project without its samples, as if a user had deleted them. */
 export interface Project {
   readonly folder: string
-  /** Runs a command in it. @throws with what it printed when it fails */
+  /** Runs a command in it. @throws with the command's output if it fails */
   run(command: string, ...args: string[]): void
-  /** The same while this process goes on, with variables beside those of this environment. */
+  /** The same, asynchronously, with `env` in addition to this environment. */
   runBeside(words: readonly string[], env: Readonly<Record<string, string>>): Promise<void>
 }
 
-/** Makes such a copy, which is gone at the end of the test. */
+/** Makes such a copy. It is removed at the end of the test. */
 export function projectWithoutSamples(t: Pick<ExecutionContext, 'teardown'>): Project {
   const folder = mkdtempSync(join(tmpdir(), 'project-'))
   t.teardown(() => rmSync(folder, {recursive: true}))

@@ -1,4 +1,4 @@
-/** What `measure` gives when it has stopped changing. */
+/** Waits until `measure` has stopped changing, and returns its value. */
 export async function settled(measure: () => number): Promise<number> {
   let before = -1
   for (let still = 0; still < 20; still++) {

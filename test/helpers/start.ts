@@ -6,19 +6,19 @@ import type {ExecutionContext} from 'ava'
 
 const root = join(import.meta.dirname, '..', '..')
 
-/** A command of package.json's, running, as somebody at a terminal has it. */
+/** A running command of package.json, as at a terminal. */
 export interface Started {
   readonly process: ChildProcess
-  /** All lines so far, of both outputs. */
+  /** All lines so far, of stdout and stderr. */
   readonly lines: readonly string[]
-  /** The first line that matches, when it comes: of those from the number `from` on, all unless given. */
+  /** Waits for the first line that matches, from line number `from` on, which is 0 by default. */
   line(pattern: RegExp, from?: number): Promise<string>
   readonly exited: Promise<number | null>
 }
 
 /**
- * Runs `npm run <script> -- <args>` in the project `folder`, this one unless given, in a process group of its own, so that a Ctrl-C for it can be sent to all of the group. At the end of
- * the test none of it is left, however the test ends.
+ * Runs `npm run <script> -- <args>` in the project `folder`, by default this one, in its own process group, so that a Ctrl-C can
+ * be sent to the whole group. All its processes are killed at the end of the test, however it ends.
  */
 export function npmRun(
   t: ExecutionContext,
@@ -59,7 +59,7 @@ export function npmRun(
         exited.then((code) => reject(new Error(`Ended with ${code} before ${pattern}:\n${lines.join('\n')}`)))
       }),
   }
-  // Ava ends a file that takes too long by SIGTERM, and no teardown runs then.
+  // If a test file takes too long, ava ends it with SIGTERM, and no teardown runs.
   const kill = () => {
     if (anyLeft(started)) process.kill(-child.pid!, 'SIGKILL')
   }
@@ -77,12 +77,12 @@ export function npmRun(
   return started
 }
 
-/** Ctrl-C: the terminal sends it to every process of the group. */
+/** Sends Ctrl-C: like a terminal, to every process of the group. */
 export function interrupt({process: child}: Started): void {
   process.kill(-(child.pid ?? 0), 'SIGINT')
 }
 
-/** Whether any process of the group is left. */
+/** Whether any process of the group is still running. */
 export function anyLeft({process: child}: Started): boolean {
   try {
     return process.kill(-(child.pid ?? 0), 0)

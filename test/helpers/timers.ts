@@ -1,7 +1,7 @@
 /**
- * Keeps count of the timers that the project's own code has running: loaded before it, so that it sees them all.
- * Those that libraries keep for themselves, such as a channel's, are not counted, nor that of a connection that is ending:
- * it is there for the caller to read the last answer, when the request is over.
+ * Counts the running timers of the project's own code. It must be loaded before that code, to see all timers. Timers of
+ * libraries, such as those of a channel, are not counted, and neither is that of a connection that is ending: after the request
+ * it waits for the caller to read the last answer.
  */
 const running = new Map<unknown, string>()
 const {setTimeout: set, clearTimeout: clear} = globalThis
@@ -17,14 +17,14 @@ const counted = (callback: (...args: unknown[]) => void, ms?: number, ...args: u
   return timer
 }
 
-// util.promisify must go on finding its own version.
+// util.promisify must still find its own version.
 globalThis.setTimeout = Object.assign(counted, set) as typeof setTimeout
 globalThis.clearTimeout = (timer) => {
   running.delete(timer)
   clear(timer as NodeJS.Timeout)
 }
 
-/** Where the timers were started that are still running. */
+/** The places where the running timers were started. */
 export function runningTimers(): string[] {
   return [...running.values()]
 }
