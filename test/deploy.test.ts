@@ -23,7 +23,7 @@ import {bundle} from '../tools/bundle/bundle.ts'
 import {leftOut, linkPackages, root, send} from '../tools/deployment.ts'
 import {stepsIn} from './helpers/commands.ts'
 
-/** What is deployed, as it is before it is built. */
+/** The files that are deployed, before the build. */
 function deployed(): string {
   const folder = mkdtempSync(join(tmpdir(), 'deployed-'))
   send(folder, root)
@@ -125,7 +125,7 @@ test.serial('the buildpack accepts the main file', (t) => {
   t.notThrows(() => execFileSync(process.execPath, ['--check', join(root, main)]))
 })
 
-/** Starts `target` from what is deployed in `folder`, in front of a stack of its own. */
+/** Starts `target` from the deployed files in `folder`, with its own stack. */
 async function started(t: ExecutionContext, folder: string, target: string, env: Record<string, string> = {}) {
   const stack = await startStack()
   await stack.storage!.put(sampleBucket, 'hello.txt', pattern(100))
@@ -153,7 +153,7 @@ export function broken(): Handler {
 }
 `
 
-/** What is deployed, with the guides' function of one's own and a broken one, and built: the tests share it. */
+/** The deployed files, together with the guides' function and a broken function, and built. The tests share it. */
 const shared = deployed()
 
 function change(path: string, from: string, to: string): void {
@@ -178,7 +178,7 @@ test.before(async (t) => {
 })
 test.after.always(() => rmSync(shared, {recursive: true}))
 
-/** A folder of the test's own. */
+/** A new folder for the test. */
 function own(t: ExecutionContext, folder: string): string {
   t.teardown(() => rmSync(folder, {recursive: true}))
   return folder
@@ -186,7 +186,7 @@ function own(t: ExecutionContext, folder: string): string {
 
 const job = JSON.stringify({bucket: 'samples', object: 'hello.txt', context: {creatorId: 'me', name: 'x'}})
 
-/** What Eventarc sends when an object is finalized. */
+/** The event that Eventarc sends when an object is finalized. */
 const event = {
   method: 'POST',
   body: JSON.stringify({bucket: 'samples', name: 'hello.txt'}),
@@ -259,7 +259,7 @@ test.serial('grpc-functions build makes in this repository what npm run gcp-buil
   cpSync(join(root, 'local'), join(folder, 'local'), {recursive: true})
   symlinkSync(join(root, 'node_modules'), join(folder, 'node_modules'))
   const args = [join(folder, 'local/cli/main.ts'), 'build']
-  // On Cloud Build npm runs on the Node that the functions will run on.
+  // On Cloud Build, npm runs on the same Node as the functions later.
   const env = {...process.env, npm_node_execpath: process.execPath}
   const {stdout} = await promisify(execFile)(process.execPath, args, {cwd: folder, env})
   t.regex(stdout, /compile caches for .*\bgateway\b.*\bping\b/)
@@ -303,7 +303,7 @@ test.serial('npm start serves app where only what is deployed is there, until it
   t.deepEqual(await exited, [0, null])
 })
 
-/** What a Node with `flags` says of a build after its first request, and of its compile cache. */
+/** What a Node with `flags` has loaded from a build after its first request, and whether it rejected the compile cache. */
 async function loaded(t: ExecutionContext, folder: string, flags: readonly string[] = []) {
   const stack = await startStack()
   t.teardown(() => stack.close())
@@ -339,7 +339,7 @@ test.serial(
   async (t) => {
     const {status, rejected, files} = await loaded(t, shared)
     t.is(status, 200)
-    // One script: Google's libraries are others.
+    // Only one script: those of Google's libraries were not loaded.
     t.deepEqual(rejected, {ping: false})
     const packages = new Set(files.map((file) => /.*node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(file)?.[1]))
     for (const name of [

@@ -33,7 +33,7 @@ test('the function in docs/upload.md is the one of this project', (t) => {
   t.is(file?.text, textOf('src/functions/upload.ts'))
 })
 
-/** What a reader of guides has: a project, and the functions as he has started them. */
+/** A reader of the guides: a project, and the functions as the reader has started them. */
 class Reader {
   readonly #t: ExecutionContext
   readonly project: Project
@@ -42,7 +42,7 @@ class Reader {
 
   readonly #backend: string
 
-  /** @param backend what stands at http://localhost:9090 */
+  /** @param backend the URL to use in place of http://localhost:9090 */
   constructor(t: ExecutionContext, backend = '') {
     this.#t = t
     this.#backend = backend
@@ -66,7 +66,7 @@ class Reader {
     this.#started = undefined
   }
 
-  /** Where the functions are running, they are those of the new text afterwards. */
+  /** Writes a file. If the functions are running, waits until they are those of the new text. */
   async #write(path: string, text: string): Promise<void> {
     const from = this.#started?.lines.length
     const file = join(this.project.folder, path)
@@ -98,7 +98,7 @@ class Reader {
     } else {
       const [program = '', ...args] = parse(command.replace('http://localhost:9090', this.#backend)) as string[]
       this.#t.true(['npm', 'npx'].includes(program), `Nobody runs "${command}"`)
-      // What npx would look for longer than the command takes; the packages' tests go by npx.
+      // Runs the command directly: npx would take longer to find it than to run it. The packages' tests use npx.
       const words = args[0] === 'grpc-functions' ? ['node', 'local/cli/main.ts', ...args.slice(1)] : [program, ...args]
       const url = this.#url && {PORT: new URL(this.#url).port}
       await this.project.runBeside(words, {...url})
@@ -166,7 +166,7 @@ function headingsOf(document: string): string[] {
   )
 }
 
-/** Quoted words of the source: reasons of failures among them, which look like variables. */
+/** Quoted words in capitals from the source, which look like variables: reasons of errors, among others. */
 const quotedInSource = new Set(
   readdirSync(join(root, 'src'), {recursive: true, encoding: 'utf8'})
     .filter((path) => path.endsWith('.ts'))

@@ -4,7 +4,7 @@ import test from 'ava'
 import {projectWithoutSamples} from './helpers/project.ts'
 import {npmRun} from './helpers/start.ts'
 
-/** A proto as Google's API improvement proposals have it, with an annotation that this project does not come with. */
+/** A proto by Google's API improvement proposals, with an annotation that this project does not contain. */
 const protos = {
   'google/api/field_behavior.proto': `
 syntax = "proto3";

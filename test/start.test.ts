@@ -28,7 +28,7 @@ const refusedAt = async (port: number, address: string) => {
   return (error as NodeJS.ErrnoException).code ?? (error as AggregateError).errors?.[0]?.code
 }
 
-/** GET /ping at 127.0.0.1 with this Host. */
+/** GET /ping at 127.0.0.1 with this Host header. */
 const pingFor = async (port: number, host: string) => {
   const sent = request({port, host: '127.0.0.1', path: '/ping?message=hi', headers: {host}}).end()
   const [response] = (await once(sent, 'response')) as [IncomingMessage]
@@ -77,7 +77,7 @@ test("AUTH=jwt npm start takes the local metadata server's tokens, in README's r
   t.regex(refused, /^HTTP\/1\.1 401 /)
   t.is(JSON.parse(answered).pong.message, 'hi')
 
-  // The page gets what only the stack knows: a token, objects of Storage, and the log lines of a call.
+  // The page gets data that only the stack has: a token, objects of Storage, and the log lines of a call.
   t.is((await fetch(url, {headers: {accept: 'text/html'}})).headers.get('content-type'), 'text/html; charset=utf-8')
   t.regex(started.lines.join('\n'), new RegExp(`^page +${url}/$`, 'm'))
   const local = async (path: string, headers = {}) => await fetch(`${url}/console/local${path}`, {headers})
@@ -98,7 +98,7 @@ test("AUTH=jwt npm start takes the local metadata server's tokens, in README's r
     lines.map((line) => JSON.parse(line).message.replace(/\d+ ms/, '… ms')),
     ['GET /ping 200 in … ms'],
   )
-  // Pages of other sites get none of it.
+  // Pages of other sites get none of these.
   t.is((await local('/token', {'sec-fetch-site': 'cross-site'})).status, 404)
   t.is((await local('/token')).headers.get('access-control-allow-origin'), null)
 })
@@ -109,7 +109,7 @@ for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
     const url = (await started.line(/^ready /)).slice('ready '.length)
     const storage = started.lines.find((line) => line.startsWith('storage'))?.split(/\s+/)[1] ?? ''
     started.process.kill(signal)
-    // Its outputs close when the last process has ended that inherited them.
+    // Its outputs close when the last process that inherited them has ended.
     await started.exited
     t.is(await refused(url), 'ECONNREFUSED')
     t.is(await refused(storage), 'ECONNREFUSED')
@@ -129,7 +129,7 @@ test('npm start takes requests of this machine alone, and for this machine alone
   const {port} = new URL((await started.line(/^ready /)).slice('ready '.length))
   const addresses = Object.values(networkInterfaces()).flatMap((addresses) => addresses ?? [])
   const others = addresses.filter(({internal, scopeid}) => !internal && !scopeid).map(({address}) => address)
-  // Linux has all of 127.0.0.0/8; who listens everywhere listens there too.
+  // On Linux all of 127.0.0.0/8 is loopback, so a server on all interfaces listens there too.
   if (process.platform === 'linux') others.push('127.0.0.2')
   t.true(others.length > 0)
   for (const address of others) t.is(await refusedAt(Number(port), address), 'ECONNREFUSED', address)
@@ -211,7 +211,7 @@ test('two stacks never meet', async (t) => {
   const two = [npmRun(t, 'start', {PORT: '0'}), npmRun(t, 'start', {PORT: '0'})]
   const urls = await Promise.all(two.map(async (started) => (await started.line(/^ready /)).slice('ready '.length)))
   const storages = two.map(({lines}) => lines.find((line) => line.startsWith('storage'))?.split(/\s+/)[1] ?? '')
-  // What one has, the other has not: an object that is stored in one is uploaded by its own function alone.
+  // They do not share data: an object stored in one can be uploaded only by the functions of that one.
   const name = encodeURIComponent('only here')
   const stored = await fetch(`${storages[0]}/upload/storage/v1/b/samples/o?uploadType=media&name=${name}`, {
     method: 'POST',
@@ -222,7 +222,7 @@ test('two stacks never meet', async (t) => {
   const headers = {'content-type': 'application/json'}
   const statuses = urls.map(async (url) => (await fetch(`${url}/upload`, {method: 'POST', headers, body})).status)
   t.deepEqual(await Promise.all(statuses), [200, 404])
-  // And one goes on when the other has ended.
+  // One continues when the other has ended.
   interrupt(two[0]!)
   await two[0]!.exited
   t.is(await refused(urls[0]!), 'ECONNREFUSED')
@@ -274,7 +274,7 @@ test('npm run backend serves the gRPC services alone, on PORT', async (t) => {
   t.teardown(() => runtime.close())
   const {pong} = await createClient(runtime, PingService).send(new TestLife(), {message: 'hi'})
   t.is(pong?.message, 'hi')
-  // Alone: it tells of nothing else that could be asked.
+  // Alone: no other address is printed.
   t.deepEqual([...new Set(started.lines.flatMap((line) => line.match(/http:\/\/[\w.:]+:\d+/g) ?? []))], [url])
   interrupt(started)
   await started.exited

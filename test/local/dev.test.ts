@@ -5,7 +5,7 @@ import {stepsIn} from '../helpers/commands.ts'
 import {type Project, projectWithoutSamples} from '../helpers/project.ts'
 import {anyLeft, interrupt, npmRun, type Started} from '../helpers/start.ts'
 
-/** A project that is being worked on while `npm start` serves it. */
+/** A project that somebody edits while `npm start` serves it. */
 class Work {
   readonly project: Project
   readonly started: Started
@@ -21,7 +21,7 @@ class Work {
     this.url = (await this.started.line(/^ready /)).slice('ready '.length)
   }
 
-  /** Changes a file, and gives the line that says what came of it. */
+  /** Changes a file, and returns the line with the result. */
   async change(path: string, change: (text: string) => string): Promise<string> {
     const file = join(this.project.folder, path)
     this.#seen = this.started.lines.length
@@ -33,7 +33,7 @@ class Work {
     writeFileSync(join(this.project.folder, path), text)
   }
 
-  /** On a connection of its own. */
+  /** Uses a new connection. */
   fetch(path: string): Promise<Response> {
     return fetch(`${this.url}${path}`, {headers: {connection: 'close'}})
   }
@@ -67,13 +67,13 @@ test('npm start serves what is worked on, keeps its port and the last good funct
   )
   t.is((await work.fetch('/ping?message=hi')).status, 200)
 
-  // What changes in the meantime is served when the error is mended.
+  // Changes during the error are served once it is fixed.
   const proto = 'proto/ping/ping.proto'
   const rule = 'get: "/api/ping"'
   t.regex(await work.change(proto, (text) => text.replace(rule, 'get: "/api/pong"')), /^failed .*ping\.proto changed/)
   t.is((await work.fetch('/api/pong?message=hi')).status, 404)
 
-  // Requests of all the time of a restart are answered.
+  // Requests at any time of a restart are answered.
   let answers = 0
   let restarting = true
   const asking = (async () => {
@@ -99,7 +99,7 @@ test('npm start serves what is worked on, keeps its port and the last good funct
 
   t.regex(await work.change(proto, (text) => text.replace('\nmessage {', '')), /^restarted /)
 
-  // Functions that end by themselves are missed until the next change.
+  // Functions that end by themselves are not available until the next change.
   const from = work.started.lines.length
   await work.change(greet.path, (text) => text.replace('return json(', 'process.exit(3)\n    return json('))
   await t.throwsAsync(work.fetch('/greet?name=Ada'))
@@ -110,7 +110,7 @@ test('npm start serves what is worked on, keeps its port and the last good funct
   await work.change(greet.path, (text) => text.replace('process.exit(3)\n    ', ''))
   t.is((await work.fetch('/greet?name=Ada')).status, 200)
 
-  // And so are services.
+  // So are services.
   work.write('local/services.ts', 'setTimeout(() => process.exit(4), 100)\nexport const services = []\n')
   await work.started.line(/^stopped .*the services ended with exit code 4/)
   await work.change('local/services.ts', () => 'export const services = []\n')

@@ -33,7 +33,7 @@ const {version} = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) a
 const newer = version.replace(/\d+$/, (patch) => String(Number(patch) + 1))
 const names = ['grpc-functions', 'grpc-functions-dev', 'create-grpc-functions'] as const
 
-/** Where all of it is: built/ has the packages, packed/ their tarballs, my-api/ the project that is made with them. */
+/** The folder of everything: built/ has the packages, packed/ their tarballs, my-api/ the project that is created with them. */
 const folder = realpathSync(mkdtempSync(join(tmpdir(), 'packages-')))
 const built = join(folder, 'built')
 const project = join(folder, 'my-api')
@@ -68,7 +68,7 @@ for (const name of names) {
       files.filter((path) => !expected[name].test(path)),
       [],
     )
-    // The samples' services are nobody else's.
+    // The samples' services must not be in a package.
     t.deepEqual(
       files.filter((path) => /person|chat|users|routeguide/i.test(path)),
       [],
@@ -136,7 +136,7 @@ test.serial('what gcloud sends of a new project is built, and each function runs
   symlinkSync(join(project, 'node_modules'), join(deployed, 'node_modules'))
   const output = await run(deployed, 'npm', 'run', 'gcp-build')
   t.regex(output, /^dist\/: all functions in [\d.]+ MB, compile caches for greet, health, gateway, app$/m)
-  // As after `npm prune --omit=dev`, and without what the build was made of.
+  // As after `npm prune --omit=dev`, and without the sources of the build.
   rmSync(join(deployed, 'node_modules'))
   linkPackages(deployed, project)
   t.false(existsSync(join(deployed, 'node_modules/grpc-functions-dev')))
@@ -251,7 +251,7 @@ message SayGoodbyeRequest {
       /WRONG/,
     )
 
-    // The end of npm is the end of all of it: its output closes when the last process that holds it has ended.
+    // When npm ends, everything must end: its output closes when the last process that holds it has ended.
     started.process.kill('SIGKILL')
     await started.exited
     t.regex(await grpcFunctions('build'), /compile caches for hello, greet, health, gateway, app$/m)
@@ -262,7 +262,7 @@ message SayGoodbyeRequest {
 )
 
 test.serial('an option of a proto is in the code that is generated', async (t) => {
-  // The option is in the generated code: who calls by that alone is held to it.
+  // The option is in the generated code, so it applies even to a caller that has only that.
   const script = `
     import {createClient, createRuntime, readConfig} from 'grpc-functions'
     import {GreeterService} from './src/gen/greeter/v1/greeter_pb.js'
@@ -305,7 +305,7 @@ test('what docs/new-project.md says works today makes a project that passes its 
   const commands = stepsIn('docs/new-project.md').flatMap((step) => (step.kind === 'command' ? [step.text] : []))
   t.is(commands[0], 'npm run build')
   t.is(commands.at(-1), 'npm start')
-  // Built already, into another folder than the one of this clone.
+  // Built already, into another folder than that of this clone.
   const clone = join(folder, 'today/clone')
   mkdirSync(clone, {recursive: true})
   cpSync(built, join(clone, 'dist'), {recursive: true})
@@ -352,7 +352,7 @@ test('the command grpc-functions says what it can, makes a project and a key, an
 
 const schema = JSON.stringify(join(root, 'src/gen/descriptors.binpb'))
 
-/** Projects without TypeScript: the entry point, and a function of its own that knows where its file is. */
+/** Projects without TypeScript: the entry point, and a function of their own that knows the folder of its file. */
 const plain = {
   'ES modules': {
     type: 'module',
@@ -385,7 +385,7 @@ start(__dirname, process.env, {
 exports.hello = () => json({hello: 'world', folder: __dirname})
 `,
   },
-  // Without start(), there is no build to be started.
+  // Without start(), a build is not used.
   'ES modules, by run()': {
     type: 'module',
     entry: `import {run} from 'grpc-functions'
@@ -431,7 +431,7 @@ for (const [kind, {type, entry, hello}] of Object.entries(plain)) {
     await run(made, join(project, 'node_modules/.bin/grpc-functions'), 'build')
     rmSync(join(made, 'hello.js'))
     await ask(true)
-    // A build that is left over serves nobody on a developer's machine.
+    // On a developer's machine, an old build is not used.
     writeFileSync(join(made, 'hello.js'), hello.replace('world', 'you'))
     const source = {root: made, target: 'hello', path: '/', backend: backend.url, onCloudRun: false}
     t.like(await answerOf(t, source), {hello: 'you'})
@@ -483,7 +483,7 @@ interface Question {
   readonly onCloudRun: boolean
 }
 
-/** The JSON that a function of a project answers when the framework serves it. */
+/** The JSON that a project's function answers when the framework serves it. */
 async function answerOf(t: ExecutionContext, {root, target, path, backend, onCloudRun}: Question): Promise<unknown> {
   const cloudRun = onCloudRun ? {K_SERVICE: target, AUTH: 'none'} : {}
   const env = {BACKEND_URL: backend, BACKEND_AUDIENCE: 'none', LOG_LEVEL: 'silent', ...cloudRun}
@@ -510,7 +510,7 @@ for (const bin of ['grpc-functions', 'grpc-functions-dev', 'create-grpc-function
   })
 }
 
-/** Packs the packages as they are built now, and has the registry serve them. */
+/** Packs the current builds of the packages, and has the registry serve them. */
 async function publish(packages: readonly string[]): Promise<void> {
   const packed = join(folder, 'packed')
   mkdirSync(packed, {recursive: true})
@@ -519,14 +519,14 @@ async function publish(packages: readonly string[]): Promise<void> {
   for (const file of files.trim().split('\n')) registry.publish(join(packed, file))
 }
 
-/** The environment of somebody at a shell, with this Node, and without what is installed here. */
+/** The environment of a user's shell, with this Node, and without the tools installed here. */
 function environment(): NodeJS.ProcessEnv {
   const {PATH = '', HOME, TMPDIR} = process.env
   const others = PATH.split(delimiter).filter((path) => !path.includes('node_modules'))
   return {HOME, TMPDIR, ...registry.env, PATH: [join(folder, 'bin'), ...others].join(delimiter)}
 }
 
-/** What a command prints. @throws {Error} with all of it, when it fails */
+/** Runs a command, and returns its output. @throws {Error} with the output if it fails */
 async function run(cwd: string, command: string, ...args: string[]): Promise<string> {
   const child = spawn(command, args, {cwd, env: environment(), stdio: ['ignore', 'pipe', 'pipe']})
   const [out, err, [code]] = await Promise.all([text(child.stdout), text(child.stderr), once(child, 'exit')])
@@ -541,7 +541,7 @@ function filesIn(path: string): string[] {
     .sort()
 }
 
-/** Each file of the project's own, by what is in it: all but what npm writes. */
+/** The hash of each file of the project, except for those that npm writes. */
 function hashes(path: string): Record<string, string> {
   const own = filesIn(path).filter((file) => !file.startsWith('node_modules/') && file !== 'package-lock.json')
   const hash = (file: string) =>

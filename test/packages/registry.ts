@@ -9,11 +9,11 @@ import {basename, join} from 'node:path'
 
 const root = join(import.meta.dirname, '../..')
 
-/** An npm registry of this machine: packed packages of ours, and all else as package-lock.json has it. It fetches nothing. */
+/** A local npm registry: serves our packed packages, and all others as in package-lock.json. It fetches nothing itself. */
 export interface Registry {
-  /** What makes npm ask it. */
+  /** Environment variables with which npm uses this registry. */
   readonly env: Readonly<Record<string, string>>
-  /** Serves a packed package, as the latest of its name, beside the versions that are there. */
+  /** Serves a packed package as the latest version of its name, in addition to earlier versions. */
   publish(tarball: string): void
   close(): Promise<void>
 }
@@ -25,8 +25,8 @@ interface Version {
 }
 
 /**
- * @param folder for npm's cache. It shares the contents of the one that `npm ci` has filled: npm finds a tarball there by its
- * integrity, and asks the registry that `npm ci` used for one that is not there.
+ * @param folder for npm's cache. It shares the contents of the cache that `npm ci` has filled: npm finds a tarball there by its
+ * integrity, and requests a missing tarball from the registry that `npm ci` used.
  */
 export async function startRegistry(folder: string): Promise<Registry> {
   const versions = lockedVersions()
@@ -49,7 +49,7 @@ export async function startRegistry(folder: string): Promise<Registry> {
   return {
     env: {
       npm_config_registry: url,
-      // A tarball that is not in the cache comes from where the lockfile has it.
+      // A tarball that is not in the cache is fetched from its URL in the lockfile.
       npm_config_replace_registry_host: 'never',
       npm_config_cache: cacheLike(npmCache(), folder),
       npm_config_audit: 'false',
@@ -78,7 +78,7 @@ export async function startRegistry(folder: string): Promise<Registry> {
   }
 }
 
-/** What package-lock.json knows of each version is all that npm needs to choose and check it. */
+/** The versions in package-lock.json, with all that npm needs to choose and check them. */
 function lockedVersions(): Map<string, Map<string, Version>> {
   const registry = process.env.npm_config_registry ?? 'https://registry.npmjs.org/'
   const lock = JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8')) as {
@@ -99,7 +99,7 @@ function npmCache(): string {
   return process.env.npm_config_cache ?? join(homedir(), '.npm')
 }
 
-/** A cache in `folder` with an index of its own over the contents of `cache`: what it is asked for by its integrity, it has. */
+/** A cache in `folder` with its own index over the contents of `cache`: it finds these contents by their integrity. */
 function cacheLike(cache: string, folder: string): string {
   const contents = join(cache, '_cacache/content-v2')
   const own = join(folder, '_cacache')

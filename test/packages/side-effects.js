@@ -1,4 +1,4 @@
-// Loaded before a package: prints what importing does that outlives it, or asks for. One JSON line per import, on standard output.
+// Loaded before a package: prints what the import opens, leaves running or reads. One JSON line per import, on standard output.
 import {createHook} from 'node:async_hooks'
 import {pathToFileURL} from 'node:url'
 
@@ -6,17 +6,17 @@ const lasting = /^(Timeout|Immediate|TCP|UDP|PIPE|TTY|PROCESS|SIGNAL|FSEVENT|GET
 const ours = /\/node_modules\/(grpc-functions(-dev)?\/[^:)]*)/
 let done = []
 
-// Node opens these when they are first looked at, be it by a package that asks whether it has a terminal.
+// Node opens these at first access, which a package may make only to find out whether it has a terminal.
 void [process.stdout, process.stderr]
 
 Error.stackTraceLimit = 50
 
-/** The file of ours that is nearest in the stack, where there is one. */
+/** Our nearest file in the stack, if there is one. */
 const nearest = () => ours.exec(new Error().stack)?.[1]
 
 createHook({init: (_id, type) => void (lasting.test(type) && done.push(`opens ${type} ${nearest() ?? ''}`))}).enable()
 
-/** The file of ours that reads or listens directly, which is so many frames above the one that asks. */
+/** Our file that reads or listens directly, which is `frames` frames above the one that asks. */
 const caller = (frames) => ours.exec(new Error().stack.split('\n')[2 + frames] ?? '')?.[1]
 const reads = (name) => {
   const file = caller(2)
