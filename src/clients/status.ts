@@ -58,11 +58,17 @@ function metDeadline({code}: StatusObject, {deadline}: Call, ending: Ending | un
   return ending !== undefined || ofDeadline.has(code)
 }
 
+/** Status details that grpc-js makes up for a response that ends without `grpc-status`. */
+const withoutStatus = /^(?:Received HTTP status code \d+|No status information received)$/
+
 /** The service's own status. */
 function said(end: StatusObject, call: Call): Fault {
   const code = codeOf(end.code)
-  return new Fault(code, (sentMessage(end) ?? end.details) || `${nameOf(call)} failed`, {
+  const isMadeUp = sentMessage(end) === undefined && withoutStatus.test(end.details)
+  const message = isMadeUp ? '' : (sentMessage(end) ?? end.details)
+  return new Fault(code, message || `${nameOf(call)} failed`, {
     ...detailsOf(end, call),
+    ...(isMadeUp && {cause: end.details, hint: `${call.backend.url} ended its answer without grpc-status`}),
     // 499 means that the caller hung up, but this caller is still connected.
     ...(code === 'CANCELLED' && {http: badGateway}),
     headers: challengeOf(end, call),

@@ -208,7 +208,6 @@ test.serial('a caller who hangs up while waiting for the token leaves nothing be
   const asked = metadata.nextIdentityRequest()
   const answer = ask(backend.url, {audience: 'https://awaited.a.run.app'})
   await asked
-  t.is(openCalls(), 0)
   const reason = life.hangUp()
   t.is(await faultOf(t, answer), reason)
   await metadata.idle()
@@ -578,6 +577,17 @@ test.serial('an answer without a status is not accepted', async (t) => {
   const fault = await faultOf(t, ask(url))
   t.true(httpStatusOf(fault) >= 500)
   tellsNothing(t, fault)
+})
+
+test.serial('an answer whose trailers have no status is UNKNOWN, and the log says why', async (t) => {
+  const url = await serving(t, (stream) => {
+    stream.on('wantTrailers', () => stream.sendTrailers({'x-tail': 'a'}))
+    stream.respond(grpc, {waitForTrailers: true})
+    stream.end()
+  })
+  const fault = await faultOf(t, ask(url))
+  t.deepEqual([fault.code, fault.message], ['UNKNOWN', 'test.Kinds.One failed'])
+  t.regex(fault.hint ?? '', /without grpc-status/)
 })
 
 test.serial('answers that arrived before an error of the service are delivered first, at least one', async (t) => {
