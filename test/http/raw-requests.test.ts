@@ -207,3 +207,14 @@ test.serial('another server in the same process is not affected', async (t) => {
   server.close()
   await once(server, 'close')
 })
+
+test.serial('OPTIONS * is answered for the server, without a call of the function', async (t) => {
+  let calls = 0
+  const {url} = await app.serve(() => json({calls: ++calls}))
+  await using connection = await connectTo(url)
+  connection.send('OPTIONS * HTTP/1.1\nHost: test\n\n')
+  const {status, text} = await connection.response()
+  t.deepEqual([status, text, calls], [204, '', 0])
+  connection.get('/')
+  t.deepEqual((await connection.response()).json, {calls: 1})
+})
