@@ -31,7 +31,7 @@ function deployed(): string {
   return folder
 }
 
-test.serial('a deploy sends what a function is built and run from, and nothing else', (t) => {
+test.serial('a deploy sends only the files that a function is built and run from', (t) => {
   const folder = deployed()
   t.teardown(() => rmSync(folder, {recursive: true}))
   t.deepEqual(readdirSync(folder).sort(), ['node_modules', 'package-lock.json', 'package.json', 'src', 'tools'])
@@ -102,7 +102,7 @@ for (const name of [
   })
 }
 
-test.serial('a deploy leaves no source out whose name is about secrets', (t) => {
+test.serial('a deploy leaves no source out whose name contains a word for secrets', (t) => {
   const tracked = execFileSync('git', ['ls-files', 'src'], {cwd: root, encoding: 'utf8'}).trim().split('\n')
   const made = [
     'credentials.ts',
@@ -211,7 +211,7 @@ for (const [target, path, init] of [
   ['finalized', '/', event],
   ['app', '/finalized', event],
 ] as const) {
-  test.serial(`${target} answers ${path} from the build, alone`, async (t) => {
+  test.serial(`${target} answers ${path} from the build alone`, async (t) => {
     const {url} = await started(t, shared, target, {UPLOAD_CONTEXT: 'creatorId=me; name={object}'})
     const response = await fetch(url + path, init)
     t.is(response.status, 200, await response.text())
@@ -219,7 +219,7 @@ for (const [target, path, init] of [
 }
 
 test.serial(
-  'the page, and sessions of uploads, are in the build, and nobody answers there what only npm start knows',
+  'the page, and sessions of uploads, are in the build, and paths that only npm start has are not',
   async (t) => {
     const {url} = await started(t, shared, 'app', {CONSOLE: 'true', UPLOAD_SESSIONS: 'samples/incoming/'})
     const statusOf = async (path: string, init?: RequestInit) => {
@@ -235,12 +235,12 @@ test.serial(
   },
 )
 
-test.serial('what is deployed runs from its source where there is no build', async (t) => {
+test.serial('without a build, the deployed files run from source', async (t) => {
   const {url} = await started(t, own(t, deployed()), 'ping')
   t.is((await fetch(`${url}/?message=hi`)).status, 200)
 })
 
-test.serial('where there is a build, that is what is served', async (t) => {
+test.serial('with a build, the build is served', async (t) => {
   const folder = own(t, deployed())
   mkdirSync(join(folder, 'dist'))
   const framework = `import {http} from '@google-cloud/functions-framework'`
@@ -252,7 +252,7 @@ test.serial('where there is a build, that is what is served', async (t) => {
   t.is(await (await fetch(url)).text(), 'from the build')
 })
 
-test.serial('grpc-functions build makes in this repository what npm run gcp-build makes', async (t) => {
+test.serial('grpc-functions build makes the same in this repository as npm run gcp-build', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'clone-'))
   t.teardown(() => rmSync(folder, {recursive: true}))
   send(folder, root)
@@ -266,13 +266,13 @@ test.serial('grpc-functions build makes in this repository what npm run gcp-buil
   t.notRegex(stdout, /No compile cache/)
 })
 
-test.serial("the guides' function of one's own is built, and runs", async (t) => {
+test.serial("the guides' own function is built, and runs", async (t) => {
   const {url} = await started(t, shared, 'greet')
   const response = await fetch(`${url}/?name=Ada`)
   t.deepEqual(await response.json(), {greeting: 'Hello Ada'})
 })
 
-test.serial('a stack in the log of a build names files and lines of the source', async (t) => {
+test.serial('a stack in the log of a build has files and lines of the source', async (t) => {
   const {url, process} = await started(t, shared, 'broken', {LOG_LEVEL: 'error'})
   const lines = createInterface({input: process.stdout!})
   const [response, [line]] = await Promise.all([fetch(url), once(lines, 'line')])
@@ -283,7 +283,7 @@ test.serial('a stack in the log of a build names files and lines of the source',
   t.notRegex(stack, /\.cjs/)
 })
 
-test.serial('npm start serves app where only what is deployed is there, until it is told to stop', async (t) => {
+test.serial('npm start serves app where only the deployed files exist, until it is stopped', async (t) => {
   const stack = await startStack()
   t.teardown(() => stack.close())
   const port = await freePort(0)
@@ -335,7 +335,7 @@ async function loaded(t: ExecutionContext, folder: string, flags: readonly strin
 }
 
 test.serial(
-  'a first call takes the compile cache, and loads neither what it does not need nor a file for each module',
+  'a first call uses the compile cache, and loads neither unneeded packages nor a file for each module',
   async (t) => {
     const {status, rejected, files} = await loaded(t, shared)
     t.is(status, 200)
@@ -355,7 +355,7 @@ test.serial(
   },
 )
 
-test.serial('a compile cache of other flags is refused, and the function runs', async (t) => {
+test.serial('a compile cache of other flags is rejected, and the function runs', async (t) => {
   const {status, rejected} = await loaded(t, shared, ['--stack-trace-limit=20'])
   t.is(status, 200)
   t.deepEqual(rejected, {ping: true})
@@ -367,7 +367,7 @@ for (const [title, spoil] of [
   ['of another version of V8', (cache) => cache.fill(1, 4, 8)],
   ['no compile cache at all', (cache) => cache.fill('x')],
 ] as const satisfies [string, (cache: Buffer<ArrayBuffer>) => Buffer][]) {
-  test.serial(`a compile cache that is ${title} is refused, and the function runs`, async (t) => {
+  test.serial(`a compile cache that is ${title} is rejected, and the function runs`, async (t) => {
     const folder = own(t, mkdtempSync(join(tmpdir(), 'spoilt-')))
     cpSync(shared, folder, {recursive: true, verbatimSymlinks: true})
     const file = join(folder, 'dist/functions/ping.cache')

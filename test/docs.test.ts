@@ -28,7 +28,7 @@ for (const guide of ['docs/upload.md', 'docs/agents.md']) {
   for (const command of requestsIn(guide)) test.serial(`${guide}: ${command}`, (t) => succeeds(t, app, command))
 }
 
-test('the function in docs/upload.md is the one of this project', (t) => {
+test("the function in docs/upload.md is this project's own", (t) => {
   const [file] = stepsIn('docs/upload.md').filter((step) => step.kind === 'file')
   t.is(file?.text, textOf('src/functions/upload.ts'))
 })
@@ -106,7 +106,7 @@ class Reader {
   }
 }
 
-test('who follows the guides, one after the other, gets what they say', async (t) => {
+test('a reader who follows the guides, one after the other, gets what they say', async (t) => {
   const reader = new Reader(t)
   for (const step of stepsIn('docs/first-api.md')) await reader.does(step)
   const post = (body: string) =>
@@ -144,7 +144,7 @@ test('every command of docs/commands.md does what it says', async (t) => {
   }
 })
 
-test('what documents point to is there', (t) => {
+test('links in documents have a target', (t) => {
   for (const document of documents) {
     for (const [, link = ''] of textOf(document).matchAll(/\]\(([^)\s]+)\)/g)) {
       if (/^https?:/.test(link)) continue
@@ -174,7 +174,7 @@ const quotedInSource = new Set(
     .map(([, word = '']) => word),
 )
 
-test('guides name no variable that there is not', (t) => {
+test('guides name only variables that exist', (t) => {
   const known = [...Object.keys(settings), ...quotedInSource]
   for (const guide of guides) {
     for (const [, name = ''] of textOf(guide).matchAll(/\b([A-Z]+(?:_[A-Z]+)+)\b(?!<)/g)) {

@@ -35,7 +35,7 @@ const pingFor = async (port: number, host: string) => {
   return {status: response.statusCode, body: JSON.parse(await text(response))}
 }
 
-test('npm start brings all up, says what to try, and Ctrl-C leaves nothing behind', async (t) => {
+test('npm start starts everything, prints what to try, and Ctrl-C leaves nothing behind', async (t) => {
   const started = npmRun(t, 'start', {PORT: '0'})
   const url = (await started.line(/^ready /)).slice('ready '.length)
   t.is(started.lines.filter((line) => line.trim().startsWith('curl ')).length, 3)
@@ -65,7 +65,7 @@ test('npm start brings all up, says what to try, and Ctrl-C leaves nothing behin
   t.is(await refused(storage), 'ECONNREFUSED')
 })
 
-test("AUTH=jwt npm start takes the local metadata server's tokens, in README's requests", async (t) => {
+test("AUTH=jwt npm start accepts tokens of the local metadata server, in README's requests", async (t) => {
   const started = npmRun(t, 'start', {PORT: '0', AUTH: 'jwt'})
   const url = (await started.line(/^ready /)).slice('ready '.length)
   const metadata = started.lines.find((line) => line.startsWith('metadata'))?.split(/\s+/)[1] ?? ''
@@ -104,7 +104,7 @@ test("AUTH=jwt npm start takes the local metadata server's tokens, in README's r
 })
 
 for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
-  test(`${signal} of npm start ends all of it`, async (t) => {
+  test(`${signal} of npm start ends all its processes`, async (t) => {
     const started = npmRun(t, 'start', {PORT: '0'})
     const url = (await started.line(/^ready /)).slice('ready '.length)
     const storage = started.lines.find((line) => line.startsWith('storage'))?.split(/\s+/)[1] ?? ''
@@ -124,7 +124,7 @@ for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
   })
 }
 
-test('npm start takes requests of this machine alone, and for this machine alone', async (t) => {
+test('npm start accepts only requests from this machine, and for this machine', async (t) => {
   const started = npmRun(t, 'start', {PORT: '0'})
   const {port} = new URL((await started.line(/^ready /)).slice('ready '.length))
   const addresses = Object.values(networkInterfaces()).flatMap((addresses) => addresses ?? [])
@@ -194,7 +194,7 @@ test('npm start lets pages of this machine call every function, and no others', 
   await started.exited
 })
 
-test("a developer's own credentials and proxy do not keep npm start from getting ready", async (t) => {
+test("a developer's own credentials and proxy do not prevent npm start from getting ready", async (t) => {
   const proxy = 'http://127.0.0.1:9'
   const started = npmRun(t, 'start', {
     PORT: '0',
@@ -207,7 +207,7 @@ test("a developer's own credentials and proxy do not keep npm start from getting
   await started.exited
 })
 
-test('two stacks never meet', async (t) => {
+test('two stacks do not interfere', async (t) => {
   const two = [npmRun(t, 'start', {PORT: '0'}), npmRun(t, 'start', {PORT: '0'})]
   const urls = await Promise.all(two.map(async (started) => (await started.line(/^ready /)).slice('ready '.length)))
   const storages = two.map(({lines}) => lines.find((line) => line.startsWith('storage'))?.split(/\s+/)[1] ?? '')
@@ -231,7 +231,7 @@ test('two stacks never meet', async (t) => {
   await Promise.all(two.map(({exited}) => exited))
 })
 
-test('what the environment names is not started', async (t) => {
+test('servers that the environment names are not started', async (t) => {
   const stack = await startStack()
   const {BACKEND_URL, BACKEND_AUDIENCE, GCE_METADATA_HOST, STORAGE_EMULATOR_HOST} = stack.env
   const env = {BACKEND_URL, BACKEND_AUDIENCE, GCE_METADATA_HOST, STORAGE_EMULATOR_HOST} as Record<string, string>
@@ -256,7 +256,7 @@ test('a backend without grpc.health.v1 is ready as soon as it answers', async (t
   await backend.close()
 })
 
-test('a port that is in use is named', async (t) => {
+test('the error for a port that is in use names it', async (t) => {
   const taken = createServer().listen(0)
   await once(taken, 'listening')
   const port = String((taken.address() as AddressInfo).port)
@@ -267,7 +267,7 @@ test('a port that is in use is named', async (t) => {
   taken.close()
 })
 
-test('npm run backend serves the gRPC services alone, on PORT', async (t) => {
+test('npm run backend serves only the gRPC services, on PORT', async (t) => {
   const started = npmRun(t, 'backend', {PORT: '0'})
   const [url = ''] = /http:\/\/\S+:\d+/.exec(await started.line(/ready/)) ?? []
   const runtime = runtimeOf({BACKEND_URL: url, BACKEND_AUDIENCE: 'none'})

@@ -39,7 +39,7 @@ class Work {
   }
 }
 
-test('npm start serves what is worked on, keeps its port and the last good functions, and leaves nothing behind', async (t) => {
+test('npm start serves changes, keeps its port and the last good functions, and leaves nothing behind', async (t) => {
   t.timeout(180_000)
   const work = new Work(t)
   await work.ready()
@@ -121,7 +121,7 @@ test('npm start serves what is worked on, keeps its port and the last good funct
   t.false(anyLeft(work.started))
 })
 
-test('FUNCTION_TARGET is served alone, as it is deployed, and --json tells it in JSON', async (t) => {
+test('only FUNCTION_TARGET is served, as it is deployed, and --json prints it in JSON', async (t) => {
   const started = npmRun(
     t,
     'grpc-functions',

@@ -66,7 +66,7 @@ async function backendOf(t: ExecutionContext, options: BackendOptions = {}): Pro
   return backend
 }
 
-test('a backend that is well is well in every respect', async (t) => {
+test('a healthy backend is healthy in every check', async (t) => {
   const backend = await backendOf(t)
   const checks = await checksOf(backend.url)
   t.deepEqual(
@@ -76,7 +76,7 @@ test('a backend that is well is well in every respect', async (t) => {
   t.regex(checks.at(-1)!.is, /ping\.PingService/)
 })
 
-test('a backend over TLS that is well is well too', async (t) => {
+test('a healthy backend over TLS is healthy too', async (t) => {
   const backend = await backendOf(t, {tls: ours})
   allWell(t, await checksOf(backend.url))
 })
@@ -258,7 +258,7 @@ makes(['NO_CREDENTIALS'], 'there is no ID token to be had', async (t) => {
   t.regex(wrong.line!, /--impersonate-service-account=/)
 })
 
-test('with the token and the role all is well', async (t) => {
+test('with the token and the role all checks pass', async (t) => {
   const {backend, env} = await guarded(t)
   allWell(t, await checksOf(backend.url, {env}))
 })
@@ -287,7 +287,7 @@ makes(['NO_HEALTH', 'NO_REFLECTION'], 'a server that has neither is well', async
   )
 })
 
-test('a server is well whose text of an error cannot be decoded', async (t) => {
+test('a server whose error text cannot be decoded is healthy', async (t) => {
   const port = await listening(
     t,
     createHttp2((request, response) => {
@@ -334,11 +334,11 @@ makes(['URL', 'URL_NOT_SET'], 'the command ends with 1, and its JSON names the c
   t.is((await doctor(backend.url, '--timeout', 'soon')).code, 2)
 })
 
-test('each thing that can be wrong is made by a test', (t) => {
+test('each cause of trouble has a test', (t) => {
   t.deepEqual([...made].sort(), (Object.keys({...troubles, ...causes}) as TroubleName[]).sort())
 })
 
-test('each thing that can be wrong has a line to type, with the service and region that the URL names', (t) => {
+test('each cause of trouble has a command to type, with the service and region of the URL', (t) => {
   for (const [url, service, region] of [
     ['https://ping-123456789.europe-west1.run.app', 'ping', 'europe-west1'],
     ['https://my-ping-abcde12345-ew.a.run.app', 'my-ping', 'REGION'],

@@ -56,7 +56,7 @@ test.after.always(async () => {
 })
 
 for (const name of names) {
-  test(`${name} has in it what its users need`, (t) => {
+  test(`${name} contains what its users need`, (t) => {
     const expected: Record<(typeof names)[number], RegExp> = {
       'grpc-functions': /^(bin\.js|lib\/[\w/-]+\.(js|d\.ts)|lib\/console\/page\/\w+\.(html|css|svg))$/,
       'grpc-functions-dev':
@@ -85,7 +85,7 @@ for (const name of names) {
 }
 
 for (const name of ['grpc-functions', 'grpc-functions-dev'] as const) {
-  test(`the types of ${name} are right wherever it is imported`, async (t) => {
+  test(`the types of ${name} are right for every kind of import`, async (t) => {
     const attw = join(root, 'node_modules/.bin/attw')
     await t.notThrowsAsync(
       run(root, attw, join(folder, 'packed', `${name}-${version}.tgz`), '--profile', 'esm-only', '--no-color'),
@@ -93,7 +93,7 @@ for (const name of ['grpc-functions', 'grpc-functions-dev'] as const) {
   })
 }
 
-test('no import opens anything, begins anything, or reads the environment', async (t) => {
+test('no import opens or starts anything, or reads the environment', async (t) => {
   const imports = ['grpc-functions', 'grpc-functions-dev'].flatMap((name) => {
     const {exports} = JSON.parse(readFileSync(join(built, name, 'package.json'), 'utf8')) as {exports: object}
     return Object.keys(exports).flatMap((path) => (path.endsWith('.json') ? [] : [join(name, path)]))
@@ -128,7 +128,7 @@ test.serial('a new project has the files of its layout, and passes its own test'
   await t.notThrowsAsync(run(project, 'npm', 'test'))
 })
 
-test.serial('what gcloud sends of a new project is built, and each function runs from the build alone', async (t) => {
+test.serial('the deployed files of a new project are built, and each function runs from the build alone', async (t) => {
   const deployed = join(folder, 'deployed')
   mkdirSync(deployed)
   send(deployed, project)
@@ -153,7 +153,7 @@ test.serial('what gcloud sends of a new project is built, and each function runs
 })
 
 test.serial(
-  "a person's way from an empty folder: an own proto, an own function, a call, a doctor, a build",
+  "a user's way from an empty folder: an own proto, an own function, a call, the doctor, a build",
   async (t) => {
     const began = performance.now()
     const commands = ['npm create grpc-functions my-api', 'npm install']
@@ -261,7 +261,7 @@ message SayGoodbyeRequest {
   },
 )
 
-test.serial('an option of a proto is in the code that is generated', async (t) => {
+test.serial('an option of a proto is in the generated code', async (t) => {
   // The option is in the generated code, so it applies even to a caller that has only that.
   const script = `
     import {createClient, createRuntime, readConfig} from 'grpc-functions'
@@ -283,7 +283,7 @@ test.serial('an option of a proto is in the code that is generated', async (t) =
   )
 })
 
-test.serial('npm update takes a newer version, and touches no file of the project', async (t) => {
+test.serial('npm update installs a newer version, and changes no file of the project', async (t) => {
   const before = hashes(project)
   for (const name of names) {
     const path = join(built, name, 'package.json')
@@ -301,7 +301,7 @@ test.serial('npm update takes a newer version, and touches no file of the projec
   )
 })
 
-test('what docs/new-project.md says works today makes a project that passes its test', async (t) => {
+test('the commands of docs/new-project.md that work today create a project that passes its test', async (t) => {
   const commands = stepsIn('docs/new-project.md').flatMap((step) => (step.kind === 'command' ? [step.text] : []))
   t.is(commands[0], 'npm run build')
   t.is(commands.at(-1), 'npm start')
@@ -312,7 +312,7 @@ test('what docs/new-project.md says works today makes a project that passes its 
   await t.notThrowsAsync(run(clone, 'sh', '-ec', [...commands.slice(1, -1), 'npm test'].join('\n')))
 })
 
-test('npx grpc-functions init makes a project where nothing is installed', async (t) => {
+test('npx grpc-functions init creates a project where nothing is installed', async (t) => {
   const empty = join(folder, 'empty')
   mkdirSync(empty)
   await run(empty, 'npx', 'grpc-functions', 'init', 'fresh')
@@ -330,7 +330,7 @@ test('the release publishes every package, with provenance', (t) => {
   )
 })
 
-test('the command grpc-functions says what it can, makes a project and a key, and refuses all else', async (t) => {
+test('the command grpc-functions prints its help, creates a project and a key, and refuses all else', async (t) => {
   for (const bin of ['grpc-functions/bin.js', '.bin/grpc-functions']) {
     t.regex(await run(project, join('node_modules', bin), '--help'), /init [\s\S]*dev\|start[\s\S]*generate/)
   }
@@ -438,7 +438,7 @@ for (const [kind, {type, entry, hello}] of Object.entries(plain)) {
   })
 }
 
-test('grpc-functions build leaves packages with native code, and those that it is told, in node_modules', async (t) => {
+test('grpc-functions build leaves packages with native code, and those named by option, in node_modules', async (t) => {
   const made = join(folder, 'native')
   for (const [name, files] of Object.entries({
     'with-native-code': {'package.json': '{"main":"index.js","gypfile":true}', 'index.js': "exports.is = 'native'"},
@@ -499,7 +499,7 @@ async function answerOf(t: ExecutionContext, {root, target, path, backend, onClo
 }
 
 for (const bin of ['grpc-functions', 'grpc-functions-dev', 'create-grpc-functions'] as const) {
-  test(`the command of ${bin} says in one line that Node is too old`, async (t) => {
+  test(`the command of ${bin} prints one line if Node is too old`, async (t) => {
     const versions = JSON.stringify({...process.versions, node: '20.20.2'})
     const code = `Object.defineProperty(process, 'versions', {value: ${versions}})`
     const pretend = `data:text/javascript,${encodeURIComponent(code)}`
