@@ -106,6 +106,11 @@ export const limits: Readonly<Record<string, Readonly<Record<string, Limit>>>> =
     longestIdle: [second, 'a connection that may have died in a frozen instance is not used again'],
     mostIdle: [8, 'connections to Storage that are kept after a burst'],
   },
+  'clients/storage/receiver.ts': {
+    bodyBuffer: [256 * KiB, 'bytes: as large as a chunk of an upload; a few of them for each large body'],
+    headBuffer: [16 * KiB, 'bytes for each connection to Storage that is kept'],
+    leastDirect: [KiB * KiB, 'bytes: more than came with the head; below it a new connection costs more than is saved'],
+  },
   'clients/storage/request.ts': {
     443: [443, 'the port of https'],
     80: [80, 'the port of http'],

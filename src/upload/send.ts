@@ -13,7 +13,7 @@ import type {Plan} from './plan.ts'
 
 /** The content of an upload. If its CRC32C is known, the last bytes are held back until the checksum of all bytes is verified. */
 export interface Content extends Facts {
-  /** The bytes from the first to the last; `signal` aborts when the call has ended. */
+  /** The bytes from the first to the last; `signal` aborts when the call has ended. Each piece is used before the next is requested. */
   readonly pieces: (signal: AbortSignal) => AsyncIterable<Uint8Array>
   /** The same key for each attempt at the same upload, so that a backend can recognize duplicates. */
   readonly idempotencyKey?: string

@@ -48,7 +48,7 @@ export function contentOf(
 ): Content & {readonly size: number; readonly generation: string} {
   const {object, size, crc32c, generation} = version
   refuseTooLarge(target, size, `Object "${shortened(object)}"`)
-  return {size, crc32c, generation, pieces: (signal) => target.runtime.storage.read(signal, version)}
+  return {size, crc32c, generation, pieces: (signal) => target.runtime.storage.readReusing(signal, version)}
 }
 
 /** @param what the subject of the message @throws {Fault} OUT_OF_RANGE beyond `maxBytes` */

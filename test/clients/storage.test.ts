@@ -16,7 +16,7 @@ const server = await startStorage()
 const {storage} = runtimeOf({STORAGE_EMULATOR_HOST: server.url, STORAGE_STALL_SECONDS: '1'})
 
 const bucket = 'b'
-const size = 1_000_003
+const size = 1_100_003
 const bytes = randomBytes(size)
 await server.put(bucket, 'o', bytes)
 await server.put(bucket, 'empty', '')

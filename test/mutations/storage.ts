@@ -8,7 +8,7 @@ const reads = [
 
 export const storage: Room = {
   tests: [
-    'test/clients/{storage,storage-emulators,attempts,access-tokens,credentials}.test.ts',
+    'test/clients/{storage,storage-emulators,storage-receiver,attempts,access-tokens,credentials}.test.ts',
     'test/functions/{upload,upload-large}.test.ts',
   ],
   files: [
@@ -68,7 +68,11 @@ export const storage: Room = {
           'const headers = {',
           'an object that is stored compressed has another checksum',
         ],
-        ['agent: fresh ? false : ', 'agent: ', 'a resumed read goes into the dead connection'],
+        [
+          'agent: fresh ? connections.agentForOne(secure) : ',
+          'agent: ',
+          'a resumed read goes into the dead connection',
+        ],
         [
           'outgoing.destroy(new TransientError(`No answer for ${stall} ms`))',
           '{}',
@@ -99,6 +103,22 @@ export const storage: Room = {
           'name.object.length > mostName',
           'a name that Storage takes no length of is asked for',
         ],
+      ],
+    },
+    {
+      file: 'src/clients/storage/receiver.ts',
+      by: ['test/clients/storage-receiver.test.ts', ...reads],
+      changes: [
+        [
+          'this.#buffer = this.#free.pop() ?? Buffer.allocUnsafeSlow(bodyBuffer)',
+          '',
+          'a piece is overwritten while it is used',
+        ],
+        ["response.once('error', fail)", '', 'a read that stalls is told as closed'],
+        ["response.once('close', fail)", '', 'a connection that is closed is waited for'],
+        ['yield piece.subarray(0, left)', 'yield piece', 'bytes after the body are taken for a part of it'],
+        ['if (first) yield first', '', 'the bytes that came with the head are lost'],
+        ['    response.destroy()\n', '', 'the connection of each large body is left open'],
       ],
     },
     {

@@ -1,23 +1,35 @@
-import {Agent as HttpAgent} from 'node:http'
-import {Agent as HttpsAgent} from 'node:https'
-import type {Socket} from 'node:net'
+import {type ClientRequestArgs, Agent as HttpAgent} from 'node:http'
+import {Agent as HttpsAgent, type RequestOptions} from 'node:https'
+import {Socket} from 'node:net'
+import type {Duplex} from 'node:stream'
 import {outside} from '../../core/outside.ts'
+import {Receiver} from './receiver.ts'
 
 /** Limit for idle connections. */
 const mostIdle = 8
 /** Idle time after which a connection is not used again, in ms, because it may have died while the instance was frozen. */
 const longestIdle = 1000
 
-class Kept extends HttpAgent {
-  override createConnection(...args: Parameters<HttpAgent['createConnection']>) {
-    return outside(() => super.createConnection(...args))
+class Plain extends HttpAgent {
+  override createConnection(options: ClientRequestArgs, done?: Done) {
+    return received(options, (given) => super.createConnection(given, done))
   }
 }
 
-class KeptSecure extends HttpsAgent {
-  override createConnection(...args: Parameters<HttpsAgent['createConnection']>) {
-    return outside(() => super.createConnection(...args))
+class Secure extends HttpsAgent {
+  override createConnection(options: RequestOptions, done?: Done) {
+    return received(options, (given) => super.createConnection(given, done))
   }
+}
+
+type Done = Parameters<HttpAgent['createConnection']>[1]
+
+/** A new connection whose bytes a Receiver gets. */
+function received<T extends object>(options: T, create: (options: T) => Duplex | null | undefined) {
+  const receiver = new Receiver()
+  const socket = outside(() => create({...options, onread: receiver.onread}))
+  if (socket instanceof Socket) receiver.attach(socket)
+  return socket
 }
 
 /**
@@ -40,6 +52,11 @@ export class KeptConnections {
     return agent
   }
 
+  /** An agent whose connection is used for one request. */
+  agentForOne(secure: boolean): HttpAgent {
+    return new (secure ? Secure : Plain)({keepAlive: false})
+  }
+
   /** Closes all connections. The next request opens new ones. */
   close(): void {
     for (const agent of this.#agents.values()) agent.destroy()
@@ -47,7 +64,7 @@ export class KeptConnections {
   }
 
   #newAgent(secure: boolean): HttpAgent {
-    const agent = new (secure ? KeptSecure : Kept)({keepAlive: true, maxFreeSockets: mostIdle})
+    const agent = new (secure ? Secure : Plain)({keepAlive: true, maxFreeSockets: mostIdle})
     agent.on('free', (socket: Socket) => this.#idleSince.set(socket, Date.now()))
     this.#agents.set(secure, agent)
     return agent

@@ -161,9 +161,11 @@ export class StorageReader {
    * The library's createReadStream is not used: it never resumes and never times out, takes a short body for a success,
    * breaks every other read of the process when one fails, and ends the process after a 503 on Node 24
    * (googleapis/google-cloud-node#8670).
+   *
+   * A piece may be used only until the next one is requested: its buffer is used again.
    * @throws {Fault} UNAVAILABLE after too many failed attempts, ABORTED when the generation no longer exists
    */
-  async *read(signal: AbortSignal, version: ObjectVersion): AsyncGenerator<Buffer> {
+  async *readReusing(signal: AbortSignal, version: ObjectVersion): AsyncGenerator<Buffer> {
     const backoff = new Backoff(`Reading ${quoted(version)} broke off`)
     let offset = 0
     while (offset < version.size) {
@@ -180,6 +182,14 @@ export class StorageReader {
         await backoff.failed(error, signal)
       }
     }
+  }
+
+  /**
+   * As readReusing(), with pieces that are copies.
+   * @throws {Fault} as readReusing()
+   */
+  async *read(signal: AbortSignal, version: ObjectVersion): AsyncGenerator<Buffer> {
+    for await (const piece of this.readReusing(signal, version)) yield Buffer.from(piece)
   }
 
   async *#bytesFrom(signal: AbortSignal, version: ObjectVersion, from: number, fresh: boolean) {

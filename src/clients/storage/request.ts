@@ -6,6 +6,7 @@ import {shortened} from '../../core/shortened.ts'
 import {explainLateness, within} from '../../core/waiting.ts'
 import {TransientError} from './backoff.ts'
 import type {KeptConnections} from './connections.ts'
+import {bodyOf, divertBody} from './receiver.ts'
 
 /** The name of an object. */
 export interface ObjectName {
@@ -86,11 +87,14 @@ export async function sent(signal: AbortSignal, source: Source, request: Storage
     port: base.port || (secure ? 443 : 80),
     path: `${before}${base.pathname.replace(/\/$/, '')}${path}`,
     headers: {...authorization, ...headers},
-    agent: fresh ? false : connections.agentFor(secure),
+    agent: fresh ? connections.agentForOne(secure) : connections.agentFor(secure),
     signal,
   })
   const timer = setTimeout(() => outgoing.destroy(new TransientError(`No answer for ${stall} ms`)), stall)
-  outgoing.on('response', resolve)
+  outgoing.on('response', (response) => {
+    divertBody(response)
+    resolve(response)
+  })
   outgoing.on('error', reject)
   outgoing.end()
   try {
@@ -188,7 +192,7 @@ export function needsNoToken({customEndpoint, useAuthWithCustomEndpoint}: Storag
   return customEndpoint && !useAuthWithCustomEndpoint
 }
 
-/** The chunks of `response`. @throws when one takes longer than `stall` ms */
+/** The chunks of `response`. Each may be used only until the next one is requested. @throws when one takes longer than `stall` ms */
 export async function* piecesOf(response: IncomingMessage, stall: number): AsyncGenerator<Buffer> {
   // Only a requested chunk can be late: while the receiver is slow, none is requested.
   let waiting = true
@@ -196,7 +200,7 @@ export async function* piecesOf(response: IncomingMessage, stall: number): Async
     if (waiting) response.destroy(new TransientError(`No bytes for ${stall} ms`))
   }, stall)
   try {
-    for await (const piece of response) {
+    for await (const piece of bodyOf(response)) {
       waiting = false
       yield piece
       waiting = true
@@ -215,7 +219,7 @@ export async function textOf(response: IncomingMessage, stall: number): Promise<
   const pieces: Buffer[] = []
   let size = 0
   for await (const piece of piecesOf(response, stall)) {
-    pieces.push(piece)
+    pieces.push(Buffer.from(piece))
     size += piece.length
     if (size > mostText) break
   }
