@@ -306,7 +306,25 @@ export const limits: Readonly<Record<string, Readonly<Record<string, Limit>>>> =
     requiredNumber: [2, 'REQUIRED'],
   },
   'transcoding/rpc/wire-check.ts': {maxVarint: [10, 'bytes, as protobuf has it']},
-  'transcoding/rules/rules.ts': {responseBodyNumber: [12, 'the number of response_body in google.api.HttpRule']},
+  'transcoding/rules/rules.ts': {
+    bodyNumber: [7, 'the number of body in google.api.HttpRule'],
+    responseBodyNumber: [12, 'the number of response_body in google.api.HttpRule'],
+  },
+  'transcoding/schema/outline.ts': {
+    17: [17, 'the number of proto3_optional in descriptor.proto'],
+    jsonOption: [998, 'the number of the option (pb.enumvalue.json)'],
+    maxLevel: [50, 'messages inside of each other: deeper ones are decoded at once, which takes 100 levels in all'],
+  },
+  'transcoding/schema/wire-reader.ts': {
+    17: [17, 'the number of retention in FieldOptions'],
+    33: [33, 'the number of deprecated in MethodOptions'],
+    34: [34, 'the number of idempotency_level in MethodOptions'],
+    256: [256, 'the values of a byte'],
+    firstExtension: [1000, 'the numbers of options from here on are those of extensions, by descriptor.proto'],
+    maxTag: [5, 'bytes, as protobuf has it'],
+    maxVarint: [10, 'bytes, as protobuf has it'],
+    numberLimit: [2 ** 31, 'sets with larger numbers are decoded at once'],
+  },
   'transcoding/update-mask.ts': {maxLength: [256 * KiB, 'characters of a mask']},
   'transcoding/value-count.ts': {
     62: [62, 'bytes of a field, measured'],

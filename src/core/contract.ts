@@ -1,6 +1,7 @@
 import {createRequire} from 'node:module'
 import {type DescMethod, type DescService, getOption} from '@bufbuild/protobuf'
 import type {AuthConfig} from './config.ts'
+import {optionFields} from './option-fields.ts'
 import {type AllowRule, ConfigError, conditionIn} from './settings.ts'
 
 const require = createRequire(import.meta.url)
@@ -23,7 +24,7 @@ export const optionNumber = 73951
  * @throws {Error} for an option with malformed or unknown contents
  */
 function methodAuthOf(method: DescMethod): MethodAuth | undefined {
-  if (!method.proto.options?.$unknown?.some(({no}) => no === optionNumber)) return undefined
+  if (optionFields(method, optionNumber).length === 0) return undefined
   const {auth} = require('../gen/grpc_functions/options_pb.js') as typeof import('../gen/grpc_functions/options_pb.js')
   const {public: isOpen, allow, $unknown} = getOption(method, auth)
   if ($unknown?.length) {

@@ -13,7 +13,8 @@ export function learnContract({registry, bindings}: Transcoder, runtime: Runtime
   const {auth} = runtime.config
   const contract = contractOf(runtime)
   const files = [...registry.files]
-  const other = files
+  // Most schemas have no such option, and need not be looked through.
+  const other = (registry.getExtensionFor(MethodOptionsSchema, optionNumber) ? files : [])
     .flatMap(({extensions}) => extensions)
     .find(({extendee, number, typeName}) => {
       return number === optionNumber && extendee.typeName === MethodOptionsSchema.typeName && typeName !== optionName

@@ -14,6 +14,7 @@ import {noMoreEvents, type Reply} from '../http/response/reply.ts'
 import type {Handler, Scope} from '../http/scope.ts'
 import {type MessageRouting, messageRoutingOf} from '../transcoding/conventions/routing-of-message.ts'
 import type {Exchange, RequestHead} from '../transcoding/exchange.ts'
+import {LazyMap} from '../transcoding/lazy-map.ts'
 import {isForm} from '../transcoding/media.ts'
 import type {Binding} from '../transcoding/rules/bindings.ts'
 import {type Match, type Unrouted, unroutedFault} from '../transcoding/rules/router.ts'
@@ -146,7 +147,7 @@ function gatewayOf(
     deadlines,
     checkOf,
     backends: new Map([...names].map((name) => [name, config.backendOf(name)])),
-    accesses: new Map(transcoder.bindings.map((binding) => [binding, {name: nameOf(binding.method)}])),
+    accesses: new LazyMap(transcoder.bindings, ({method}) => ({name: nameOf(method)})),
     rest: settings.protocols.includes('rest'),
     mcp: new Map(),
     document: undefined,

@@ -1,5 +1,6 @@
 import {createRequire} from 'node:module'
 import {type DescMethod, getOption} from '@bufbuild/protobuf'
+import {optionFields} from '../../core/option-fields.ts'
 import {ConfigError, nearest, type ToolRule} from '../../core/settings.ts'
 import type {NamedMethod} from '../../transcoding/mcp/tools.ts'
 
@@ -46,7 +47,7 @@ const optionNumber = 73952
 
 /** @throws {ConfigError} for a name that clients would refuse */
 function optionOf(method: DescMethod): {readonly name?: string; readonly hidden: boolean} | undefined {
-  if (!method.proto.options?.$unknown?.some(({no}) => no === optionNumber)) return undefined
+  if (optionFields(method, optionNumber).length === 0) return undefined
   const {tool} =
     require('../../gen/grpc_functions/options_pb.js') as typeof import('../../gen/grpc_functions/options_pb.js')
   const {name, hidden} = getOption(method, tool)

@@ -1,5 +1,6 @@
 import type {DescService} from '@bufbuild/protobuf'
 import type {FieldPath} from '../fields/fields.ts'
+import {LazyMap} from '../lazy-map.ts'
 import type {Binding} from '../rules/bindings.ts'
 import {type LocationOf, locationOf} from './created.ts'
 import {Etags, etagOfAnswer, etagOfRequest} from './etag.ts'
@@ -29,35 +30,45 @@ export interface ConventionOptions {
   readonly created: boolean
 }
 
-/** The conventions of all `bindings`. */
+/**
+ * The conventions of all `bindings`, each decided when it is first asked for.
+ * @throws {Error} for a malformed google.api.routing rule of any method
+ */
 export function conventionsOf(
   bindings: readonly Binding[],
-  {created}: ConventionOptions,
+  options: ConventionOptions,
 ): ReadonlyMap<Binding, Conventions> {
+  for (const {method} of bindings) routingOf(method)
   const services = new Map<DescService, Etags>()
-  return new Map(
-    bindings.map((binding) => {
-      const {method, variables} = binding
-      const etags = services.get(method.parent) ?? new Etags()
-      services.set(method.parent, etags)
-      const isUnary = method.methodKind === 'unary'
-      const etagOf = isUnary ? etagOfAnswer(binding) : undefined
-      const whereMade = created ? locationOf(binding, bindings) : undefined
-      const nextPage = nextPageOf(binding)
-      return [
-        binding,
-        {
-          etags,
-          etagOf,
-          // A resource that is yet to be created has no etag.
-          ifMatch: isUnary && !method.name.startsWith('Create') ? etagOfRequest(binding) : undefined,
-          locationOf: whereMade,
-          nextPage,
-          routing: routingOf(method),
-          variables: variables.map(({name}) => name),
-          concernsAnswer: Boolean(etagOf || whereMade || nextPage),
-        },
-      ]
-    }),
-  )
+  const etagsOf = ({method: {parent}}: Binding) => {
+    const etags = services.get(parent) ?? new Etags()
+    services.set(parent, etags)
+    return etags
+  }
+  return new LazyMap(bindings, (binding) => decide(binding, {...options, bindings, etags: etagsOf(binding)}))
+}
+
+interface Others extends ConventionOptions {
+  readonly bindings: readonly Binding[]
+  /** Those of its service. */
+  readonly etags: Etags
+}
+
+function decide(binding: Binding, {created, bindings, etags}: Others): Conventions {
+  const {method, variables} = binding
+  const isUnary = method.methodKind === 'unary'
+  const etagOf = isUnary ? etagOfAnswer(binding) : undefined
+  const whereMade = created ? locationOf(binding, bindings) : undefined
+  const nextPage = nextPageOf(binding)
+  return {
+    etags,
+    etagOf,
+    // A resource that is yet to be created has no etag.
+    ifMatch: isUnary && !method.name.startsWith('Create') ? etagOfRequest(binding) : undefined,
+    locationOf: whereMade,
+    nextPage,
+    routing: routingOf(method),
+    variables: variables.map(({name}) => name),
+    concernsAnswer: Boolean(etagOf || whereMade || nextPage),
+  }
 }

@@ -1,5 +1,6 @@
 import {type DescMethod, type Message, ScalarType} from '@bufbuild/protobuf'
 import {BinaryReader, type WireType} from '@bufbuild/protobuf/wire'
+import {optionFields} from '../../core/option-fields.ts'
 import {type FieldPath, findField} from '../fields/fields.ts'
 import type {MetadataEntry} from '../metadata.ts'
 import {valueAt} from '../responses.ts'
@@ -30,7 +31,7 @@ const parameterTemplate = 2
  * @throws {Error} for fields that the request does not have, and for malformed templates
  */
 export function routingOf(method: DescMethod): readonly RoutingParameter[] | undefined {
-  const option = method.proto.options?.$unknown?.findLast(({no}) => no === routingOption)
+  const option = optionFields(method, routingOption).at(-1)
   if (!option) return undefined
   // The bytes of an embedded message begin with their length.
   const rule = fieldsIn(new BinaryReader(option.data).bytes())

@@ -17,9 +17,9 @@ export function messageRoutingOf(
   conventions: ReadonlyMap<Binding, Conventions>,
 ): MessageRouting | undefined {
   if (method.methodKind === 'client_streaming' || method.methodKind === 'bidi_streaming') return undefined
-  for (const [binding, {routing}] of conventions) {
+  for (const binding of conventions.keys()) {
     if (binding.method !== method) continue
-    const parameters = routing ?? binding.variables.map(ofVariable)
+    const parameters = conventions.get(binding)!.routing ?? binding.variables.map(ofVariable)
     const readable = parameters.filter(({path}) => isReadable(path.field))
     return readable.length > 0 ? (message) => routingValue((path) => textIn(message, path), readable) : undefined
   }

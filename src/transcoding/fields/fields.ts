@@ -1,6 +1,7 @@
 import type {DescField, DescMessage, Registry} from '@bufbuild/protobuf'
 import {shortened} from '../../core/shortened.ts'
 import {maxNesting} from '../json/text.ts'
+import {LazyRegistry} from '../schema/lazy-registry.ts'
 import {messageText} from './well-known.ts'
 
 /** A field that holds one message. */
@@ -35,9 +36,12 @@ export function fieldsOf(desc: DescMessage): ReadonlyMap<string, DescField> {
 }
 
 const problems = new WeakMap<Registry, ReadonlyMap<DescMessage, readonly string[]>>()
+const noProblems: ReadonlyMap<DescMessage, readonly string[]> = new Map()
 
 /** Messages of `registry` with fields that protobuf-es or a caller would mistake for something else: one line for each field. */
 export function fieldProblems(registry: Registry): ReadonlyMap<DescMessage, readonly string[]> {
+  // An outline is made only of sets without such fields.
+  if (registry instanceof LazyRegistry) return noProblems
   let found = problems.get(registry)
   if (!found) {
     const messages = [...registry].filter((desc) => desc.kind === 'message')

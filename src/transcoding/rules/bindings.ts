@@ -2,7 +2,9 @@ import type {DescField, DescMessage, DescMethod, FileRegistry} from '@bufbuild/p
 import type {Dialect} from '../../core/dialect.ts'
 import {type FieldPlan, planOf} from '../fields/assign.ts'
 import {type FieldPath, fieldProblems, findField, isTextual, kindOf, reachable} from '../fields/fields.ts'
+import {LazyMethod} from '../schema/lazy-registry.ts'
 import {type MaskField, updateMaskOf} from '../update-mask.ts'
+import {isPlainRule} from './plain-rules.ts'
 import {Router} from './router.ts'
 import {type Rule, rulesOf} from './rules.ts'
 import {type SelectionOptions, selectMethods, type Unserved} from './selection.ts'
@@ -97,26 +99,80 @@ function attempt<T>(make: () => T, report: (text: string) => void): T | undefine
   }
 }
 
+/** @throws {Error} for a rule that does not fit the messages of its method, and for one that is refused */
 function bind(method: DescMethod, rule: Rule, {updateMask = 'fill', refuse}: BindingOptions): Binding {
-  const template = parseTemplate(rule.path)
-  const variables = template.variables.map(({path}) => planOf(variableField(method.input, path)))
-  const body = rule.body === '*' ? '*' : topLevel(method.input, rule.body, 'body')
-  refuseOverlaps(variables, body)
-  const {httpMethod} = rule
-  const binding: Binding = {
-    method,
-    httpMethod,
-    template,
-    variables,
-    body,
-    updateMask: updateMask === 'fill' ? updateMaskOf({httpMethod, method, body, variables}) : undefined,
-    responseBody: topLevel(method.output, rule.responseBody, 'response_body'),
-    rule: rule.text,
-    place: placeOf(method, rule.place),
-  }
+  const binding = new RuleBinding(method, rule, updateMask)
+  if (!(method instanceof LazyMethod && isPlainRule(method, binding.template, rule))) binding.compile()
   const why = refuse?.(binding)
   if (why !== undefined) throw new Error(why)
   return binding
+}
+
+type Fields = Pick<Binding, 'variables' | 'body' | 'responseBody' | 'updateMask'>
+
+/** A binding whose fields are looked up when they are first asked for: an instance gets requests for only a few of its methods. */
+class RuleBinding implements Binding {
+  readonly method: DescMethod
+  readonly template: Template
+  readonly #rule: Rule
+  readonly #updateMask: 'fill' | 'off'
+  #fields: Fields | undefined
+
+  /** @throws {Error} for a malformed template */
+  constructor(method: DescMethod, rule: Rule, updateMask: 'fill' | 'off') {
+    this.method = method
+    this.template = parseTemplate(rule.path)
+    this.#rule = rule
+    this.#updateMask = updateMask
+  }
+
+  get httpMethod() {
+    return this.#rule.httpMethod
+  }
+
+  get rule() {
+    return this.#rule.text
+  }
+
+  get place() {
+    return placeOf(this.method, this.#rule.place)
+  }
+
+  get variables() {
+    return this.compile().variables
+  }
+
+  get body() {
+    return this.compile().body
+  }
+
+  get responseBody() {
+    return this.compile().responseBody
+  }
+
+  get updateMask() {
+    return this.compile().updateMask
+  }
+
+  /** @throws {Error} for fields that the messages do not have, or that cannot be bound */
+  compile(): Fields {
+    this.#fields ??= this.#find()
+    return this.#fields
+  }
+
+  #find(): Fields {
+    const {method, httpMethod} = this
+    const {input, output} = method
+    const variables = this.template.variables.map(({path}) => planOf(variableField(input, path)))
+    const body = this.#rule.body === '*' ? '*' : topLevel(input, this.#rule.body, 'body')
+    refuseOverlaps(variables, body)
+    return {
+      variables,
+      body,
+      updateMask: this.#updateMask === 'fill' ? updateMaskOf({httpMethod, method, body, variables}) : undefined,
+      responseBody: topLevel(output, this.#rule.responseBody, 'response_body'),
+    }
+  }
 }
 
 /** @throws {Error} for messages with fields whose names cannot be used in JSON or JavaScript */

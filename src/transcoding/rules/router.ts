@@ -171,7 +171,9 @@ interface Layout {
 }
 
 function layoutKey({segments, rest, variables}: Template): string {
-  return JSON.stringify([segments.length, rest, variables.map(({start, end, multi}) => [start, end, multi])])
+  let key = `${segments.length} ${rest}`
+  for (const {start, end, multi} of variables) key += ` ${start} ${end} ${multi}`
+  return key
 }
 
 interface Leaf<R> {
@@ -204,7 +206,8 @@ class End<R> {
 }
 
 class Node<R> extends End<R> {
-  readonly #literals = new Map<string, Node<R>>()
+  /** Undefined for none, as in most of the nodes of a large schema. */
+  #literals: Map<string, Node<R>> | undefined
   #star: Node<R> | undefined
   #rest: Tail<R> | undefined
 
@@ -223,7 +226,8 @@ class Node<R> extends End<R> {
   find(target: Target, index: number): Leaf<R> | undefined {
     const text = target.texts[index]
     if (text === undefined) return this.get(target.verb) ?? this.#findRest(target, index)
-    return this.#literals.get(text)?.find(target, index + 1) ?? this.#findStar(text, target, index)
+    const literals = this.#literals
+    return literals?.get(text)?.find(target, index + 1) ?? this.#findStar(text, target, index)
   }
 
   #findStar(text: string, target: Target, index: number): Leaf<R> | undefined {
@@ -237,7 +241,10 @@ class Node<R> extends End<R> {
   }
 
   #child(segment: Segment): Node<R> {
-    if (segment.kind === 'literal') return getOrMake(this.#literals, segment.text, () => new Node<R>())
+    if (segment.kind === 'literal') {
+      this.#literals ??= new Map()
+      return getOrMake(this.#literals, segment.text, () => new Node<R>())
+    }
     this.#star ??= new Node()
     return this.#star
   }

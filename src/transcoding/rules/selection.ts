@@ -67,8 +67,8 @@ function others(service: DescService, asked: readonly SelectedMethod[]): Unserve
  * Whether `service` is a Google service that is in the schema only as an import, such as google.longrunning.Operations. Other files
  * import it for its messages, and its rules are for Google's own servers.
  */
-function isImported({file}: DescService, files: readonly DescFile[]): boolean {
-  const own = file.proto.package
+function isImported({file, name, typeName}: DescService, files: readonly DescFile[]): boolean {
+  const own = typeName.slice(0, -name.length - 1)
   if (own !== 'google' && !own.startsWith('google.')) return false
-  return files.some((other) => other.proto.package !== own && other.dependencies.includes(file))
+  return files.some((other) => other.dependencies.includes(file) && other.proto.package !== own)
 }

@@ -102,6 +102,7 @@ class Parser {
 
   #literal(expected: string): string {
     const text = this.#match(literal) ?? this.#fail(expected)
+    if (!text.includes('%')) return text
     try {
       return decodeURIComponent(text)
     } catch {

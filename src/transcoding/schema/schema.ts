@@ -7,26 +7,34 @@ import {
   type FileRegistry,
   fromBinary,
 } from '@bufbuild/protobuf'
-import {protoCamelCase} from '@bufbuild/protobuf/reflect'
 import {
-  type DescriptorProto,
   type FileDescriptorProto,
   FileDescriptorProtoSchema,
   type FileDescriptorSet,
   FileDescriptorSetSchema,
 } from '@bufbuild/protobuf/wkt'
+import {addJsonNames} from './json-names.ts'
+import {LazyRegistry} from './lazy-registry.ts'
 import {link} from './link.ts'
+import {outlineOf} from './outline.ts'
 
 /**
  * Reads the types of a google.protobuf.FileDescriptorSet from any source: a compiler, server reflection, or two sets joined by `cat`.
  * JSON names and field types may be missing, type names may be relative, and files may come in any order and more than once
  * (descriptor.proto). protobuf-es without this function accepts only the form that compilers write.
+ * Files of a set from a compiler are decoded when they are first used, so `bytes` must not change later. All checks are made here.
  * @throws {Error} with one line for the operator: what the bytes are instead, or what the set lacks, and what to do
  * @example
  * const registry = readSchema(readFileSync('src/gen/descriptors.binpb'))
  * console.log(registry.getService('ping.PingService')?.methods.map(({name}) => name))
  */
 export function readSchema(bytes: Uint8Array): FileRegistry {
+  const outline = outlineOf(bytes)
+  return outline ? new LazyRegistry(outline) : decodeSchema(bytes)
+}
+
+/** Reads all types of any set at once. @throws {Error} as readSchema() does */
+export function decodeSchema(bytes: Uint8Array): FileRegistry {
   const set = parse(bytes)
   for (const file of set.file) file.messageType.forEach(addJsonNames)
   const files = distinct(set.file)
@@ -62,12 +70,6 @@ function formatOf(bytes: Uint8Array): string | undefined {
   if (/^\s*\{/.test(text)) return 'it is JSON, not binary'
   if (declaration.test(text.replace(commentsAndSpace, ''))) return 'it is the source of a .proto, not compiled'
   return undefined
-}
-
-/** Adds the default json_name, which is missing in sets from reflection servers in Python, C++ and Java, and in some of protoc's. */
-function addJsonNames(message: DescriptorProto): void {
-  for (const field of message.field) field.jsonName ||= protoCamelCase(field.name)
-  message.nestedType.forEach(addJsonNames)
 }
 
 function distinct(files: readonly FileDescriptorProto[]): Map<string, FileDescriptorProto> {

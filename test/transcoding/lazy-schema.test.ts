@@ -1,0 +1,365 @@
+import {readFileSync} from 'node:fs'
+import {join} from 'node:path'
+import {create, type FileRegistry, type MessageInitShape, setExtension, toBinary} from '@bufbuild/protobuf'
+import {
+  type DescriptorProto,
+  type Edition,
+  type FieldDescriptorProto,
+  type FileDescriptorProto,
+  FileDescriptorProtoSchema,
+  FileDescriptorSetSchema,
+  FieldDescriptorProto_Label as Label,
+  MethodOptionsSchema,
+  FieldDescriptorProto_Type as Type,
+} from '@bufbuild/protobuf/wkt'
+import test from 'ava'
+import {http} from '../../src/gen/google/api/annotations_pb.js'
+import {type HttpRule, HttpRuleSchema} from '../../src/gen/google/api/http_pb.js'
+import {openApi} from '../../src/transcoding/openapi/openapi.ts'
+import {LazyRegistry} from '../../src/transcoding/schema/lazy-registry.ts'
+import {decodeSchema, readSchema} from '../../src/transcoding/schema/schema.ts'
+import {createTranscoder} from '../../src/transcoding/transcoder.ts'
+import {bytes} from './schema.ts'
+
+const own = readFileSync(join(import.meta.dirname, '../../src/gen/descriptors.binpb'))
+
+type File = Exclude<MessageInitShape<typeof FileDescriptorProtoSchema>, FileDescriptorProto>
+type Rule = Exclude<MessageInitShape<typeof HttpRuleSchema>, HttpRule>
+type Message = Exclude<NonNullable<File['messageType']>[number], DescriptorProto>
+type Field = Exclude<NonNullable<Message['field']>[number], FieldDescriptorProto>
+
+function field(name: string, number: number, type: Type, more: Partial<Field> = {}) {
+  const jsonName = name.replace(/_(.)/g, (_, letter: string) => letter.toUpperCase())
+  return {name, jsonName, number, type, label: Label.OPTIONAL, ...more}
+}
+
+/** A file with all that a set can declare, and a method for each of `rules`. */
+function fileOf(rules: readonly Rule[], change: (file: File) => File = (file) => file): Uint8Array {
+  const a = {
+    name: 'a.proto',
+    package: 'a',
+    syntax: 'proto3',
+    messageType: [
+      {
+        name: 'A',
+        field: [
+          field('name', 1, Type.STRING),
+          field('page_size', 2, Type.INT32),
+          field('labels', 3, Type.MESSAGE, {label: Label.REPEATED, typeName: '.a.A.LabelsEntry'}),
+          field('inner', 4, Type.MESSAGE, {typeName: '.a.A.Inner'}),
+          field('kind', 5, Type.ENUM, {typeName: '.a.Kind'}),
+          field('left', 6, Type.STRING, {oneofIndex: 0}),
+          field('right', 7, Type.STRING, {oneofIndex: 0}),
+          field('maybe', 8, Type.STRING, {oneofIndex: 1, proto3Optional: true}),
+          field('names', 9, Type.STRING, {label: Label.REPEATED, options: {packed: false}}),
+          field('others', 10, Type.MESSAGE, {label: Label.REPEATED, typeName: '.a.A'}),
+        ],
+        nestedType: [
+          {
+            name: 'LabelsEntry',
+            field: [field('key', 1, Type.STRING), field('value', 2, Type.STRING)],
+            options: {mapEntry: true},
+          },
+          {
+            name: 'Inner',
+            field: [field('name', 1, Type.STRING), field('deep', 2, Type.MESSAGE, {typeName: '.a.A.Inner'})],
+          },
+        ],
+        oneofDecl: [{name: 'side'}, {name: '_maybe'}],
+        reservedRange: [{start: 20, end: 30}],
+        reservedName: ['old'],
+      },
+    ],
+    enumType: [
+      {
+        name: 'Kind',
+        value: [
+          {name: 'KIND_NONE', number: 0},
+          {name: 'KIND_ONE', number: 1},
+        ],
+      },
+    ],
+    service: [
+      {
+        name: 'S',
+        method: rules.map((rule, index) => {
+          const options = create(MethodOptionsSchema)
+          setExtension(options, http, create(HttpRuleSchema, rule))
+          return {name: `M${index}`, inputType: '.a.A', outputType: '.a.A', options}
+        }),
+      },
+    ],
+  } satisfies File
+  const file = create(FileDescriptorProtoSchema, change(a))
+  return toBinary(FileDescriptorSetSchema, create(FileDescriptorSetSchema, {file: [file]}))
+}
+
+const get = (value: string, more: Rule = {}): Rule => ({pattern: {case: 'get', value}, ...more})
+
+/** All that requests, documents and the log can learn of a schema; or the error that it has. */
+function facts(make: () => FileRegistry): string {
+  try {
+    const transcoder = createTranscoder({schema: make()})
+    const {problems, unserved, bindings, registry} = transcoder
+    return JSON.stringify([
+      problems,
+      unserved,
+      bindings.map((binding) => [
+        ...[binding.httpMethod, binding.rule, binding.place, binding.template, binding.method.name],
+        ...[binding.method.methodKind, binding.method.idempotency, binding.method.localName],
+        binding.variables.map(({name, expected}) => [name, expected]),
+        ...[named(binding.body), named(binding.responseBody), named(binding.updateMask)],
+      ]),
+      [...registry].map((type) => [type.kind, type.typeName, type.file.name, type.deprecated, partsOf(type)]),
+      [...registry.files].map((file) => [
+        file.name,
+        file.edition,
+        file.dependencies.map(String),
+        file.services.map(String),
+      ]),
+      openApi({...transcoder, title: 'Test', version: '1.0.0'}),
+    ])
+  } catch (error) {
+    return (error as Error).message
+  }
+}
+
+function named(field: undefined | '*' | {readonly name: string}) {
+  return typeof field === 'object' ? field.name : field
+}
+
+function partsOf(type: NonNullable<ReturnType<FileRegistry['get']>>): unknown {
+  if (type.kind === 'service')
+    return Object.values(type.method).map(({name, input, output}) => [name, `${input}`, `${output}`])
+  if (type.kind === 'enum') return type.values.map(({name, number}) => [name, number])
+  if (type.kind === 'extension') return [type.number, `${type.extendee}`, type.fieldKind]
+  return type.fields.map(({jsonName, number, fieldKind, message, oneof, presence}) => {
+    return [jsonName, number, fieldKind, message?.typeName, oneof?.name, presence]
+  })
+}
+
+for (const [what, set] of [
+  ['of the tests', bytes],
+  ['of this project', own],
+  ['with one file', fileOf([get('/v1/{name}')])],
+] as const) {
+  test(`the set ${what} is the same, decoded file by file and at once`, (t) => {
+    t.true(readSchema(set) instanceof LazyRegistry)
+    t.false(decodeSchema(set) instanceof LazyRegistry)
+    t.is(
+      facts(() => readSchema(set)),
+      facts(() => decodeSchema(set)),
+    )
+  })
+}
+
+test('a type is found by its name, and an extension by what it extends', (t) => {
+  const schema = readSchema(own)
+  const options = schema.getMessage('google.protobuf.MethodOptions')!
+  const found = schema.getExtensionFor(options, http.number)
+  t.is(found?.typeName, 'google.api.http')
+  t.is(schema.getExtension('google.api.http'), found)
+  t.is(schema.getExtensionFor(options, 1), undefined)
+  t.is(schema.get('ping.PingService'), schema.getService('ping.PingService'))
+  const service = schema.getService('ping.PingService')!
+  const [method] = service.methods
+  t.true(method!.input === schema.getMessage(method!.input.typeName))
+  t.is(method!.input.file.services[0], service)
+  t.true(service.file === schema.getFile('ping/ping.proto'))
+  t.true(schema.getFile('ping/ping.proto')?.dependencies.includes(schema.getFile('google/api/annotations.proto')!))
+  for (const name of ['ping.PingService', 'google.api.http', 'no.Such', 'google.protobuf.Struct.FieldsEntry']) {
+    t.is(schema.getMessage(name), undefined, name)
+    t.is(schema.getEnum(name), undefined, name)
+  }
+  t.is(schema.getService('google.protobuf.Any'), undefined)
+  t.is(schema.getExtension('google.protobuf.Any'), undefined)
+  t.is(schema.getEnum('google.protobuf.FieldOptions.JSType')?.values.length, 3)
+})
+
+test.serial('a start decodes no file, and a request only that of its method and those that it uses', (t) => {
+  const {decode} = LazyRegistry.prototype
+  const decoded = new Set<string>()
+  LazyRegistry.prototype.decode = function (this: LazyRegistry, name) {
+    decoded.add(name)
+    return decode.call(this, name)
+  }
+  try {
+    const transcoder = createTranscoder({schema: own})
+    const match = transcoder.route('GET', '/api/ping')
+    t.deepEqual([...decoded], [])
+    if (!('binding' in match)) return t.fail()
+    transcoder.exchange(match, {method: 'GET', path: '/api/ping', headers: {}, query: 'message=a', hasBody: false})
+    t.deepEqual([...decoded].sort(), ['google/protobuf/timestamp.proto', 'ping/ping.proto'])
+  } finally {
+    LazyRegistry.prototype.decode = decode
+  }
+})
+
+/** Rules, served and not: each has the same outcome whether messages are decoded or not. */
+const rules: readonly Rule[] = [
+  get('/{name}'),
+  get('/{inner.name}/{inner.deep.name=x/**}:verb'),
+  get('/{kind}/{page_size}/{pageSize}'),
+  get('/{maybe}'),
+  get('/{left}'),
+  get('/{left}/{right}'),
+  get('/{left}', {body: 'right'}),
+  get('/{inner}'),
+  get('/{names}'),
+  get('/{labels}'),
+  get('/{others.name}'),
+  get('/{no}'),
+  get('/{inner.no}'),
+  get('/{name.no}'),
+  get('/{name'),
+  get('/{name}', {body: '*'}),
+  get('/{name}', {body: 'name'}),
+  get('/{inner.name}', {body: 'inner'}),
+  get('/a', {body: 'no'}),
+  get('/a', {responseBody: 'no'}),
+  get('/b', {responseBody: 'inner'}),
+  get('/c', {selector: 'a.S.M'}),
+  get('/ä'),
+  get(''),
+  get('/d', {additionalBindings: [get('/e'), get('/f/{no}')]}),
+  {},
+  {pattern: {case: 'custom', value: {kind: 'HEAD', path: '/g'}}},
+  {pattern: {case: 'patch', value: '/h/{inner.name}'}, body: 'inner'},
+]
+
+for (const rule of rules) {
+  test(`a rule has the same outcome without decoding: ${JSON.stringify(rule)}`, (t) => {
+    const set = fileOf([get('/taken'), rule, get('/taken')])
+    t.true(readSchema(set) instanceof LazyRegistry)
+    t.is(
+      facts(() => readSchema(set)),
+      facts(() => decodeSchema(set)),
+    )
+  })
+}
+
+/** The file with another message. */
+function withMessage(message: Message): Uint8Array {
+  return fileOf([], (file) => ({...file, messageType: [...file.messageType!, message]}))
+}
+
+/** Sets that are decoded at once, because they have an error, or a form that is not in the outline. */
+const unusual: [what: string, set: Uint8Array][] = [
+  ['an unknown syntax', fileOf([], (file) => ({...file, syntax: 'proto9'}))],
+  ['an unknown edition', fileOf([], (file) => ({...file, syntax: 'editions', edition: 3 as Edition}))],
+  ['an import that is missing', fileOf([], (file) => ({...file, dependency: ['b.proto']}))],
+  ['an import of itself', fileOf([], (file) => ({...file, dependency: ['a.proto']}))],
+  ['a name that is none', withMessage({name: 'a b'})],
+  ['a type that is there twice', withMessage({name: 'A'})],
+  ['a field without a name', withMessage({name: 'B', field: [field('', 1, Type.STRING)]})],
+  ['a field whose name is none', withMessage({name: 'B', field: [field('a-b', 1, Type.STRING)]})],
+  ['a oneof whose name is none', withMessage({name: 'B', oneofDecl: [{name: 'a-b'}]})],
+  ['a type that is nowhere', withMessage({name: 'B', field: [field('a', 1, Type.MESSAGE, {typeName: '.a.No'})]})],
+  ['a type of another kind', withMessage({name: 'B', field: [field('a', 1, Type.MESSAGE, {typeName: '.a.Kind'})]})],
+  ['a service as a type', withMessage({name: 'B', field: [field('a', 1, Type.MESSAGE, {typeName: '.a.S'})]})],
+  [
+    'an entry as a type',
+    withMessage({name: 'B', field: [field('a', 1, Type.MESSAGE, {typeName: '.a.A.LabelsEntry'})]}),
+  ],
+  ['a relative type name', withMessage({name: 'B', field: [field('a', 1, Type.MESSAGE, {typeName: 'A'})]})],
+  ['a oneof that is not there', withMessage({name: 'B', field: [field('a', 1, Type.STRING, {oneofIndex: 1})]})],
+  [
+    'a JSON name that is a name',
+    withMessage({name: 'B', field: [field('a', 1, 9), field('b', 2, 9, {jsonName: 'a'})]}),
+  ],
+  [
+    'a default JSON name that is a name',
+    withMessage({name: 'B', field: [field('a_b', 1, 9, {jsonName: ''}), field('aB', 2, 9)]}),
+  ],
+  ['a name of JavaScript', withMessage({name: 'B', field: [field('to_string', 1, 11, {typeName: '.a.A'})]})],
+  [
+    'a map by floats',
+    withMessage({
+      name: 'B',
+      field: [field('c', 1, 11, {label: Label.REPEATED, typeName: '.a.B.CEntry'})],
+      nestedType: [{name: 'CEntry', field: [field('key', 1, 2), field('value', 2, 9)], options: {mapEntry: true}}],
+    }),
+  ],
+  [
+    'two options that are one extension',
+    fileOf([], (file) => ({...file, extension: [extension('x'), extension('y')]})),
+  ],
+]
+
+function extension(name: string) {
+  return field(name, 1000, Type.STRING, {extendee: '.a.A'})
+}
+
+for (const [what, set] of unusual) {
+  test(`a set with ${what} is decoded at once`, (t) => {
+    const lazy = attempt(() => readSchema(set))
+    t.false(lazy instanceof LazyRegistry)
+    t.is(
+      facts(() => readSchema(set)),
+      facts(() => decodeSchema(set)),
+    )
+  })
+}
+
+function attempt<T>(make: () => T): T | undefined {
+  try {
+    return make()
+  } catch {
+    return undefined
+  }
+}
+
+test('a message that nests deeper than the outline is decoded at once', (t) => {
+  let message: Message = {name: 'M'}
+  for (let level = 0; level < 60; level++) message = {name: 'M', nestedType: [message]}
+  t.false(readSchema(withMessage(message)) instanceof LazyRegistry)
+})
+
+test('types of public imports are seen, those of other imports of imports are decoded at once', (t) => {
+  const message = (name: string) => ({name, field: []})
+  const at = (publicDependency: number[]) =>
+    create(FileDescriptorSetSchema, {
+      file: [
+        {name: 'c.proto', syntax: 'proto3', messageType: [message('C')]},
+        {name: 'b.proto', syntax: 'proto3', dependency: ['c.proto'], publicDependency, messageType: [message('B')]},
+        {
+          name: 'a.proto',
+          syntax: 'proto3',
+          dependency: ['b.proto'],
+          messageType: [{name: 'A', field: [field('c', 1, Type.MESSAGE, {typeName: '.C'})]}],
+        },
+      ],
+    })
+  for (const [indexes, isLazy] of [
+    [[0], true],
+    [[], false],
+  ] as const) {
+    const schema = readSchema(toBinary(FileDescriptorSetSchema, at([...indexes])))
+    t.is(schema instanceof LazyRegistry, isLazy)
+    t.is(schema.getMessage('A')?.fields[0]?.message, schema.getMessage('C'))
+    t.is(schema.getMessage('C')?.file.proto.name, 'c.proto')
+  }
+})
+
+test('a set with any byte changed has the same outcome, decoded file by file and at once', (t) => {
+  const set = fileOf([get('/v1/{name=a/*}/{inner.name}', {body: '*'}), get('/v1/b', {responseBody: 'inner'})])
+  let seed = 1
+  const random = (below: number) => {
+    seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0
+    return Math.floor((seed / 2 ** 32) * below)
+  }
+  let lazy = 0
+  for (let round = 0; round < 1000; round++) {
+    const changed = Uint8Array.from(set)
+    const at = random(changed.length)
+    changed[at] = random(2) === 0 ? changed[at]! ^ (1 << random(8)) : random(256)
+    if (!(attempt(() => readSchema(changed)) instanceof LazyRegistry)) continue
+    lazy++
+    t.is(
+      facts(() => readSchema(changed)),
+      facts(() => decodeSchema(changed)),
+      `${round}`,
+    )
+  }
+  t.true(lazy > 200, `${lazy} of them could be read without decoding`)
+})
