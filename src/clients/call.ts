@@ -22,6 +22,8 @@ export interface OnlyRequest extends Kept {
   begin(): Sendable
   /** Called when the attempt has sent it. */
   sent(): void
+  /** Called when no attempt can follow. */
+  forget(): void
 }
 
 /**

@@ -14,8 +14,7 @@ const mergedSize = 4096
  * It relies on how Node's parser passes a body to its request: by push(), which returns whether to continue reading.
  */
 export function gatherSmallPieces(request: IncomingMessage): void {
-  const push = request.push.bind(request)
-  const read = request._read.bind(request)
+  const {push, _read: read} = request
   let count = 0
   let buffer = Buffer.alloc(0)
   let [start, end] = [0, 0]
@@ -25,7 +24,7 @@ export function gatherSmallPieces(request: IncomingMessage): void {
     if (start === end) return
     const piece = buffer.subarray(start, end)
     start = end
-    push(piece)
+    push.call(request, piece)
   }
   const flushForReader = () => {
     isScheduled = false
@@ -47,10 +46,12 @@ export function gatherSmallPieces(request: IncomingMessage): void {
   request.push = (piece: Buffer | null) => {
     if (piece !== null && piece.length < small && (count > few || ++count > few)) return add(piece)
     flush()
-    return push(piece)
+    // The body has ended: a response may take an hour from here on, with nothing left of this.
+    if (piece === null) Object.assign(request, {push, _read: read})
+    return push.call(request, piece)
   }
   request._read = (size) => {
     flush()
-    read(size)
+    read.call(request, size)
   }
 }

@@ -98,9 +98,15 @@ class BodyRequest implements OnlyRequest {
   }
 
   sent(): void {
-    this.#scope.keep(this.#message?.length ?? 0, () => {
+    if (!this.#message) return
+    this.#scope.keep(this.#message.length, () => {
       this.#message = undefined
     })
+  }
+
+  forget(): void {
+    this.#message = undefined
+    this.#scope.hold(0)
   }
 }
 

@@ -66,12 +66,11 @@ export function serve(handler: Handler, serving: Serving): NodeHandler {
   // Reads the configured files now rather than at the first request.
   doorOf(serving)
   checkNames(serving)
-  return async (request, response) => {
+  return (request, response) => {
     const scope = new RequestScope(request, response, serving)
     answers(response, scope)
-    const preparing = prepareTelemetry()
-    if (preparing) await preparing
-    await runInContextOf(scope, () => scope.begin(handler))
+    const begin = () => runInContextOf(scope, () => scope.begin(handler))
+    return prepareTelemetry()?.then(begin) ?? begin()
   }
 }
 

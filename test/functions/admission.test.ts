@@ -301,6 +301,33 @@ for (const [function_, line, headers] of [
   })
 }
 
+test.serial(
+  'the request of a stream is kept for a repeat until its first message, however long the stream lasts',
+  async (t) => {
+    const admission = admissionOf(app.runtime)
+    const {promise: asked, resolve: go} = Promise.withResolvers<void>()
+    using _ = app.streams.handle({
+      async *down({name}, context) {
+        await asked
+        yield {name}
+        await silence(context)
+      },
+    })
+    const call = app.streams.next()
+    await using request = await app.begin('POST /down', {headers: {...json, accept: 'text/event-stream'}})
+    request.write(`${begun(20_000)}"}`)
+    request.end()
+    const {cancelled} = await call
+    while (admission.kept === 0) await new Promise(setImmediate)
+    t.true(admission.kept > 10_000)
+    go()
+    while (admission.kept > 0) await new Promise(setImmediate)
+    t.deepEqual([admission.bytes, admission.requests], [0, 1])
+    await request[Symbol.asyncDispose]()
+    await cancelled
+  },
+)
+
 test.serial('requests beyond MAX_CONCURRENT_REQUESTS are refused, but health checks and preflights', async (t) => {
   using _ = app.echo.handle({whole: (_request, context) => silence(context)})
   const open: [call: Seen, request: OpenRequest][] = []

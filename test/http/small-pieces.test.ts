@@ -1,5 +1,5 @@
 import {subscribe, unsubscribe} from 'node:diagnostics_channel'
-import type {IncomingMessage} from 'node:http'
+import {IncomingMessage} from 'node:http'
 import test from 'ava'
 import {json} from '../../src/http/response/reply.ts'
 import {type App, startApp} from '../helpers/app.ts'
@@ -75,6 +75,22 @@ for (const sizes of [[1], [511], [512], [513], [1, 600, 3], [4096, 1, 4096], [1,
     t.is((await connection.response()).json, 'next')
   })
 }
+
+test.serial('nothing is left of it when the body has been read', async (t) => {
+  const {url} = await app.serve(async (scope) => {
+    await scope.bytes()
+    return json(true)
+  })
+  await using connection = await connectTo(url)
+  const seen = nextRequest()
+  connection.socket.write(`${head}${chunked('many small pieces', 1)}`)
+  const request = await seen
+  const {push, _read: read} = IncomingMessage.prototype
+  t.not(request.push, push)
+  connection.socket.write('0\r\n\r\n')
+  await connection.response()
+  t.deepEqual([request.push, request._read], [push, read])
+})
 
 test.serial('each small chunk reaches a waiting reader', async (t) => {
   const pieces: string[] = []

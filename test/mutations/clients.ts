@@ -270,7 +270,7 @@ export const clients: Room = {
           'tokenHeader',
           "the caller's own authorization is overwritten",
         ],
-        ['deadline: call.deadline', 'deadline: Number.POSITIVE_INFINITY', 'a token is waited for beyond the deadline'],
+        ['source.token(life, call.deadline)', 'source.token(life)', 'a token is waited for beyond the deadline'],
       ],
     },
     {
@@ -278,7 +278,7 @@ export const clients: Room = {
       by: ['test/clients/channels.test.ts'],
       changes: [
         ['call.runtime.channels.to(call.backend).prepare()', '', 'the first request connects only once it has a token'],
-        ['if (!signal.aborted) call', 'call', 'a connection is opened for a caller who has hung up'],
+        ['if (!life.signal.aborted) call', 'call', 'a connection is opened for a caller who has hung up'],
       ],
     },
     {

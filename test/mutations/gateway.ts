@@ -74,6 +74,7 @@ export const gateway: Room = {
           '}\n\n  get',
           'a message that waits takes the room of its body, however large it is',
         ],
+        ['    this.#message = undefined\n    this.#scope.hold(0)\n', '', 'each stream keeps its request to its end'],
       ],
     },
     {

@@ -8,6 +8,7 @@ import {
   asBuffer,
   closedBefore,
   endOfBroken,
+  forgetMessage,
   hasStayed,
   keepMessagesBeforeFailure,
   probe,
@@ -39,11 +40,12 @@ export class Exchange {
   readonly #outgoing: Outgoing
   readonly #wire
   readonly #received: Buffer[] = []
-  readonly #done = Promise.withResolvers<void>()
+  #tellEnd = noCall
   readonly #pumped: Promise<void>
   readonly #onAbort: () => void
   #stopWaiting: AbortController | undefined
   #timer: NodeJS.Timeout | undefined
+  #isAnswered = false
   /** The timeout for the next message. */
   #silence: NodeJS.Timeout | undefined
   #giveReader: (bytes: Buffer | undefined) => void = noCall
@@ -69,6 +71,7 @@ export class Exchange {
       onReceiveMessage: (bytes) => {
         connection.hear()
         this.#received.push(bytes)
+        if (!this.#isAnswered && answersMany(call)) this.#forgetRequest()
         this.#wakeReader()
       },
       onReceiveStatus: (end) => this.#finish(end),
@@ -100,7 +103,7 @@ export class Exchange {
     this.#call.life.signal.removeEventListener('abort', this.#onAbort)
     clearTimeout(this.#timer)
     if (!this.end) this.#cancel(over)
-    await this.#done.promise
+    if (!this.end) await new Promise<void>((resolve) => (this.#tellEnd = resolve))
     await this.#pumped
   }
 
@@ -130,7 +133,7 @@ export class Exchange {
     }
     this.#wakeReader()
     this.#wakeWriter()
-    this.#done.resolve()
+    this.#tellEnd()
   }
 
   /** Whether no handler can have seen the call: it was not sent, was refused, or is above the last stream of a GOAWAY. */
@@ -233,6 +236,13 @@ export class Exchange {
 
   #writeGiven(value: Sendable | Iterable<Sendable>): Promise<void> {
     return isMany(value) ? this.#writeAll(value) : this.#write(value)
+  }
+
+  /** After its first answer a call is never repeated, and a stream may last for long. */
+  #forgetRequest(): void {
+    this.#isAnswered = true
+    this.#outgoing.forget()
+    forgetMessage(this.#wire)
   }
 
   #wakeReader(): void {

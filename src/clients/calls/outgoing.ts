@@ -69,6 +69,13 @@ export class Outgoing {
     this.#ask()
   }
 
+  /** Drops what is kept for another attempt, because there will be none. */
+  forget(): void {
+    if (this.#asked && 'begin' in this.#asked) this.#asked.forget()
+    this.#first = undefined
+    this.#taken = 2
+  }
+
   /** Ends the source: the call has ended. */
   close(): void {
     this.#end?.abort(over)

@@ -9,6 +9,7 @@ import {type Channel, type ChannelCredentials, Metadata, type StatusObject} from
 //   session, and a call has its stream: test/clients/grpc-internals.test.ts
 // - the same call ends by endCall() when handleTrailers() is called, and its outputStatus() waits for the reading of all messages
 //   when its finalStatus is OK: test/clients/grpc-internals.test.ts
+// - a call and its child keep the first message as pendingMessage, after it was sent too: test/clients/grpc-internals.test.ts
 // - a message is framed by allocating 5 bytes more, writing gRPC's prefix into them, and calling `message.copy(output, 5)`:
 //   test/clients/batches.test.ts; with a grpc-js that does otherwise, each message is written alone
 // - the trailers of a call are a Metadata, from which `remove('grpc-message')` takes the message before the status is reported:
@@ -183,6 +184,17 @@ export function sentMessage({metadata}: Pick<StatusObject, 'metadata'>): string 
       return bytes
     }
   })
+}
+
+interface CallInside {
+  pendingMessage?: object | null
+}
+
+/** Makes `call`, whose only message has been answered, keep it no longer: grpc-js keeps it until the end of the call. */
+export function forgetMessage(call: unknown): void {
+  for (const inside of [call, (call as CallInside).child] as (CallInside | null | undefined)[]) {
+    if (inside?.pendingMessage) inside.pendingMessage = null
+  }
 }
 
 /** How a call ended without a status of the service. */

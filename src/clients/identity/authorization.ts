@@ -8,7 +8,7 @@ import type {Call} from '../call.ts'
 export async function authorize(call: Call): Promise<void> {
   const {audience, tokenHeader} = call.backend
   if (!audience) return
-  const {signal, log} = call.life
+  const {life} = call
   if (call.idTokenHeader === undefined) {
     const taken = call.metadata.get('authorization').length > 0
     call.idTokenHeader = taken ? 'x-serverless-authorization' : tokenHeader
@@ -17,13 +17,13 @@ export async function authorize(call: Call): Promise<void> {
   let part: ReturnType<NonNullable<Call['span']>['part']> | undefined
   if (!source.isFresh) {
     // At the same time, so the first request waits only for the slower of the two.
-    if (!signal.aborted) call.runtime.channels.to(call.backend).prepare()
+    if (!life.signal.aborted) call.runtime.channels.to(call.backend).prepare()
     part = call.span?.part('id token')
   }
   try {
-    call.idToken = await source.token({signal, log, deadline: call.deadline})
+    call.idToken = await source.token(life, call.deadline)
   } finally {
     part?.end()
   }
-  call.metadata.set(call.idTokenHeader, `Bearer ${call.idToken}`)
+  call.metadata.set(call.idTokenHeader, source.bearer(call.idToken))
 }

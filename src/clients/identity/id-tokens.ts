@@ -37,7 +37,7 @@ interface Fetch {
   timer: NodeJS.Timeout | undefined
 }
 
-/** A caller that waits for a token, with its deadline and signal. */
+/** A caller that waits for a token, with its deadline and signal. Its log is read only for a line: it is made when first read. */
 type Waiter = Pick<Life, 'signal' | 'deadline' | 'log'>
 
 /** The ID token for one audience, fetched at first use and shared by all requests of the instance. */
@@ -47,6 +47,9 @@ export class IdTokenSource {
   #token: Token | undefined
   #fetch: Fetch | undefined
   #notBefore = 0
+  /** The token that `#bearer` has. */
+  #inBearer = ''
+  #bearer = ''
 
   constructor(audience: string, credentials: CredentialsSource) {
     this.#audience = audience
@@ -63,14 +66,14 @@ export class IdTokenSource {
    * one fetch, which is aborted when the last of them gives up.
    * @throws {Fault} UNAVAILABLE when no token can be obtained, DEADLINE_EXCEEDED when none arrives in time
    */
-  async token(waiter: Waiter): Promise<string> {
+  async token(waiter: Waiter, deadline = waiter.deadline): Promise<string> {
     const now = Date.now()
     const token = this.#token
     if (token && now < token.stale) return token.value
-    if (!token || now >= token.expires) return (await this.#wait(waiter, waiter.deadline)).value
+    if (!token || now >= token.expires) return (await this.#wait(waiter, deadline)).value
     if (now < this.#notBefore) return token.value
     try {
-      const until = now + Math.min(patience, (waiter.deadline - now) / 2)
+      const until = now + Math.min(patience, (deadline - now) / 2)
       return (await this.#wait(waiter, until)).value
     } catch (error) {
       if (waiter.signal.aborted || Date.now() >= token.expires) throw error
@@ -81,6 +84,15 @@ export class IdTokenSource {
       )
       return token.value
     }
+  }
+
+  /** The header with `token`: the same string for all calls, because a token has about 1 KB, and a call holds it until its end. */
+  bearer(token: string): string {
+    if (token !== this.#inBearer) {
+      this.#inBearer = token
+      this.#bearer = `Bearer ${token}`
+    }
+    return this.#bearer
   }
 
   /** The backend has refused `token`: the next request fetches a new one, unless another call has already done so. */

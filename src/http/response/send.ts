@@ -1,22 +1,24 @@
 import {Fault} from '../../core/fault.ts'
 import {over} from '../../core/life.ts'
 import type {Sending} from '../sending.ts'
-import {chunk, headersOf, isStream, type Reply} from './reply.ts'
-import {checkHandshake} from './upgrade.ts'
+import {chunk, headersOf, isStream, type Reply, type WebSocketReply} from './reply.ts'
+import {checkHandshake, type Upgrade} from './upgrade.ts'
 
 /**
  * Sends `reply` as the response. All work of the request has ended before the response does.
  * @throws {Fault} when a stream fails, or the caller does not read
  */
-export async function send(reply: Reply, life: Sending): Promise<void> {
-  const {body = ''} = reply
-  if (reply.webSocket && life.upgrade) {
-    checkHandshake(life.upgrade.request)
-    const {runWebSocket} = await import('./web-socket.ts')
-    return await runWebSocket(reply.webSocket, life.upgrade, life)
-  }
-  if (isStream(body)) await sendStream(reply, body[Symbol.asyncIterator](), life)
-  else await sendWhole(reply, asWritten(body), life)
+export function send(reply: Reply, life: Sending): Promise<void> {
+  const {body = '', webSocket} = reply
+  if (webSocket && life.upgrade) return sendWebSocket(webSocket, life.upgrade, life)
+  if (isStream(body)) return sendStream(reply, body[Symbol.asyncIterator](), life)
+  return sendWhole(reply, asWritten(body), life)
+}
+
+async function sendWebSocket(webSocket: WebSocketReply, upgrade: Upgrade, life: Sending): Promise<void> {
+  checkHandshake(upgrade.request)
+  const {runWebSocket} = await import('./web-socket.ts')
+  await runWebSocket(webSocket, upgrade, life)
 }
 
 /** Maximum length of text that is written together with the head, in characters. */
