@@ -1,4 +1,4 @@
-// Counts timers from before anything of ours is loaded.
+// Imported first, to count timers before any of our code is loaded.
 
 import {once} from 'node:events'
 import type {Server} from 'node:http'
@@ -34,12 +34,12 @@ import {serve} from '../../src/http/serve.ts'
 import {runningTimers} from './timers.ts'
 
 export interface AppOptions {
-  /** Which function is served. */
+  /** The function to serve. */
   readonly target?: string
-  /** What the environment has beside the stack's. */
+  /** Environment variables in addition to the stack's. */
   readonly env?: Readonly<Record<string, string>>
   readonly backend?: BackendOptions
-  /** Where records go; nowhere unless given. */
+  /** The log; by default there is none. */
   readonly log?: Logger
   readonly rateLimits?: RateLimitStore
   /** Awaited before each response ends. */
@@ -47,8 +47,8 @@ export interface AppOptions {
 }
 
 /**
- * The functions and the local stack, in this process, so that a test sees both ends: the real functions-framework's
- * server in front, real sockets all the way.
+ * The functions and the local stack in this process, so that a test sees both ends: with the real functions-framework's server,
+ * and real sockets everywhere.
  */
 export interface App {
   readonly runtime: Runtime
@@ -58,11 +58,11 @@ export interface App {
   readonly storage: StorageServer
   readonly metadata: MetadataServer
   url(path: string): string
-  /** `fetch` of `path`, read to its end; fails when anything is left open as soon as the answer has come. */
+  /** `fetch` of `path`, including the body. Fails if anything is still open when the answer has arrived. */
   ask(t: ExecutionContext, path: string, init?: RequestInit): Promise<Answer>
-  /** Serves `handler` as a function of its own, by the same framework. */
+  /** Serves `handler` as a separate function, on the same framework. */
   serve(handler: Handler): Promise<{readonly url: string; close(): Promise<void>}>
-  /** Waits until both ends are idle, and fails when the functions have anything open then. */
+  /** Waits until both ends are idle, and fails if the functions then have anything open. */
   quiet(t: ExecutionContext): Promise<void>
   close(): Promise<void>
 }
@@ -75,7 +75,7 @@ export interface Answer {
   readonly json: any
 }
 
-/** Each function by its name, as src/deployed.ts has them. */
+/** The functions by name, as in src/deployed.ts. */
 const functions: Readonly<Record<string, (runtime: Runtime) => Handler>> = {
   app,
   finalized,
@@ -158,7 +158,7 @@ export async function startApp({
   }
 }
 
-/** What is thrown in the name of a request is its answer's affair, not ava's. */
+/** Lets the request handle an exception in its own context, instead of ava. */
 function leaveToRequests(isRequests: () => boolean): void {
   for (const event of ['uncaughtException', 'unhandledRejection'] as const) {
     const runner = process

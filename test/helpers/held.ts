@@ -1,7 +1,7 @@
-/** Bytes that this process holds after a collection, in its heap and in buffers. */
+/** Bytes in the heap and in buffers of this process after a garbage collection. */
 export function held(): number {
-  // The tests' processes have `--expose-gc` from ava.config.js. The buffers that one collection finds are freed beside the program: the
-  // next one waits for that.
+  // ava.config.js gives the tests' processes `--expose-gc`. The buffers that a collection finds are freed in the background; the
+  // next collection waits for that.
   for (let times = 0; times < 2; times++) globalThis.gc!()
   const {heapUsed, arrayBuffers} = process.memoryUsage()
   return heapUsed + arrayBuffers
