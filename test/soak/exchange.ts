@@ -2,32 +2,32 @@ import {once} from 'node:events'
 import {Agent, type IncomingHttpHeaders, type IncomingMessage, request} from 'node:http'
 import {setTimeout as pause} from 'node:timers/promises'
 
-/** A request of a caller who keeps to the rules. */
+/** A request of a well-behaved caller. */
 export interface Ask {
   readonly method: 'GET' | 'POST'
   readonly path: string
   readonly headers?: Readonly<Record<string, string>>
-  /** Sent piece by piece, each as soon as the one before has left. */
+  /** Sent in chunks, each as soon as the previous one has been sent. */
   readonly body?: readonly (string | Buffer)[]
-  /** Between two pieces, in ms. */
+  /** Pause between two chunks, in ms. */
   readonly pause?: number
 }
 
-/** What came back. */
+/** The response. */
 export interface Answer {
-  /** 0 when none came. */
+  /** 0 if there was none. */
   readonly status: number
   readonly headers: IncomingHttpHeaders
   readonly text: string
-  /** Whether it came to its end. */
+  /** Whether the response is complete. */
   readonly whole: boolean
-  /** Why it did not. */
+  /** Why it is not. */
   readonly error?: string
 }
 
 const agent = new Agent({keepAlive: true, maxFreeSockets: 8})
 
-/** Sends `ask` to `url`, and waits at most `patience` ms for the end of the answer. Never throws. */
+/** Sends `ask` to `url`, and waits at most `patience` ms for the end of the response. Never throws. */
 export async function exchange(url: string, ask: Ask, id: string, patience: number): Promise<Answer> {
   const {method, path, headers = {}, body = []} = ask
   const sent = request(new URL(path, url), {method, agent, headers: {...headers, 'x-request-id': id}})

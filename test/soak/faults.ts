@@ -6,23 +6,23 @@ import {acts} from './hostile.ts'
 import type {Random} from './random.ts'
 import type {World} from './world.ts'
 
-/** A fault of the schedule: what happens, when, and for how long. */
+/** A fault of the schedule: its kind, its time and its duration. */
 export interface Planned {
-  /** In ms since the phase began. */
+  /** Time since the beginning of the phase, in ms. */
   readonly at: number
   readonly title: string
   readonly lasts: number
-  /** Begins it; gives back what ends it. */
+  /** Starts the fault; returns the function that ends it. */
   begin(world: World, stage: Stage): unknown
   end?(world: World): unknown
 }
 
-/** What faults need beside the servers. */
+/** Helpers of faults, in addition to the servers. */
 export interface Stage {
-  /** So many requests at once. */
+  /** Sends `count` concurrent requests. */
   burst(count: number): void
   hostile(act: string, count: number): void
-  /** Waits for `work` at the end of the phase. */
+  /** Makes the end of the phase wait for `work`. */
   track(work: Promise<unknown>): void
 }
 
@@ -31,7 +31,7 @@ type Kind = (random: Random) => Omit<Planned, 'at'>
 const networks = ['sharp', 'real', 'storage'] as const
 const directions: readonly (readonly Direction[])[] = [['toServer', 'toClient'], ['toServer'], ['toClient']]
 
-/** What may happen, and how often. */
+/** The kinds of faults, with their frequency. */
 const kinds: readonly (readonly [weight: number, kind: Kind])[] = [
   [4, silentDrop],
   [3, ended],
@@ -52,7 +52,7 @@ const kinds: readonly (readonly [weight: number, kind: Kind])[] = [
   [6, hostile],
 ]
 
-/** The faults of a phase of `ms`, the first one first: all of it comes from `random`. */
+/** The faults of a phase of `ms`, in order of time. All of them are derived from `random`. */
 export function schedule(random: Random, ms: number): Planned[] {
   const planned: Planned[] = []
   for (let at = random.int(0, 300); at < ms; at += random.size(20, 1200)) {
@@ -61,7 +61,7 @@ export function schedule(random: Random, ms: number): Planned[] {
   return planned
 }
 
-/** Ends all faults, so that nothing is broken from now on. What is dead stays dead: nobody is told. */
+/** Ends all faults, so that nothing is broken from now on. Dead connections stay dead, without a notice to either end. */
 export async function mendAll({sharp, metadata, network, instance}: World): Promise<void> {
   for (const proxy of Object.values(network)) {
     proxy.forward({open: false})
@@ -74,7 +74,7 @@ export async function mendAll({sharp, metadata, network, instance}: World): Prom
   if (instance.isFrozen) await instance.thaw()
 }
 
-/** Has the connections that are open and do one of `kinds` forward again. */
+/** Makes open connections whose behaviour is one of `kinds` forward again. */
 function mend({connections}: FaultProxy, ...kinds: readonly Behaviour['kind'][]): void {
   for (const {toServer, toClient} of connections) {
     for (const flow of [toServer, toClient]) if (kinds.includes(flow.behaviour.kind)) flow.behaviour = {kind: 'forward'}
@@ -146,7 +146,7 @@ function oddCalls(random: Random) {
     {kind: 'status', code: 14, metadata: {'grpc-retry-pushback-ms': random.pick(['-1', '20', 'soon'])}},
     {kind: 'answer', ms: random.size(10, 3000)},
   ])
-  // A stall keeps its caller until the deadline.
+  // A stall holds its caller until the deadline.
   const times = random.size(1, treatment.kind === 'stall' ? 5 : 20)
   return {
     title: `sharp: the next ${times} calls meet ${JSON.stringify(treatment)}`,
@@ -177,7 +177,7 @@ function sharpRestart(random: Random) {
 }
 
 async function restart({sharp}: World, hard: boolean): Promise<void> {
-  // Who goes on for ever is not waited for, as a container is killed in the end.
+  // Calls that never end are dropped after a while, as a container is killed in the end.
   const timer = setTimeout(() => sharp.dropConnections(), 1000)
   await sharp.restart({hard})
   clearTimeout(timer)
@@ -199,7 +199,7 @@ function sharpDown(random: Random) {
 
 const turns = new WeakMap<World, Promise<void>>()
 
-/** One restart at a time. */
+/** Runs restarts one after the other. */
 function inTurn(world: World, work: () => Promise<void>): Promise<void> {
   const turn = (turns.get(world) ?? Promise.resolve()).then(work)
   turns.set(world, turn)
@@ -270,7 +270,7 @@ function metadataFault(random: Random) {
   }
 }
 
-/** As Cloud Run does between two requests, and worse: under load. */
+/** As Cloud Run does between two requests, but here even under load. */
 function frozen(random: Random) {
   const ms = random.size(20, 3000)
   const [name, how] = [random.pick(networks), random.pick(['drop', 'fin', 'reset', 'nothing', 'nothing'] as const)]

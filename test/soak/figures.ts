@@ -1,4 +1,4 @@
-/** Loaded into the functions' process before the framework: on SIGUSR2 it prints what the process holds, in a line of JSON. */
+/** Loaded into the functions' process before the framework: on SIGUSR2 it prints the process's figures, in a line of JSON. */
 import {AsyncResource} from 'node:async_hooks'
 import {ClientRequest, IncomingMessage, ServerResponse} from 'node:http'
 import {Socket} from 'node:net'
@@ -6,17 +6,17 @@ import {Duplex, Readable} from 'node:stream'
 import {queryObjects, setFlagsFromString} from 'node:v8'
 import {runInNewContext} from 'node:vm'
 
-/** What a process holds after a collection. */
+/** Memory and resources of a process after a garbage collection. */
 export interface Figures {
   /** In bytes. */
   readonly heap: number
   readonly external: number
   readonly rss: number
-  /** Handles and requests that keep an event loop running, by Node's names. */
+  /** Handles and requests that keep the event loop alive, by Node's names. */
   readonly resources: Readonly<Record<string, number>>
-  /** Objects that are reachable, by class; subclasses are counted as well. */
+  /** Reachable objects by class, including subclasses. */
   readonly objects: Readonly<Record<string, number>>
-  /** Listeners of `process`. */
+  /** The number of listeners of `process`. */
   readonly listeners: number
 }
 

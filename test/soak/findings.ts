@@ -1,12 +1,12 @@
-/** From when to when, in ms since the epoch. */
+/** Beginning and end, in ms since the epoch. */
 export type Span = readonly [from: number, to: number]
 
-/** What should not be, each with how often it was found and what it was found with first. */
+/** Violations of what the soak test checks, each with the number of times and with its first example. */
 export class Findings {
   readonly #all = new Map<string, {count: number; readonly first: string}>()
   readonly #context: (span?: Span) => string
 
-  /** @param context what happened in that time, or lately, for who looks for the cause */
+  /** @param context describes the faults during a span, or recently, to help find the cause */
   constructor(context: (span?: Span) => string) {
     this.#context = context
   }
@@ -16,8 +16,8 @@ export class Findings {
   }
 
   /**
-   * @param what in the same words each time
-   * @param span when the request was under way, where it was one
+   * @param what the violation, in the same words each time
+   * @param span when the request was in flight, if it was a request
    */
   add(what: string, detail: string, span?: Span): void {
     const found = this.#all.get(what)

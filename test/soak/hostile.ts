@@ -5,20 +5,20 @@ import type {Findings} from './findings.ts'
 import type {Random} from './random.ts'
 import {mostBody} from './world.ts'
 
-/** What a hostile caller works with. */
+/** The tools of a hostile caller. */
 export interface Hostile {
   readonly url: string
   readonly random: Random
   readonly findings: Findings
   /** A new id, for `x-request-id`. */
   readonly id: () => string
-  /** A request got no answer. */
+  /** Reports a request that got no answer. */
   readonly unanswered: (id: string, act: string) => void
 }
 
 type Act = (connection: Connection, hostile: Hostile) => Promise<void>
 
-/** What callers do who mean no good, or whose network does. */
+/** The acts of malicious callers, or of callers with a bad network. */
 export const acts: Readonly<Record<string, Act>> = {
   'a head byte by byte': async (connection, {random}) => {
     await byteByByte(connection, 'GET /ping?message=slow HTTP/1.1\r\nHost: localhost\r\nX-Long: aaaaaaaaaaaaaa', random)
@@ -123,7 +123,7 @@ export const acts: Readonly<Record<string, Act>> = {
   },
 }
 
-/** Does one of them, on a connection of its own. */
+/** Does one of the acts, on a new connection. */
 export async function actHostile(name: string, hostile: Hostile): Promise<void> {
   let connection: Connection
   try {
@@ -165,7 +165,7 @@ function hangUp({socket}: Connection, random: Random): void {
   else socket.destroy()
 }
 
-/** More than anybody reads. */
+/** Sends more than any server reads. */
 async function flood({socket}: Connection, length = 200 * mostBody): Promise<void> {
   const piece = Buffer.alloc(64 * 1024, ' ')
   const chunk = Buffer.concat([Buffer.from(`${piece.length.toString(16)}\r\n`), piece, Buffer.from('\r\n')])
@@ -174,7 +174,7 @@ async function flood({socket}: Connection, length = 200 * mostBody): Promise<voi
   }
 }
 
-/** One whole answer for each of `ids`, in their order: fewer only where the connection says that it ends. */
+/** Expects one complete answer for each of `ids`, in order. There may be fewer only if the connection announces its end. */
 async function expectAnswers(
   connection: Connection,
   hostile: Hostile,
@@ -190,7 +190,7 @@ async function expectAnswers(
     ])
     if (answer === late) return findings.add(`${act}: no answer in time`, id)
     if (answer instanceof Error) {
-      // As in Go's server, who ends its side may be taken for one that has gone.
+      // As in Go's server, a caller who half-closes may count as gone.
       unanswered(id, act)
       return
     }

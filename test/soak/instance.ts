@@ -7,7 +7,7 @@ import {freeze, thaw} from '../../local/faults/freeze.ts'
 import {type FunctionsProcess, startFunctions} from '../../local/functions.ts'
 import type {Figures} from './figures.ts'
 
-/** A line of the log, as far as we look into it. */
+/** A line of the log, with the fields that are checked. */
 export interface LogRecord {
   readonly severity: string
   readonly message: string
@@ -16,14 +16,14 @@ export interface LogRecord {
   readonly hint?: string
 }
 
-/** The functions as a process of their own, on the real functions-framework, and what their log says. */
+/** The functions in a separate process, on the real functions-framework, and the contents of their log. */
 export class Instance {
   readonly url: string
-  /** Of each request, by its id. */
+  /** The log records of each request, by id. */
   readonly answered = new Map<string, LogRecord[]>()
-  /** Lines that should not be there. */
+  /** Log lines that should not occur. */
   readonly suspicious: string[] = []
-  /** How often the log said what, with names and numbers left out. */
+  /** How often each message was logged, without names and numbers. */
   readonly said = new Map<string, number>()
   readonly exited: Promise<number | null>
   readonly #process: FunctionsProcess['process']
@@ -40,12 +40,12 @@ export class Instance {
     this.exited = Promise.all([exited, ...read]).then(([code]) => code)
   }
 
-  /** Whether it is stopped, as between two requests. */
+  /** Whether the process is frozen, as between two requests. */
   get isFrozen(): boolean {
     return this.#frozen
   }
 
-  /** Resident memory, in bytes; 0 where the system does not tell. */
+  /** Resident memory, in bytes; 0 if the operating system does not report it. */
   get rss(): number {
     try {
       const [, kib] = /^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${this.#process.pid}/status`, 'utf8')) ?? []
@@ -55,7 +55,7 @@ export class Instance {
     }
   }
 
-  /** What the process holds, after a collection. */
+  /** The process's figures after a garbage collection. */
   figures(): Promise<Figures> {
     const figures = new Promise<Figures>((resolve) => {
       this.#tell = resolve
@@ -115,7 +115,7 @@ export async function startInstance(env: Readonly<Record<string, string>>): Prom
         NODE_OPTIONS: [
           '--disable-warning=ExperimentalWarning',
           `--import ${join(import.meta.dirname, 'figures.ts')}`,
-          // What V8 takes of 256 MiB.
+          // The heap that V8 chooses in an instance of 256 MiB.
           '--max-old-space-size=128 --max-semi-space-size=1',
         ].join(' '),
       },

@@ -3,24 +3,24 @@ import type {Findings, Span} from './findings.ts'
 import type {Task} from './requests.ts'
 import type {World} from './world.ts'
 
-/** What a fault of somebody else may be answered with. */
+/** Statuses that are allowed for faults of others. */
 const excused: ReadonlySet<number> = new Set([429, 502, 503, 504])
-/** Of those, what a request gets that needs no backend. */
+/** Statuses that are allowed for requests that are refused without a call of a backend. */
 const refusals: ReadonlySet<number> = new Set([400, 404, 413])
 
-/** What was asked, and what came of it. */
+/** A request, and its answer. */
 interface Asked {
   readonly task: Task
   readonly answer: Answer
   readonly span: Span
 }
 
-/** Judges answers as they come, and at the end of a phase what the other ends have seen of each request. */
+/** Checks answers as they arrive, and at the end of a phase compares them with what the other ends have seen of each request. */
 export class Judge {
-  /** How often which status came. */
+  /** How often each status occurred. */
   readonly statuses = new Map<string, number>()
   readonly #asked = new Map<string, Asked>()
-  /** Requests of hostile callers that got no answer, and what they did. */
+  /** Requests of hostile callers without an answer, and the act that sent them. */
   readonly #unanswered = new Map<string, string>()
   readonly #findings: Findings
   readonly #world: World
@@ -34,7 +34,7 @@ export class Judge {
     return this.#asked.size
   }
 
-  /** @param calm whether nothing is broken: whatever is served must succeed then */
+  /** @param calm whether nothing is broken, so that every served request must succeed */
   judge(id: string, task: Task, answer: Answer, {began, calm}: {began: number; calm: boolean}): void {
     const span = [began, Date.now()] as const
     this.#asked.set(id, {task, answer, span})
@@ -44,14 +44,14 @@ export class Judge {
     if (wrong) this.#findings.add(`${task.kind}: ${wrong}`, `${id}: ${summary(answer)}`, span)
   }
 
-  /** A request of a hostile caller got no answer: the log must say that its caller hung up, or nothing of it. */
+  /** A request of a hostile caller got no answer: the log must either say that its caller hung up, or not have it. */
   unanswered(id: string, act: string): void {
     this.#unanswered.set(id, act)
   }
 
   /**
-   * Compares what callers saw with the log, the backends and the Repo, once all is over.
-   * @param wasStarved whether the machine was too busy to run anything at that time
+   * Compares what callers saw with the log, the backends and the Repo, after everything has ended.
+   * @param wasStarved whether the machine was too busy to run anything during a span
    */
   compare(wasStarved: (span: Span) => boolean): void {
     const {instance, sharp, executions, repo} = this.#world
@@ -124,7 +124,7 @@ function kindOf(line: string): string {
 function wrongWith(id: string, task: Task, answer: Answer, calm: boolean): string | undefined {
   const {status, headers, whole, error} = answer
   if (/no answer in/.test(error ?? '')) return 'no answer in time'
-  // Whether it was taken in is for the log to say.
+  // The log decides whether the request was accepted.
   if (status === 0) return calm ? 'the connection was closed' : undefined
   if (headers['x-request-id'] !== id) return 'another request id'
   if (status === 200) return wrongWithSuccess(task, answer, calm)
@@ -141,7 +141,7 @@ function wrongWith(id: string, task: Task, answer: Answer, calm: boolean): strin
 
 function wrongWithSuccess(task: Task, answer: Answer, calm: boolean): string | undefined {
   const {whole, text} = answer
-  // The last line of a stream says that it failed, or nothing does: then it is cut.
+  // A stream that fails has the error as its last line, or is cut without one.
   if (!whole) return calm ? 'cut while all is well' : undefined
   try {
     const last = task.streams ? JSON.parse(text.trim().split('\n').at(-1) || '{}') : {}

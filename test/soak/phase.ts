@@ -9,24 +9,24 @@ import type {Random} from './random.ts'
 import {anyTask, kinds} from './requests.ts'
 import {requestSeconds, startWorld, type World} from './world.ts'
 
-/** How much may be left at the end of a phase that was not there at its beginning. */
+/** How much more may be left at the end of a phase than at its beginning. */
 const slack = {heap: 6 * 1024 * 1024, external: 6 * 1024 * 1024, objects: 30, resources: 6, listeners: 2}
-/** How long an instance has from SIGTERM to its end, in ms. */
+/** Maximum time from SIGTERM to the end of an instance, in ms. */
 const mostShutdown = 10_000
-/** Requests begin so far apart, in ms: whether those before are answered or not. */
+/** Time between the starts of two requests, in ms, whether earlier requests have been answered or not. */
 const [leastApart, mostApart] = [1, 60]
-/** But for bursts, no more are under way at once. */
+/** Limit for requests in flight, not counting bursts. */
 const mostUnderWay = 80
-/** How long an answer may take, in ms: the request's own limit, and what freezes and a busy machine add. */
+/** Timeout of an answer, in ms: the request's own limit, plus time for freezes and a busy machine. */
 const patience = (requestSeconds + 25) * 1000
-/** The machine is too busy for any judgement of time when a timer is so late, in ms. */
+/** A timer that is this late, in ms, shows that the machine is too busy for any check of time. */
 const starvation = 200
-/** For how long a fault may be what something comes of, in ms. */
+/** How long after a fault something can be its consequence, in ms. */
 const aftermath = 2500
-/** How long after a fault the functions may go on to say that a backend is down, in ms. */
+/** How long after a fault the functions may still report that a backend is down, in ms. */
 const recovery = 6000
 
-/** What one phase was, and found. */
+/** A phase, and its findings. */
 export interface PhaseReport {
   readonly requests: number
   readonly faults: number
@@ -34,20 +34,20 @@ export interface PhaseReport {
   readonly findings: readonly string[]
   readonly before: Figures
   readonly after: Figures
-  /** Most resident memory, in bytes. */
+  /** Maximum of resident memory, in bytes. */
   readonly peak: number
-  /** From SIGTERM to the end, in ms. */
+  /** Time from SIGTERM to the end, in ms. */
   readonly shutdown: number
-  /** What the log said, and how often. */
+  /** How often each message was logged. */
   readonly said: ReadonlyMap<string, number>
 }
 
 export interface PhaseOptions {
-  /** How long there are faults, in ms. */
+  /** Duration of the faults, in ms. */
   readonly ms: number
-  /** So many requests at least, however long that takes. */
+  /** The minimum number of requests, however long they take. */
   readonly requests: number
-  /** How often the instance is frozen first, with nothing broken. */
+  /** How often the instance is frozen at the beginning, with nothing broken. */
   readonly freezes: number
   readonly random: Random
   readonly name: string
@@ -55,7 +55,7 @@ export interface PhaseOptions {
   readonly verbose: boolean
 }
 
-/** One instance from its start to its SIGTERM, with faults in between. */
+/** Runs one instance from its start to its SIGTERM, with faults in between. */
 export async function runPhase(options: PhaseOptions): Promise<PhaseReport> {
   await using world = await startWorld(options.random.fork())
   return await new Phase(world, options).run()
@@ -91,7 +91,7 @@ class Phase {
     return this.#began ? Date.now() - this.#began : 0
   }
 
-  /** The faults that may have to do with something that happened within `span`, or now. */
+  /** The faults that may have caused something that happened during `span`, or now. */
   #happened([from, to]: Span = [Date.now(), Date.now()]): string {
     const [first, last] = [from - this.#began - aftermath, to - this.#began]
     const faults = this.#history.filter(({at}) => at >= first && at <= last).map(({at, title}) => `${at} ${title}`)
@@ -124,7 +124,7 @@ class Phase {
     }
   }
 
-  /** `rounds` of each kind of request, four at a time. */
+  /** Sends `rounds` of each kind of request, four at a time. */
   async #eachKind(rounds: number): Promise<void> {
     const makers = Array.from({length: rounds}, () => kinds.map(([, make]) => make)).flat()
     const ask = async () => {
@@ -150,11 +150,11 @@ class Phase {
     }
     const needless = network.sharp.accepted - before
     tell(`  ${freezes} freezes with nothing broken: ${needless} new connections`)
-    // Where the machine is so busy that no PING comes back in time, there is a reason for one.
+    // If the machine is so busy that no PING is answered in time, a new connection is justified.
     if (needless > freezes / 10) this.#findings.add('freezes with nothing broken: needless connections', `${needless}`)
   }
 
-  /** Under load, with the faults of the schedule. */
+  /** Sends requests, with the faults of the schedule. */
   async #breakThings(): Promise<void> {
     const {ms, requests, tell} = this.#options
     this.#began = Date.now()
@@ -185,7 +185,7 @@ class Phase {
     return `${this.#faults} faults, ${this.#judge.asked} requests (${statuses}), ${this.#findings.size} findings`
   }
 
-  /** Again and again, where it takes longer than the schedule until there were enough requests. */
+  /** Runs the schedule, and repeats it until there were enough requests. */
   async #runSchedule(): Promise<void> {
     const {ms, requests} = this.#options
     for (let round = 0; round === 0 || this.#count < requests; round++) {
@@ -260,7 +260,7 @@ class Phase {
     return `${this.#options.name}-r${++this.#count}`
   }
 
-  /** All is well again: so are the answers, at once, or where a backend was known to be down within a while. */
+  /** Nothing is broken any more: answers succeed at once, or within a while if a backend was known to be down. */
   async #recover(): Promise<void> {
     const until = Date.now() + recovery
     for (const [, make] of kinds) {
@@ -278,7 +278,7 @@ class Phase {
     this.#calm = true
   }
 
-  /** What the process holds when nothing is asked of it: as soon as it is as little as `before`, or after a while. */
+  /** The process's figures without requests: as soon as they are as low as `before`, or after a while. */
   async #atRest(before?: Figures): Promise<Figures> {
     for (let round = 0; ; round++) {
       await pause(before ? 1000 : 3000)
@@ -293,7 +293,7 @@ class Phase {
     }
   }
 
-  /** SIGTERM at a moment when much is under way. */
+  /** Sends SIGTERM at a moment when many requests are in flight. */
   async #shutDown(): Promise<number> {
     const {instance} = this.#world
     this.#calm = false
@@ -314,7 +314,7 @@ class Phase {
   }
 }
 
-/** What there is more of than before, with both numbers. */
+/** The figures that are higher than before, with both values. */
 function excesses(before: Figures, after: Figures): (readonly [string, number, number])[] {
   const rows: (readonly [string, number, number, number])[] = [
     ['heap', before.heap, after.heap, slack.heap],

@@ -6,7 +6,7 @@ export class Random {
     this.#state = seed >>> 0
   }
 
-  /** From 0 up to, and without, 1 (mulberry32). */
+  /** From 0 up to, but not including, 1 (mulberry32). */
   next(): number {
     this.#state = (this.#state + 0x6d2b79f5) >>> 0
     let mixed = this.#state
@@ -15,12 +15,12 @@ export class Random {
     return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
   }
 
-  /** An integer from `least` to `most`, both included. */
+  /** An integer from `least` to `most`, inclusive. */
   int(least: number, most: number): number {
     return least + Math.floor(this.next() * (most - least + 1))
   }
 
-  /** As int(), where small numbers come as often as large ones of each size. */
+  /** Like int(), but evenly distributed over orders of magnitude. */
   size(least: number, most: number): number {
     return Math.round(least * (most / least) ** this.next())
   }
@@ -33,7 +33,7 @@ export class Random {
     return from[this.int(0, from.length - 1)]!
   }
 
-  /** One of `from`, as often as its weight says. */
+  /** One of `from`, by weight. */
   weighted<T>(from: readonly (readonly [weight: number, item: T])[]): T {
     let left = this.next() * from.reduce((sum, [weight]) => sum + weight, 0)
     for (const [weight, item] of from) {
@@ -43,7 +43,7 @@ export class Random {
     return from[0]![1]
   }
 
-  /** Another source, that depends on the seed and on how many there were before it. */
+  /** Another source, derived from the seed and the numbers drawn so far. */
   fork(): Random {
     return new Random(this.int(0, 2 ** 32 - 1))
   }

@@ -3,19 +3,19 @@ import type {Answer, Ask} from './exchange.ts'
 import type {Random} from './random.ts'
 import {bucket, crcOf, mostBody, type World} from './world.ts'
 
-/** A request, and what must be true of its answer. */
+/** A request, and the conditions for its answer. */
 export interface Task {
   readonly kind: string
   readonly ask: Ask
   /** Whether its handler may run more than once. */
   readonly isRepeatable: boolean
-  /** Whether it is answered while no other one is. */
+  /** Whether it is answered even if no other request is. */
   readonly isExempt?: boolean
-  /** Whether the answer may be cut once it has begun. */
+  /** Whether the answer may be cut after it has begun. */
   readonly streams?: boolean
-  /** What is wrong with an answer of 200; undefined when nothing is. */
+  /** What is wrong with an answer of 200; undefined if it is right. */
   check(answer: Answer): string | undefined
-  /** The upload that the Repo may keep: this one or none. */
+  /** The only upload of this name that the Repo may store; it may also store none. */
   readonly upload?: {readonly size: number; readonly crc32c: string}
 }
 
@@ -25,7 +25,7 @@ const json = {'content-type': 'application/json'}
 const type = 'application/x-ndjson'
 const lines = {'content-type': type, accept: type}
 
-/** Each kind of request, and how often it comes. */
+/** The kinds of requests, with their frequency. */
 export const kinds: readonly (readonly [weight: number, make: Maker])[] = [
   [3, (id) => unary('ping', 'GET', `/ping?message=${id}`, id)],
   [1, (id) => unary('gateway GET', 'GET', `/sharp/look?text=${id}`, id, {isRepeatable: true})],
@@ -45,7 +45,7 @@ export const kinds: readonly (readonly [weight: number, make: Maker])[] = [
   [1, (_id, random) => nowhere(random)],
 ]
 
-/** A request of any kind. */
+/** A request of a random kind. */
 export function anyTask(id: string, random: Random, world: World): Task {
   const task = random.weighted(kinds)(id, random, world)
   if (!random.chance(0.1)) return task
@@ -185,7 +185,7 @@ function openApi(): Task {
   }
 }
 
-/** What no backend is asked for. */
+/** A request that needs no backend. */
 function nowhere(random: Random): Task {
   const ask: Ask = random.pick<Ask>([
     {method: 'GET', path: '/nowhere'},

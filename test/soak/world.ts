@@ -15,9 +15,9 @@ import type {Random} from './random.ts'
 
 export const bucket = 'soak'
 
-/** Limit for the requests of the functions, in seconds. */
+/** Time limit for requests of the functions, in seconds. */
 export const requestSeconds = 9
-/** How many requests the instance answers at once. */
+/** Limit for concurrent requests of the instance. */
 export const mostRequests = 150
 /** Limit for a body, in bytes. */
 export const mostBody = 256 * 1024
@@ -32,7 +32,7 @@ const methods = (path: string) => `
   rpc Up(stream Note) returns (Note) {option (google.api.http) = {post: "/${path}/up" body: "*"};}
   rpc Both(stream Note) returns (stream Note) {option (google.api.http) = {post: "/${path}/both" body: "*"};}`
 
-/** Two services with a method of each kind: one of a server that breaks HTTP/2, one of a real gRPC server. */
+/** Two services with a method of each kind: one on a server that breaks HTTP/2, one on a real gRPC server. */
 const proto = `
 syntax = "proto3";
 package soak;
@@ -49,7 +49,7 @@ service Real {${methods('real')}
 
 type Note = Message & {text: string; count: number; filler: string}
 
-/** How often each request was executed, by its id. */
+/** How often each request was executed, by id. */
 export class Executions {
   readonly #of = new Map<string, number>()
 
@@ -62,19 +62,19 @@ export class Executions {
   }
 }
 
-/** Everything that a phase of the soak runs on. */
+/** All processes and servers of a phase. */
 export interface World extends AsyncDisposable {
   readonly instance: Instance
-  /** Behind `network.sharp`: breaks HTTP/2 and gRPC. */
+  /** Behind `network.sharp`: can break HTTP/2 and gRPC. */
   readonly sharp: FaultServer
-  /** Behind `network.real`: gRPC with the check of ID tokens. */
+  /** Behind `network.real`: gRPC, with the check of ID tokens. */
   readonly real: {readonly server: GrpcServer; restart(graceMs: number): Promise<void>}
   readonly storage: StorageServer
   readonly metadata: MetadataServer
   readonly network: Readonly<Record<'sharp' | 'real' | 'storage', FaultProxy>>
   readonly repo: Repo
   readonly executions: Executions
-  /** By name: size and CRC32C. */
+  /** Size and CRC32C by name. */
   readonly objects: ReadonlyMap<string, {readonly size: number; readonly crc32c: string}>
 }
 
@@ -143,7 +143,7 @@ export async function startWorld(random: Random): Promise<World> {
   }
 }
 
-/** Each gives back what it gets: text is the first field, and the answers are those of the real service. */
+/** Each method echoes its request: text is the first field, and the answers are those of the real service. */
 const sharpMethods = {
   '/soak.Sharp/Once': ([request = new Uint8Array()]: readonly Uint8Array[]) => [request],
   '/soak.Sharp/Look': ([request = new Uint8Array()]: readonly Uint8Array[]) => [request],
@@ -189,7 +189,7 @@ async function putObjects(storage: StorageServer, random: Random): Promise<World
   return objects
 }
 
-/** As Storage writes it. */
+/** As Storage formats it. */
 export function crcOf(content: Buffer): string {
   const bytes = Buffer.alloc(4)
   bytes.writeUInt32BE(crc32c(content))
