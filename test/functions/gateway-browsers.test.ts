@@ -135,7 +135,7 @@ for (const [line, accepted] of [
 
 for (const [words, line, type] of [
   ['a stream', 'POST /both', 'application/json'],
-  ['what is no JSON', 'POST /bytes', 'text/plain'],
+  ['content other than JSON', 'POST /bytes', 'text/plain'],
 ] as const) {
   test.serial(`${words} is sent uncompressed: ${line} of ${type}`, async (t) => {
     const body = JSON.stringify({name: 'abc'.repeat(400)})

@@ -275,6 +275,6 @@ test.serial('GATEWAY_UNSERVABLE=warn serves the rest of a file as well', (t) => 
   t.is(
     problemsOf('http:\n  ruls: []\n', {GATEWAY_UNSERVABLE: 'warn'}).length,
     1,
-    'what is no rule at all stops the start',
+    'an unknown key in the file is an error at start all the same',
   )
 })

@@ -215,7 +215,7 @@ test.serial('an early error of a service for a client stream is sent while the r
 })
 
 for (const [words, body, http, field] of [
-  ['what is no JSON', '{"name":"a"} nope', 400, 'body'],
+  ['malformed JSON', '{"name":"a"} nope', 400, 'body'],
   ['an array cut short', '[{"name":"a"}', 400, 'body'],
   ['a value cut short', '{"name":"a"}{"na', 400, 'body'],
   ['what follows an array', '[{"name":"a"}] {}', 400, 'body'],

@@ -59,7 +59,7 @@ for (const {title, path = '/', init, status, field} of [
     status: 400,
     field: 'message',
   },
-  {title: 'what is no JSON', init: {method: 'POST', headers: json, body: '{"message": '}, status: 400, field: 'body'},
+  {title: 'malformed JSON', init: {method: 'POST', headers: json, body: '{"message": '}, status: 400, field: 'body'},
   {title: 'an unclear flag', path: '/?upstream=maybe', init: {}, status: 400, field: 'upstream'},
   {
     title: 'a body of 2 MiB',

@@ -156,7 +156,7 @@ test.serial('proto: frames are whole messages, to which path and query are added
 
 for (const [words, frame] of [
   ['text', '{}'],
-  ['what is no message', Buffer.from([0xff, 0xff])],
+  ['an invalid message', Buffer.from([0xff, 0xff])],
   ['too many values', Buffer.from(Array.from({length: 40_002}, (_, index) => (index % 2 ? 0 : 0x0a)))],
 ] as const) {
   test.serial(`proto: ${words} ends the call with INVALID_ARGUMENT`, async (t) => {
@@ -200,7 +200,7 @@ for (const [name, code] of Object.entries(status).filter(([name]) => name in cod
 }
 
 for (const [words, frame, field] of [
-  ['what is no JSON', 'nope', 'body'],
+  ['malformed JSON', 'nope', 'body'],
   ['an unknown field', '{"nope":1}', 'nope'],
   ['two messages', '{}{}', 'body'],
   ['a binary frame', Buffer.from('{}'), 'body'],

@@ -123,7 +123,7 @@ test.serial('a header after the first thousand is read', async (t) => {
 const stray: Readonly<Record<string, string>> = {
   'a stray byte': 'X',
   'a stray brace': '}',
-  'what is no HTTP': 'nonsense\n\n',
+  'a line that is not HTTP': 'nonsense\n\n',
   'headers without end': `GET / HTTP/1.1\n${host}x: ${long}`,
   CONNECT: `CONNECT other:443 HTTP/1.1\n${host}\n`,
   'HTTP/2': 'PRI * HTTP/2.0\n\nSM\n\n',

@@ -250,7 +250,7 @@ makes(['INVOKER'], 'the account lacks roles/run.invoker, and is named', async (t
   t.true(wrong.line!.includes(`--member=serviceAccount:${metadata.email} --role=roles/run.invoker`))
 })
 
-makes(['NO_CREDENTIALS'], 'there is no ID token to be had', async (t) => {
+makes(['NO_CREDENTIALS'], 'no ID token can be fetched', async (t) => {
   const {backend, env, metadata} = await guarded(t)
   metadata.fail(404)
   const wrong = await wrongAt(t, backend.url, {env})
