@@ -119,7 +119,7 @@ for (const [words, line, status, field] of [
   ['%2F is no slash', 'GET /many/shelves%2F1/books/2', 404],
   ['a trailing slash is a segment', 'GET /whole/', 404],
   ['the empty path', 'GET /', 404],
-  ['no path at all', 'OPTIONS *', 404],
+  ['no path at all', 'GET *', 404],
   ['a malformed escape', 'GET /one/%zz', 400, 'path'],
   ['a malformed escape where nothing is bound', 'GET /%zz', 400, 'path'],
   ['half an escape', 'GET /one/%2', 400, 'path'],
