@@ -275,6 +275,7 @@ test.serial('headers are metadata in both directions, except credentials and hea
       header.set('access-control-allow-origin', '*')
       header.set('set-cookie', 'a=b')
       context.sendHeader(header)
+      context.trailer.set('x-last', '2')
       return request
     },
   })
@@ -308,6 +309,7 @@ test.serial('headers are metadata in both directions, except credentials and hea
   for (const [name, value] of Object.entries(entries)) t.false(String(value).includes('mine'), name)
   t.is(headers.get('x-one'), '1')
   t.is(headers.get('x-bytes-bin'), '/wE')
+  t.is(headers.get('trailer-x-last'), '2')
   t.is(headers.get('access-control-allow-origin'), 'https://app.example')
   for (const name of ['set-cookie', 'content-language', 'grpc-accept-encoding']) t.false(headers.has(name), name)
 })
