@@ -4,6 +4,7 @@ import {cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, write
 import {tmpdir} from 'node:os'
 import {dirname, join} from 'node:path'
 import {createInterface} from 'node:readline'
+import {stripVTControlCharacters} from 'node:util'
 import {type Mutation, withFault} from './mutations.ts'
 
 /** Timeout of one run of tests, in ms, because a fault may hang them. */
@@ -46,10 +47,10 @@ export class ProjectCopy {
     }
   }
 
-  /** The title of the first test that fails, after `hangs: ` if ava's timeout ended it, or undefined if all pass. */
+  /** The title of the first test that fails, or of the first that hangs after `hangs: `, or undefined if all pass. */
   async failureOf({patterns, silence, concurrency}: Tests): Promise<string | undefined> {
     const ava = join(this.#path, 'node_modules/.bin/ava')
-    const args = ['--tap', '--fail-fast', `--timeout=${silence}s`]
+    const args = ['--fail-fast', `--timeout=${silence}s`]
     if (concurrency !== undefined) args.push(`--concurrency=${concurrency}`)
     const child = spawn(process.execPath, [ava, ...args, ...patterns], {
       cwd: this.#path,
@@ -60,14 +61,12 @@ export class ProjectCopy {
       detached: true,
     })
     this.#child = child
-    let failed: string | undefined
-    let hangs = false
+    let failure: string | undefined
+    // ava's TAP reporter breaks when tests time out, so this reads the one for people.
     const lines = createInterface(child.stdout).on('line', (line) => {
-      failed ??= /^not ok \d+ - (.*?)(?: # .*)?$/.exec(line)?.[1]
-      if (failed === undefined) return
-      hangs ||= line.includes('Exited because no new tests completed')
-      // The end of the first failure's diagnostics. The other tests do not matter.
-      if (line === '  ...') endGroup(child)
+      failure ??= failureIn(stripVTControlCharacters(line))
+      // The other tests do not matter.
+      if (failure !== undefined) endGroup(child)
     })
     const read = once(lines, 'close')
     const timer = setTimeout(() => endGroup(child), limit)
@@ -76,9 +75,7 @@ export class ProjectCopy {
     endGroup(child)
     await read
     this.#child = undefined
-    if (code === 0) return undefined
-    const title = failed ?? 'the tests do not run to their end'
-    return hangs ? `hangs: ${title}` : title
+    return code === 0 ? undefined : (failure ?? 'the tests do not run to their end')
   }
 
   /** Ends the running tests, and removes the copy. */
@@ -86,6 +83,15 @@ export class ProjectCopy {
     if (this.#child) endGroup(this.#child)
     rmSync(this.#path, {recursive: true, force: true})
   }
+}
+
+/** The title in a line of ava's about a test that failed, or was pending at a timeout; or what else went wrong. */
+function failureIn(line: string): string | undefined {
+  const hanging = /^ *(?:◌|\( \)) (.*)/.exec(line)?.[1]
+  if (hanging !== undefined) return `hangs: ${hanging}`
+  const [, failed, broken] =
+    /\[fail\]: (.*)|^ *(Uncaught exception in .*|Unhandled rejection in .*|[✘×] .* exited .*)/.exec(line) ?? []
+  return failed ?? broken
 }
 
 /** Ends all processes of the group, also those that a fault keeps alive. */
