@@ -159,6 +159,25 @@ test.serial('everything is closed except for AUTH_PUBLIC, probes, and the docume
     t.is((await app.ask(t, '/nowhere', {method})).status, 401, method)
 })
 
+test.serial('without a token, a path of RPC is refused alike with a method and without', async (t) => {
+  for (const [type, path, status] of [
+    ['application/json', '/People/Find', 401],
+    ['application/proto', '/People/Find', 401],
+    ['application/connect+json', '/Chat/Talk', 200],
+    ['application/grpc-web+proto', '/Chat/Talk', 200],
+  ] as const) {
+    const headers = {'content-type': type, 'connect-protocol-version': '1'}
+    const refusal = async (path: string) => {
+      const answer = await app.ask(t, path, {method: 'POST', headers, body: '{}'})
+      const {'x-request-id': _, date, ...others} = Object.fromEntries(answer.headers)
+      return {status: answer.status, headers: others, text: answer.text}
+    }
+    const known = await refusal(path)
+    t.is(known.status, status, type)
+    t.deepEqual(await refusal(`${path}Not`), known, type)
+  }
+})
+
 test.serial('without a token, only the tools are listed that everybody may call', async (t) => {
   const ask = (method: string, params = {}) => {
     const headers = {'content-type': 'application/json', accept: 'application/json, text/event-stream'}

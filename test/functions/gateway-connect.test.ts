@@ -133,6 +133,8 @@ for (const [title, body] of [
   ['a group that does not end', Buffer.from([0x0b])],
   ['a group that has not begun', Buffer.from([0x0c])],
   ['nested groups without an end', Buffer.alloc(3000, 0x0b)],
+  // An unknown field, the 1000th, in itself.
+  ['nested groups that all end', Buffer.from('c33e'.repeat(600) + 'c43e'.repeat(600), 'hex')],
   ['a number of 11 bytes', Buffer.concat([Buffer.from([0x30]), Buffer.alloc(10, 0x80), Buffer.from([0])])],
   ['another type than the schema has', Buffer.from([0x0d, 1, 2, 3, 4])],
   ['packed numbers that are cut', Buffer.from([0xba, 0x01, 0x02, 0x01, 0x80])],
@@ -147,7 +149,7 @@ for (const [title, body] of [
   })
 }
 
-test.serial('a message without a required proto2 field is refused in either codec', async (t) => {
+test.serial('a message of proto2 needs its required field in either codec', async (t) => {
   const calls = callsOf()
   for (const [headers, body] of [
     [json, '{}'],
@@ -158,6 +160,12 @@ test.serial('a message without a required proto2 field is refused in either code
     t.regex(json.message, /"id": the field is required/)
   }
   t.is(callsOf(), calls)
+  for (const [headers, body] of [
+    [json, '{"id": "a"}'],
+    [proto, Buffer.from([0x0a, 0x01, 0x61])],
+  ] as const) {
+    t.is((await send({path: '/served.Older/Old', headers, body})).status, 200)
+  }
 })
 
 for (const [title, request, expected] of [

@@ -42,6 +42,7 @@ const protocols = {
 } as const
 
 const codes = new Map([
+  ['2', 'unknown'],
   ['3', 'invalid_argument'],
   ['4', 'deadline_exceeded'],
   ['8', 'resource_exhausted'],
@@ -167,6 +168,14 @@ for (const [type, {json, compression, ok, code}] of Object.entries(protocols)) {
     ],
     ['too many values', up, () => envelope(written({numbers: Array(101).fill(1)})), {}, 'invalid_argument'],
     ['trailing garbage', up, () => Buffer.concat([envelope(written({})), Buffer.from('abc')]), {}, 'invalid_argument'],
+    ['a coding of the whole body', up, () => envelope(written({})), {'content-encoding': 'gzip'}, 'unknown'],
+    [
+      'garbage behind its only message',
+      down,
+      () => Buffer.concat([envelope(written({})), Buffer.from('abc')]),
+      {},
+      'invalid_argument',
+    ],
     ['no message', down, () => Buffer.alloc(0), {}, 'unimplemented'],
     ['two messages', down, () => Buffer.concat([envelope(written({})), envelope(written({}))]), {}, 'unimplemented'],
   ] as const) {
@@ -180,6 +189,13 @@ for (const [type, {json, compression, ok, code}] of Object.entries(protocols)) {
       t.is(code(end), expected)
     })
   }
+
+  test.serial(`${type}: a request that is compressed as a whole is 415 where nothing is called yet`, async (t) => {
+    const sent = {...headers, 'content-encoding': 'gzip'}
+    const {status, headers: got} = await send({path: down, headers: sent, body: envelope(written({}))})
+    t.is(status, 415)
+    t.is(got.get('accept-encoding'), 'identity')
+  })
 
   test.serial(`${type}: a request that ends inside a message is refused, wherever it ends`, async (t) => {
     const body = Buffer.concat([envelope(written({name: 'a'})), envelope(written({name: 'b'}))])

@@ -144,12 +144,16 @@ export const gateway: Room = {
         ['endsCleanly: () => true,', '', 'why a stream failed is lost'],
         ['...trailersInHead(call),', '', 'trailers of unary calls are lost'],
         ['headFirst: !isAnswered,', '', 'the head waits for the first answer'],
-        ['check: served.checkOf(method)', 'check: undefined', 'GATEWAY_VALIDATE does not hold for RPC'],
       ],
     },
     {
+      file: 'src/gateway/rpc/answer.ts',
+      by: ['test/functions/gateway-validation.test.ts'],
+      changes: [['check: served.checkOf(method)', 'check: undefined', 'GATEWAY_VALIDATE does not hold for RPC']],
+    },
+    {
       file: 'src/gateway/rpc/failure.ts',
-      by: connect,
+      by: [...connect, 'test/auth/door.test.ts'],
       changes: [
         ['isUnknownPath(method, fault) ? 404 : httpStatus[error.code]', '200', 'a failed call is 200'],
         [

@@ -25,6 +25,18 @@ test('envelopes are the same wherever the bytes are cut', (t) => {
   }
 })
 
+test('a message that is longer than its first buffer is whole', (t) => {
+  const data = Uint8Array.from({length: 50_000}, (_, index) => index % 251)
+  const body = framed(0, data)
+  const splitter = new FrameSplitter(taken)
+  const frames: Uint8Array[] = []
+  for (let start = 0; start < body.length; start += 1000) {
+    frames.push(...splitter.push(body.subarray(start, start + 1000)).map((frame) => frame.data))
+  }
+  t.is(frames.length, 1)
+  t.is(Buffer.compare(frames[0]!, data), 0)
+})
+
 test('a body that ends inside an envelope is refused, wherever it ends', (t) => {
   const body = framed(0, bytes('abc'))
   for (let length = 1; length < body.length; length++) {
