@@ -96,3 +96,13 @@ test.serial('a message type whose empty message takes several KiB counts as seve
   t.is((await send(9)).status, 200)
   refused(t, await send(10), 400, 'body')
 })
+
+test.serial('by Connect in protobuf an empty message counts for as many values', async (t) => {
+  const headers = {'content-type': 'application/proto', 'connect-protocol-version': '1'}
+  const send = (count: number) =>
+    app.send('POST /wide.Wides/Echo', {headers, body: Buffer.from('0a00'.repeat(count), 'hex')})
+  t.is((await send(9)).status, 200)
+  const {status, json} = await send(10)
+  t.is(status, 400)
+  t.is(json.code, 'invalid_argument')
+})

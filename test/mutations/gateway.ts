@@ -199,7 +199,7 @@ export const gateway: Room = {
     },
     {
       file: 'src/transcoding/rpc/wire-check.ts',
-      by: ['test/transcoding/rpc.test.ts', ...connect],
+      by: ['test/transcoding/rpc.test.ts', 'test/functions/gateway-limits.test.ts', ...connect],
       changes: [
         ['if (level > recursionLimit) throw', 'if (false) throw', 'a message that nests deeply is passed on'],
         ['missing?.delete(number)', '', 'a message of proto2 is refused'],

@@ -1,8 +1,11 @@
+import {EmptySchema} from '@bufbuild/protobuf/wkt'
 import test from 'ava'
 import {Base64Reader, base64Body} from '../../src/transcoding/rpc/base64-body.ts'
 import {FrameSplitter, framed, joined} from '../../src/transcoding/rpc/frames.ts'
 import {readGetRequest} from '../../src/transcoding/rpc/get-request.ts'
 import {responseForm, rpcForm} from '../../src/transcoding/rpc/media.ts'
+import {checkWire} from '../../src/transcoding/rpc/wire-check.ts'
+import {ValueCount} from '../../src/transcoding/value-count.ts'
 
 const taken = () => {}
 const bytes = (text: string) => new TextEncoder().encode(text)
@@ -53,6 +56,15 @@ test('an envelope is checked by its prefix, and buffers only what has arrived', 
   splitter.push(new Uint8Array([7, 0xff, 0xff, 0xff, 0xff, 1, 2]))
   t.deepEqual(seen, [[7, 0xffffffff]])
   t.is(splitter.held, 7)
+})
+
+test('a message of 500 levels is taken, and one of 501 refused', (t) => {
+  // Groups in an unknown field, of the number 1000.
+  const nested = (levels: number) => Buffer.from('c33e'.repeat(levels - 1) + 'c43e'.repeat(levels - 1), 'hex')
+  t.notThrows(() => checkWire(EmptySchema, nested(500), new ValueCount()))
+  t.throws(() => checkWire(EmptySchema, nested(501), new ValueCount()), {
+    message: 'Cannot read the message: it is not a google.protobuf.Empty: it nests deeper than 500 levels',
+  })
 })
 
 test('base64 is read wherever it is cut, and may contain padding in the middle', (t) => {
