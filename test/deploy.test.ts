@@ -16,7 +16,7 @@ import {join} from 'node:path'
 import {createInterface} from 'node:readline'
 import {promisify} from 'node:util'
 import test, {type ExecutionContext} from 'ava'
-import {freePort, listening, startFunctions} from '../local/functions.ts'
+import {startFunctions} from '../local/functions.ts'
 import {pattern} from '../local/samples.ts'
 import {sampleBucket, startStack} from '../local/stack.ts'
 import {bundle} from '../tools/bundle/bundle.ts'
@@ -283,21 +283,31 @@ test.serial('a stack in the log of a build has files and lines of the source', a
   t.notRegex(stack, /\.cjs/)
 })
 
+/** Code that prints the port of a server when it listens. */
+const printPort = `import {subscribe} from 'node:diagnostics_channel'
+subscribe('tracing:net.server.listen:asyncEnd', ({server}) => console.log('port ' + server.address().port))`
+
 test.serial('npm start serves app where only the deployed files exist, until it is stopped', async (t) => {
   const stack = await startStack()
   t.teardown(() => stack.close())
-  const port = await freePort(0)
   const env = {
     PATH: process.env.PATH,
     ...stack.env,
-    PORT: String(port),
+    PORT: '0',
     LOG_LEVEL: 'silent',
     K_SERVICE: 'app',
     AUTH: 'none',
+    NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(printPort)}`,
   }
-  const npm = spawn('npm', ['run', 'start'], {cwd: shared, env, stdio: 'ignore'})
+  const npm = spawn('npm', ['run', 'start'], {cwd: shared, env, stdio: ['ignore', 'pipe', 'inherit']})
   const exited = once(npm, 'exit')
-  await listening(port)
+  t.teardown(() => npm.kill('SIGKILL'))
+  let port = ''
+  for await (const line of createInterface({input: npm.stdout})) {
+    port = /^port (\d+)$/.exec(line)?.[1] ?? ''
+    if (port) break
+  }
+  npm.stdout.resume()
   t.is((await fetch(`http://localhost:${port}/ping?message=hi`)).status, 200)
   npm.kill()
   t.deepEqual(await exited, [0, null])
