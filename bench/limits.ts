@@ -1,15 +1,13 @@
 import {once} from 'node:events'
 import {request} from 'node:http'
 import {buildSchema} from '../test/functions/gateway-schema.ts'
-import {ask, end, functionProcess, stackProcess, type Usage} from './lib/processes.ts'
+import {ask, end, functionProcess, heapOf256MiB, stackProcess, type Usage} from './lib/processes.ts'
 import {type Cell, keep} from './lib/results.ts'
 
 /**
  * The effect of one expensive request, and of many at the same time, on an instance of 256 MiB: the answers to bodies of up to 1 MiB
  * that are made to be expensive, their CPU, their memory, and how long they block all other requests.
  */
-/** V8's default heap limits on 256 MiB: half of it for the old generation, and little for the young one. */
-const heap = '--max-old-space-size=128 --max-semi-space-size=1'
 const mostMemory = 256
 /** Aim for the time that one body may block all others, in ms. */
 const mostHold = 50
@@ -95,7 +93,7 @@ const instance = await functionProcess('src/main.js', 'gateway', {
   K_SERVICE: 'bench',
   LOG_LEVEL: 'silent',
   GATEWAY_DESCRIPTORS: schema.path,
-  NODE_OPTIONS: heap,
+  NODE_OPTIONS: heapOf256MiB,
   MEASURE_HOLD: '1',
 })
 let died: string | undefined
@@ -130,7 +128,7 @@ try {
 }
 keep('limits', [
   {
-    title: `Bodies that are made to be expensive, with \`${heap}\`; a hold is the CPU between two turns of the event loop`,
+    title: `Bodies that are made to be expensive, with \`${heapOf256MiB}\`; a hold is the CPU between two turns of the event loop`,
     rows,
     verdict: died
       ? `The instance ended: ${died}.`

@@ -8,6 +8,9 @@ import {frameworkMain, freePort, listening} from '../../local/functions.ts'
 
 const root = join(import.meta.dirname, '..', '..')
 
+/** V8's default heap limits on 256 MiB: half of it for the old generation, and little for the young one. */
+export const heapOf256MiB = '--max-old-space-size=128 --max-semi-space-size=1'
+
 /** A server in a process of its own. */
 export interface Server {
   readonly child: ChildProcess
