@@ -25,7 +25,8 @@ export function checkNames(runtime: Named): void {
   ]
   if (problems.length > 0) throw new ConfigError(problems.join('\n'))
   if (contract.isWhole) return
-  const unknown = named.filter(({name}) => !contract.names.has(name))
+  const {names} = contract
+  const unknown = named.filter(({name}) => !names.has(name))
   if (unknown.length === 0) return
   const texts = unknown.map(({variable, name}) => `${variable} names ${name}`)
   runtime.log.warn(

@@ -45,7 +45,6 @@ function methodAuthOf(method: DescMethod): MethodAuth | undefined {
 export class Contract {
   readonly #services = new Set<DescService>()
   readonly #auths = new Map<string, MethodAuth[]>()
-  readonly #names = new Set<string>()
   /** Whether it knows all services that the functions can call. Then an unknown name is misspelt. */
   isWhole = false
 
@@ -55,19 +54,18 @@ export class Contract {
     for (const service of services) {
       if (this.#services.has(service)) continue
       this.#services.add(service)
-      this.#names.add(service.typeName)
       for (const method of service.methods) problems.push(...this.#learnMethod(method))
     }
     if (problems.length > 0) throw new ConfigError(problems.join('\n'))
   }
 
   #learnMethod(method: DescMethod): string[] {
-    const name = `${method.parent.typeName}/${method.name}`
-    this.#names.add(name)
     try {
       const auth = methodAuthOf(method)
+      if (!auth) return []
+      const name = nameOf(method)
       // Two protos may declare the same method: both options apply.
-      if (auth) this.#auths.set(name, [...this.authsOf(name), auth])
+      this.#auths.set(name, [...this.authsOf(name), auth])
       return []
     } catch (error) {
       const place = `${method.parent.file.name}.proto: ${method.parent.typeName}.${method.name}`
@@ -77,7 +75,13 @@ export class Contract {
 
   /** The names of services and methods. */
   get names(): ReadonlySet<string> {
-    return this.#names
+    const services = [...this.#services]
+    return new Set(services.flatMap(({typeName, methods}) => [typeName, ...methods.map(nameOf)]))
+  }
+
+  /** Whether any method has the option. */
+  get hasOptions(): boolean {
+    return this.#auths.size > 0
   }
 
   /** The options of the method `name` (`pkg.Service/Method`): none for most methods. */
@@ -103,6 +107,10 @@ export class Contract {
 }
 
 const none: readonly MethodAuth[] = []
+
+function nameOf({name, parent}: DescMethod): string {
+  return `${parent.typeName}/${name}`
+}
 
 /**
  * The reason why the method `name` cannot be called: its proto demands a verified caller, but AUTH verifies none. Undefined if it can

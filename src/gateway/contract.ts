@@ -2,6 +2,7 @@ import {MethodOptionsSchema} from '@bufbuild/protobuf/wkt'
 import type {Runtime} from '../clients/runtime.ts'
 import {ConfigError} from '../core/config.ts'
 import {contractOf, optionName, optionNumber, uncheckable} from '../core/contract.ts'
+import {extensionNames} from '../transcoding/schema/extension-names.ts'
 import type {Transcoder} from '../transcoding/transcoder.ts'
 
 /**
@@ -12,19 +13,13 @@ import type {Transcoder} from '../transcoding/transcoder.ts'
 export function learnContract({registry, bindings}: Transcoder, runtime: Runtime): void {
   const {auth} = runtime.config
   const contract = contractOf(runtime)
-  const files = [...registry.files]
-  // Most schemas have no such option, and need not be looked through.
-  const other = (registry.getExtensionFor(MethodOptionsSchema, optionNumber) ? files : [])
-    .flatMap(({extensions}) => extensions)
-    .find(({extendee, number, typeName}) => {
-      return number === optionNumber && extendee.typeName === MethodOptionsSchema.typeName && typeName !== optionName
-    })
+  const names = extensionNames(registry, MethodOptionsSchema.typeName, optionNumber)
+  const other = names.find((name) => name !== optionName)
   if (other)
-    throw new ConfigError(
-      `Option (${other.typeName}) has the number ${optionNumber}, which is taken by (${optionName})`,
-    )
-  contract.learn(files.flatMap(({services}) => services))
+    throw new ConfigError(`Option (${other}) has the number ${optionNumber}, which is taken by (${optionName})`)
+  contract.learn([...registry.files].flatMap(({services}) => services))
   contract.isWhole = true
+  if (!contract.hasOptions) return
   const served = [...new Set(bindings.map(({method: {name, parent}}) => `${parent.typeName}/${name}`))]
   const problems = served.map((name) => uncheckable(auth, contract, name)).filter((line) => line !== undefined)
   if (problems.length > 0) throw new ConfigError(problems.join('\n'))

@@ -40,5 +40,6 @@ function listed(names: readonly string[], others: readonly string[]): string {
 }
 
 function serviceOf(name: string): string {
-  return name.split('/')[0]!
+  const slash = name.indexOf('/')
+  return slash < 0 ? name : name.slice(0, slash)
 }

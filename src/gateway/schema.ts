@@ -212,11 +212,17 @@ function problemOf(binding: Binding, paths: ReadonlySet<string>): string | undef
 
 /** The only path that the binding's template matches; undefined if it matches several. */
 function literalPath({template: {segments, verb}}: Binding): string | undefined {
-  const texts = segments.map((segment) => (segment.kind === 'literal' ? segment.text : undefined))
-  return texts.includes(undefined) ? undefined : `/${texts.join('/')}${verb && `:${verb}`}`
+  let path = ''
+  for (const segment of segments) {
+    if (segment.kind !== 'literal') return undefined
+    path += `/${segment.text}`
+  }
+  return `${path}${verb && `:${verb}`}`
 }
+
+const methods: ReadonlySet<string> = new Set(METHODS)
 
 /** Whether requests of this HTTP method reach the handler. Node refuses unknown methods, and does not pass on CONNECT. */
 function isServed(httpMethod: string): boolean {
-  return httpMethod === '*' || (httpMethod !== 'CONNECT' && METHODS.includes(httpMethod))
+  return httpMethod === '*' || (httpMethod !== 'CONNECT' && methods.has(httpMethod))
 }

@@ -1,25 +1,28 @@
 /** A map whose values are made when they are first asked for. */
 export class LazyMap<Key, Value> implements ReadonlyMap<Key, Value> {
-  readonly #keys: ReadonlySet<Key>
+  readonly #keys: readonly Key[]
+  #set: ReadonlySet<Key> | undefined
   readonly #make: (key: Key) => Value
   readonly #made = new Map<Key, Value>()
 
-  constructor(keys: Iterable<Key>, make: (key: Key) => Value) {
-    this.#keys = new Set(keys)
+  /** @param keys different ones */
+  constructor(keys: readonly Key[], make: (key: Key) => Value) {
+    this.#keys = keys
     this.#make = make
   }
 
   get size(): number {
-    return this.#keys.size
+    return this.#keys.length
   }
 
   has(key: Key): boolean {
-    return this.#keys.has(key)
+    this.#set ??= new Set(this.#keys)
+    return this.#set.has(key)
   }
 
   get(key: Key): Value | undefined {
     const known = this.#made.get(key)
-    if (known !== undefined || !this.#keys.has(key)) return known
+    if (known !== undefined || !this.has(key)) return known
     const made = this.#make(key)
     this.#made.set(key, made)
     return made

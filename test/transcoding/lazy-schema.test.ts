@@ -16,6 +16,7 @@ import test from 'ava'
 import {http} from '../../src/gen/google/api/annotations_pb.js'
 import {type HttpRule, HttpRuleSchema} from '../../src/gen/google/api/http_pb.js'
 import {openApi} from '../../src/transcoding/openapi/openapi.ts'
+import {extensionNames} from '../../src/transcoding/schema/extension-names.ts'
 import {LazyRegistry} from '../../src/transcoding/schema/lazy-registry.ts'
 import {decodeSchema, readSchema} from '../../src/transcoding/schema/schema.ts'
 import {createTranscoder} from '../../src/transcoding/transcoder.ts'
@@ -160,6 +161,11 @@ test('a type is found by its name, and an extension by what it extends', (t) => 
   t.is(found?.typeName, 'google.api.http')
   t.is(schema.getExtension('google.api.http'), found)
   t.is(schema.getExtensionFor(options, 1), undefined)
+  for (const registry of [schema, decodeSchema(own)]) {
+    t.deepEqual(extensionNames(registry, options.typeName, http.number), ['google.api.http'])
+    t.deepEqual(extensionNames(registry, options.typeName, 1), [])
+    t.deepEqual(extensionNames(registry, 'google.protobuf.FieldOptions', http.number), [])
+  }
   t.is(schema.get('ping.PingService'), schema.getService('ping.PingService'))
   const service = schema.getService('ping.PingService')!
   const [method] = service.methods

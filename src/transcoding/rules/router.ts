@@ -206,8 +206,10 @@ class End<R> {
 }
 
 class Node<R> extends End<R> {
-  /** Undefined for none, as in most of the nodes of a large schema. */
-  #literals: Map<string, Node<R>> | undefined
+  /** The first literal. Most nodes of a large schema have no others, and so need no map. */
+  #text: string | undefined
+  #first: Node<R> | undefined
+  #others: Map<string, Node<R>> | undefined
   #star: Node<R> | undefined
   #rest: Tail<R> | undefined
 
@@ -226,8 +228,7 @@ class Node<R> extends End<R> {
   find(target: Target, index: number): Leaf<R> | undefined {
     const text = target.texts[index]
     if (text === undefined) return this.get(target.verb) ?? this.#findRest(target, index)
-    const literals = this.#literals
-    return literals?.get(text)?.find(target, index + 1) ?? this.#findStar(text, target, index)
+    return this.#literal(text)?.find(target, index + 1) ?? this.#findStar(text, target, index)
   }
 
   #findStar(text: string, target: Target, index: number): Leaf<R> | undefined {
@@ -241,12 +242,25 @@ class Node<R> extends End<R> {
   }
 
   #child(segment: Segment): Node<R> {
-    if (segment.kind === 'literal') {
-      this.#literals ??= new Map()
-      return getOrMake(this.#literals, segment.text, () => new Node<R>())
-    }
+    if (segment.kind === 'literal') return this.#literal(segment.text) ?? this.#addLiteral(segment.text)
     this.#star ??= new Node()
     return this.#star
+  }
+
+  #literal(text: string): Node<R> | undefined {
+    return text === this.#text ? this.#first : this.#others?.get(text)
+  }
+
+  #addLiteral(text: string): Node<R> {
+    const made = new Node<R>()
+    if (this.#text === undefined) {
+      this.#text = text
+      this.#first = made
+    } else {
+      this.#others ??= new Map()
+      this.#others.set(text, made)
+    }
+    return made
   }
 }
 

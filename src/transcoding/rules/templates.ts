@@ -118,8 +118,9 @@ class Parser {
 
   #match(pattern: RegExp): string | undefined {
     pattern.lastIndex = this.#at
-    const text = pattern.exec(this.#source)?.[0]
-    if (text) this.#at += text.length
+    if (!pattern.test(this.#source)) return undefined
+    const text = this.#source.slice(this.#at, pattern.lastIndex)
+    this.#at = pattern.lastIndex
     return text
   }
 

@@ -93,13 +93,19 @@ export class LazyRegistry implements FileRegistry {
   }
 
   getExtensionFor({typeName}: DescMessage, number: number): DescExtension | undefined {
+    const [name] = this.extensionNames(typeName, number)
+    return name === undefined ? undefined : this.getExtension(name)
+  }
+
+  /** The name of the extension that gives the message `extendee` a field `number`: one at most. */
+  extensionNames(extendee: string, number: number): readonly string[] {
     this.#extensions ??= new Map(
       [...this.#outline.files.values()].flatMap(({extensions}) =>
         extensions.map((extension) => [`${extension.number} ${extension.extendee}`, extension.typeName]),
       ),
     )
-    const name = this.#extensions.get(`${number} ${typeName}`)
-    return name === undefined ? undefined : this.getExtension(name)
+    const name = this.#extensions.get(`${number} ${extendee}`)
+    return name === undefined ? [] : [name]
   }
 
   getService(typeName: string): DescService | undefined {
