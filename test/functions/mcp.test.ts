@@ -18,7 +18,10 @@ import {connectMcp, eras} from './mcp-client.ts'
 const hinted = `syntax = "proto3";
 package hinted;
 import "every/every.proto";
+import "google/api/annotations.proto";
 import "grpc_functions/options.proto";
+message Version { string etag = 1; }
+service Versions { rpc Get(Version) returns (Version) { option (google.api.http) = {get: "/versions/{etag}"}; } }
 service Hints {
   // Reads it. It changes nothing.
   rpc Read(every.Every) returns (every.Every) { option idempotency_level = NO_SIDE_EFFECTS; }
@@ -27,12 +30,12 @@ service Hints {
   rpc Hidden(every.Every) returns (every.Every) { option (grpc_functions.tool) = {hidden: true}; }
 }`
 const protos = {'hinted.proto': hinted}
-const echoes = ['hinted.Hints']
+const echoes = ['hinted.Hints', 'hinted.Versions']
 const env = {
   MCP: 'true',
-  MCP_TOOLS: 'served.Echo, served.Streams/Down=count, hinted.Hints, served.Plain/One',
+  MCP_TOOLS: 'served.Echo, served.Streams/Down=count, hinted.Hints, hinted.Versions, served.Plain/One',
   CORS_ORIGINS: 'https://app.example',
-  GATEWAY_SERVICES: 'hinted.Hints,served.Echo,served.Streams,served.Plain',
+  GATEWAY_SERVICES: 'hinted.Hints,hinted.Versions,served.Echo,served.Streams,served.Plain',
 }
 
 const start = {BACKEND_URL: 'http://localhost:1', AUTH: 'none'}
@@ -50,7 +53,7 @@ test.before(async () => {
       ...env,
       AUTH: 'jwt',
       AUTH_ISSUERS: `${issuer.url} audience=api`,
-      AUTH_ALLOW: 'served.Echo email=nobody@example.com',
+      AUTH_ALLOW: 'served.Echo email=nobody@example.com; served.Plain email=nobody@example.com',
     },
   })
 })
@@ -194,6 +197,33 @@ test.serial('a caller is shown the tools that it may call, and cannot call other
   t.false(names.includes('Echo_Whole'))
   t.like(await client.callTool({name: 'Hints_Read', arguments: {name: 'a'}}), {structuredContent: {name: 'a'}})
   await t.throwsAsync(client.callTool({name: 'Echo_Whole', arguments: {}}))
+  const uris = (await client.listResourceTemplates()).resourceTemplates.map(({uriTemplate}) => uriTemplate)
+  t.false(uris.includes('api:///one/{name}'))
+})
+
+test.serial('conditions of a request for MCP do not apply to the resource that it reads', async (t) => {
+  await using client = await connect(app, '2026-07-28', {'if-none-match': '*'})
+  const {contents} = await client.readResource({uri: 'api:///versions/x'})
+  t.deepEqual(JSON.parse((contents[0] as Any).text), {etag: 'x'})
+})
+
+test.serial('a stream whose client hangs up is cancelled at the backend', async (t) => {
+  using _ = app.streams.handle({
+    async *down(_request: Any, context) {
+      yield {name: 'a'}
+      yield await silence(context)
+    },
+  })
+  await using client = await connect(app)
+  const call = app.streams.next()
+  const caller = new AbortController()
+  const result = client.callTool(
+    {name: 'count', arguments: {}},
+    {signal: caller.signal, onprogress: () => caller.abort()},
+  )
+  const {cancelled} = await call
+  await t.throwsAsync(result)
+  await cancelled
 })
 
 test.serial('keys of AUTH_API_KEYS are accepted, and RATE_LIMIT counts each of their requests', async (t) => {
