@@ -90,7 +90,9 @@ function failureIn(line: string): string | undefined {
   const hanging = /^ *(?:◌|\( \)) (.*)/.exec(line)?.[1]
   if (hanging !== undefined) return `hangs: ${hanging}`
   const [, failed, broken] =
-    /\[fail\]: (.*)|^ *(Uncaught exception in .*|Unhandled rejection in .*|[✘×] .* exited .*)/.exec(line) ?? []
+    /\[fail\]: (.*)|^ *(Uncaught exception in .*|Unhandled rejection in .*|Failed to exit .*|[✘×] .* exited .*)/.exec(
+      line,
+    ) ?? []
   return failed ?? broken
 }
 

@@ -3,9 +3,8 @@ import type {Room} from './mutations.ts'
 const rest = ['test/functions/gateway.test.ts']
 const streams = ['test/functions/gateway-streams.test.ts']
 const connect = ['test/functions/gateway-connect.test.ts', 'test/functions/gateway-rpc-streams.test.ts']
-const contract = ['test/auth/contract.test.ts', 'test/auth/door.test.ts']
 const webSocket = ['test/functions/web-socket.test.ts']
-const mcp = ['test/functions/mcp.test.ts', 'test/auth/contract.test.ts']
+const mcp = ['test/functions/mcp.test.ts']
 
 export const gateway: Room = {
   tests: [
@@ -15,9 +14,13 @@ export const gateway: Room = {
   files: [
     {
       file: 'src/gateway/gateway.ts',
-      by: [...contract, ...webSocket, 'test/functions/conventions.test.ts', 'test/functions/gateway-presets.test.ts'],
+      by: ['test/auth/contract.test.ts'],
+      changes: [['access: accesses.get(match.binding)!,\n', '', 'AUTH_PUBLIC and AUTH_ALLOW do not hold for methods']],
+    },
+    {
+      file: 'src/gateway/gateway.ts',
+      by: ['test/auth/door.test.ts'],
       changes: [
-        ['access: accesses.get(match.binding)!,\n', '', 'AUTH_PUBLIC and AUTH_ALLOW do not hold for methods'],
         [
           'errorShape: settings.errors, access: accesses.get(match.binding)!}',
           'errorShape: settings.errors}',
@@ -29,9 +32,17 @@ export const gateway: Room = {
           'metadataOptions(settings)',
           'a backend gets by RPC the proofs that are for us',
         ],
-        ["error.code !== 'ABORTED' && ", '', 'an etag that is out of date is 409'],
-        ['if (override) return', 'if (false) return', 'X-HTTP-Method-Override is not followed'],
       ],
+    },
+    {
+      file: 'src/gateway/gateway.ts',
+      by: ['test/functions/conventions.test.ts'],
+      changes: [["error.code !== 'ABORTED' && ", '', 'an etag that is out of date is 409']],
+    },
+    {
+      file: 'src/gateway/gateway.ts',
+      by: ['test/functions/gateway-presets.test.ts'],
+      changes: [['if (override) return', 'if (false) return', 'X-HTTP-Method-Override is not followed']],
     },
     {
       file: 'src/gateway/gateway.ts',
@@ -79,31 +90,46 @@ export const gateway: Room = {
     },
     {
       file: 'src/gateway/metadata.ts',
-      by: [
-        'test/functions/gateway-metadata.test.ts',
-        'test/functions/gateway-presets.test.ts',
-        'test/auth/door.test.ts',
-        'test/auth/webhooks.test.ts',
-        'test/auth/api-keys.test.ts',
-        'test/functions/gateway-app.test.ts',
-      ],
+      by: ['test/functions/gateway-metadata.test.ts'],
       changes: [
         [
           '(metadata ?? []).filter((key) => !mayBeSet(key))',
           '[] as string[]',
           'callers set what the platform is believed for',
         ],
-        ['if (isGrpc(call)) {', 'if (true) {', 'headers of a front end reach the caller'],
-        ['if (!/(?:^|,)', 'if (/(?:^|,)', 'trailers go to those who ask for none'],
+      ],
+    },
+    {
+      file: 'src/gateway/metadata.ts',
+      by: ['test/functions/gateway-app.test.ts'],
+      changes: [['if (isGrpc(call)) {', 'if (true) {', 'headers of a front end reach the caller']],
+    },
+    {
+      file: 'src/gateway/metadata.ts',
+      by: ['test/functions/gateway-presets.test.ts'],
+      changes: [['if (!/(?:^|,)', 'if (/(?:^|,)', 'trailers go to those who ask for none']],
+    },
+    {
+      file: 'src/gateway/metadata.ts',
+      by: ['test/auth/door.test.ts'],
+      changes: [
         ['...issuers.map(({header}) => header), ', '', 'a backend gets the proofs that are for us'],
-        [', ...webhooks.map(({header}) => header)]', ']', 'a backend gets the signatures that are for us'],
         [
           "names.map((name) => name.replaceAll('_', '-'))",
           'names',
           'a backend gets proofs from a header with underscores',
         ],
-        ["apiKeys === undefined ? [] : ['x-api-key']", '[]', 'a backend gets the keys of callers'],
       ],
+    },
+    {
+      file: 'src/gateway/metadata.ts',
+      by: ['test/auth/webhooks.test.ts'],
+      changes: [[', ...webhooks.map(({header}) => header)]', ']', 'a backend gets the signatures that are for us']],
+    },
+    {
+      file: 'src/gateway/metadata.ts',
+      by: ['test/auth/api-keys.test.ts'],
+      changes: [["apiKeys === undefined ? [] : ['x-api-key']", '[]', 'a backend gets the keys of callers']],
     },
     {
       file: 'src/gateway/answers.ts',
@@ -230,7 +256,12 @@ export const gateway: Room = {
           'resources are listed that the caller may not read',
         ],
         ['if (size > maxResult) {', 'if (false) {', 'a stream without end fills the memory'],
-        ['endWith(scope, answers)', '', 'a stream goes on for a client who hung up'],
+        [
+          'endWith(scope, answers)',
+          '',
+          'a stream goes on for a client who hung up',
+          'its call ends with the request as well',
+        ],
         ['{isError: true, content', '{content', 'a failure is told as a result'],
         ['.filter(([name]) => !ofRequest.has(name))', '', 'a resource is answered with 304'],
       ],
