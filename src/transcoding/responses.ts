@@ -8,13 +8,13 @@ import {
   type Message,
   type Registry,
   ScalarType,
-  toJson,
 } from '@bufbuild/protobuf'
 import {FeatureSet_FieldPresence} from '@bufbuild/protobuf/wkt'
 import {type Dialect, ownDialect} from '../core/dialect.ts'
 import {Fault} from '../core/fault.ts'
 import {type FieldPath, hasOwnForm} from './fields/fields.ts'
 import {isLong} from './fields/scalars.ts'
+import {writtenJson} from './json/floats.ts'
 import {isHttpBody} from './requests.ts'
 import type {Binding} from './rules/bindings.ts'
 
@@ -109,7 +109,7 @@ export function jsonOfField(desc: DescMessage, message: Message, field: DescFiel
 }
 
 function messageJson(desc: DescMessage, message: Message, writing: JsonWriting): JsonValue {
-  const json = toJson(desc, message, writing)
+  const json = writtenJson(desc, message, writing)
   if (writing.unsetAsNull && !hasOwnForm(desc)) addNulls(desc, message, json as Record<string, JsonValue>, writing)
   return json
 }

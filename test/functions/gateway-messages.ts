@@ -19,7 +19,8 @@ const scalars: Record<ScalarType, fc.Arbitrary<JsonValue>> = {
   [ScalarType.BOOL]: fc.boolean(),
   [ScalarType.BYTES]: fc.uint8Array({maxLength: 9}).map((bytes) => Buffer.from(bytes).toString('base64')),
   [ScalarType.DOUBLE]: fc.double().map(real),
-  [ScalarType.FLOAT]: fc.float().map(real),
+  // With the digits that every float keeps.
+  [ScalarType.FLOAT]: fc.float().map((value) => real(Number(value.toPrecision(6)))),
   [ScalarType.INT32]: int32,
   [ScalarType.SINT32]: int32,
   [ScalarType.SFIXED32]: int32,

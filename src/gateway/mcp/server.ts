@@ -1,4 +1,4 @@
-import {type JsonValue, type Message, toBinary, toJson} from '@bufbuild/protobuf'
+import {type JsonValue, type Message, toBinary} from '@bufbuild/protobuf'
 import {
   type CallToolRequest,
   type CallToolResult,
@@ -15,6 +15,7 @@ import {shortened} from '../../core/shortened.ts'
 import {failureJson} from '../../http/response/failure.ts'
 import type {Scope} from '../../http/scope.ts'
 import {addRouting} from '../../transcoding/conventions/routing-header.ts'
+import {writtenJson} from '../../transcoding/json/floats.ts'
 import {rpcMetadata} from '../../transcoding/metadata.ts'
 import {endWith} from '../answers.ts'
 import type {McpCatalog, ServedTool} from './catalog.ts'
@@ -144,7 +145,7 @@ function resultWith(value: Record<string, unknown>): CallToolResult {
 /** @throws {Fault} 500 for a message without a JSON form */
 function jsonOf({transcoder: {registry}}: McpServed, {method}: ServedTool, message: Message): JsonValue {
   try {
-    return toJson(method.output, message, {registry})
+    return writtenJson(method.output, message, {registry})
   } catch (cause) {
     throw new Fault('INTERNAL', `Cannot write the answer of ${nameOf(method)} as JSON`, {cause})
   }

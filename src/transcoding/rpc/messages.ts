@@ -1,8 +1,9 @@
-import {type DescMethod, fromBinary, type Message, toBinary, toJson} from '@bufbuild/protobuf'
+import {type DescMethod, fromBinary, type Message, toBinary} from '@bufbuild/protobuf'
 import {Fault} from '../../core/fault.ts'
 import type {MessageCheck} from '../checks/check.ts'
 import {refuseMissing} from '../fields/required.ts'
 import type {JsonOptions} from '../json/fit.ts'
+import {writtenJson} from '../json/floats.ts'
 import {messageFromJson, recursionLimit} from '../json/message.ts'
 import {ValueCount} from '../value-count.ts'
 import type {RpcCodec} from './media.ts'
@@ -57,7 +58,7 @@ function jsonMessages(method: DescMethod, {maxValues, check, ...options}: RpcMes
     },
     write(message) {
       try {
-        return utf8.encode(JSON.stringify(toJson(output, message as Message, options)))
+        return utf8.encode(JSON.stringify(writtenJson(output, message as Message, options)))
       } catch (cause) {
         throw new Fault('INTERNAL', `Cannot write the answer of ${parent.typeName}.${name} as JSON`, {cause})
       }
