@@ -1,3 +1,4 @@
+import {prefixSize, withRoom} from '../clients/connections/grpc-internals.ts'
 import type {FieldPath} from '../transcoding/fields/fields.ts'
 
 /** Bytes reserved before each chunk: enough for the tags and lengths of the path, and a few more fields. */
@@ -21,10 +22,10 @@ export function framer({parents, field}: FieldPath): (bytes: Uint8Array, others?
 }
 
 function framed(bytes: Uint8Array, frame: readonly number[]): Uint8Array {
-  if (frame.length > headroom) return Buffer.concat([Uint8Array.from(frame), bytes])
+  if (frame.length + prefixSize > headroom) return Buffer.concat([Uint8Array.from(frame), bytes])
   const message = new Uint8Array(bytes.buffer, bytes.byteOffset - frame.length, frame.length + bytes.length)
   message.set(frame)
-  return message
+  return withRoom(message)
 }
 
 /** Encodes a number below 2^32 as a varint. */

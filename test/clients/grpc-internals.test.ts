@@ -8,9 +8,12 @@ import {openChannel} from '../../src/clients/connections/connecting.ts'
 import {
   forgetMessage,
   keepMessagesBeforeFailure,
+  prefixSize,
   progressOf,
+  sendInPlace,
   sessionOf,
   streamOf,
+  withRoom,
 } from '../../src/clients/connections/grpc-internals.ts'
 import {readConfig} from '../../src/core/config.ts'
 
@@ -133,4 +136,34 @@ test('a call delivers all messages before its error, to a slow reader too', asyn
   const {code, details, metadata} = await end
   t.deepEqual(messages, ['a', 'b', 'c'])
   t.deepEqual([code, details, metadata.get('x-tail')], [10, 'Late', ['a']])
+})
+
+test('a message with room before it is sent from where it is, with one prefix', async (t) => {
+  const server = http2.createServer()
+  const received = new Promise<Buffer>((resolve) => {
+    server.on('stream', async (stream: http2.ServerHttp2Stream) => {
+      const bytes = Buffer.concat(await Array.fromAsync(stream as AsyncIterable<Buffer>))
+      stream.respond({':status': 200, 'content-type': 'application/grpc', 'grpc-status': '0'}, {endStream: true})
+      resolve(bytes)
+    })
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  const channel = await connected(t, {url, close: async () => void server.close()})
+  const wire = channel.createCall('/a/b', Date.now() + 20_000, null, null, null)
+  const end = new Promise<StatusObject>((resolve) => {
+    wire.start(new Sent(), {onReceiveMetadata: () => {}, onReceiveMessage: () => {}, onReceiveStatus: resolve})
+  })
+  const buffer = Buffer.from(`${'-'.repeat(prefixSize)}message`)
+  const message = withRoom(buffer.subarray(prefixSize))
+  t.false(sendInPlace(wire, {}, message), 'the call has no stream yet')
+  await new Promise<void>((resolve) => wire.sendMessageWithContext({callback: () => resolve()}, Buffer.from('first')))
+  t.false(sendInPlace(wire, {}, Buffer.from('without room')))
+  await new Promise<void>((resolve) => t.true(sendInPlace(wire, {callback: resolve}, message)))
+  wire.halfClose()
+  t.is((await received).toString('latin1'), '\0\0\0\0\x05first\0\0\0\0\x07message')
+  t.is(buffer.toString('latin1'), '\0\0\0\0\x07message')
+  wire.startRead()
+  t.is((await end).code, 0)
 })

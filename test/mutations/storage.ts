@@ -114,8 +114,6 @@ export const storage: Room = {
           '',
           'a piece is overwritten while it is used',
         ],
-        ["response.once('error', fail)", '', 'a read that stalls is told as closed'],
-        ["response.once('close', fail)", '', 'a connection that is closed is waited for'],
         ['yield piece.subarray(0, left)', 'yield piece', 'bytes after the body are taken for a part of it'],
         ['if (first) yield first', '', 'the bytes that came with the head are lost'],
         ['    response.destroy()\n', '', 'the connection of each large body is left open'],

@@ -31,7 +31,11 @@ export const upload: Room = {
           '].map(({number}) => varint(number * 8 + 2))',
           'bytes in a nested message arrive nowhere',
         ],
-        ['if (frame.length > headroom) return', 'if (false) return', 'long fields before the bytes break the message'],
+        [
+          'if (frame.length + prefixSize > headroom) return',
+          'if (false) return',
+          'long fields before the bytes break the message',
+        ],
         [
           'rest > 0x7f ? (rest & 0x7f) | 0x80',
           'rest > 0x7f ? rest & 0x7f',

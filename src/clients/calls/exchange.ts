@@ -13,6 +13,7 @@ import {
   keepMessagesBeforeFailure,
   probe,
   progressOf,
+  sendInPlace,
   streamOf,
   takesFramed,
 } from '../connections/grpc-internals.ts'
@@ -148,10 +149,11 @@ export class Exchange {
     return stream !== undefined && stream > lastStream!
   }
 
-  #writeBytes(bytes: Buffer): Promise<void> {
+  #writeBytes(bytes: Uint8Array): Promise<void> {
     return new Promise<void>((resolve) => {
       this.#wakeWriter = resolve
-      this.#wire.sendMessageWithContext({callback: () => resolve()}, bytes)
+      const context = {callback: () => resolve()}
+      if (!sendInPlace(this.#wire, context, bytes)) this.#wire.sendMessageWithContext(context, asBuffer(bytes))
     })
   }
 
@@ -160,7 +162,7 @@ export class Exchange {
   }
 
   #write(message: Sendable): Promise<void> {
-    return this.#writeBytes(asBuffer(this.#bytesOf(message)))
+    return this.#writeBytes(this.#bytesOf(message))
   }
 
   /** Writes in batches, one after the other, and gives other requests a turn between them. */

@@ -14,6 +14,7 @@ import {type Channel, type ChannelCredentials, Metadata, type StatusObject} from
 //   test/clients/batches.test.ts; with a grpc-js that does otherwise, each message is written alone
 // - the trailers of a call are a Metadata, from which `remove('grpc-message')` takes the message before the status is reported:
 //   test/clients/grpc-internals.test.ts
+// - behind its filters, a call takes messages with their prefixes: test/clients/grpc-internals.test.ts
 // - the status details that grpc-js makes up: test/clients/status.test.ts; those of connections, in causes.ts:
 //   test/clients/causes.test.ts
 
@@ -280,4 +281,40 @@ function withCopy(buffer: Buffer, copy: (output: Uint8Array, start: number) => v
 /** The same bytes as a Buffer, which grpc-js expects, without a copy. */
 export function asBuffer(bytes: Uint8Array): Buffer {
   return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+}
+
+/** The context of a message that is sent. */
+export interface MessageContext {
+  readonly callback?: () => void
+}
+
+/** Messages with free bytes for their prefix before them in their buffers. */
+const roomy = new WeakSet<Uint8Array>()
+
+/** `message`, before which at least `prefixSize` bytes of its buffer are free. It can be sent without a copy. */
+export function withRoom(message: Uint8Array): Uint8Array {
+  roomy.add(message)
+  return message
+}
+
+/** The part of a call behind its filters. */
+interface BehindFilters {
+  readonly child?: {
+    readonly child?: object | null
+    sendMessageWithContext?(context: MessageContext, frame: Buffer): void
+  } | null
+}
+
+/**
+ * Sends `message` with its prefix, behind the filters of `call`, which would copy it. All earlier messages must have been written.
+ * False if that is not possible. The message must stay as it is until the context's callback.
+ */
+export function sendInPlace(call: unknown, context: MessageContext, message: Uint8Array): boolean {
+  const {child} = call as BehindFilters
+  if (!roomy.has(message) || !child?.child || !child.sendMessageWithContext) return false
+  const frame = Buffer.from(message.buffer, message.byteOffset - prefixSize, prefixSize + message.length)
+  frame[0] = 0
+  frame.writeUInt32BE(message.length, 1)
+  child.sendMessageWithContext(context, frame)
+  return true
 }
