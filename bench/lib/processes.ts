@@ -43,6 +43,8 @@ export interface StackOptions {
   readonly window?: number
   /** Length of the object in Storage, in bytes. */
   readonly size: number
+  /** The lengths of other objects, by their names. */
+  readonly others?: Readonly<Record<string, number>>
   /** Whether the backend also answers calls without a token; false by default. */
   readonly open?: boolean
 }

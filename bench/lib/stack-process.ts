@@ -10,7 +10,7 @@ import type {StackOptions} from './processes.ts'
 setFlagsFromString('--scavenger-max-new-space-capacity-mb=8')
 
 /** The local stack in its own process, so that its cost is not measured with that of the functions. */
-const {window, size, open = false} = JSON.parse(process.argv[2] ?? '{}') as StackOptions
+const {window, size, others = {}, open = false} = JSON.parse(process.argv[2] ?? '{}') as StackOptions
 const kinds = new KindsService()
 kinds.handle({
   /** Counts down. For a negative number it sends only this number, and then nothing until the call ends. */
@@ -24,13 +24,15 @@ kinds.handle({
 const stack = await startParts({}, ({iam}) =>
   startBackend({services: [kinds], ...(window && {window}), iam: open ? undefined : iam}),
 )
-const object = await stack.storage?.put(sampleBucket, 'object', pattern(size))
+/** The checksums of the objects. */
+const crcs = new Set<string | undefined>()
+for (const [name, length] of Object.entries({object: size, ...others})) {
+  crcs.add((await stack.storage?.put(sampleBucket, name, pattern(length)))?.crc32c)
+}
 
 process.on('message', (question) => {
   if (question === 'repos') {
-    process.send?.(
-      stack.backend?.repo.repos.map(({size, crc32c}) => ({size, crc32c, whole: crc32c === object?.crc32c})),
-    )
+    process.send?.(stack.backend?.repo.repos.map(({size, crc32c}) => ({size, crc32c, whole: crcs.has(crc32c)})))
   }
   if (question === 'stop') stack.close().then(() => process.exit(0))
 })

@@ -12,7 +12,11 @@ import {
   RepoCreateRequestSchema,
 } from '../../src/gen/repo_pb.js'
 
-/** The obvious implementation: the Storage library's read stream, with its defaults, piped into a grpc-js client stream. */
+/**
+ * The obvious implementation: the Storage library's read stream, with its defaults, piped into a grpc-js client stream. Each read prints
+ * two MaxListenersExceededWarnings, which are the library's own: its stream adds the listeners to a PassThrough that it has made itself
+ * (googleapis/google-cloud-node#9185).
+ */
 const storage = new Storage()
 const client = new Client(new URL(process.env.BACKEND_URL!).host, credentials.createInsecure())
 const auth = new Compute()
