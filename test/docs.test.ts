@@ -9,7 +9,7 @@ import {isNamedBy, settings} from '../src/core/settings.ts'
 import {type App, startApp} from './helpers/app.ts'
 import {requestOf, requestsIn, type Step, stepsIn, succeeds, textOf} from './helpers/commands.ts'
 import {type Project, projectWithoutSamples} from './helpers/project.ts'
-import {interrupt, npmRun, type Started} from './helpers/start.ts'
+import {interrupt, runScript, type Started} from './helpers/start.ts'
 
 const root = join(import.meta.dirname, '..')
 const guides = readdirSync(join(root, 'docs'))
@@ -89,7 +89,7 @@ class Reader {
     if (variables !== undefined) {
       await this.stops()
       const env = Object.fromEntries(variables.split(' ').flatMap((text) => (text ? [text.split('=', 2)] : [])))
-      this.#started = npmRun(this.#t, 'start', {...env, PORT: '0'}, this.project.folder)
+      this.#started = runScript(this.#t, 'start', {...env, PORT: '0'}, this.project.folder)
       this.#url = (await this.#started.line(/^ready /)).slice('ready '.length)
     } else if (command.startsWith('curl ')) {
       const {path, init} = requestOf(command)

@@ -2,7 +2,7 @@ import {mkdirSync, writeFileSync} from 'node:fs'
 import {dirname, join} from 'node:path'
 import test from 'ava'
 import {projectWithoutSamples} from './helpers/project.ts'
-import {npmRun} from './helpers/start.ts'
+import {runScript} from './helpers/start.ts'
 
 /** A proto by Google's API improvement proposals, with an annotation that this project does not contain. */
 const protos = {
@@ -54,7 +54,7 @@ export const services = [service(Library, {getBook: ({name}) => ({name, title: '
 
 test("without samples, and with a proto of one's own, the project generates, passes its checks, and starts", async (t) => {
   const {folder, run} = projectWithoutSamples(t)
-  run('npx', 'ava', 'test/gen.test.ts', 'test/functions/app.test.ts')
+  run('ava', 'test/gen.test.ts', 'test/functions/app.test.ts')
 
   for (const [path, text] of Object.entries(protos)) {
     const file = join(folder, 'proto', path)
@@ -65,9 +65,9 @@ test("without samples, and with a proto of one's own, the project generates, pas
   run('npm', 'run', 'generate')
   run('npm', 'run', 'lint')
   run('npm', 'run', 'check')
-  run('npx', 'ava', 'test/gen.test.ts', 'test/functions/openapi.test.ts')
+  run('ava', 'test/gen.test.ts', 'test/functions/openapi.test.ts')
 
-  const started = npmRun(t, 'start', {PORT: '0'}, folder)
+  const started = runScript(t, 'start', {PORT: '0'}, folder)
   const url = (await started.line(/^ready /)).slice('ready '.length)
   t.is((await fetch(`${url}/ping?message=hi`)).status, 200)
   const book = await fetch(`${url}/v1/shelves/1/books/emma`)

@@ -15,7 +15,7 @@ import {createClient} from '../src/clients/service-client.ts'
 import {PingService} from '../src/gen/ping/ping_pb.js'
 import {TestLife} from './clients/life.ts'
 import {runtimeOf} from './clients/runtime.ts'
-import {anyLeft, interrupt, npmRun} from './helpers/start.ts'
+import {anyLeft, interrupt, npmRun, runScript} from './helpers/start.ts'
 
 const refused = async (url: string) => {
   const {hostname, port} = new URL(url)
@@ -35,7 +35,8 @@ const pingFor = async (port: number, host: string) => {
   return {status: response.statusCode, body: JSON.parse(await text(response))}
 }
 
-test('npm start starts everything, prints what to try, and Ctrl-C leaves nothing behind', async (t) => {
+// One after the other: each starts three processes.
+test.serial('npm start starts everything, prints what to try, and Ctrl-C leaves nothing behind', async (t) => {
   const started = npmRun(t, 'start', {PORT: '0'})
   const url = (await started.line(/^ready /)).slice('ready '.length)
   t.is(started.lines.filter((line) => line.trim().startsWith('curl ')).length, 3)
@@ -65,8 +66,8 @@ test('npm start starts everything, prints what to try, and Ctrl-C leaves nothing
   t.is(await refused(storage), 'ECONNREFUSED')
 })
 
-test("AUTH=jwt npm start accepts tokens of the local metadata server, in README's requests", async (t) => {
-  const started = npmRun(t, 'start', {PORT: '0', AUTH: 'jwt'})
+test.serial("AUTH=jwt npm start accepts tokens of the local metadata server, in README's requests", async (t) => {
+  const started = runScript(t, 'start', {PORT: '0', AUTH: 'jwt'})
   const url = (await started.line(/^ready /)).slice('ready '.length)
   const metadata = started.lines.find((line) => line.startsWith('metadata'))?.split(/\s+/)[1] ?? ''
   const readme = readFileSync(join(import.meta.dirname, '../README.md'), 'utf8')
@@ -104,7 +105,7 @@ test("AUTH=jwt npm start accepts tokens of the local metadata server, in README'
 })
 
 for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
-  test(`${signal} of npm start ends all its processes`, async (t) => {
+  test.serial(`${signal} of npm start ends all its processes`, async (t) => {
     const started = npmRun(t, 'start', {PORT: '0'})
     const url = (await started.line(/^ready /)).slice('ready '.length)
     const storage = started.lines.find((line) => line.startsWith('storage'))?.split(/\s+/)[1] ?? ''
@@ -115,7 +116,7 @@ for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
     t.is(await refused(storage), 'ECONNREFUSED')
   })
 
-  test(`${signal} of npm run backend ends it`, async (t) => {
+  test.serial(`${signal} of npm run backend ends it`, async (t) => {
     const started = npmRun(t, 'backend', {PORT: '0'})
     const [url = ''] = /http:\/\/\S+:\d+/.exec(await started.line(/ready/)) ?? []
     started.process.kill(signal)
@@ -124,8 +125,8 @@ for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
   })
 }
 
-test('npm start accepts only requests from this machine, and for this machine', async (t) => {
-  const started = npmRun(t, 'start', {PORT: '0'})
+test.serial('npm start accepts only requests from this machine, and for this machine', async (t) => {
+  const started = runScript(t, 'start', {PORT: '0'})
   const {port} = new URL((await started.line(/^ready /)).slice('ready '.length))
   const addresses = Object.values(networkInterfaces()).flatMap((addresses) => addresses ?? [])
   const others = addresses.filter(({internal, scopeid}) => !internal && !scopeid).map(({address}) => address)
@@ -171,8 +172,8 @@ test('npm start accepts only requests from this machine, and for this machine', 
   )
 })
 
-test('npm start lets pages of this machine call every function, and no others', async (t) => {
-  const started = npmRun(t, 'start', {PORT: '0'})
+test.serial('npm start lets pages of this machine call every function, and no others', async (t) => {
+  const started = runScript(t, 'start', {PORT: '0'})
   const url = (await started.line(/^ready /)).slice('ready '.length)
   const preflight = async (path: string, origin: string) => {
     const {headers} = await fetch(`${url}${path}`, {
@@ -194,9 +195,9 @@ test('npm start lets pages of this machine call every function, and no others', 
   await started.exited
 })
 
-test("a developer's own credentials and proxy do not prevent npm start from getting ready", async (t) => {
+test.serial("a developer's own credentials and proxy do not prevent npm start from getting ready", async (t) => {
   const proxy = 'http://127.0.0.1:9'
-  const started = npmRun(t, 'start', {
+  const started = runScript(t, 'start', {
     PORT: '0',
     GOOGLE_APPLICATION_CREDENTIALS: '/nowhere/key.json',
     http_proxy: proxy,
@@ -207,8 +208,8 @@ test("a developer's own credentials and proxy do not prevent npm start from gett
   await started.exited
 })
 
-test('two stacks do not interfere', async (t) => {
-  const two = [npmRun(t, 'start', {PORT: '0'}), npmRun(t, 'start', {PORT: '0'})]
+test.serial('two stacks do not interfere', async (t) => {
+  const two = [runScript(t, 'start', {PORT: '0'}), runScript(t, 'start', {PORT: '0'})]
   const urls = await Promise.all(two.map(async (started) => (await started.line(/^ready /)).slice('ready '.length)))
   const storages = two.map(({lines}) => lines.find((line) => line.startsWith('storage'))?.split(/\s+/)[1] ?? '')
   // They do not share data: an object stored in one can be uploaded only by the functions of that one.
@@ -231,11 +232,11 @@ test('two stacks do not interfere', async (t) => {
   await Promise.all(two.map(({exited}) => exited))
 })
 
-test('servers that the environment names are not started', async (t) => {
+test.serial('servers that the environment names are not started', async (t) => {
   const stack = await startStack()
   const {BACKEND_URL, BACKEND_AUDIENCE, GCE_METADATA_HOST, STORAGE_EMULATOR_HOST} = stack.env
   const env = {BACKEND_URL, BACKEND_AUDIENCE, GCE_METADATA_HOST, STORAGE_EMULATOR_HOST} as Record<string, string>
-  const started = npmRun(t, 'start', {PORT: '0', ...env})
+  const started = runScript(t, 'start', {PORT: '0', ...env})
   const url = (await started.line(/^ready /)).slice('ready '.length)
   const calls = stack.backend?.log.length ?? 0
   t.is((await fetch(`${url}/ping?message=hi`)).status, 200)
@@ -245,9 +246,9 @@ test('servers that the environment names are not started', async (t) => {
   await stack.close()
 })
 
-test('a backend without grpc.health.v1 is ready as soon as it answers', async (t) => {
+test.serial('a backend without grpc.health.v1 is ready as soon as it answers', async (t) => {
   const backend = await startBackend({healthService: false})
-  const started = npmRun(t, 'start', {PORT: '0', BACKEND_URL: backend.url})
+  const started = runScript(t, 'start', {PORT: '0', BACKEND_URL: backend.url})
   const url = (await started.line(/^ready /)).slice('ready '.length)
   t.true(started.lines.includes(`note       ${backend.url}: it answers, and has no grpc.health.v1.Health`))
   t.is((await fetch(`${url}/ping?message=hi`)).status, 200)
@@ -256,18 +257,18 @@ test('a backend without grpc.health.v1 is ready as soon as it answers', async (t
   await backend.close()
 })
 
-test('the error for a port that is in use names it', async (t) => {
+test.serial('the error for a port that is in use names it', async (t) => {
   const taken = createServer().listen(0)
   await once(taken, 'listening')
   const port = String((taken.address() as AddressInfo).port)
-  const started = npmRun(t, 'start', {PORT: port})
+  const started = runScript(t, 'start', {PORT: port})
   t.not(await started.exited, 0)
   t.true(started.lines.some((line) => line.includes(`PORT="${port}" is in use`)))
   t.false(anyLeft(started))
   taken.close()
 })
 
-test('npm run backend serves only the gRPC services, on PORT', async (t) => {
+test.serial('npm run backend serves only the gRPC services, on PORT', async (t) => {
   const started = npmRun(t, 'backend', {PORT: '0'})
   const [url = ''] = /http:\/\/\S+:\d+/.exec(await started.line(/ready/)) ?? []
   const runtime = runtimeOf({BACKEND_URL: url, BACKEND_AUDIENCE: 'none'})

@@ -2,14 +2,14 @@ import test from 'ava'
 import {startFunctions} from '../../local/functions.ts'
 import {requestOf, stepsIn} from '../helpers/commands.ts'
 import {compileCache} from '../helpers/compile-cache.ts'
-import {interrupt, npmRun} from '../helpers/start.ts'
+import {interrupt, runScript} from '../helpers/start.ts'
 
 test('with npm start, an object that is put into Storage is uploaded, as docs/events.md says', async (t) => {
   const requests = stepsIn('docs/events.md').flatMap((step) =>
     step.kind === 'command' && step.text.startsWith('curl ') ? [step.text] : [],
   )
   t.is(requests.length, 2)
-  const started = npmRun(t, 'start', {PORT: '0'})
+  const started = runScript(t, 'start', {PORT: '0'})
   const storage = (await started.line(/^storage /)).replace(/^storage +/, '')
   const url = (await started.line(/^ready /)).slice('ready '.length)
   for (const request of requests) {

@@ -1,6 +1,6 @@
 import {execFileSync, spawn} from 'node:child_process'
 import {once} from 'node:events'
-import {cpSync, mkdtempSync, readdirSync, rmSync, symlinkSync} from 'node:fs'
+import {cpSync, mkdirSync, readdirSync, rmSync, symlinkSync} from 'node:fs'
 import {tmpdir} from 'node:os'
 import {join} from 'node:path'
 import {text} from 'node:stream/consumers'
@@ -19,7 +19,7 @@ export interface Project {
 
 /** Makes such a copy. It is removed at the end of the test. */
 export function projectWithoutSamples(t: Pick<ExecutionContext, 'teardown'>): Project {
-  const folder = mkdtempSync(join(tmpdir(), 'project-'))
+  const folder = newFolder()
   t.teardown(() => rmSync(folder, {recursive: true}))
   const left = new Set(['node_modules', '.git', 'samples', 'dist'])
   for (const name of readdirSync(root).filter((name) => !left.has(name))) {
@@ -43,5 +43,18 @@ export function projectWithoutSamples(t: Pick<ExecutionContext, 'teardown'>): Pr
       const [out, err, [code]] = await Promise.all([text(child.stdout), text(child.stderr), once(child, 'close')])
       if (code !== 0) throw new Error(`${[command, ...args].join(' ')} ended with ${code}:\n${out}${err}`)
     },
+  }
+}
+
+/** A folder of the first number that is free: mostly one of a few paths, where Node's compile cache knows the files. */
+function newFolder(): string {
+  for (let number = 1; ; number++) {
+    const folder = join(tmpdir(), `grpc-functions-project-${number}`)
+    try {
+      mkdirSync(folder)
+      return folder
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
+    }
   }
 }

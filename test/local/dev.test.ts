@@ -3,7 +3,7 @@ import {join} from 'node:path'
 import test, {type ExecutionContext} from 'ava'
 import {stepsIn} from '../helpers/commands.ts'
 import {type Project, projectWithoutSamples} from '../helpers/project.ts'
-import {anyLeft, interrupt, npmRun, type Started} from '../helpers/start.ts'
+import {anyLeft, interrupt, runScript, type Started} from '../helpers/start.ts'
 
 /** A project that somebody edits while `npm start` serves it. */
 class Work {
@@ -14,7 +14,7 @@ class Work {
 
   constructor(t: ExecutionContext) {
     this.project = projectWithoutSamples(t)
-    this.started = npmRun(t, 'start', {PORT: '0'}, this.project.folder)
+    this.started = runScript(t, 'start', {PORT: '0'}, this.project.folder)
   }
 
   async ready(): Promise<void> {
@@ -122,7 +122,7 @@ test('npm start serves changes, keeps its port and the last good functions, and 
 })
 
 test('only FUNCTION_TARGET is served, as it is deployed, and --json prints it in JSON', async (t) => {
-  const started = npmRun(
+  const started = runScript(
     t,
     'grpc-functions',
     {PORT: '0', FUNCTION_TARGET: 'gateway', NODE_ENV: 'production'},
