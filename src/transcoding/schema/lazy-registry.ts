@@ -264,6 +264,7 @@ export class LazyMethod implements OptionFinder {
   readonly parent: LazyService
   readonly outline: MethodOutline
   readonly registry: LazyRegistry
+  #kept: DescMethod | undefined
 
   constructor(outline: MethodOutline, parent: LazyService, registry: LazyRegistry) {
     this.outline = outline
@@ -284,11 +285,11 @@ export class LazyMethod implements OptionFinder {
   }
 
   get input(): DescMessage {
-    return this.registry.getMessage(this.outline.input)!
+    return this.#decoded.input
   }
 
   get output(): DescMessage {
-    return this.registry.getMessage(this.outline.output)!
+    return this.#decoded.output
   }
 
   optionFields(number: number): readonly OptionField[] {
@@ -296,9 +297,13 @@ export class LazyMethod implements OptionFinder {
     return this.registry.reader.fieldsOf(number, optionsStart, optionsEnd)
   }
 
+  /** The same method as protobuf-es has it. Kept, as requests ask for its messages many times. */
   get #decoded(): DescMethod {
-    const {decoded, methods} = this.parent
-    return decoded.methods[methods.indexOf(this as unknown as DescMethod)]!
+    if (!this.#kept) {
+      const {decoded, methods} = this.parent
+      this.#kept = decoded.methods[methods.indexOf(this as unknown as DescMethod)]!
+    }
+    return this.#kept
   }
 
   get localName() {
