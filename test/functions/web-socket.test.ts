@@ -8,6 +8,7 @@ import {WebSocket} from 'ws'
 import type {CallContext} from '../../local/grpc/implement.ts'
 import {StatusError} from '../../local/grpc/status-error.ts'
 import {codes} from '../../src/core/fault.ts'
+import {admissionOf} from '../../src/http/admission.ts'
 import {hasBrowser, startBrowser} from '../helpers/browser.ts'
 import {settled} from '../helpers/settled.ts'
 import {connectTo} from '../http/connection.ts'
@@ -250,6 +251,36 @@ test.serial('closing, or hanging up, cancels the call at once', async (t) => {
   }
 })
 
+test.serial('a caller who does not answer a close frame is cut off when its grace period ends', async (t) => {
+  const end = Promise.withResolvers<void>()
+  using _ = app.streams.handle({
+    // biome-ignore lint/correctness/useYield: it answers nothing
+    async *both() {
+      await end.promise
+    },
+  })
+  const call = app.streams.next()
+  await using connection = await connectTo(app.url(''))
+  connection.socket.write(`GET /both HTTP/1.1\r\n${handshake(key, 'sec-websocket-version: 13')}`)
+  await call
+  const {setTimeout} = globalThis
+  t.teardown(() => Object.assign(globalThis, {setTimeout}))
+  const graces: (() => void)[] = []
+  Object.assign(globalThis, {
+    setTimeout: (...args: unknown[]) => {
+      if (args[1] === 2000) graces.push(args[0] as () => void)
+      return Reflect.apply(setTimeout, undefined, args)
+    },
+  })
+  end.resolve()
+  // The close frame, with the code 1000.
+  await connection.until(/\x88\x02\x03\xe8$/)
+  t.false(connection.socket.destroyed)
+  t.is(graces.length, 1)
+  graces[0]!()
+  await connection.closed
+})
+
 test.serial('a passed deadline ends the call', async (t) => {
   using _ = app.streams.handle({up: (_: Any, context: CallContext) => silence(context)})
   await using client = await open('/up', [], {headers: {'x-server-timeout': '0.3'}})
@@ -290,6 +321,7 @@ test.serial(
       client.send('')
       const left = await settled(() => client.socket.bufferedAmount)
       t.true(size - left < 24 * MiB, `${size - left} bytes were taken from the caller, none of which the service took`)
+      t.true(admissionOf(app.runtime).bytes >= filler.length, 'the frames that wait take no room')
       const before = pings
       await settled(() => pings)
       // More pings would queue the caller's pongs behind its frames.
