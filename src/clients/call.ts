@@ -95,6 +95,11 @@ export interface Call {
  */
 export type Interceptor = (call: Call) => ((code: Code) => void) | undefined
 
+/** Whether `method` answers with a stream. */
+export function answersMany({methodKind}: DescMethod): boolean {
+  return methodKind === 'server_streaming' || methodKind === 'bidi_streaming'
+}
+
 /** `/ping.PingService/Send` */
 export function pathOf(method: DescMethod): string {
   return `/${method.parent.typeName}/${method.name}`

@@ -2,7 +2,7 @@ import {type DescMethod, fromBinary, type Message, toBinary} from '@bufbuild/pro
 import {status} from '@grpc/grpc-js'
 import {type Code, Fault} from '../core/fault.ts'
 import {telemetry} from '../core/telemetry/telemetry.ts'
-import {type Call, type CallPool, type Interceptor, pathOf} from './call.ts'
+import {answersMany, type Call, type CallPool, type Interceptor, pathOf} from './call.ts'
 import {Exchange} from './calls/exchange.ts'
 import {Outgoing} from './calls/outgoing.ts'
 import {Retries} from './calls/retries.ts'
@@ -26,12 +26,14 @@ export function openCalls(): number {
 }
 
 /**
- * Makes a call on a connection with a free stream, repeats it where that is safe, and yields its response messages as they arrive.
+ * Makes a call on a connection with a free stream, repeats it where that is safe, and yields its response messages as they arrive,
+ * or an only answer once the call has succeeded.
  * Ending the iteration early cancels the call.
  * @param interceptors the first one begins first and ends last
  */
 export async function* send(call: Call, interceptors: readonly Interceptor[]): AsyncGenerator<Message> {
   const streaming = call.method.methodKind !== 'unary'
+  const isStream = answersMany(call.method)
   const ends: ReturnType<Interceptor>[] = []
   let code: Code = 'CANCELLED'
   let outgoing: Outgoing | undefined
@@ -46,8 +48,17 @@ export async function* send(call: Call, interceptors: readonly Interceptor[]): A
     for (;;) {
       const connection = pool.take(streaming) ?? (await waitFor(pool, call, streaming))
       const exchange = new Exchange(call, connection, outgoing)
+      let answer: Message | undefined
       try {
-        for (let bytes = await exchange.next(); bytes; bytes = await exchange.next()) yield decoded(call, bytes)
+        for (let bytes = await exchange.next(); bytes; bytes = await exchange.next()) {
+          // More than one answer of a method that gives one goes on, to be refused.
+          if (answer !== undefined) yield answer
+          answer = decoded(call, bytes)
+          if (isStream) {
+            yield answer
+            answer = undefined
+          }
+        }
       } finally {
         await exchange.close()
         pool.release(connection, streaming)
@@ -57,6 +68,7 @@ export async function* send(call: Call, interceptors: readonly Interceptor[]): A
       if (end?.code === status.OK) {
         pool.budget.succeeded()
         code = 'OK'
+        if (answer !== undefined) yield answer
         return
       }
       retries ??= new Retries(call, pool.budget, outgoing)

@@ -43,7 +43,8 @@ function hasAnswered(end: StatusObject, {header = end.metadata}: Call): boolean 
 export function wasBroken(end: StatusObject, call: Call): boolean {
   const ending = endingOf(end, mostReceived)
   const isBroken = ending === 'broken' || (ending === 'reset' && end.code === status.CANCELLED)
-  return isBroken && !hasAnswered(end, call) && !metDeadline(end, call, ending)
+  const isOwn = !call.header && hasAnswered(end, call)
+  return isBroken && !isOwn && !metDeadline(end, call, ending)
 }
 
 /** Codes that a server sends when its own clock ended the call. */

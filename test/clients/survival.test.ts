@@ -1,4 +1,5 @@
 import '../helpers/timers.ts'
+import {constants} from 'node:http2'
 import test from 'ava'
 import {healthOf} from '../../src/clients/health.ts'
 import {Fault} from '../../src/core/fault.ts'
@@ -260,6 +261,13 @@ test.serial('UNAVAILABLE is retried only for a method that may be', async (t) =>
   server.next({kind: 'reset', messages: 1})
   await faultOf(t, askAgain('half'))
   t.is(server.executions.length, 5)
+  // The answer has arrived, but the call breaks off before its status.
+  const brokenOff = {kind: 'reset', code: constants.NGHTTP2_CANCEL, messages: 1} as const
+  server.next(brokenOff)
+  t.is(await askAgain('without status'), 'without status')
+  server.next(brokenOff)
+  await faultOf(t, ask('without status'))
+  t.is(server.executions.length, 8)
   quiet()
 })
 

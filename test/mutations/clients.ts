@@ -22,6 +22,11 @@ export const clients: Room = {
           '!this.#mayPass(end)',
           'a method that must run once runs twice',
         ],
+        [
+          'return !answersMany(call.method) && wasBroken(end, call)',
+          'return false',
+          'a hard restart fails calls that may be repeated, whose answer came without its status',
+        ],
         ['isCounted && !this.#budget.take()', 'false', 'an outage is multiplied by six'],
         [' || !exchange.hasLostConnection', '', 'a restart in which connections end one after the other fails calls'],
         ['runtime.idTokens.for(backend.audience).forget(idToken)', '', 'a revoked token is sent again'],
@@ -344,7 +349,7 @@ export const clients: Room = {
         ['return {details, types:', 'return {details: [], types:', 'error details are lost'],
         ['retryAfter: 1,\n    ...(name', '...(name', 'no Retry-After when a backend is down'],
         [
-          'return isBroken && !hasAnswered(end, call)',
+          'return isBroken && !isOwn',
           'return isBroken',
           'a call that was answered runs twice',
           'who asks has looked at the header before, and a call that broke has no trailers',

@@ -2,7 +2,7 @@ import {type StatusObject, status} from '@grpc/grpc-js'
 import {Fault} from '../../core/fault.ts'
 import {over} from '../../core/life.ts'
 import {turn, within} from '../../core/waiting.ts'
-import {type Call, type OnlyRequest, pathOf, type Sendable} from '../call.ts'
+import {answersMany, type Call, type OnlyRequest, pathOf, type Sendable} from '../call.ts'
 import type {Connection} from '../connections/connection.ts'
 import {
   asBuffer,
@@ -66,13 +66,13 @@ export class Exchange {
       onReceiveMetadata: (header) => {
         connection.hear()
         call.header = header
-        if (answersMany(call)) keepMessagesBeforeFailure(this.#wire)
+        if (answersMany(call.method)) keepMessagesBeforeFailure(this.#wire)
         call.onHeader?.()
       },
       onReceiveMessage: (bytes) => {
         connection.hear()
         this.#received.push(bytes)
-        if (!this.#isAnswered && answersMany(call)) this.#forgetRequest()
+        if (!this.#isAnswered && answersMany(call.method)) this.#forgetRequest()
         this.#wakeReader()
       },
       onReceiveStatus: (end) => this.#finish(end),
@@ -252,10 +252,6 @@ export class Exchange {
     clearTimeout(this.#silence)
     this.#giveReader(this.#received.shift())
   }
-}
-
-function answersMany({method: {methodKind}}: Call): boolean {
-  return methodKind === 'server_streaming' || methodKind === 'bidi_streaming'
 }
 
 function isMany(value: Sendable | Iterable<Sendable>): value is Iterable<Sendable> {

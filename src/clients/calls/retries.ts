@@ -1,7 +1,7 @@
 import {MethodOptions_IdempotencyLevel as Level} from '@bufbuild/protobuf/wkt'
 import {type StatusObject, status} from '@grpc/grpc-js'
 import {pause} from '../../core/waiting.ts'
-import type {Call} from '../call.ts'
+import {answersMany, type Call} from '../call.ts'
 import {authorize} from '../identity/authorization.ts'
 import {frontEndStatusOf, wasBroken} from '../status.ts'
 import type {Exchange} from './exchange.ts'
@@ -75,12 +75,13 @@ export class Retries {
     return true
   }
 
-  /** Whether the same call may succeed later, and no part of a response has arrived. */
+  /** Whether the same call may succeed later, and no part of a response has been passed on. */
   #mayPass(end: StatusObject): boolean {
     const call = this.#call
     const http = frontEndStatusOf(end, call)
     if (http !== undefined) return http === 429 || (http >= 502 && http <= 504)
-    if (call.header) return false
+    // An only answer is passed on after the status: until then, the end of the connection has taken nothing from the caller.
+    if (call.header) return !answersMany(call.method) && wasBroken(end, call)
     return end.code === status.UNAVAILABLE || wasBroken(end, call)
   }
 }
