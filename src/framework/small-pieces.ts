@@ -14,7 +14,7 @@ const mergedSize = 4096
  * It relies on how Node's parser passes a body to its request: by push(), which returns whether to continue reading.
  */
 export function gatherSmallPieces(request: IncomingMessage): void {
-  const {push, _read: read} = request
+  const {push, read: take, _read: read} = request
   let count = 0
   let buffer = Buffer.alloc(0)
   let [start, end] = [0, 0]
@@ -28,8 +28,12 @@ export function gatherSmallPieces(request: IncomingMessage): void {
   }
   const flushForReader = () => {
     isScheduled = false
-    // Buffered bytes are read first, and that read then asks for more.
+    // Buffered bytes are read first, and what takes the last of them comes here again.
     if (request.readableLength === 0) flush()
+  }
+  const schedule = () => {
+    if (!isScheduled) process.nextTick(flushForReader)
+    isScheduled = true
   }
   const add = (piece: Buffer) => {
     if (end + piece.length > buffer.length) {
@@ -38,8 +42,7 @@ export function gatherSmallPieces(request: IncomingMessage): void {
       start = end = 0
     }
     end += piece.copy(buffer, end)
-    if (!isScheduled) process.nextTick(flushForReader)
-    isScheduled = true
+    schedule()
     return request.readableLength + end - start < request.readableHighWaterMark
   }
 
@@ -47,8 +50,14 @@ export function gatherSmallPieces(request: IncomingMessage): void {
     if (piece !== null && piece.length < small && (count > few || ++count > few)) return add(piece)
     flush()
     // The body has ended: a response may take an hour from here on, with nothing left of this.
-    if (piece === null) Object.assign(request, {push, _read: read})
+    if (piece === null) Object.assign(request, {push, read: take, _read: read})
     return push.call(request, piece)
+  }
+  // A Readable that waits for push() does not call _read() again, and the combined bytes did not pass through push().
+  request.read = (size) => {
+    const taken = take.call(request, size)
+    if (start !== end && request.readableLength === 0) schedule()
+    return taken
   }
   request._read = (size) => {
     flush()

@@ -1,6 +1,9 @@
 import {subscribe, unsubscribe} from 'node:diagnostics_channel'
 import {IncomingMessage} from 'node:http'
+import {Socket} from 'node:net'
 import test from 'ava'
+import {turn} from '../../src/core/waiting.ts'
+import {gatherSmallPieces} from '../../src/framework/small-pieces.ts'
 import {json} from '../../src/http/response/reply.ts'
 import {type App, startApp} from '../helpers/app.ts'
 import {connectTo} from './connection.ts'
@@ -117,4 +120,20 @@ test.serial('each small chunk reaches a waiting reader', async (t) => {
     pieces,
     Array.from({length: 50}, (_, count) => `piece ${count}`),
   )
+})
+
+test('a small piece that came behind a large one is there when the large one has been read', async (t) => {
+  const request = new IncomingMessage(new Socket())
+  gatherSmallPieces(request)
+  for (let count = 0; count < 20; count++) request.push(Buffer.from('x'))
+  await turn()
+  request.read()
+  await turn()
+  request.push(Buffer.alloc(600))
+  await turn()
+  request.push(Buffer.from('last'))
+  await turn()
+  t.is(request.read().length, 600)
+  await turn()
+  t.is(String(request.read()), 'last')
 })
