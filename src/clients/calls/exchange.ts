@@ -40,7 +40,6 @@ export class Exchange {
   readonly #connection: Connection
   readonly #outgoing: Outgoing
   readonly #wire
-  readonly #received: Buffer[] = []
   #tellEnd = noCall
   readonly #pumped: Promise<void>
   readonly #onAbort: () => void
@@ -71,9 +70,8 @@ export class Exchange {
       },
       onReceiveMessage: (bytes) => {
         connection.hear()
-        this.#received.push(bytes)
         if (!this.#isAnswered && answersMany(call.method)) this.#forgetRequest()
-        this.#wakeReader()
+        this.#wakeReader(bytes)
       },
       onReceiveStatus: (end) => this.#finish(end),
     })
@@ -132,7 +130,7 @@ export class Exchange {
     if (end.code !== status.OK && !call.header) {
       setImmediate(() => this.#wire.cancelWithStatus(end.code, end.details))
     }
-    this.#wakeReader()
+    this.#wakeReader(undefined)
     this.#wakeWriter()
     this.#tellEnd()
   }
@@ -247,10 +245,11 @@ export class Exchange {
     forgetMessage(this.#wire)
   }
 
-  #wakeReader(): void {
+  /** grpc-js gives one message for each startRead(), so somebody waits for it. */
+  #wakeReader(bytes: Buffer | undefined): void {
     // The timeout has an effect only while a message is awaited: the caller's own time does not count.
     clearTimeout(this.#silence)
-    this.#giveReader(this.#received.shift())
+    this.#giveReader(bytes)
   }
 }
 
