@@ -17,28 +17,23 @@ export interface Started {
   readonly exited: Promise<number | null>
 }
 
+type Run = (
+  t: ExecutionContext,
+  script: string,
+  env?: Readonly<Record<string, string>>,
+  folder?: string,
+  args?: readonly string[],
+) => Started
+
 /**
  * Runs `npm run <script> -- <args>` in the project `folder`, by default this one, in its own process group, so that a Ctrl-C can
  * be sent to the whole group. All its processes are killed at the end of the test, however it ends.
  */
-export function npmRun(
-  t: ExecutionContext,
-  script: string,
-  env: Record<string, string> = {},
-  folder = root,
-  args: readonly string[] = [],
-): Started {
-  return start(t, ['npm', 'run', '--silent', script, '--', ...args], env, folder)
-}
+export const npmRun: Run = (t, script, env = {}, folder = root, args = []) =>
+  start(t, ['npm', 'run', '--silent', script, '--', ...args], env, folder)
 
 /** The same, but without npm, which takes as much CPU as what it runs: the shell runs the script, with the PATH that npm gives it. */
-export function runScript(
-  t: ExecutionContext,
-  script: string,
-  env: Record<string, string> = {},
-  folder = root,
-  args: readonly string[] = [],
-): Started {
+export const runScript: Run = (t, script, env = {}, folder = root, args = []) => {
   const {scripts} = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')) as {scripts: Record<string, string>}
   const PATH = [join(folder, 'node_modules/.bin'), process.env.PATH].join(delimiter)
   return start(t, ['sh', '-c', `${scripts[script]} "$@"`, script, ...args], {PATH, ...env}, folder)
