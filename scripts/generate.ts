@@ -52,10 +52,13 @@ function pathsIn(modules: readonly string[]): string[] {
   return files.filter((path) => path.endsWith('.proto')).flatMap((path) => ['--path', path])
 }
 
-/** The template for JavaScript with declarations. The TypeScript target writes enums, which type stripping does not support. */
+/**
+ * The template for JavaScript with declarations. The TypeScript target writes enums, which type stripping does not support.
+ * The plugin gets all files in one process: buf's default is a process for each folder.
+ */
 function template(out: string): string {
   const opt = ['target=js+dts', 'import_extension=js', 'json_types=false']
-  return JSON.stringify({version: 'v2', clean: true, plugins: [{local: 'protoc-gen-es', out, opt}]})
+  return JSON.stringify({version: 'v2', clean: true, plugins: [{local: 'protoc-gen-es', out, opt, strategy: 'all'}]})
 }
 
 function buf(...args: readonly string[]): void {

@@ -44,11 +44,14 @@ function protosIn(folder: string): string[] {
   return readdirSync(folder, {recursive: true, encoding: 'utf8'}).filter((path) => path.endsWith('.proto'))
 }
 
-/** The template for JavaScript with declarations. The TypeScript target writes enums, which type stripping does not support. */
+/**
+ * The template for JavaScript with declarations. The TypeScript target writes enums, which type stripping does not support.
+ * The plugin gets all files in one process: buf's default is a process for each folder.
+ */
 function template(out: string): string {
   const plugin = join(dirname(require.resolve('@bufbuild/protoc-gen-es/package.json')), 'bin/protoc-gen-es')
   const opt = ['target=js+dts', 'import_extension=js', 'json_types=false']
-  return JSON.stringify({version: 'v2', plugins: [{local: [process.execPath, plugin], out, opt}]})
+  return JSON.stringify({version: 'v2', plugins: [{local: [process.execPath, plugin], out, opt, strategy: 'all'}]})
 }
 
 async function buf(cwd: string, args: readonly string[]): Promise<void> {
