@@ -123,6 +123,8 @@ function compile(base: string, entries: readonly string[], outDir: string): void
     extends: join(root, 'tsconfig.json'),
     compilerOptions: {
       noEmit: false,
+      incremental: false,
+      tsBuildInfoFile: null,
       allowImportingTsExtensions: false,
       rewriteRelativeImportExtensions: true,
       declaration: true,
@@ -134,7 +136,8 @@ function compile(base: string, entries: readonly string[], outDir: string): void
     files: entries,
   })
   try {
-    execFileSync(join(root, 'node_modules/.bin/tsc'), ['-p', config], {stdio: ['ignore', 'inherit', 'inherit']})
+    const args = ['--checkers', '1', '-p', config]
+    execFileSync(join(root, 'node_modules/.bin/tsc'), args, {stdio: ['ignore', 'inherit', 'inherit']})
   } finally {
     rmSync(workspace, {recursive: true})
   }
