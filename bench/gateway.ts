@@ -6,10 +6,10 @@ import {keep, roundsOr, spreadOf} from './lib/results.ts'
  * The cost of a unary call by the gateway: CPU of the function's process per request, as a ratio to the hand-written function `ping`,
  * both measured in turns in one run.
  */
-const rounds = roundsOr(9)
-const load = {requests: 3000, concurrency: 16}
+const rounds = roundsOr(31)
+const load = {requests: 800, concurrency: 16, warmUp: 5000}
 /** Aim for the ratio. */
-const aim = 1.15
+const aim = 1.05
 
 const stack = await stackProcess({size: 0})
 const env = {...stack.env, AUTH: 'none', K_SERVICE: 'bench'}
@@ -17,14 +17,15 @@ const ping = {...(await functionProcess('src/main.js', 'ping', env)), path: '/?m
 const gateway = {...(await functionProcess('src/main.js', 'gateway', env)), path: '/api/ping?message=hello'}
 
 const cost = await costs({ping, gateway}, load, rounds)
-const ratio = median(cost.gateway) / median(cost.ping)
+// Of each turn, because both functions meet alike what else the machine does then.
+const ratio = median(cost.gateway.map((one, round) => one / cost.ping[round]!))
 keep('gateway', [
   {
     title: `${load.requests} unary calls, ${load.concurrency} at a time, medians of ${rounds}, from source, without the log line`,
     rows: Object.fromEntries(Object.entries(cost).map(([name, all]) => [name, {'CPU µs a request': spreadOf(all)}])),
-    verdict: `Ratio ${ratio.toFixed(3)} (aim: under ${aim}).`,
+    verdict: `The median of each turn's ratio is ${ratio.toFixed(3)} (aim: at most ${aim}).`,
   },
 ])
 await Promise.all([end(ping.child, 'SIGTERM'), end(gateway.child, 'SIGTERM')])
 await end(stack.child, 'stop')
-if (ratio >= aim) process.exitCode = 1
+if (ratio > aim) process.exitCode = 1

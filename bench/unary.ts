@@ -11,7 +11,7 @@ import {keep, roundsOr, spreadOf, type Table} from './lib/results.ts'
 // Many short rounds: what else the machine does then meets all functions of a round alike.
 const rounds = roundsOr(21)
 const loads = [
-  {requests: 600, concurrency: 32},
+  {requests: 600, concurrency: 32, warmUp: 5000},
   {requests: 200, concurrency: 1},
 ] as const
 /** Aims, as multiples of by hand, in the order of `loads`. */

@@ -16,6 +16,8 @@ export interface Target {
 export interface Load {
   readonly requests: number
   readonly concurrency: number
+  /** Requests before the first turn; by default as many as in a turn. V8 optimizes a function's code only after some thousands. */
+  readonly warmUp?: number
 }
 
 /** Sends the requests, with one connection for each concurrent request. @throws when an answer is not 200 */
@@ -42,7 +44,7 @@ export async function cost(target: Target, load: Load): Promise<number> {
   return (cpuSeconds / load.requests) * 1e6
 }
 
-/** The costs of the targets, measured in turns. The first turn of each is a warm-up and not counted. */
+/** The costs of the targets, measured in turns after a warm-up. */
 export async function costs<T extends string>(
   targets: Readonly<Record<T, Target>>,
   load: Load,
@@ -50,11 +52,10 @@ export async function costs<T extends string>(
 ): Promise<Record<T, number[]>> {
   const names = Object.keys(targets) as T[]
   const all = Object.fromEntries(names.map((name) => [name, [] as number[]])) as Record<T, number[]>
-  for (let round = 0; round <= rounds; round++) {
-    for (const name of names) {
-      const measured = await cost(targets[name], load)
-      if (round > 0) all[name].push(measured)
-    }
+  const {requests, concurrency, warmUp = requests} = load
+  for (const name of names) await send(targets[name], {requests: warmUp, concurrency})
+  for (let round = 0; round < rounds; round++) {
+    for (const name of names) all[name].push(await cost(targets[name], load))
   }
   return all
 }
