@@ -1,11 +1,9 @@
-import {execFileSync} from 'node:child_process'
-import {cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync} from 'node:fs'
+import {mkdtempSync, readFileSync, rmSync, writeFileSync} from 'node:fs'
 import {tmpdir} from 'node:os'
 import {join} from 'node:path'
 import {createFileRegistry, type FileRegistry, fromBinary} from '@bufbuild/protobuf'
 import {FileDescriptorSetSchema} from '@bufbuild/protobuf/wkt'
-
-const root = join(import.meta.dirname, '../..')
+import {bufBuild, protosIn} from '../helpers/buf.ts'
 
 /** A set of protos in a file for GATEWAY_DESCRIPTORS, as a team would give it to the gateway. */
 export interface Schema extends Disposable {
@@ -21,18 +19,23 @@ export function buildSchema(
   protos: Readonly<Record<string, string>>,
   others: Readonly<Record<string, string>> = {},
 ): Schema {
+  const imports = Object.values(protos).some((text) => text.includes('import "every/'))
+  const set = bufBuild(
+    {
+      ...(imports && protosIn('test/transcoding/protos')),
+      ...protosIn('proto/google', 'google'),
+      ...protosIn('proto/grpc_functions', 'grpc_functions'),
+      ...protos,
+      ...others,
+    },
+    '--as-file-descriptor-set',
+  )
   const folder = mkdtempSync(join(tmpdir(), 'gateway-'))
   const path = join(folder, 'set.binpb')
-  const imports = Object.values(protos).some((text) => text.includes('import "every/'))
-  if (imports) cpSync(join(root, 'test/transcoding/protos'), folder, {recursive: true})
-  for (const name of ['google', 'grpc_functions'])
-    cpSync(join(root, 'proto', name), join(folder, name), {recursive: true})
-  for (const [name, text] of Object.entries({...protos, ...others})) writeFileSync(join(folder, name), text)
-  writeFileSync(join(folder, 'buf.yaml'), 'version: v2\n')
-  execFileSync(join(root, 'node_modules/.bin/buf'), ['build', '--as-file-descriptor-set', '-o', path], {cwd: folder})
+  writeFileSync(path, set)
   return {
     path,
-    registry: createFileRegistry(fromBinary(FileDescriptorSetSchema, readFileSync(path))),
+    registry: createFileRegistry(fromBinary(FileDescriptorSetSchema, set)),
     [Symbol.dispose]: () => rmSync(folder, {recursive: true, force: true}),
   }
 }

@@ -1,5 +1,5 @@
 import {execFileSync} from 'node:child_process'
-import {cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync} from 'node:fs'
+import {mkdtempSync, readFileSync, rmSync} from 'node:fs'
 import {tmpdir} from 'node:os'
 import {join} from 'node:path'
 import {Validator} from '@seriousme/openapi-schema-validator'
@@ -9,6 +9,7 @@ import type {OpenApiDocument, Operation} from '../../src/transcoding/openapi/doc
 import {type OpenApiOptions, openApi} from '../../src/transcoding/openapi/openapi.ts'
 import {bodyReaderOf, type Part} from '../../src/transcoding/requests.ts'
 import {createTranscoder, type Transcoder} from '../../src/transcoding/transcoder.ts'
+import {bufBuild, protosIn} from '../helpers/buf.ts'
 import {operationsOf, type SampleRequest, sampleRequests} from './sample-request.ts'
 import {bytes, decodeRequest, type RuleInit, readMessages, transcode} from './schema.ts'
 
@@ -54,16 +55,8 @@ function buildOurs(): Uint8Array {
 
 /** A transcoder for one proto file. */
 function compile(proto: string): Transcoder {
-  const folder = mkdtempSync(join(tmpdir(), 'openapi-'))
-  try {
-    cpSync(join(import.meta.dirname, '../../proto/google/api'), join(folder, 'google/api'), {recursive: true})
-    writeFileSync(join(folder, 'file.proto'), proto)
-    writeFileSync(join(folder, 'buf.yaml'), 'version: v2\n')
-    execFileSync(join(root, 'node_modules/.bin/buf'), ['build', '-o', 'set.binpb'], {cwd: folder})
-    return createTranscoder({schema: readFileSync(join(folder, 'set.binpb')), defaultBindings: true})
-  } finally {
-    rmSync(folder, {recursive: true})
-  }
+  const schema = bufBuild({...protosIn('proto/google/api', 'google/api'), 'file.proto': proto})
+  return createTranscoder({schema, defaultBindings: true})
 }
 
 function documentOf(transcoder: Transcoder, options: Partial<OpenApiOptions> = {}): OpenApiDocument {

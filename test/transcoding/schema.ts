@@ -1,7 +1,3 @@
-import {execFileSync} from 'node:child_process'
-import {cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync} from 'node:fs'
-import {tmpdir} from 'node:os'
-import {join} from 'node:path'
 import {
   clone,
   create,
@@ -35,27 +31,12 @@ import {
 import type {Binding} from '../../src/transcoding/rules/bindings.ts'
 import type {Match} from '../../src/transcoding/rules/router.ts'
 import {createTranscoder, type Transcoder, type TranscoderOptions} from '../../src/transcoding/transcoder.ts'
+import {bufBuild, protosIn} from '../helpers/buf.ts'
 
-const root = join(import.meta.dirname, '../..')
-
-/** The protos beside this file, in one set made by `buf build`. */
-export const bytes = build()
+/** The protos in protos/ and this project's own google/api, which is served, in one set made by `buf build`. */
+export const bytes = bufBuild({...protosIn('test/transcoding/protos'), ...protosIn('proto/google/api', 'google/api')})
 const set = fromBinary(FileDescriptorSetSchema, bytes)
 export const registry: FileRegistry = createFileRegistry(set)
-
-function build(): Uint8Array {
-  const folder = mkdtempSync(join(tmpdir(), 'transcoding-'))
-  try {
-    cpSync(join(import.meta.dirname, 'protos'), folder, {recursive: true})
-    // The tests' own copy is replaced by ours, so that the tests use the file that is served.
-    cpSync(join(root, 'proto/google/api'), join(folder, 'google/api'), {recursive: true})
-    writeFileSync(join(folder, 'buf.yaml'), 'version: v2\n')
-    execFileSync(join(root, 'node_modules/.bin/buf'), ['build', '-o', 'set.binpb'], {cwd: folder})
-    return readFileSync(join(folder, 'set.binpb'))
-  } finally {
-    rmSync(folder, {recursive: true})
-  }
-}
 
 /** A rule as in a proto, and the types of its method, which are every.Every by default. */
 export type RuleInit = MessageInitShape<typeof HttpRuleSchema> & {
