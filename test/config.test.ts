@@ -63,6 +63,36 @@ for (const [env, message] of [
   [{CLOUD_RUN_TIMEOUT_SECONDS: 'Infinity'}, 'CLOUD_RUN_TIMEOUT_SECONDS="Infinity": expected seconds, from 2 to 3600'],
   [{STORAGE_STALL_SECONDS: '0'}, 'STORAGE_STALL_SECONDS="0": expected seconds, from 0.001 to 3600'],
   [{GATEWAY_MAX_BODY_BYTES: '1MiB'}, 'GATEWAY_MAX_BODY_BYTES="1MiB": expected a whole number, from 1 to 1073741824'],
+  [{GATEWAY_MAX_BODY_BYTES: '1e3'}, 'GATEWAY_MAX_BODY_BYTES="1e3": expected a whole number, from 1 to 1073741824'],
+  [{GATEWAY_MAX_BODY_BYTES: '1.5'}, 'GATEWAY_MAX_BODY_BYTES="1.5": expected a whole number, from 1 to 1073741824'],
+  [
+    {GATEWAY_MAX_BODY_BYTES: '1073741825'},
+    'GATEWAY_MAX_BODY_BYTES="1073741825": expected a whole number, from 1 to 1073741824',
+  ],
+  [{MCP: 'yes'}, 'MCP="yes": expected "true" or "false"'],
+  [{TRUSTED_HOPS: '11'}, 'TRUSTED_HOPS="11": expected a number of hops, from 0 to 10'],
+  [{TRUSTED_HOPS: '0x1'}, 'TRUSTED_HOPS="0x1": expected a number of hops, from 0 to 10'],
+  ...['100', '0/60s', '100/0s', '100/60', '100/1d', '1.5/60s', '100/25h', '100/86401s', '-1/60s'].map(
+    (text) =>
+      [
+        {RATE_LIMIT: text},
+        `RATE_LIMIT="${text}": expected requests and a window of time, such as "100/60s", "1000/5m" or "5000/1h", up to a day`,
+      ] as const,
+  ),
+  ...['creatorId={metadata}', 'creatorId={objekt}', 'creatorId={object', 'creatorId', '; '].map(
+    (text) =>
+      [
+        {UPLOAD_CONTEXT: text},
+        `UPLOAD_CONTEXT="${text}": expected fields of the context with their templates, separated by semicolons, such as "creatorId={metadata.creator}; name={object}". Templates can contain {bucket}, {object}, {generation}, {contentType} and {metadata.KEY}`,
+      ] as const,
+  ),
+  ...['*', 'ping.PingService/*', 'a/b/c', '/ok,b/'].map(
+    (text) =>
+      [
+        {AUTH: 'jwt', AUTH_PUBLIC: text},
+        `AUTH_PUBLIC="${text}": expected "none", or methods such as "pkg.Service/Method", services, or paths such as "/openapi.json", separated by commas, semicolons, bars or spaces`,
+      ] as const,
+  ),
   [{GATEWAY_MAX_BODY_VALUES: '0'}, 'GATEWAY_MAX_BODY_VALUES="0": expected a whole number, from 1 to 1000000000'],
   [{MAX_CONCURRENT_REQUESTS: '-1'}, 'MAX_CONCURRENT_REQUESTS="-1": expected a whole number, from 1 to 1000000'],
   [
@@ -96,6 +126,10 @@ for (const [env, message] of [
   [{AUTH: 'jwt'}, 'AUTH="jwt": expected AUTH_ISSUERS, AUTH_API_KEYS or AUTH_WEBHOOK beside it'],
   [{AUTH: 'none', AUTH_PUBLIC: '/x'}, 'AUTH_PUBLIC="/x": expected AUTH="jwt" beside it: nothing else checks who calls'],
   [{AUTH_API_KEYS: '/x'}, 'AUTH_API_KEYS="/x": expected AUTH="jwt" beside it: nothing else checks who calls'],
+  [
+    {AUTH: 'iam', UPLOAD_CREATOR: 'sub'},
+    'UPLOAD_CREATOR="sub": expected AUTH="jwt" beside it: nothing else checks who calls',
+  ],
   ...[
     'https://idp.example',
     'https://idp.example audience=',
@@ -105,6 +139,10 @@ for (const [env, message] of [
     'https://idp.example audience=a jwks=http://idp.example/keys',
     'https://idp.example audience=a header=authorization',
     'https://idp.example audience=a header=Cookie',
+    'https://idp.example audience=a header=host',
+    'https://me:secret@idp.example audience=a',
+    'https://idp.example#a audience=a',
+    'https://idp.example audience=a jwks=https://me:secret@idp.example/keys',
     'https://idp.example audience=a header=x-api-key',
     'https://idp.example audience=a algorithm=none',
     'https://idp.example audience=a audience=b',
@@ -161,6 +199,9 @@ for (const [name, known] of [
   ['CORS_ORIGIN', 'CORS_ORIGINS'],
   ['AUTH_ISSUER', 'AUTH_ISSUERS'],
   ['AUTH_ALOW', 'AUTH_ALLOW'],
+  ['AUTH_ISUER', 'AUTH_ISSUERS'],
+  ['RATE_LIMITS', 'RATE_LIMIT'],
+  ['GATEWAY_MAX_BODY_BYTES_', 'GATEWAY_MAX_BODY_BYTES'],
   ['AUTH_API_KEY', 'AUTH_API_KEYS'],
   ['GATEWAY_SERVICE', 'GATEWAY_SERVICES'],
   ['GATEWAY_DESCRIPTOR_SET', 'GATEWAY_DESCRIPTORS'],
@@ -406,10 +447,21 @@ test('a service with its own URL has that URL, and its own audience', (t) => {
   )
 })
 
+test('services of the same URL have one backend', (t) => {
+  const {backends, ownBackends} = readConfig({...https, BACKEND_URL_PING_SERVICE: https.BACKEND_URL})
+  t.deepEqual(
+    backends.map(({url}) => url),
+    [https.BACKEND_URL],
+  )
+  t.deepEqual(ownBackends, ['PING_SERVICE'])
+})
+
 for (const [name, upper] of [
   ['ping.PingService', 'PING_SERVICE'],
   ['Repo', 'REPO'],
   ['acme.v1.HTTPServer', 'HTTP_SERVER'],
+  ['acme.v1.Log4jService', 'LOG4J_SERVICE'],
+  ['acme.v1.Base64Codec', 'BASE64_CODEC'],
 ] as const) {
   test(`the variables of ${name} end with ${upper}`, (t) => t.is(upperSnake(name), upper))
 }
@@ -448,9 +500,56 @@ test('variables that are set', (t) => {
   t.is(config.logLevel, 'debug')
 })
 
+for (const [text, limit] of [
+  ['100/60s', {requests: 100, window: 60_000}],
+  ['1000/5m', {requests: 1000, window: 300_000}],
+  ['5000/1h', {requests: 5000, window: 3_600_000}],
+  ['1/24h', {requests: 1, window: 86_400_000}],
+] as const) {
+  test(`RATE_LIMIT="${text}" is ${limit.requests} in ${limit.window} ms`, (t) =>
+    t.deepEqual(readConfig({RATE_LIMIT: text}).rateLimit, limit))
+}
+
+test('the least and the greatest value of a variable are accepted', (t) => {
+  for (const [env, value] of [
+    [{CLOUD_RUN_TIMEOUT_SECONDS: '2'}, 2000],
+    [{CLOUD_RUN_TIMEOUT_SECONDS: '3600'}, 3_600_000],
+  ] as const)
+    t.is(readConfig(env).requestTimeout, value)
+  t.is(readConfig({TRUSTED_HOPS: '10'}).trustedHops, 10)
+  t.is(readConfig({BACKEND_CONNECT_TIMEOUT_SECONDS: '0.001'}).connectTimeout, 1)
+  t.is(readConfig({GATEWAY_MAX_BODY_BYTES: '1'}).gateway.maxBodyBytes, 1)
+  t.is(readConfig({GATEWAY_MAX_BODY_BYTES: '1073741824'}).gateway.maxBodyBytes, 1024 ** 3)
+  t.notThrows(() => readConfig({PORT: '65535'}))
+})
+
+test('names of metadata keys are read in any case', (t) => {
+  t.deepEqual(readConfig({GATEWAY_METADATA: 'X-Tenant, x-locale'}).gateway.metadata, ['x-tenant', 'x-locale'])
+})
+
 test('on Cloud Run tokens come from the metadata server, unless there is a key file', (t) => {
   t.is(readConfig({AUTH: 'iam', K_SERVICE: 'x'}).metadataHost, 'metadata.google.internal')
   t.is(readConfig({AUTH: 'iam', K_SERVICE: 'x', GOOGLE_APPLICATION_CREDENTIALS: '/key.json'}).metadataHost, undefined)
+})
+
+test('GCE_METADATA_IP has priority over GCE_METADATA_HOST', (t) => {
+  t.is(readConfig({GCE_METADATA_HOST: 'metadata', GCE_METADATA_IP: '169.254.0.1'}).metadataHost, '169.254.0.1')
+})
+
+test('the function is that of the command line, or else FUNCTION_TARGET, or else app', (t) => {
+  const target = (env: Record<string, string>, ...argv: string[]) =>
+    readConfig(env, ['node', 'main.js', ...argv]).target
+  t.is(target({FUNCTION_TARGET: 'ping'}, '--port=0', '--target=upload'), 'upload')
+  t.is(target({FUNCTION_TARGET: 'ping'}, '--port=0'), 'ping')
+  t.is(target({}), 'app')
+})
+
+test('log lines on Cloud Run are for Cloud Logging, also where the output is a terminal', (t) => {
+  const {isTTY} = process.stdout
+  t.teardown(() => Object.assign(process.stdout, {isTTY}))
+  process.stdout.isTTY = true
+  t.true(readConfig({}).logPretty)
+  t.false(readConfig({AUTH: 'iam', K_SERVICE: 'x'}).logPretty)
 })
 
 test('the configuration reads only variables that have a row in the table', (t) => {
@@ -508,6 +607,7 @@ test('the limit of decoded bytes is at least the limit of a body, and at least 8
   t.is(readConfig({}).limits.decodingBytes, 8 * 1024 * 1024)
   t.is(readConfig({GATEWAY_MAX_BODY_BYTES: '33554432'}).limits.decodingBytes, 33554432)
   t.is(readConfig({GATEWAY_MAX_DECODING_BYTES: '2000000'}).limits.decodingBytes, 2000000)
+  t.is(readConfig({GATEWAY_MAX_DECODING_BYTES: '1048576'}).limits.decodingBytes, 1048576)
 })
 
 test('the variables of AUTH are read as written', (t) => {
@@ -518,7 +618,8 @@ test('the variables of AUTH are read as written', (t) => {
       'https://a.example/ audience=x|y jwks=https://b.example/keys;\n https://cloud.google.com/iap audience=/projects/1',
     AUTH_PUBLIC: 'ping.PingService/Send, /openapi.json',
     AUTH_ALLOW: 'users.Users hd=a.example|b.example email=a@b; users.Users/Get https://a.example/roles=x=y',
-    AUTH_WEBHOOK: '/a github secret=/s/a; b.C/D header=X-Sign algorithm=sha512 encoding=base64 secret=/s/b',
+    AUTH_WEBHOOK:
+      '/a github secret=/s/a; b.C/D header=X-Sign algorithm=sha512 encoding=base64 secret=/s/b; /c stripe secret=/s/c; /d slack secret=/s/d',
     OPENAPI_SERVERS: '/v1 https://api.example/v1/',
   })
   t.deepEqual(auth, {
@@ -556,6 +657,8 @@ test('the variables of AUTH are read as written', (t) => {
         secret: '/s/a',
       },
       {target: 'b.C/D', form: 'plain', header: 'x-sign', algorithm: 'sha512', encoding: 'base64', secret: '/s/b'},
+      {target: '/c', form: 'stripe', header: 'stripe-signature', algorithm: 'sha256', encoding: 'hex', secret: '/s/c'},
+      {target: '/d', form: 'slack', header: 'x-slack-signature', algorithm: 'sha256', encoding: 'hex', secret: '/s/d'},
     ],
     maxSignedBytes: 1048576,
     resource: 'https://api.example/v1',

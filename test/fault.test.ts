@@ -144,6 +144,15 @@ test('invalid fields are named in a BadRequest', (t) => {
   })
 })
 
+test('text for the caller only is in the violation too, which is as short as a message', (t) => {
+  const fault = Fault.invalid('x'.repeat(1000), 'Cannot read it', {callerOnly: `, got "${'y'.repeat(10_000)}"`})
+  const {field, description} = errorOf(fault).details[0].fieldViolations[0]
+  t.is(field, `${'x'.repeat(200)}…`)
+  t.is(description, `Cannot read it, got "${'y'.repeat(4075)}…`)
+  t.is(fault.message, description)
+  t.is(fault.logMessage, 'Cannot read it')
+})
+
 for (const thrown of [new Error('secret'), 'secret', {secret: true}, Symbol('secret'), undefined, null]) {
   test(`from ${String(thrown)} comes INTERNAL, without its text`, (t) => {
     const fault = Fault.from(thrown)

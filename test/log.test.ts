@@ -285,6 +285,22 @@ test('every request has one record, and every line is JSON', async (t) => {
   t.is(new Set(records.map(({requestId}) => requestId)).size, paths.length)
 })
 
+test('each level has a severity of Cloud Logging', async (t) => {
+  await using one = await startFixture({LOG_LEVEL: 'trace'})
+  await fetch(`${one.url}/levels`)
+  one.signal('SIGTERM')
+  await one.exited
+  const said = one.out.all.map((line) => JSON.parse(line)).filter(({message}) => /^said as/.test(message))
+  t.deepEqual(Object.fromEntries(said.map(({message, severity}) => [message.slice('said as '.length), severity])), {
+    trace: 'DEBUG',
+    debug: 'DEBUG',
+    info: 'INFO',
+    warn: 'WARNING',
+    error: 'ERROR',
+    fatal: 'CRITICAL',
+  })
+})
+
 test('LOG_LEVEL leaves out lower levels', async (t) => {
   await using one = await startFixture({LOG_LEVEL: 'error'})
   for (const path of ['/well', '/faults?http=404', '/fails'])

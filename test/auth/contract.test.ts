@@ -10,6 +10,7 @@ import {type Logger, pino} from 'pino'
 import {doorOf} from '../../src/auth/door.ts'
 import {createRuntime} from '../../src/clients/runtime.ts'
 import {ConfigError, readConfig} from '../../src/core/config.ts'
+import {contractOf} from '../../src/core/contract.ts'
 import {gateway} from '../../src/functions/gateway.ts'
 import {PingService} from '../../src/gen/ping/ping_pb.js'
 import {createClient, type Handler, json} from '../../src/index.ts'
@@ -209,6 +210,38 @@ function refusal(env: Readonly<Record<string, string>>): string {
   }
   return 'started'
 }
+
+test('two protos of one method both apply: it is as closed as either of them says', (t) => {
+  using stricter = buildSchema({
+    'stricter.proto': proto(`
+      rpc List(Name) returns (Name) { option (grpc_functions.auth).allow = "hd=example.com"; }
+      rpc Read(Name) returns (Name) { option (grpc_functions.auth) = {public: true}; }
+      rpc Write(Name) returns (Name) { option (grpc_functions.auth).allow = "email=a@example.com"; }`),
+  })
+  const other = stricter.registry.getService('Books')!
+  for (const services of [
+    [books, other],
+    [other, books],
+  ]) {
+    const runtime = runtimeOf({...jwt, AUTH_ISSUERS: 'https://idp.example audience=a'})
+    const contract = contractOf(runtime)
+    for (const service of services) contract.learn([service])
+    for (const name of ['Books/List', 'Books/Read']) t.false(doorOf(runtime).isOpen({name}), name)
+    t.deepEqual(
+      contract
+        .conditionsOf('Books/Write')
+        .map(({claim}) => claim)
+        .sort(),
+      ['email', 'hd', 'scope'],
+    )
+    const caller = (claims: object) =>
+      ({kind: 'token', subject: 'a', issuer: 'https://idp.example', claims: {...claims}}) as const
+    const call = (claims: object) => () => doorOf(runtime).checkCall(caller(claims), 'Books/Write')
+    t.throws(call(writer), {message: /may not/})
+    t.throws(call({email: 'a@example.com'}), {message: /may not/})
+    t.notThrows(call({...writer, email: 'a@example.com'}))
+  }
+})
 
 test('AUTH_PUBLIC=none closes what a proto opens', (t) => {
   const runtime = runtimeOf({...jwt, AUTH_ISSUERS: 'https://idp.example audience=a', AUTH_PUBLIC: 'none'})

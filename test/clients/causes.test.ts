@@ -4,7 +4,14 @@ import {createServer as createHttp1} from 'node:http'
 import {createServer as createHttp2, createSecureServer} from 'node:http2'
 import {createServer as createHttps} from 'node:https'
 import {createServer, type Server, type Socket} from 'node:net'
-import {createServer as createTls, getCACertificates, setDefaultCACertificates, type TLSSocket} from 'node:tls'
+import {
+  createSecureContext,
+  createServer as createTls,
+  getCACertificates,
+  type SecureContext,
+  setDefaultCACertificates,
+  type TLSSocket,
+} from 'node:tls'
 import test from 'ava'
 import {openCalls} from '../../src/clients/calls.ts'
 import {adviceFor} from '../../src/clients/connections/causes.ts'
@@ -29,6 +36,9 @@ const authority = {name: 'nobody.example', ...certificateFor('nobody.example')}
 const foreign = certificateOf(['localhost'], {authority})
 setDefaultCACertificates([...getCACertificates(), ours.cert, other.cert, expired.cert, early.cert])
 
+/** The TLS contexts of a server with several names. */
+const contexts: Readonly<Record<string, SecureContext>> = {localhost: createSecureContext(ours)}
+
 let life: TestLife
 test.beforeEach(() => {
   life = new TestLife()
@@ -45,6 +55,7 @@ function backendAt(url: string) {
 
 const page = 'HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n'
 const settings = Buffer.from([0, 0, 0, 4, 0, 0, 0, 0, 0])
+const goaway = Buffer.from([0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
 
 /** A TCP server that answers the first bytes of a client, and then ends the connection. */
 function answering(answer: (hello: string) => string | Uint8Array | undefined): Server {
@@ -77,6 +88,12 @@ const cases: [scheme: 'http' | 'https', title: string, server: () => Server, cau
   ],
   [
     'https',
+    'a port with HTTP/2 in the clear that takes no more calls',
+    () => answering((hello) => (hello.startsWith('PRI ') ? goaway : undefined)),
+    'PLAINTEXT_PORT',
+  ],
+  [
+    'https',
     'a certificate that signed itself',
     () => createSecureServer(certificateFor('localhost')),
     'UNKNOWN_AUTHORITY',
@@ -86,6 +103,12 @@ const cases: [scheme: 'http' | 'https', title: string, server: () => Server, cau
   ['https', 'a certificate of tomorrow', () => createSecureServer(early), 'CERTIFICATE_NOT_YET_VALID'],
   ['https', 'a certificate for another name', () => createSecureServer(other), 'CERTIFICATE_NAME'],
   ['https', 'HTTP/1 only, by ALPN', () => createHttps(ours), 'HTTP1_ONLY'],
+  [
+    'https',
+    'HTTP/1 only, by ALPN, with a certificate for each name',
+    () => createHttps({...other, SNICallback: (name, use) => use(null, contexts[name])}),
+    'HTTP1_ONLY',
+  ],
   ['https', 'HTTP/1 only, without ALPN', () => withoutAlpn(() => page), 'HTTP1_ONLY'],
   [
     'https',

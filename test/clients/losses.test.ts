@@ -3,11 +3,11 @@ import http2 from 'node:http2'
 import test from 'ava'
 import type {FaultProxy} from '../../local/faults/proxy.ts'
 import type {FaultServer} from '../../local/faults/server.ts'
-import {adviceOn, lossOf} from '../../src/clients/connections/losses.ts'
+import {adviceOn, lossBy, lossIn, lossOf} from '../../src/clients/connections/losses.ts'
 import {faultOf, reasonOf} from './life.ts'
 import {survivalRig, until} from './survival-rig.ts'
 
-const {NGHTTP2_ENHANCE_YOUR_CALM, NGHTTP2_PROTOCOL_ERROR} = http2.constants
+const {NGHTTP2_ENHANCE_YOUR_CALM, NGHTTP2_NO_ERROR, NGHTTP2_PROTOCOL_ERROR} = http2.constants
 
 type Lose = (rig: {server: FaultServer; proxy: FaultProxy}) => void
 
@@ -82,6 +82,26 @@ test.serial('a connection that falls silent during a call is distinguished from 
   t.regex((await lost).hint ?? '', /nothing came any more, not even the answer to a PING: did the machine/)
   quiet()
 })
+
+for (const [code, data, loss] of [
+  [NGHTTP2_NO_ERROR, '', 'SHUT_DOWN'],
+  [NGHTTP2_NO_ERROR, 'max_age', 'MAX_AGE'],
+  [NGHTTP2_NO_ERROR, 'max_idle', 'MAX_AGE'],
+  [NGHTTP2_NO_ERROR, 'max_age of all', 'SHUT_DOWN'],
+  [NGHTTP2_PROTOCOL_ERROR, 'max_age', 'REJECTED'],
+] as const) {
+  test(`a GOAWAY with the code ${code} and "${data}" means ${loss}`, (t) => t.is(lossBy({code, data}), loss))
+}
+
+for (const [details, loss] of [
+  ['Received RST_STREAM with code 2 triggered by internal client error: read ECONNRESET', 'RESET'],
+  ['Connection dropped: write EPIPE', 'RESET'],
+  ['Received RST_STREAM with code 2 triggered by internal client error: Protocol error', 'DISRUPTED'],
+  ['Connection dropped', undefined],
+  ['The server read EVERY page', undefined],
+] as const) {
+  test(`the status "${details}" tells ${loss ?? 'no cause'}`, (t) => t.is(lossIn(details), loss))
+}
 
 test('the end of a TLS session has its own text', (t) => {
   const error = Object.assign(new Error('SSL alert number 116'), {code: 'ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED'})

@@ -1,8 +1,29 @@
-import {create, fromJson, type JsonObject, type JsonValue, type Message, toBinary} from '@bufbuild/protobuf'
-import {type Any, AnySchema, anyPack, DurationSchema, TimestampSchema} from '@bufbuild/protobuf/wkt'
+import {
+  clone,
+  create,
+  createFileRegistry,
+  fromJson,
+  type JsonObject,
+  type JsonValue,
+  type Message,
+  toBinary,
+} from '@bufbuild/protobuf'
+import {
+  type Any,
+  AnySchema,
+  anyPack,
+  DurationSchema,
+  FieldDescriptorProtoSchema,
+  FileDescriptorProtoSchema,
+  TimestampSchema,
+} from '@bufbuild/protobuf/wkt'
 import test from 'ava'
 import {detailJson} from '../../src/core/details.ts'
-import {DebugInfoSchema, ErrorInfoSchema} from '../../src/gen/google/rpc/error_details_pb.js'
+import {
+  DebugInfoSchema,
+  ErrorInfoSchema,
+  file_google_rpc_error_details,
+} from '../../src/gen/google/rpc/error_details_pb.js'
 import {StatusSchema} from '../../src/gen/google/rpc/status_pb.js'
 import {buildSchema} from '../functions/gateway-schema.ts'
 
@@ -170,6 +191,19 @@ test('a message that has no JSON is in base64, without the DebugInfo in it', (t)
   const bytes = Buffer.from(told.value, 'base64').toString('latin1')
   t.regex(bytes, /a/)
   t.notRegex(bytes, /secret/)
+})
+
+test('a type of google/rpc that is served in a later version has the fields of that version', (t) => {
+  const file = clone(FileDescriptorProtoSchema, file_google_rpc_error_details.proto)
+  const info = file.messageType.find(({name}) => name === 'ErrorInfo')!
+  info.field.push(create(FieldDescriptorProtoSchema, {name: 'later', jsonName: 'later', number: 99, type: 9, label: 1}))
+  const later = createFileRegistry(file, (name) => registry.getFile(name))
+  const value = toBinary(ErrorInfoSchema, create(ErrorInfoSchema, {reason: 'WHY'}))
+  const any = create(AnySchema, {
+    typeUrl: 'type.googleapis.com/google.rpc.ErrorInfo',
+    value: Buffer.concat([value, Buffer.from([0x9a, 0x06, 1, 0x61])]),
+  })
+  t.like(detailJson(any, later), {reason: 'WHY', later: 'a'})
 })
 
 test('without a schema, a detail of a served type stays unchanged', (t) => {

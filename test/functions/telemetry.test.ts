@@ -34,7 +34,7 @@ const spans: Span[] = []
 const services = new Set<string>()
 const metrics = new Map<
   string,
-  {attributes: readonly Attribute[]; count?: string; asInt?: string | number; asDouble?: number}[]
+  {attributes: readonly Attribute[]; count?: string; sum?: number; asInt?: string | number; asDouble?: number}[]
 >()
 const receiver = createServer(async (request, response) => {
   // biome-ignore lint/suspicious/noExplicitAny: OTLP's JSON, of which a test looks at a little
@@ -87,6 +87,12 @@ function attributesOf({attributes}: {readonly attributes: readonly Attribute[]})
 function firstOf(metric: string): number {
   const [point] = metrics.get(metric) ?? []
   return Number(point?.asInt ?? point?.asDouble)
+}
+
+/** The values of a histogram's point with this attribute. */
+function pointOf(metric: string, [name, value]: readonly [name: string, value: unknown]) {
+  const point = metrics.get(metric)?.find((one) => attributesOf(one)[name] === value)
+  return {sum: point?.sum ?? 0, count: Number(point?.count ?? 0), attributes: point && attributesOf(point)}
 }
 
 function named(name: string): Span[] {
@@ -156,6 +162,63 @@ test.serial('a failed call is an error in both spans, and a record that Error Re
   t.regex(String(line?.stack_trace), /^Fault: broken\n {4}at .*\.ts:\d+/)
   t.false(JSON.stringify(line).includes('secret'))
 })
+
+test.serial('metrics count each request and call once, in seconds and bytes', async (t) => {
+  const {url, close} = await app.serve(async (scope) => {
+    const {pong} = await createClient(app.runtime, PingService).send(scope, {message: String(await scope.bytes())})
+    return json({message: pong?.message ?? ''})
+  })
+  t.teardown(close)
+  const of = (metric: string) => pointOf(metric, ['http.request.method', 'PUT'])
+  const calls = () => pointOf('rpc.client.call.duration', ['rpc.response.status_code', 'OK'])
+  const before = calls()
+  const began = performance.now()
+  const response = await fetch(url, {method: 'PUT', body: 'hi'})
+  const length = (await response.text()).length
+  const elapsed = (performance.now() - began) / 1000
+  const request = of('http.server.request.duration')
+  t.deepEqual([response.status, request.count], [200, 1])
+  t.true(request.sum > 0 && request.sum <= elapsed, `${request.sum} s of ${elapsed} s`)
+  t.is(of('http.server.request.body.size').sum, 2)
+  t.is(of('http.server.response.body.size').sum, length)
+  t.deepEqual(request.attributes, {
+    'http.request.method': 'PUT',
+    'url.scheme': 'http',
+    'http.response.status_code': 200,
+  })
+  const call = calls()
+  t.is(call.count, before.count + 1)
+  t.true(call.sum > before.sum && call.sum - before.sum <= elapsed, `${call.sum - before.sum} s of ${elapsed} s`)
+  t.false('error.type' in call.attributes!)
+  t.like(attributesOf(named('ping.PingService/Send')[0]!), {
+    'rpc.service': 'ping.PingService',
+    'server.address': '127.0.0.1',
+    'server.port': Number(new URL(app.backend.url).port),
+  })
+})
+
+test.serial('callers cannot create time series by their methods', async (t) => {
+  t.is((await fetch(app.url('/nowhere'), {method: 'PROPFIND'})).status, 404)
+  const [server] = named('HTTP')
+  t.like(attributesOf(server!), {'http.request.method': '_OTHER', 'http.request.method_original': 'PROPFIND'})
+  t.is(pointOf('http.server.request.duration', ['http.request.method', 'PROPFIND']).count, 0)
+  t.is(pointOf('http.server.request.duration', ['http.request.method', '_OTHER']).count, 1)
+})
+
+for (const [url, port] of [
+  ['http://there', 80],
+  ['https://there', 443],
+  ['https://there:8443', 8443],
+] as const) {
+  test.serial(`the port of ${url} in a span is ${port}`, async (t) => {
+    const head = {host: undefined, userAgent: undefined, clientAddress: undefined, bodySize: undefined, headers: {}}
+    const request = telemetry()!.request({...head, method: 'GET', path: '/', scheme: 'http', protocolVersion: '1.1'})!
+    request.call({method: 'a.B/C', url})!.end('OK')
+    request.end({status: 200, isFailure: false, bodySize: 0})
+    await recipe.flush()
+    t.like(attributesOf(named('a.B/C')[0]!), {'server.address': 'there', 'server.port': port})
+  })
+}
 
 test.serial('an error of the caller is not an error of the span', async (t) => {
   t.is((await fetch(app.url('/nowhere'))).status, 404)

@@ -1,5 +1,6 @@
 import {auth} from './auth.ts'
 import {clients} from './clients.ts'
+import {core} from './core.ts'
 import {events} from './events.ts'
 import {gateway} from './gateway.ts'
 import {http} from './http.ts'
@@ -49,6 +50,7 @@ export const rooms: Readonly<Record<string, Room>> = {
   gateway,
   auth,
   events,
+  core,
 }
 
 /** All tests, except for the one that checks the texts to replace, which fails with any fault. */
