@@ -1,9 +1,10 @@
 import {type DescField, type DescMessage, type JsonValue, ScalarType} from '@bufbuild/protobuf'
 import fc from 'fast-check'
+import {anyText} from '../helpers/text.ts'
 
 type Fields = Record<string, JsonValue>
 
-const text = fc.string({unit: 'binary', maxLength: 10})
+const text = anyText({maxLength: 10})
 const integer = (min: bigint, max: bigint) => fc.bigInt({min, max})
 const int32 = integer(-(2n ** 31n), 2n ** 31n - 1n).map(Number)
 const uint32 = integer(0n, 2n ** 32n - 1n).map(Number)

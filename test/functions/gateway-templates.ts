@@ -1,5 +1,6 @@
 import type {JsonValue} from '@bufbuild/protobuf'
 import fc from 'fast-check'
+import {anyText} from '../helpers/text.ts'
 import type {ClientRule} from '../transcoding/encoder.ts'
 
 /** A variable of a random template: its field, its text in the template, and matching values. */
@@ -11,7 +12,7 @@ interface Variable {
   readonly last?: boolean
 }
 
-const filled = fc.string({unit: 'binary', minLength: 1, maxLength: 8})
+const filled = anyText({minLength: 1, maxLength: 8})
 const segment = filled.filter((value) => !value.includes('/'))
 const segments = fc.array(segment, {maxLength: 3}).map((all) => all.join('/'))
 

@@ -9,6 +9,7 @@ import {parseJson} from '../../src/transcoding/json/text.ts'
 import {type StreamType, streamTypes} from '../../src/transcoding/media.ts'
 import {type MetadataEntry, mayBeSet, requestMetadata, responseHeaders} from '../../src/transcoding/metadata.ts'
 import {ValueCount} from '../../src/transcoding/value-count.ts'
+import {anyText} from '../helpers/text.ts'
 import {type ClientRule, encode} from './encoder.ts'
 import {type PlainJson, plainJson} from './plain-json.ts'
 import {decodeRequest, encodeMessage, registry, transcode} from './schema.ts'
@@ -19,7 +20,7 @@ const runs = (count: number) => ({numRuns: count * scale})
 
 const every = registry.getMessage('every.Every')!
 
-const text = fc.string({unit: 'binary', maxLength: 12})
+const text = anyText({maxLength: 12})
 const long = fc.bigInt({min: -(2n ** 63n), max: 2n ** 63n - 1n}).map(String)
 const int = fc.integer({min: -(2 ** 31), max: 2 ** 31 - 1})
 const color = fc.constantFrom('RED', 'GREEN', 77)
@@ -86,7 +87,7 @@ const bodied = {
   values: fc.array(fc.jsonValue({maxDepth: 2}), {maxLength: 3}),
 }
 
-const filled = fc.string({unit: 'binary', minLength: 1, maxLength: 8})
+const filled = anyText({minLength: 1, maxLength: 8})
 const segment = filled.filter((value) => !value.includes('/'))
 
 /** The variables of random templates: their text in the template, and matching values. */
