@@ -1,3 +1,6 @@
+import {spawn} from 'node:child_process'
+import {once} from 'node:events'
+import {text} from 'node:stream/consumers'
 import test from 'ava'
 import {startStack} from '../local/stack.ts'
 import {servedSchema} from './functions/gateway-schema.ts'
@@ -257,7 +260,7 @@ test("a function's notes are in its record, and its log lines have the request�
   t.is(said['logging.googleapis.com/spanId'], '00f067aa0ba902b7')
 })
 
-for (const kind of ['string', 'strings', 'numbers', 'error']) {
+for (const kind of ['string', 'strings', 'numbers', 'list', 'error']) {
   test(`a record that is too long, ${kind}, is shortened to a line that Cloud Logging accepts`, async (t) => {
     const response = await fetch(`${child.url}/notes-much?kind=${kind}`)
     await response.text()
@@ -267,6 +270,7 @@ for (const kind of ['string', 'strings', 'numbers', 'error']) {
     const record = JSON.parse(line)
     t.deepEqual([record.colour, record.httpRequest.status], ['green', response.status])
     t.regex(record.message, /^GET \/notes-much \d{3} in /)
+    if (kind === 'string') t.is(record.much, `${'€'.repeat(4096)}…`)
     if (kind === 'error') t.regex(record.err.stack, /^Error: €+…$/)
   })
 }
@@ -299,6 +303,27 @@ test('each level has a severity of Cloud Logging', async (t) => {
     error: 'ERROR',
     fatal: 'CRITICAL',
   })
+})
+
+test('a line is written at once: an instance that is killed has written all of its lines', async (t) => {
+  const script = `
+    import {createLog} from './src/core/log.ts'
+    const log = createLog({logLevel: 'info', logPretty: false})
+    for (let line = 1; line <= 20; line++) log.info('line ' + line)
+    process.kill(process.pid, 'SIGKILL')`
+  const killed = spawn(process.execPath, ['--input-type=module', '-e', script], {
+    cwd: `${import.meta.dirname}/..`,
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  const [[, signal], out] = await Promise.all([once(killed, 'close'), text(killed.stdout)])
+  t.is(signal, 'SIGKILL')
+  t.deepEqual(
+    out
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line).message),
+    Array.from({length: 20}, (_, line) => `line ${line + 1}`),
+  )
 })
 
 test('LOG_LEVEL leaves out lower levels', async (t) => {

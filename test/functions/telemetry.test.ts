@@ -1,8 +1,10 @@
+import {execFile} from 'node:child_process'
 import {once} from 'node:events'
 import {createServer} from 'node:http'
 import type {AddressInfo} from 'node:net'
 import {json as readJson} from 'node:stream/consumers'
 import {setTimeout as pause} from 'node:timers/promises'
+import {promisify} from 'node:util'
 import {status} from '@grpc/grpc-js'
 import test, {type ExecutionContext} from 'ava'
 import {pino} from 'pino'
@@ -435,4 +437,26 @@ test.serial("a function's own spans belong to the span of its request", async (t
   const [own] = named('own work')
   t.is(spans.filter(({kind, spanId}) => kind === 2 && spanId === own?.parentSpanId).length, 1)
   t.truthy(telemetry())
+})
+
+test('an API of OpenTelemetry that cannot be loaded is tried once, with one warning', async (t) => {
+  const script = `
+    import {registerHooks} from 'node:module'
+    let attempts = 0
+    registerHooks({
+      resolve(name, context, next) {
+        if (name !== '@opentelemetry/api') return next(name, context)
+        attempts++
+        throw new Error('no such package')
+      },
+    })
+    globalThis[Symbol.for('opentelemetry.js.api.1')] = {}
+    const {prepareTelemetry, telemetry} = await import('./src/core/telemetry/telemetry.ts')
+    await prepareTelemetry()
+    console.log(attempts, prepareTelemetry(), telemetry())`
+  const {stdout, stderr} = await promisify(execFile)(process.execPath, ['--input-type=module', '-e', script], {
+    cwd: `${import.meta.dirname}/../..`,
+  })
+  t.is(stdout, '1 undefined undefined\n')
+  t.is(stderr.match(/Warning: OpenTelemetry cannot be used: Error: no such package/g)?.length, 1, stderr)
 })
