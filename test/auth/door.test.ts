@@ -216,6 +216,22 @@ test.serial('the document about this resource names the issuers of its tokens', 
   })
 })
 
+test.serial('behind a front end with TLS, a 401 and the document name https URLs', async (t) => {
+  const {host} = new URL(app.url(''))
+  for (const [proto, scheme] of [
+    ['https', 'https'],
+    ['HTTPS, http', 'https'],
+    ['http', 'http'],
+    ['httpsx', 'http'],
+  ] as const) {
+    const headers = {'x-forwarded-proto': proto}
+    const path = '/.well-known/oauth-protected-resource'
+    t.is((await app.ask(t, path, {headers})).json.resource, `${scheme}://${host}`, proto)
+    const refused = await app.ask(t, closed, {headers})
+    t.true(refused.headers.get('www-authenticate')?.includes(`resource_metadata="${scheme}://${host}${path}"`), proto)
+  }
+})
+
 test.serial('a document behind the path of a resource is about that one', async (t) => {
   for (const [path, resource] of [
     ['', ''],

@@ -74,6 +74,7 @@ for (const [form, sign] of Object.entries(forms)) {
       go()
       t.is((await answer).status, 200)
       t.deepEqual(metadata.get(name), [], path)
+      t.deepEqual(metadata.get('x-verified-claims-bin').map(String), [`{"webhook":"${send}"}`], path)
     }
   })
 

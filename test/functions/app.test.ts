@@ -27,6 +27,31 @@ test.serial('the deployed function answers for any host', async (t) => {
   t.is(JSON.parse(await text(response)).pong.message, 'hi')
 })
 
+test.serial('a probe gets an answer that no cache keeps, by GET and by HEAD', async (t) => {
+  for (const method of ['GET', 'HEAD']) {
+    const {status, text, headers} = await app.ask(t, '/health/live', {method})
+    t.deepEqual([status, text], [200, method === 'GET' ? '{"status":"SERVING"}' : ''])
+    t.is(headers.get('cache-control'), 'no-store')
+  }
+  t.is((await app.ask(t, '/health/live', {method: 'POST'})).status, 404)
+})
+
+test.serial('a trace of the caller reaches the backend, with all of its headers', async (t) => {
+  const headers = {
+    traceparent: '00-0123456789abcdef0123456789abcdef-fedcba9876543210-01',
+    tracestate: 'vendor=a,other=b',
+    'x-cloud-trace-context': '0123456789abcdef0123456789abcdef/1;o=1',
+  }
+  for (const path of ['/ping?message=hi', '/api/ping?message=hi']) {
+    const call = app.backend.ping.next()
+    const answer = app.ask(t, path, {headers})
+    const {metadata, answer: go} = await call
+    go()
+    t.is((await answer).status, 200)
+    t.deepEqual(Object.fromEntries(Object.keys(headers).map((name) => [name, metadata.get(name)[0]])), headers)
+  }
+})
+
 for (const [escaped, path] of [
   ['/heal%74h', '/health'],
   ['/%70%69%6e%67', '/ping'],

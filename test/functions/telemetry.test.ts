@@ -199,6 +199,22 @@ test.serial('metrics count each request and call once, in seconds and bytes', as
   })
 })
 
+test.serial('a span has the scheme and the address of the caller as the front ends tell them', async (t) => {
+  const other = await startApp({flush: () => recipe.flush(), env: {K_SERVICE: 'shop', AUTH: 'none', TRUSTED_HOPS: '1'}})
+  t.teardown(() => other.close())
+  const headers = {'x-forwarded-proto': 'https', 'x-forwarded-for': '203.0.113.9, 10.0.0.1', 'user-agent': 'tester'}
+  await fetch(other.url('/health/live?key=secret'), {headers})
+  const server = await onlySpan(t)
+  t.like(attributesOf(server), {
+    'url.scheme': 'https',
+    'url.path': '/health/live',
+    'client.address': '203.0.113.9',
+    'user_agent.original': 'tester',
+    'network.protocol.version': '1.1',
+  })
+  t.false('http.request.body.size' in attributesOf(server))
+})
+
 test.serial('callers cannot create time series by their methods', async (t) => {
   t.is((await fetch(app.url('/nowhere'), {method: 'PROPFIND'})).status, 404)
   const [server] = named('HTTP')

@@ -209,11 +209,6 @@ export const core: Room = {
         ["if (nested.typeUrl === '') return true\n", '', 'an empty Any is shown as base64'],
         ['if (told) nested.value = told.value', '', 'a stack trace in an Any in an Any gets out'],
         ['message.clear(field)', '{}', 'a stack trace in a field gets out'],
-        [
-          'if (kept.length === 0) clearExtension(message.message, extension)\n    else ',
-          '',
-          'a stack trace in an extension gets out',
-        ],
       ],
     },
     {
@@ -246,6 +241,134 @@ export const core: Room = {
         ["fatal: 'CRITICAL'", "fatal: 'ERROR'", 'a crash looks like any other error'],
         ["debug: 'DEBUG'", "debug: 'INFO'", 'lines for debugging look like others'],
         ['base: null,', '', 'each line has the process id and the host'],
+      ],
+    },
+    {
+      file: 'src/core/log.ts',
+      by: log,
+      changes: [
+        ['{fd: 1, sync: true}', '{fd: 1, sync: false}', 'the last lines of an instance that is killed are lost'],
+      ],
+    },
+    {
+      file: 'src/core/log-line.ts',
+      by: log,
+      changes: [
+        [
+          'sort((a, b) => sizeOf(a) - sizeOf(b))',
+          'sort((a, b) => sizeOf(b) - sizeOf(a))',
+          'a large note takes the place of the request in its own record',
+        ],
+        [
+          'return `${JSON.stringify(withoutLargest(record))}\\n`',
+          'return JSON.stringify(withoutLargest(record))',
+          'two records are in one line, which is no JSON',
+        ],
+        ['stringLimits = [4096, 256]', 'stringLimits = [256, 256]', 'messages are cut more than they have to be'],
+      ],
+    },
+    {
+      file: 'src/core/waiting.ts',
+      by: ['test/core/waiting.test.ts'],
+      changes: [
+        ['if (signal.aborted) onAbort()\n    else ', '', 'work that begins after a hang-up is waited for without end'],
+        [
+          '[Symbol.dispose]: () => void all.delete(late)',
+          '[Symbol.dispose]: () => {}',
+          'a 504 names a token that has come',
+        ],
+        ['  } finally {\n    clearTimeout(timer)\n  }', '  } finally {\n  }', 'a timer is left by each limited wait'],
+        ['wait(ms, undefined, signal && {signal})', 'wait(ms)', 'a pause goes on for a caller who hung up'],
+      ],
+    },
+    {
+      file: 'src/core/caller.ts',
+      by: ['test/auth/door.test.ts', 'test/auth/webhooks.test.ts'],
+      changes: [
+        [
+          'for (const part of Object.values(value)) frozen(part)\n',
+          '',
+          'a function changes the claims of the next request with the same token',
+        ],
+        ['{[caller.kind]: caller.name}', '{key: caller.name}', 'a backend takes a webhook for a key'],
+      ],
+    },
+    {
+      file: 'src/core/coded-etag.ts',
+      by: ['test/functions/conventions.test.ts'],
+      changes: [
+        ["etag.startsWith('\"') ? `", 'true ? `', 'a weak etag is malformed where the answer is compressed'],
+        ["etag.replace(coded, '')", 'etag', 'an update with the etag of a compressed answer is refused'],
+        ['(?:br|gzip)', 'gzip', 'an update with the etag of an answer in brotli is refused'],
+      ],
+    },
+    {
+      file: 'src/core/shortened.ts',
+      by: ['test/core/shortened.test.ts'],
+      changes: [
+        ['splitsPair ? most - 1 : most', 'most', 'a message ends with half a character'],
+        [
+          'if (text.length <= most) return text',
+          'if (text.length < most) return text',
+          'a text that fits gets an ellipsis',
+        ],
+      ],
+    },
+    {
+      file: 'src/core/presets.ts',
+      by: ['test/functions/gateway-presets.test.ts'],
+      changes: [
+        [
+          'Object.entries(env).filter(([, value]) => value)',
+          'Object.entries(env)',
+          'an empty variable switches a part of the preset off',
+        ],
+      ],
+    },
+    {
+      file: 'src/core/answer-body.ts',
+      by: ['test/clients/metadata-answers.test.ts'],
+      changes: [
+        ['if (size > maxBytes) throw', 'if (chunk.length > maxBytes) throw', 'an endless answer fills the memory'],
+      ],
+    },
+    {
+      file: 'src/core/telemetry/open-telemetry.ts',
+      by: ['test/functions/telemetry.test.ts'],
+      changes: [
+        ["methods.has(given) ? given : '_OTHER'", 'given', 'callers create time series'],
+        ['instruments.active.add(-1, common)', 'instruments.active', 'requests count as active for ever'],
+        [
+          '(performance.now() - began) / 1000, measured, inside',
+          'performance.now() - began, measured, inside',
+          'durations of requests are a thousand times as long',
+        ],
+        [
+          '(performance.now() - began) / 1000, {...attributes, ...ended}, inside',
+          'performance.now() - began, {...attributes, ...ended}, inside',
+          'durations of calls are a thousand times as long',
+        ],
+        ["protocol === 'https:' ? 443 : 80", '443', 'a span names another port than the one that is called'],
+        ["...(code !== 'OK' && {'error.type': code})", "...{'error.type': code}", 'calls that succeed count as errors'],
+        ["route && {'http.route': route}", 'false', 'metrics cannot be told apart by route'],
+        [
+          'facts.bodySize !== undefined) instruments.requestSize',
+          'facts.bodySize === undefined) instruments.requestSize',
+          'sizes of requests are missing',
+        ],
+        ["method.slice(0, method.lastIndexOf('/'))", 'method', 'tools that read the former names find no service'],
+        [
+          '  } catch (error) {\n    diag.error',
+          '  } catch (error) {\n    throw error\n    diag.error',
+          'a broken SDK fails requests',
+        ],
+      ],
+    },
+    {
+      file: 'src/core/telemetry/telemetry.ts',
+      by: ['test/functions/telemetry.test.ts'],
+      changes: [
+        ['      isLost = true\n', '', 'an API that cannot be loaded is loaded, and warned of, by each request'],
       ],
     },
   ],
