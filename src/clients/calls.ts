@@ -1,6 +1,7 @@
 import {type DescMethod, fromBinary, type Message, toBinary} from '@bufbuild/protobuf'
 import {status} from '@grpc/grpc-js'
 import {type Code, Fault} from '../core/fault.ts'
+import {abortReasonOf} from '../core/life.ts'
 import {telemetry} from '../core/telemetry/telemetry.ts'
 import {answersMany, type Call, type CallPool, type Interceptor, pathOf} from './call.ts'
 import {Exchange} from './calls/exchange.ts'
@@ -42,7 +43,8 @@ export async function* send(call: Call, interceptors: readonly Interceptor[]): A
   try {
     for (const interceptor of interceptors) ends.unshift(interceptor(call))
     await authorize(call)
-    if (call.life.signal.aborted) throw call.life.signal.reason
+    const reason = abortReasonOf(call.life)
+    if (reason) throw reason
     const pool = call.runtime.channels.to(call.backend)
     outgoing = new Outgoing(call)
     for (;;) {

@@ -1,6 +1,7 @@
 import type {DescMethod} from '@bufbuild/protobuf'
 import type {Caller} from './caller.ts'
 import {Fault} from './fault.ts'
+import type {LazySignal} from './lazy-signal.ts'
 import type {Logger} from './log.ts'
 import type {RequestSpan} from './telemetry/spans.ts'
 
@@ -8,6 +9,8 @@ import type {RequestSpan} from './telemetry/spans.ts'
 export interface Life {
   /** Aborted when the request ends, also when it succeeds. Its reason is a Fault. */
   readonly signal: AbortSignal
+  /** The same signal, for what every request does: it need not be made for that. Only serve() has one. */
+  readonly lazySignal?: Pick<LazySignal, 'reason' | 'listen' | 'unlisten'>
   /** Deadline of the request, in ms since the epoch. */
   readonly deadline: number
   /** The request's id, as in `x-request-id`. */
@@ -29,3 +32,21 @@ export interface Life {
 
 /** The abort reason of a request that ended normally. */
 export const over = new Fault('CANCELLED', 'The request is over')
+
+type Aborting = Pick<Life, 'lazySignal' | 'signal'>
+
+/** Why the signal of `life` was aborted; undefined until then. */
+export function abortReasonOf(life: Aborting): Fault | undefined {
+  return life.lazySignal ? life.lazySignal.reason : life.signal.reason
+}
+
+/** Calls `listener` once, when the signal of `life` aborts; never if that was before. */
+export function onAbort(life: Aborting, listener: () => void): void {
+  if (life.lazySignal) life.lazySignal.listen(listener)
+  else life.signal.addEventListener('abort', listener, {once: true})
+}
+
+export function offAbort(life: Aborting, listener: () => void): void {
+  if (life.lazySignal) life.lazySignal.unlisten(listener)
+  else life.signal.removeEventListener('abort', listener)
+}

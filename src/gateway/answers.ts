@@ -3,6 +3,7 @@ import type {Call} from '../clients/call.ts'
 import {invoke} from '../clients/calls/interceptors.ts'
 import {onlyAnswer} from '../clients/service-client.ts'
 import type {Dialect} from '../core/dialect.ts'
+import {onAbort} from '../core/life.ts'
 import {atMost} from '../core/waiting.ts'
 import {compressed} from '../http/response/compress.ts'
 import {type Reply, stream} from '../http/response/reply.ts'
@@ -115,5 +116,5 @@ async function rawStream(
 /** Ends the call at the end of its request, even if not all of its answers have been read. */
 export function endWith(scope: Scope, answers: AsyncIterator<Message>): void {
   const end = () => void scope.track(Promise.try(() => answers.return?.()).catch(() => {}))
-  scope.signal.addEventListener('abort', end, {once: true})
+  onAbort(scope, end)
 }

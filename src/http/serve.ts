@@ -9,6 +9,7 @@ import {type Caller, callerFields} from '../core/caller.ts'
 import type {ErrorShape} from '../core/config.ts'
 import {contractOf} from '../core/contract.ts'
 import {Fault} from '../core/fault.ts'
+import {LazySignal} from '../core/lazy-signal.ts'
 import type {Logger} from '../core/log.ts'
 import type {RequestSpan} from '../core/telemetry/spans.ts'
 import {prepareTelemetry, telemetry} from '../core/telemetry/telemetry.ts'
@@ -86,6 +87,7 @@ class RequestScope implements Scope, Sending, Proofs {
   readonly responseHeaders: Record<string, string> = {}
   failureTrailers?: Reply['trailers']
   readonly responder: Responder
+  readonly lazySignal = new LazySignal()
   deadline: number
   span: RequestSpan | undefined
 
@@ -93,10 +95,7 @@ class RequestScope implements Scope, Sending, Proofs {
   readonly #response: ServerResponse
   readonly #serving: Serving
   readonly #began = performance.now()
-  readonly #end = new AbortController()
   readonly #work = new Set<Promise<unknown>>()
-  /** What to call at an abort, for each wait of race(). */
-  readonly #races = new Set<(reason: unknown) => void>()
   readonly #notes: Record<string, unknown> = {}
   readonly #admission: Admission
   readonly #account: BodyAccount
@@ -186,7 +185,7 @@ class RequestScope implements Scope, Sending, Proofs {
   }
 
   get signal(): AbortSignal {
-    return this.#end.signal
+    return this.lazySignal.signal
   }
 
   get query(): URLSearchParams {
@@ -255,8 +254,8 @@ class RequestScope implements Scope, Sending, Proofs {
   }
 
   fail(fault: Fault): boolean {
-    if (this.signal.aborted) return false
-    this.#abort(fault)
+    if (this.lazySignal.reason) return false
+    this.lazySignal.abort(fault)
     return true
   }
 
@@ -357,9 +356,9 @@ class RequestScope implements Scope, Sending, Proofs {
   #watch(): void {
     // The response's `close`, not the request's, which is emitted as soon as the body has been read.
     this.#response.once('close', () => {
-      if (!this.#response.writableFinished) this.#abort(hungUp())
+      if (!this.#response.writableFinished) this.lazySignal.abort(hungUp())
     })
-    if (this.#response.destroyed) this.#abort(hungUp())
+    if (this.#response.destroyed) this.lazySignal.abort(hungUp())
     // The connection has ended, so nobody would read the response, and no work starts.
     if (!this.#request.socket.writable)
       this.fail(new Fault('CANCELLED', 'The connection ended before the request began'))
@@ -374,24 +373,26 @@ class RequestScope implements Scope, Sending, Proofs {
   }
 
   #startClock(): void {
-    this.signal.throwIfAborted()
+    if (this.lazySignal.reason) throw this.lazySignal.reason
     if (isStopping()) throw new Fault('UNAVAILABLE', 'The instance is stopping: try again')
     const timeout = Math.min(callerTimeout(this.headers), this.#serving.config.requestTimeout - timeToAnswer)
     this.deadline = Date.now() + timeout
     this.#timer = setTimeout(() => {
-      this.#abort(latenessOf(this.signal) ?? new Fault('DEADLINE_EXCEEDED', `No answer within ${timeout / 1000} s`))
+      this.lazySignal.abort(
+        latenessOf(this.signal) ?? new Fault('DEADLINE_EXCEEDED', `No answer within ${timeout / 1000} s`),
+      )
     }, timeout)
   }
 
   /** As `within(this.signal, this.track(work))`, without a listener for each wait: a stream waits for each of its chunks. */
   race<T>(work: Promise<T>): Promise<T> {
     return new Promise<T>((resolve, reject) => {
+      const onAbort = () => reject(this.lazySignal.reason)
       const settled = () => {
         this.#work.delete(work)
-        this.#races.delete(reject)
+        this.lazySignal.unlisten(onAbort)
       }
       this.#work.add(work)
-      this.#races.add(reject)
       work.then(
         (value) => {
           settled()
@@ -402,13 +403,9 @@ class RequestScope implements Scope, Sending, Proofs {
           reject(error)
         },
       )
-      if (this.signal.aborted) reject(this.signal.reason)
+      if (this.lazySignal.reason) onAbort()
+      else this.lazySignal.listen(onAbort)
     })
-  }
-
-  #abort(reason: Fault): void {
-    this.#end.abort(reason)
-    for (const reject of this.#races) reject(this.signal.reason)
   }
 
   /** Responds with `fault`, or resets a response that has begun and is incomplete. Returns `fault`. */
@@ -433,7 +430,7 @@ class RequestScope implements Scope, Sending, Proofs {
 
   async close(reason: Fault): Promise<void> {
     clearTimeout(this.#timer)
-    if (!this.signal.aborted) this.#abort(reason)
+    this.lazySignal.abort(reason)
     if (this.#work.size > 0 && !(await atMost(abortGrace, this.#ended()))) {
       this.log.error(`${this.#work.size} pieces of work did not end when their request did`)
       this.#work.clear()

@@ -167,16 +167,8 @@ export const clients: Room = {
       file: 'src/clients/calls/exchange.ts',
       by: [...calls, ...survival],
       changes: [
-        [
-          "signal.addEventListener('abort', this.#onAbort, {once: true})",
-          '',
-          'a caller who hangs up leaves the call open',
-        ],
-        [
-          "this.#call.life.signal.removeEventListener('abort', this.#onAbort)",
-          '',
-          'each call of a request leaves a listener',
-        ],
+        ['onAbort(call.life, this.#onAbort)', '', 'a caller who hangs up leaves the call open'],
+        ['offAbort(this.#call.life, this.#onAbort)', '', 'each call of a request leaves a listener'],
         ['if (!this.end) this.#cancel(over)', '', 'breaking out of the answers hangs'],
         [
           'await this.#pumped',
@@ -239,7 +231,7 @@ export const clients: Room = {
       file: 'src/clients/calls.ts',
       by: [...calls, ...survival],
       changes: [
-        ['if (call.life.signal.aborted) throw call.life.signal.reason', '', 'a call is made for a caller who is gone'],
+        ['if (reason) throw reason', '', 'a call is made for a caller who is gone'],
         ['pool.release(connection, streaming)', '', 'a connection fills up with calls that are over'],
         ['if (cause !== undefined) throw cause', '', 'a hang-up is told as a failure of the backend'],
         ['open--', '', 'calls are counted as open for ever'],
@@ -283,7 +275,7 @@ export const clients: Room = {
       by: ['test/clients/channels.test.ts'],
       changes: [
         ['call.runtime.channels.to(call.backend).prepare()', '', 'the first request connects only once it has a token'],
-        ['if (!life.signal.aborted) call', 'call', 'a connection is opened for a caller who has hung up'],
+        ['if (!abortReasonOf(life)) call', 'call', 'a connection is opened for a caller who has hung up'],
       ],
     },
     {

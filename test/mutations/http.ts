@@ -25,7 +25,11 @@ export const http: Room = {
       by: [...scope, ...every, ...hangUp],
       changes: [
         ['const abortGrace = 500', 'const abortGrace = 500_000', 'work that does not end holds the answer'],
-        ['if (!this.#response.writableFinished) this.#abort(hungUp())', '', 'work goes on for a caller who hung up'],
+        [
+          'if (!this.#response.writableFinished) this.lazySignal.abort(hungUp())',
+          '',
+          'work goes on for a caller who hung up',
+        ],
         [
           "this.#response.on('error', () => {})",
           '',
@@ -83,7 +87,22 @@ export const http: Room = {
       by: ['test/http/shutdown.test.ts'],
       changes: [
         ['if (isStopping()) throw', 'if (false) throw', 'an instance that stops takes requests'],
-        ['if (this.signal.aborted) return false', '', 'what is thrown after a request is not logged'],
+        ['if (this.lazySignal.reason) return false', '', 'what is thrown after a request is not logged'],
+      ],
+    },
+    {
+      file: 'src/core/lazy-signal.ts',
+      by: ['test/core/lazy-signal.test.ts', ...hangUp],
+      changes: [
+        [
+          'if (this.#reason) this.#controller.abort(this.#reason)',
+          '',
+          'work that begins late does not learn that its request is over',
+        ],
+        ['if (this.#reason) return', '', 'the reason of an abort changes afterwards'],
+        ['this.#controller?.abort(reason)', '', 'what waits with a signal goes on after its request'],
+        ['this.#listeners.clear()', '', 'a request that is over keeps its calls in memory'],
+        ['if (!this.#reason) this', 'this', 'what listens too late stays in memory'],
       ],
     },
     {

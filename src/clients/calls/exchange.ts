@@ -1,6 +1,6 @@
 import {type StatusObject, status} from '@grpc/grpc-js'
 import {Fault} from '../../core/fault.ts'
-import {over} from '../../core/life.ts'
+import {abortReasonOf, offAbort, onAbort, over} from '../../core/life.ts'
 import {turn, within} from '../../core/waiting.ts'
 import {answersMany, type Call, type OnlyRequest, pathOf, type Sendable} from '../call.ts'
 import type {Connection} from '../connections/connection.ts'
@@ -55,12 +55,11 @@ export class Exchange {
     this.#call = call
     this.#connection = connection
     this.#outgoing = outgoing
-    const {signal} = call.life
     const told = call.isDeadlineOurs ? Number.POSITIVE_INFINITY : call.deadline
     const wire = connection.channel.createCall(pathOf(call.method), told, null, null, null)
     this.#wire = wire
-    this.#onAbort = () => this.#cancel(signal.reason)
-    signal.addEventListener('abort', this.#onAbort, {once: true})
+    this.#onAbort = () => this.#cancel(abortReasonOf(call.life))
+    onAbort(call.life, this.#onAbort)
     wire.start(call.metadata, {
       onReceiveMetadata: (header) => {
         connection.hear()
@@ -99,7 +98,7 @@ export class Exchange {
 
   /** Cancels the attempt unless it has ended, and waits for its end. */
   async close(): Promise<void> {
-    this.#call.life.signal.removeEventListener('abort', this.#onAbort)
+    offAbort(this.#call.life, this.#onAbort)
     clearTimeout(this.#timer)
     if (!this.end) this.#cancel(over)
     if (!this.end) await new Promise<void>((resolve) => (this.#tellEnd = resolve))

@@ -1,3 +1,4 @@
+import {abortReasonOf} from '../../core/life.ts'
 import type {Call} from '../call.ts'
 
 /**
@@ -17,7 +18,7 @@ export async function authorize(call: Call): Promise<void> {
   let part: ReturnType<NonNullable<Call['span']>['part']> | undefined
   if (!source.isFresh) {
     // At the same time, so the first request waits only for the slower of the two.
-    if (!life.signal.aborted) call.runtime.channels.to(call.backend).prepare()
+    if (!abortReasonOf(life)) call.runtime.channels.to(call.backend).prepare()
     part = call.span?.part('id token')
   }
   try {

@@ -86,13 +86,13 @@ export class Responder {
 
   /**
    * Resolves when more may be written.
-   * @throws {Fault} `signal`'s reason; at the deadline, a Fault that says that the caller did not read
+   * @throws {Fault} the reason of the life's signal; at the deadline, a Fault that says that the caller did not read
    */
-  async write(bytes: string | Uint8Array, signal: AbortSignal): Promise<void> {
+  async write(bytes: string | Uint8Array, life: {readonly signal: AbortSignal}): Promise<void> {
     this.bytes += Buffer.byteLength(bytes)
     const {promise, resolve} = Promise.withResolvers<void>()
     if (this.#response.write(bytes, () => resolve())) return
-    await within(signal, promise).catch((fault: Fault) => {
+    await within(life.signal, promise).catch((fault: Fault) => {
       throw fault.code === 'DEADLINE_EXCEEDED' ? unread() : fault
     })
   }

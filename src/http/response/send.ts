@@ -58,7 +58,7 @@ async function sendStream(reply: Reply, chunks: Chunks, life: Sending): Promise<
     if (reply.headFirst) responder.flush()
     if (sendsBody(reply, life)) {
       next ??= checked(await nextOf(chunks, life))
-      for (; !next.done; next = checked(await nextOf(chunks, life))) await responder.write(next.value, life.signal)
+      for (; !next.done; next = checked(await nextOf(chunks, life))) await responder.write(next.value, life)
     }
     if (!next?.done) stop(chunks, life)
     await life.close(over)
