@@ -673,6 +673,23 @@ test.serial('a stream whose next message is late is DEADLINE_EXCEEDED, on both e
   }
 })
 
+test.serial('a timeout for messages that is longer than any timer never passes', async (t) => {
+  const go = Promise.withResolvers<void>()
+  kinds.handle({
+    async *down() {
+      await go.promise
+      yield {value: 1}
+    },
+  })
+  const seen = kinds.next()
+  const answers = valuesOf(client.down(life, {}, {messageTimeout: 2 ** 31}))
+  await seen
+  // A timer that is set to too long a time fires after 1 ms.
+  await new Promise((resolve) => setTimeout(resolve, 10))
+  go.resolve()
+  t.deepEqual(await answers, [1])
+})
+
 test.serial('the time until a caller reads the next message does not count', async (t) => {
   kinds.handle({
     async *down() {

@@ -1,4 +1,5 @@
 import test from 'ava'
+import {exposure, leftOut} from '../../src/gateway/exposure.ts'
 import {startChild} from '../http/child.ts'
 import {buildSchema} from './gateway-schema.ts'
 
@@ -59,3 +60,19 @@ for (const [env, statuses, line] of [
     t.deepEqual(await Promise.all(answers), statuses)
   })
 }
+
+test('a line at start names at most 200 services, and at most 200 rules have a line', (t) => {
+  const many = (count: number, of: (index: number) => string) => Array.from({length: count}, (_, index) => of(index))
+  const unservedBy = (count: number) =>
+    many(count, (index) => `acme.Service${index}/Get`).map((name) => ({name, why: 'not named'}) as const)
+  const all = exposure({bindings: [], unserved: unservedBy(200)})
+  t.true(all.endsWith('acme.Service199 (not in GATEWAY_SERVICES)'), all.slice(-100))
+  const some = exposure({bindings: [], unserved: unservedBy(300)})
+  t.true(some.endsWith('acme.Service199 and 100 more (not in GATEWAY_SERVICES)'), some.slice(-100))
+  t.is(leftOut(many(200, String)).length, 200)
+  const lines = leftOut(many(300, String))
+  t.deepEqual(
+    [lines.length, lines.at(-2), lines.at(-1)],
+    [201, 'Left out, as GATEWAY_UNSERVABLE is "warn": 199', 'Left out: 100 more'],
+  )
+})

@@ -163,6 +163,37 @@ test.serial('a backend that has no file for an import is 503, and the log says s
   t.regex(String(written.read()), /does not give \\"google\/api\/annotations\.proto/)
 })
 
+test.serial('a schema of more than 64 MiB is not read to its end', async (t) => {
+  const large = Array.from({length: 24}, (_, index) => {
+    const file = clone(FileDescriptorProtoSchema, PingService.file.proto)
+    return Object.assign(file, {name: `large${index}.proto`, dependency: [], service: [], messageType: []})
+  })
+  const main = clone(FileDescriptorProtoSchema, PingService.file.proto)
+  main.dependency = large.map(({name}) => name)
+  // A name that nobody reads.
+  for (const file of large) file.syntax = 'x'.repeat(3 * 1024 * 1024)
+  const written = new PassThrough()
+  const log = pino({messageKey: 'message'}, written)
+  const app = await appFor(t, await reflecting(t, [main, ...large]), {log})
+  t.is(await statusOf(app, '/api/ping'), 503)
+  t.regex(String(written.read()), /Its schema has more than 67108864 bytes/)
+})
+
+test.serial('services of gRPC itself are not served', async (t) => {
+  const backend = await backendFor(t)
+  const written = new PassThrough()
+  const log = pino({messageKey: 'message'}, written)
+  const app = await appFor(t, backend.url, {env: {GATEWAY_DEFAULT_BINDINGS: 'true'}, log})
+  const init = {method: 'POST', headers: {'content-type': 'application/json'}, body: '{}'}
+  t.is(await statusOf(app, '/api/ping?message=hi'), 200)
+  t.is(await statusOf(app, '/grpc.health.v1.Health/Check', init), 404)
+  t.is(
+    await statusOf(app, '/grpc.health.v1.Health/Check', {...init, headers: {'content-type': 'application/proto'}}),
+    404,
+  )
+  t.notRegex(String(written.read()), /without giving their descriptors/)
+})
+
 test.serial('several backends are asked, each for the services that are configured for it', async (t) => {
   const [main, own] = [await backendFor(t), await backendFor(t)]
   const app = await appFor(t, main.url, {env: {BACKEND_URL_REPO: own.url}})

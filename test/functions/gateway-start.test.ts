@@ -196,8 +196,10 @@ const reserved: readonly [target: string, rules: readonly [rule: string, path?: 
     [
       ['get: "/openapi.json"', '/openapi.json'],
       ['post: "/openapi%2Ejson" body: "*"', '/openapi.json'],
+      ['get: "/health/live"', '/health/live'],
       ['get: "/{name}"'],
       ['get: "/ping"'],
+      ['get: "/openapi.json:verb"'],
     ],
   ],
   [

@@ -58,8 +58,10 @@ test.serial('a backend that answers without its state is reachable, any other er
     [status.PERMISSION_DENIED, 'it answers, and does not allow grpc.health.v1.Health.Check'],
   ] as const) {
     code = given
+    const call = strict.next()
     const answer = await other.ask(t, '/')
     t.is(answer.status, 200)
+    t.true(Number((await call).context.deadline) - Date.now() <= 5000, 'a probe does not wait for longer')
     t.deepEqual(answer.json, {status: 'UNKNOWN', backends: [{url, status: 'UNKNOWN', note}]})
   }
   for (const given of [status.INTERNAL, status.UNAVAILABLE, status.RESOURCE_EXHAUSTED]) {

@@ -5,11 +5,11 @@ import {join} from 'node:path'
 import {status} from '@grpc/grpc-js'
 import test from 'ava'
 import {StatusError} from '../../local/grpc/status-error.ts'
-import {readConfig} from '../../src/core/config.ts'
+import {ConfigError, readConfig} from '../../src/core/config.ts'
 import {toolMethods} from '../../src/gateway/mcp/selection.ts'
 import {startIssuer, type TestIssuer} from '../auth/issuer.ts'
 import {connectTo} from '../http/connection.ts'
-import {servedSchema} from './gateway-schema.ts'
+import {buildSchema, servedSchema} from './gateway-schema.ts'
 import {type Any, type Served, silence, startServed} from './gateway-services.ts'
 import {connectMcp, eras} from './mcp-client.ts'
 
@@ -330,4 +330,48 @@ test('MCP_TOOLS with a method that is not served, or that takes a stream, is ref
     ['other', 'Hints_Hidden'],
   )
   for (const {name} of toolMethods(methods, [])) t.regex(name, /^[\w-]{1,64}$/)
+})
+
+test('each tool has a name of its own, of at most 64 characters', (t) => {
+  const verbose = `Get${'Very'.repeat(20)}Long`
+  const shop = (name: string) => `syntax = "proto3";
+    package ${name};
+    message Name { string name = 1; }
+    service Shop { rpc Get(Name) returns (Name); rpc ${verbose}A(Name) returns (Name); rpc ${verbose}B(Name) returns (Name); }
+    service ${name === 'a' ? 'Own' : 'Other'} { rpc Get(Name) returns (Name); rpc Set(Name) returns (Name); }`
+  using schema = buildSchema({'a.proto': shop('a'), 'b.proto': shop('b')})
+  const methods = [...schema.registry.files].flatMap(({services}) => services.flatMap(({methods}) => methods))
+  const named = (text: string) => {
+    const rules = text === '' ? [] : readConfig({...start, MCP_TOOLS: text}).gateway.tools
+    const tools = toolMethods(methods, rules)
+    return Object.fromEntries(tools.map(({method, name}) => [`${method.parent.typeName}/${method.name}`, name]))
+  }
+  const all = named('')
+  t.like(all, {
+    'a.Shop/Get': 'a_Shop_Get',
+    'b.Shop/Get': 'b_Shop_Get',
+    'a.Own/Get': 'Own_Get',
+    'b.Other/Get': 'Other_Get',
+  })
+  t.is(new Set(Object.values(all)).size, 10)
+  for (const name of Object.values(all)) t.regex(name, /^[\w-]{1,64}$/)
+  t.regex(all[`a.Shop/${verbose}B`]!, /^\w+VeryLongB$/, 'the end of a long name is its most specific part')
+  t.deepEqual(named('a.Shop/Get'), {'a.Shop/Get': 'Shop_Get'}, 'only one of the services is there')
+  t.deepEqual(named('a.Own, a.Own/Set=put'), {'a.Own/Get': 'Own_Get', 'a.Own/Set': 'put'})
+  t.deepEqual(named('a.Own/Set=Own_Get, a.Own'), {'a.Own/Get': 'Own_Get_2', 'a.Own/Set': 'Own_Get'})
+})
+
+test('a name in a proto that clients would refuse is an error at start', (t) => {
+  for (const name of ['two words', 'a/b', 'x'.repeat(65)]) {
+    using schema = buildSchema({
+      'named.proto': `syntax = "proto3";
+        import "grpc_functions/options.proto";
+        message Name { string name = 1; }
+        service Named { rpc Get(Name) returns (Name) { option (grpc_functions.tool) = {name: "${name}"}; } }`,
+    })
+    t.throws(() => toolMethods(schema.registry.getService('Named')!.methods, []), {
+      instanceOf: ConfigError,
+      message: `Named/Get: (grpc_functions.tool) has the name "${name}": expected up to 64 letters, digits, _ and -`,
+    })
+  }
 })

@@ -1,6 +1,7 @@
 import {once} from 'node:events'
 import {createServer} from 'node:http'
-import type {AddressInfo} from 'node:net'
+import {type AddressInfo, connect} from 'node:net'
+import {text} from 'node:stream/consumers'
 import test from 'ava'
 import type {Fault} from '../../src/core/fault.ts'
 import {json} from '../../src/http/response/reply.ts'
@@ -123,6 +124,30 @@ test.serial('an answer is cut and its connection closed even if our side of it h
     await once(server, 'close')
     t.pass()
   }
+})
+
+test.serial('a caller can read the last answer, and is cut off if it does not close its side then', async (t) => {
+  const {url} = await app.serve(() => json({all: 'well'}))
+  const {setTimeout: set} = globalThis
+  const grace = Promise.withResolvers<() => void>()
+  const held = (callback: () => void, ms?: number, ...more: []) => {
+    if (ms === 2000) grace.resolve(callback)
+    return set(callback, ms, ...more)
+  }
+  globalThis.setTimeout = Object.assign(held, set) as typeof setTimeout
+  t.teardown(() => {
+    globalThis.setTimeout = set
+  })
+  const accepted = serverSocket()
+  const socket = connect({port: Number(new URL(url).port), host: '127.0.0.1', allowHalfOpen: true})
+  t.teardown(() => socket.destroy())
+  socket.write('GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n')
+  t.regex(await text(socket), /\{"all":"well"\}$/)
+  const server = await accepted
+  t.false(server.destroyed)
+  const end = await grace.promise
+  end()
+  t.true(server.destroyed)
 })
 
 test.serial('an idle connection that times out is closed, unless a request has arrived on it', async (t) => {

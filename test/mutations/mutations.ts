@@ -2,6 +2,7 @@ import {auth} from './auth.ts'
 import {clients} from './clients.ts'
 import {core} from './core.ts'
 import {events} from './events.ts'
+import {framework} from './framework.ts'
 import {gateway} from './gateway.ts'
 import {http} from './http.ts'
 import {storage} from './storage.ts'
@@ -51,6 +52,7 @@ export const rooms: Readonly<Record<string, Room>> = {
   auth,
   events,
   core,
+  framework,
 }
 
 /** All tests, except for the one that checks the texts to replace, which fails with any fault. */
