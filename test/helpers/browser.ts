@@ -1,9 +1,11 @@
-import {mkdtempSync, rmSync} from 'node:fs'
+import {existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync} from 'node:fs'
 import {tmpdir} from 'node:os'
-import {join} from 'node:path'
+import {dirname, join} from 'node:path'
 import {setTimeout as pause} from 'node:timers/promises'
 import sparticuz from '@sparticuz/chromium'
 import {type BrowserContext, chromium} from 'playwright-core'
+
+const modules = join(import.meta.dirname, '../../node_modules')
 
 /** Whether this machine can have a Chromium: @sparticuz/chromium installs one from npm, only for Linux on x64. */
 export const hasBrowser = process.platform === 'linux' && process.arch === 'x64'
@@ -17,7 +19,7 @@ export async function startBrowser(): Promise<Browser> {
   const folder = mkdtempSync(join(tmpdir(), 'browser-'))
   const remove = () => rmSync(folder, {recursive: true, force: true})
   try {
-    const context = await launched(folder, await unpacked(folder))
+    const context = await launched(folder, await unpacked())
     return {
       context,
       async [Symbol.asyncDispose]() {
@@ -51,13 +53,35 @@ async function launched(folder: string, executablePath: string): Promise<Browser
   }
 }
 
-/** Unpacks the browser's file into a new folder: in a shared one, another process may have written only a part of it. */
-async function unpacked(folder: string): Promise<string> {
+/**
+ * The browser's file, unpacked into a folder below node_modules/ that later tests use too: it takes seconds. It is moved there when it
+ * is complete, because another process may do the same.
+ */
+async function unpacked(): Promise<string> {
+  const {version} = JSON.parse(readFileSync(join(modules, '@sparticuz/chromium/package.json'), 'utf8')) as {
+    version: string
+  }
+  const shared = join(modules, '.cache/chromium', version)
+  if (!existsSync(shared)) {
+    mkdirSync(dirname(shared), {recursive: true})
+    const folder = mkdtempSync(`${shared}-`)
+    try {
+      await unpackInto(folder)
+      renameSync(folder, shared)
+    } catch (error) {
+      rmSync(folder, {recursive: true})
+      if (!existsSync(shared)) throw error
+    }
+  }
+  return join(shared, 'chromium')
+}
+
+async function unpackInto(folder: string): Promise<void> {
   const {TMPDIR} = process.env
   process.env.TMPDIR = folder
   try {
     sparticuz.setGraphicsMode = false
-    return await sparticuz.executablePath()
+    await sparticuz.executablePath()
   } finally {
     if (TMPDIR === undefined) delete process.env.TMPDIR
     else process.env.TMPDIR = TMPDIR
