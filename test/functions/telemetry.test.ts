@@ -215,6 +215,14 @@ test.serial('a span has the scheme and the address of the caller as the front en
   t.false('http.request.body.size' in attributesOf(server))
 })
 
+test.serial('a span has no fragment and no query of the request line', async (t) => {
+  await using connection = await connectTo(app.url(''))
+  connection.get('/nowhere#access_token=secret?key=secret')
+  t.is((await connection.response()).status, 404)
+  t.is(attributesOf(await onlySpan(t))['url.path'], '/nowhere')
+  t.false(JSON.stringify(spans).includes('secret'))
+})
+
 test.serial('callers cannot create time series by their methods', async (t) => {
   t.is((await fetch(app.url('/nowhere'), {method: 'PROPFIND'})).status, 404)
   const [server] = named('HTTP')

@@ -82,6 +82,8 @@ const failing: Readonly<Record<string, {handler: Handler; status?: number; code?
   'replies with a status that is none': {handler: () => ({status: 42})},
   'replies with a status of text': {handler: () => garbage({status: 'secret'})},
   'replies with an interim status': {handler: () => ({status: 101})},
+  'replies with a status beyond all classes': {handler: () => ({status: 600})},
+  'replies with a status that is no whole number': {handler: () => ({status: 200.5})},
   'replies with a header value that cannot be sent': {handler: () => ({headers: {'x-secret': 'a\r\nb: c'}})},
   'replies with a header value that is missing': {handler: () => garbage({headers: {'x-secret': undefined}})},
   'replies with a header name that cannot be sent': {handler: () => ({headers: {'x secret': 'a'}})},
@@ -334,6 +336,23 @@ test.serial('an answer without content has no body and no length', async (t) => 
     t.false(response.headers.has('content-length'))
     t.false(response.headers.has('transfer-encoding'))
     t.is(connection.rest, '')
+  }
+})
+
+test.serial('JSON has the type of JSON, unless the function names another one', async (t) => {
+  const {url} = await app.serve(({path}) =>
+    path === '/own'
+      ? json({a: 'é'}, {status: 201, headers: {'content-type': 'application/problem+json', 'x-own': 'b'}})
+      : json({a: 'é'}, {headers: {'x-own': 'b'}}),
+  )
+  for (const [path, status, type] of [
+    ['/', 200, 'application/json; charset=utf-8'],
+    ['/own', 201, 'application/problem+json'],
+  ] as const) {
+    const response = await fetch(url + path)
+    const {headers} = response
+    t.deepEqual([response.status, headers.get('content-type'), headers.get('x-own')], [status, type, 'b'])
+    t.is(await response.text(), '{"a":"é"}')
   }
 })
 

@@ -36,6 +36,18 @@ test.serial('the chunks of a stream arrive as they are produced', async (t) => {
   t.is(headers.get('connection'), 'keep-alive')
 })
 
+for (const [type, reply] of [
+  ['application/x-ndjson; charset=utf-8', ndjson],
+  ['text/event-stream; charset=utf-8', eventStream],
+] as const) {
+  test.serial(`a stream of ${type} is kept by no cache`, async (t) => {
+    const {url} = await app.serve(() => reply(ReadableStream.from(['{}'])))
+    const {headers, body} = await fetch(url)
+    t.deepEqual([headers.get('content-type'), headers.get('cache-control')], [type, 'no-store'])
+    await body?.cancel()
+  })
+}
+
 test.serial('an empty stream is an empty body', async (t) => {
   const {url} = await app.serve(() => ({body: (async function* () {})()}))
   await using connection = await connectTo(url)

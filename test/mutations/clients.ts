@@ -406,5 +406,80 @@ export const clients: Room = {
         ['row.latency += latency', '', 'latencies are those of the last call'],
       ],
     },
+    {
+      file: 'src/clients/connections/causes.ts',
+      by: ['test/clients/causes.test.ts'],
+      changes: [
+        [
+          '/certificate has expired|CERT_HAS_EXPIRED/i',
+          '/CERT_HAS_EXPIRED/',
+          'the log does not say that the certificate has expired',
+        ],
+        ["url.replace('http:', 'https:')", 'url', 'the log advises the URL that does not work'],
+      ],
+    },
+    {
+      file: 'src/clients/connections/losses.ts',
+      by: ['test/clients/losses.test.ts'],
+      changes: [
+        ['/^max_(age|idle)$/', '/^max_age$/', 'a connection that idled too long looks like a shutdown'],
+        ["if (/\\b(read|write) E[A-Z]+$/.test(details)) return 'RESET'", '', 'a reset looks like a server that exited'],
+        ["/^ERR_HTTP2/.test(code) ? 'DISRUPTED' : 'RESET'", "'RESET'", 'bytes that are no HTTP/2 look like a reset'],
+      ],
+    },
+    {
+      file: 'src/clients/connections/probe.ts',
+      by: ['test/clients/causes.test.ts'],
+      changes: [
+        [
+          'bytes[3] === 4 || bytes[3] === 7',
+          'bytes[3] === 4',
+          'a server that takes no more calls is taken for another protocol',
+        ],
+        [
+          '...(!/^[\\d.]+$|:/.test(host) && {servername: host}),',
+          '',
+          'the log blames the certificate of a server with several names',
+        ],
+      ],
+    },
+    {
+      file: 'src/clients/service-client.ts',
+      by: calls,
+      changes: [
+        ['messageTimeout < 2 ** 31 && ', '', 'a deadline of a month ends a stream at once'],
+        ['for (const [key, value] of Object.entries(metadata)) sent.set(key, value)', '', 'metadata of a call is lost'],
+      ],
+    },
+    {
+      file: 'src/clients/service-client.ts',
+      by: ['test/auth/contract.test.ts'],
+      changes: [
+        ['contractOf(runtime).learn([service])\n', '', "a function's own calls are not restricted by the proto"],
+      ],
+    },
+    {
+      file: 'src/clients/health.ts',
+      by: ['test/functions/health-unknown.test.ts'],
+      changes: [
+        ["  NOT_FOUND: 'it answers", "  OUT_OF_RANGE: 'it answers", 'a backend that can be reached is 503'],
+        ['requests: () => [request]}, {timeout}', 'requests: () => [request]}', 'a probe waits for 30 s'],
+      ],
+    },
+    {
+      file: 'src/clients/reflection.ts',
+      by: ['test/functions/gateway-reflection.test.ts'],
+      changes: [
+        ['const atOnce = 16', 'const atOnce = 1', 'each service takes a call of its own'],
+        ["fault.code === 'UNIMPLEMENTED' && version === 'v1'", "version === 'v1'", 'the log blames a missing v1alpha'],
+        ['if (this.#bytes > maxBytes) throw', 'if (false) throw', 'a schema without end fills the memory'],
+        ['reflection|health|channelz', 'reflection|channelz', 'the health service of each backend is served'],
+        [
+          '(file.package ? `${file.package}.${name}` : name)',
+          '`${file.package}.${name}`',
+          'the log misses services that have no package',
+        ],
+      ],
+    },
   ],
 }

@@ -325,5 +325,64 @@ export const gateway: Room = {
         ['perMessageDeflate: false,', 'perMessageDeflate: true,', 'a small frame is inflated into the memory'],
       ],
     },
+    {
+      file: 'src/gateway/schema.ts',
+      by: ['test/functions/gateway-start.test.ts'],
+      changes: [
+        [
+          'new Set([documentPath, livePath, ...taken])',
+          'new Set([documentPath, ...taken])',
+          'a rule at /health/live is accepted, and never reached',
+        ],
+        ["(httpMethod !== 'CONNECT' && ", '(', 'a rule for CONNECT is accepted, and never reached'],
+        ['`${path}${verb && `:${verb}`}`', 'path', 'a rule beside a path of the functions is refused for its verb'],
+      ],
+    },
+    {
+      file: 'src/gateway/exposure.ts',
+      by: ['test/functions/gateway-exposure.test.ts'],
+      changes: [
+        ['slice(0, most).map((problem)', 'map((problem)', 'thousands of lines at each start'],
+        ["all.slice(0, most).join(', ') + more", "all.join(', ') + more", 'the line at start is cut, and no JSON'],
+        ["others.join('; ') || 'nothing'", "others.join('; ')", 'the line does not say that everything is served'],
+      ],
+    },
+    {
+      file: 'src/gateway/mcp/selection.ts',
+      by: mcp,
+      changes: [
+        [
+          'rules.find(({target}) => target === nameOf(method)) ?? rules.find(({target}) => target === method.parent.typeName)',
+          'rules.find(({target}) => target === nameOf(method) || target === method.parent.typeName)',
+          'MCP_TOOLS does not name a method behind its service',
+        ],
+        [
+          'options.get(method)?.hidden ? rule?.target === nameOf(method) : ',
+          '',
+          'a method that its proto hides is a tool',
+        ],
+        [
+          'for (let nth = 2; used.has(name); nth++) name = `${base.slice(0, maxName - 4)}_${nth}`',
+          '',
+          'two tools have one name: clients refuse all',
+        ],
+        [
+          "isAmbiguous ? parent.typeName.replaceAll('.', '_') : parent.name",
+          'parent.name',
+          'an agent cannot tell the tools of two services apart',
+        ],
+        ['if (name.length <= maxName) return name', 'return name', 'a name is too long: clients refuse all tools'],
+        [
+          'ruleOf(method)?.name ?? options.get(method)?.name',
+          'options.get(method)?.name ?? ruleOf(method)?.name',
+          'MCP_TOOLS does not rename a tool that its proto names',
+        ],
+        [
+          "if (name !== '' && !/^[\\w-]{1,64}$/.test(name))",
+          'if (false)',
+          'a name in a proto that clients refuse is served',
+        ],
+      ],
+    },
   ],
 }

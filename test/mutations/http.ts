@@ -317,5 +317,101 @@ export const http: Room = {
         ['work.then(settled, settled)', '', 'a listener is left after each wait'],
       ],
     },
+    {
+      file: 'src/http/response/reply.ts',
+      by: [...scope, ...stream],
+      changes: [
+        ['if (this.#hasEnded) return Promise', 'if (false) return Promise', 'a stream has no end'],
+        ['await this.#values.return?.()', 'this.#values.return?.()', 'an answer ends before its source has ended'],
+        ['status < 200 || status > 599', 'status < 200 || status > 999', 'callers get a status that does not exist'],
+        [
+          "headers: {'content-type': jsonType, ...headers}",
+          "headers: {...headers, 'content-type': jsonType}",
+          'the type that a function names is replaced',
+        ],
+        ["'cache-control': 'no-store', ...headers}", '...headers}', 'a cache repeats an old stream'],
+        [
+          "'connection', 'content-length', 'keep-alive', 'transfer-encoding'",
+          "'connection', 'keep-alive'",
+          'the length that a function names cuts its answer',
+        ],
+      ],
+    },
+    {
+      file: 'src/http/record/flushing.ts',
+      by: ['test/functions/telemetry.test.ts'],
+      changes: [
+        ['if (Date.now() < (pausedUntil.get(flush) ?? 0)) return', '', 'broken telemetry delays every request'],
+        [
+          'const resume = () => pausedUntil.delete(flush)',
+          'const resume = () => {}',
+          'spans are lost for a while after a flush that hung',
+        ],
+        ["log.warn({err: error}, 'flush() failed')", 'throw error', 'broken telemetry breaks answers'],
+      ],
+    },
+    {
+      file: 'src/http/record/span-facts.ts',
+      by: ['test/functions/telemetry.test.ts'],
+      changes: [
+        ["? 'https' : 'http'", "? 'http' : 'http'", 'spans on Cloud Run have the scheme http'],
+        ['path: loggedPath(path)', 'path', 'a token in a fragment is in the spans'],
+        ['remoteIp(request, config.trustedHops)', 'remoteIp(request, 0)', 'spans have the address of a proxy'],
+        [
+          'length === undefined ? undefined : Number(length)',
+          'Number(length)',
+          'spans of requests without a body have a size that is no number',
+        ],
+      ],
+    },
+    {
+      file: 'src/http/record/trace.ts',
+      by: log,
+      changes: [
+        [".padStart(16, '0')", '', 'the log line of a small span id belongs to no span'],
+        ['& 1) === 1', '& 2) === 2', 'sampled traces are not marked in the log'],
+        ['(?!0{32})', '', 'all requests without a trace id are one trace'],
+      ],
+    },
+    {
+      file: 'src/http/record/trace.ts',
+      by: ['test/functions/app.test.ts'],
+      changes: [
+        [
+          "['traceparent', 'tracestate', 'x-cloud-trace-context'] as const",
+          "['traceparent', 'x-cloud-trace-context'] as const",
+          'the trace of a vendor breaks off here',
+        ],
+      ],
+    },
+    {
+      file: 'src/http/own-paths.ts',
+      by: ['test/functions/app.test.ts'],
+      changes: [
+        ["method === 'GET' || method === 'HEAD' ? live", "method === 'GET' ? live", 'a probe by HEAD gets 404'],
+        ["headers: {'cache-control': 'no-store'}", 'headers: {}', 'a cache answers probes of an instance that is gone'],
+      ],
+    },
+    {
+      file: 'src/http/own-paths.ts',
+      by: door,
+      changes: [
+        ["? 'https' : 'http'\n  return URL", "? 'http' : 'http'\n  return URL", 'clients are told to log in over http'],
+        ['if (resource !== undefined) return resource', '', 'clients are told to log in to an internal host'],
+      ],
+    },
+    {
+      file: 'src/http/own-paths.ts',
+      by: ['test/functions/admission.test.ts'],
+      changes: [['{exempt: true, access', '{access', 'a full instance is ended by its probe']],
+    },
+    {
+      file: 'src/http/by-path.ts',
+      by: [...door, 'test/functions/gateway-switches.test.ts', 'test/functions/web-socket.test.ts'],
+      changes: [
+        ['named(path, make(runtime))', 'make(runtime)', 'AUTH_PUBLIC=/ping does not open ping in app'],
+        ['errorShape: others.errorShape,', '', 'GATEWAY_ERRORS does not hold in app'],
+      ],
+    },
   ],
 }
