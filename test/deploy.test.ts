@@ -199,22 +199,39 @@ const event = {
 const tools = JSON.stringify({jsonrpc: '2.0', id: 1, method: 'tools/list'})
 const mcpHeaders = {'content-type': 'application/json', accept: 'application/json, text/event-stream'}
 
-for (const [target, path, init] of [
-  ['ping', '/?message=hi', {}],
-  ['health', '/', {}],
-  ['gateway', '/api/ping?message=hi', {}],
-  ['gateway', '/openapi.json', {}],
-  ['app', '/ping?message=hi', {}],
-  ['upload', '/?creatorId=me&name=x', {method: 'POST', body: 'data', headers: {'content-type': 'text/plain'}}],
-  ['upload', '/', {method: 'POST', body: job, headers: {'content-type': 'application/json'}}],
-  ['mcp', '/', {method: 'POST', body: tools, headers: mcpHeaders}],
-  ['finalized', '/', event],
-  ['app', '/finalized', event],
+for (const [target, requests] of [
+  ['ping', [['/?message=hi', {}]]],
+  ['health', [['/', {}]]],
+  [
+    'gateway',
+    [
+      ['/api/ping?message=hi', {}],
+      ['/openapi.json', {}],
+    ],
+  ],
+  [
+    'app',
+    [
+      ['/ping?message=hi', {}],
+      ['/finalized', event],
+    ],
+  ],
+  [
+    'upload',
+    [
+      ['/?creatorId=me&name=x', {method: 'POST', body: 'data', headers: {'content-type': 'text/plain'}}],
+      ['/', {method: 'POST', body: job, headers: {'content-type': 'application/json'}}],
+    ],
+  ],
+  ['mcp', [['/', {method: 'POST', body: tools, headers: mcpHeaders}]]],
+  ['finalized', [['/', event]]],
 ] as const) {
-  test.serial(`${target} answers ${path} from the build alone`, async (t) => {
+  test.serial(`${target} answers ${requests.map(([path]) => path).join(' and ')} from the build alone`, async (t) => {
     const {url} = await started(t, shared, target, {UPLOAD_CONTEXT: 'creatorId=me; name={object}'})
-    const response = await fetch(url + path, init)
-    t.is(response.status, 200, await response.text())
+    for (const [path, init] of requests) {
+      const response = await fetch(url + path, init)
+      t.is(response.status, 200, `${path}: ${await response.text()}`)
+    }
   })
 }
 
@@ -258,11 +275,15 @@ test.serial('grpc-functions build makes the same in this repository as npm run g
   send(folder, root)
   cpSync(join(root, 'local'), join(folder, 'local'), {recursive: true})
   symlinkSync(join(root, 'node_modules'), join(folder, 'node_modules'))
+  // Two functions are enough: each is warmed up in a process of its own, and the build that the tests share has all of them.
+  const table = join(folder, 'src/deployed.ts')
+  const rows = /^ {2}(?:app|finalized|health|mcp|upload): .*\n/gm
+  writeFileSync(table, readFileSync(table, 'utf8').replace(rows, ''))
   const args = [join(folder, 'local/cli/main.ts'), 'build']
   // On Cloud Build, npm runs on the same Node as the functions later.
   const env = {...process.env, npm_node_execpath: process.execPath}
   const {stdout} = await promisify(execFile)(process.execPath, args, {cwd: folder, env})
-  t.regex(stdout, /compile caches for .*\bgateway\b.*\bping\b/)
+  t.regex(stdout, /compile caches for gateway, ping$/m)
   t.notRegex(stdout, /No compile cache/)
 })
 
