@@ -74,59 +74,91 @@ const rules: readonly [rule: string, refusal: RegExp][] = [
   ['get: "/response" response_body: "nope"', /response_body: "nope"/],
 ]
 
-test('every rule that cannot be served is refused at start: a line each with proto file, method and rule', async (t) => {
+/** Options that are not valid rules, each with the text of its refusal. */
+const options: readonly [option: string, refusal: RegExp][] = [
+  ['body: "*"', /no pattern/],
+  ['custom: {kind: "a b" path: "/x"}', /custom kind "a b"/],
+  ['get: "/x" additional_bindings {get: "/y" additional_bindings {get: "/z"}}', /one level deep/],
+  ['get: "/x/{name}/{name}"', /there twice/],
+  ['post: "/x/{name}" body: "name"', /is the body as well/],
+  ['get: "/x/{choice_text}/{choice_long}"', /exclude each other/],
+]
+
+/** HTTP methods, of which only the last four can be those of a request. */
+const kinds = ['FOO', 'fetch', 'CONNECT', 'connect', 'QUERY', 'M-SEARCH', 'head', '*']
+
+/** A file with a service that has a method for each rule: M0, M1, … */
+function serviceWith(name: string, rules: readonly string[]): string {
   const methods = rules.map(
-    ([rule], index) => `rpc M${index}(every.Every) returns (every.Every) { option (google.api.http) = {${rule}}; }`,
+    (rule, index) => `rpc M${index}(every.Every) returns (every.Every) { option (google.api.http) = {${rule}}; }`,
   )
-  using schema = buildSchema({'bad.proto': `${head}service Bad {\n${methods.join('\n')}\n}\n`})
-  const {code, lines} = await refusal({GATEWAY_DESCRIPTORS: schema.path})
+  return `${head}service ${name} {\n${methods.join('\n')}\n}\n`
+}
+
+let refused: ReturnType<typeof refusal> | undefined
+
+/** The exit code for these rules, options and methods, and the lines about those in one file. A single start refuses them all. */
+async function refusedIn(file: string): Promise<{code: number | null; lines: string[]}> {
+  refused ??= refusalOfAll()
+  const {code, lines} = await refused
+  return {code, lines: lines.filter((line) => line.startsWith(`${file}: `))}
+}
+
+async function refusalOfAll() {
+  using schema = buildSchema({
+    'rules.proto': serviceWith(
+      'Rules',
+      rules.map(([rule]) => rule),
+    ),
+    'options.proto': serviceWith(
+      'Options',
+      options.map(([option]) => option),
+    ),
+    'methods.proto': serviceWith(
+      'Methods',
+      kinds.map((kind, index) => `custom: {kind: "${kind}" path: "/x${index}"}`),
+    ),
+  })
+  return await refusal({GATEWAY_DESCRIPTORS: schema.path})
+}
+
+test('every rule that cannot be served is refused at start: a line each with proto file, method and rule', async (t) => {
+  const {code, lines} = await refusedIn('rules.proto')
   t.is(code, 1)
   t.is(lines.length, rules.length, lines.join('\n'))
   for (const [index, [rule, why]] of rules.entries()) {
     const line = lines[index] ?? ''
-    t.true(line.startsWith(`bad.proto: bad.Bad/M${index}: `), line)
+    t.true(line.startsWith(`rules.proto: bad.Rules/M${index}: `), line)
     t.true(line.includes(/"[^"]*"/.exec(rule)?.[0] ?? ''), line)
     t.regex(line, why)
   }
 })
 
 test('an option that is not a valid rule is refused', async (t) => {
-  const options: readonly [option: string, refusal: RegExp][] = [
-    ['body: "*"', /no pattern/],
-    ['custom: {kind: "a b" path: "/x"}', /custom kind "a b"/],
-    ['get: "/x" additional_bindings {get: "/y" additional_bindings {get: "/z"}}', /one level deep/],
-    ['get: "/x/{name}/{name}"', /there twice/],
-    ['post: "/x/{name}" body: "name"', /is the body as well/],
-    ['get: "/x/{choice_text}/{choice_long}"', /exclude each other/],
-  ]
-  const methods = options.map(
-    ([option], index) => `rpc M${index}(every.Every) returns (every.Every) { option (google.api.http) = {${option}}; }`,
-  )
-  using schema = buildSchema({'bad.proto': `${head}service Bad {\n${methods.join('\n')}\n}\n`})
-  const {code, lines} = await refusal({GATEWAY_DESCRIPTORS: schema.path})
+  const {code, lines} = await refusedIn('options.proto')
   t.is(code, 1)
   t.is(lines.length, options.length, lines.join('\n'))
   for (const [index, [, why]] of options.entries()) {
-    t.true(lines[index]?.startsWith(`bad.proto: bad.Bad/M${index}: `), lines[index])
+    t.true(lines[index]?.startsWith(`options.proto: bad.Options/M${index}: `), lines[index])
     t.regex(lines[index] ?? '', why)
   }
 })
 
 test('an HTTP method that no request can have is refused', async (t) => {
-  const kinds = ['FOO', 'fetch', 'CONNECT', 'connect', 'QUERY', 'M-SEARCH', 'head', '*']
-  const methods = kinds.map(
-    (kind, index) =>
-      `rpc M${index}(every.Every) returns (every.Every) { option (google.api.http) = {custom: {kind: "${kind}" path: "/x${index}"}}; }`,
-  )
-  using schema = buildSchema({'bad.proto': `${head}service Bad {\n${methods.join('\n')}\n}\n`})
-  const {code, lines} = await refusal({GATEWAY_DESCRIPTORS: schema.path})
+  const {code, lines} = await refusedIn('methods.proto')
   t.is(code, 1)
   t.is(lines.length, 4, lines.join('\n'))
   for (const [index, kind] of kinds.slice(0, 4).entries()) {
-    const rule = `bad.proto: bad.Bad/M${index}: custom: {kind: "${kind}", path: "/x${index}"}: `
+    const rule = `methods.proto: bad.Methods/M${index}: custom: {kind: "${kind}", path: "/x${index}"}: `
     t.true(lines[index]?.startsWith(rule), lines[index])
     t.true(lines[index]?.includes(`the method ${kind.toUpperCase()}: expected `), lines[index])
   }
+})
+
+test('all rules of all files are refused in one start, and nothing else', async (t) => {
+  refused ??= refusalOfAll()
+  const {lines} = await refused
+  t.is(lines.length, rules.length + options.length + 4, lines.join('\n'))
 })
 
 test('a schema or services without any binding are refused with their variable', async (t) => {
