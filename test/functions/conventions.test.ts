@@ -57,6 +57,14 @@ service More {
     };
   }
   rpc ChangeWrapped(Wrapped) returns (Wrapped) {option (google.api.http) = {post: "/v2/wrapped:put" body: "*"};}
+  rpc Pages(PageRequest) returns (PageAnswer) {
+    option (google.api.http) = {
+      post: "/pages"
+      body: "*"
+      additional_bindings {get: "/pages/{page_token}"}
+    };
+  }
+  rpc Colored(Node) returns (Node) {option (google.api.http) = {get: "/colored/{color}"};}
   rpc Route(RouteRequest) returns (RouteRequest) {
     option (google.api.http) = {post: "/route/{path.name}/{number}" body: "*"};
   }
@@ -93,6 +101,12 @@ message Node {
 enum Color {
   RED = 0;
   GREEN = 1;
+}
+message PageRequest {
+  string page_token = 1;
+}
+message PageAnswer {
+  string next_page_token = 1;
 }
 message Thing {
   string name = 1;
@@ -143,7 +157,8 @@ test.before(async () => {
   })
   more = new HeldService(schema.registry.getService('more.More')!, {
     ...{own: same, tree: same, createThing: same, changeThing: same, changeWrapped: same},
-    ...{route: same, explicit: same, none: same},
+    ...{route: same, explicit: same, none: same, colored: same},
+    pages: () => ({nextPageToken: 'n'}),
     createWrapped: (thing) => ({thing}),
     bytes: () => ({contentType: 'image/png', data: Buffer.from('bytes')}),
     async *watch(node) {
@@ -616,6 +631,12 @@ test.serial('Link has the next page, without the API key', async (t) => {
   t.false((await send('GET /v1/shelves/1/books')).headers.has('link'))
   const odd = await send('GET /v1/shelves/<%C3%BC>/books?pageSize=1&fields=*')
   t.is(odd.headers.get('link'), '</v1/shelves/%3C%C3%BC%3E/books?pageSize=1&fields=*&pageToken=a%20b%26c>; rel="next"')
+  const escaped = await send('GET /v1/shelves/1/books?pageSize=1&%24key=SECRET')
+  t.is(escaped.headers.get('link'), '</v1/shelves/1/books?pageSize=1&pageToken=a%20b%26c>; rel="next"')
+  for (const line of ['POST /pages', 'GET /pages/x']) {
+    const other = await send(line, {}, line.startsWith('POST') ? '{}' : undefined)
+    t.deepEqual([other.json, other.headers.has('link')], [{nextPageToken: 'n'}, false], line)
+  }
 })
 
 // Routing
@@ -691,6 +712,7 @@ test.serial('Connect and gRPC-Web: the routing header has the fields in the path
     await routingOfRpc(more, 'more.More/Route', {number: -7, path: {name: 'a ü/b'}}),
     inEachForm('path.name=a%20%C3%BC%2Fb&number=-7'),
   )
+  t.deepEqual(await routingOfRpc(more, 'more.More/Colored', {color: 'GREEN'}), inEachForm('color=GREEN'))
   t.deepEqual(await routingOfRpc(library, 'library.Library/GetBook', {}), inEachForm())
   t.deepEqual(await routingOfRpc(more, 'more.More/CreateThing', {name: 'n'}), inEachForm())
 })

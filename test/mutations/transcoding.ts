@@ -1,4 +1,9 @@
+import {conventions} from './conventions.ts'
+import {fieldFaults} from './fields.ts'
 import type {Room} from './mutations.ts'
+import {openapi} from './openapi.ts'
+import {rules} from './rules.ts'
+import {schema} from './schema.ts'
 
 const values = ['test/transcoding/values.test.ts', 'test/transcoding/json.test.ts']
 const properties = ['test/transcoding/properties.test.ts']
@@ -318,5 +323,10 @@ export const transcoding: Room = {
         ["return field.scalar && isLong(field.scalar) ? '0' : 0", 'return 0', 'a long that is zero is a number'],
       ],
     },
+    ...rules,
+    ...schema,
+    ...fieldFaults,
+    ...conventions,
+    ...openapi,
   ],
 }

@@ -1,6 +1,8 @@
 import {clone, create, createFileRegistry} from '@bufbuild/protobuf'
 import {FileDescriptorProtoSchema, FileDescriptorSetSchema, ServiceDescriptorProtoSchema} from '@bufbuild/protobuf/wkt'
 import test from 'ava'
+import {HttpRuleSchema} from '../../src/gen/google/api/http_pb.js'
+import type {Binding} from '../../src/transcoding/rules/bindings.ts'
 import type {SelectionOptions} from '../../src/transcoding/rules/selection.ts'
 import {createTranscoder} from '../../src/transcoding/transcoder.ts'
 import {bound, bytes, type RuleInit, registry, templateOf, transcode} from './schema.ts'
@@ -17,6 +19,10 @@ test('bindings: the rules of a descriptor set, with additional_bindings and defa
       'Unbound: POST /every.EveryService/Unbound',
       'Upload: POST /every.EveryService/Upload',
     ],
+  )
+  t.deepEqual(
+    bindings.map(({body}) => body),
+    [undefined, '*', undefined, '*', '*'],
   )
 })
 
@@ -64,7 +70,7 @@ const imported = createFileRegistry(
       fileOf('google.shop.Items'),
       fileOf('google.shop.Shop', 'google.shop.Items'),
       fileOf('acme.Library'),
-      fileOf('acme.Shop', 'google.longrunning.Operations', 'acme.Library'),
+      fileOf('acme.store.Shop', 'google.longrunning.Operations', 'acme.Library'),
     ],
   }),
 )
@@ -73,36 +79,45 @@ const imported = createFileRegistry(
 const selections: [options: SelectionOptions, served: string[], unserved: string[]][] = [
   [
     {},
-    ['acme.Library/M0', 'acme.Shop/M0', 'google.shop.Items/M0', 'google.shop.Shop/M0'],
+    ['acme.Library/M0', 'acme.store.Shop/M0', 'google.shop.Items/M0', 'google.shop.Shop/M0'],
     [
       'google.longrunning.Operations: imported',
       'acme.Library/M1: no rule',
-      'acme.Shop/M1: no rule',
+      'acme.store.Shop/M1: no rule',
       'google.shop.Items/M1: no rule',
       'google.shop.Shop/M1: no rule',
     ],
   ],
   [
-    {services: ['acme.Shop', 'google.longrunning.Operations']},
-    ['acme.Shop/M0', 'acme.Shop/M1', 'google.longrunning.Operations/M0', 'google.longrunning.Operations/M1'],
+    {services: ['acme.store.Shop', 'google.longrunning.Operations']},
+    [
+      'acme.store.Shop/M0',
+      'acme.store.Shop/M1',
+      'google.longrunning.Operations/M0',
+      'google.longrunning.Operations/M1',
+    ],
     ['acme.Library: not named', 'google.shop.Items: not named', 'google.shop.Shop: not named'],
   ],
   [
-    {services: ['acme.Shop', 'acme.Library'], defaultBindings: false},
-    ['acme.Library/M0', 'acme.Shop/M0'],
+    {services: ['acme.store.Shop', 'acme.Library'], defaultBindings: false},
+    ['acme.Library/M0', 'acme.store.Shop/M0'],
     [
       'google.longrunning.Operations: not named',
       'google.shop.Items: not named',
       'google.shop.Shop: not named',
       'acme.Library/M1: no rule',
-      'acme.Shop/M1: no rule',
+      'acme.store.Shop/M1: no rule',
     ],
   ],
   [
     {defaultBindings: true},
-    ['acme.Library', 'acme.Shop', 'google.longrunning.Operations', 'google.shop.Items', 'google.shop.Shop'].flatMap(
-      (name) => [`${name}/M0`, `${name}/M1`],
-    ),
+    [
+      'acme.Library',
+      'acme.store.Shop',
+      'google.longrunning.Operations',
+      'google.shop.Items',
+      'google.shop.Shop',
+    ].flatMap((name) => [`${name}/M0`, `${name}/M1`]),
     [],
   ],
 ]
@@ -146,6 +161,7 @@ const refused: [rule: RuleInit, problem: string][] = [
   [{get: '/{name.x}'}, '"{name.x}": "name" is a scalar, which has no fields'],
   [{get: '/{time.seconds}'}, '"{time.seconds}": "time" is a google.protobuf.Timestamp, which has no fields'],
   [{get: '/{choice_text}/{choice_long}'}, '"{choice_text}" and "{choice_long}" exclude each other'],
+  [{get: '/{int64_value}/{int64Value}'}, '"{int64_value}" and "{int64_value}" exclude each other'],
   [{post: '/{choice_text}', body: 'choice_long'}, '"{choice_text}" and body "choice_long" are of one oneof, "choice"'],
   [{post: '/{name}', body: 'name'}, '"{name}" is the body as well'],
   [{post: '/a', body: 'nope'}, 'body: "nope": every.Every has no field "nope"'],
@@ -161,6 +177,30 @@ for (const [rule, problem] of refused) {
     t.true(problems[0]?.includes(problem), problems[0])
   })
 }
+
+test('a rule that is refused is not served, and neither is its method', (t) => {
+  const refuse = ({rule}: Binding) => (rule === 'get: "/b"' ? 'this server has a page here' : undefined)
+  const {bindings, problems, unserved} = transcode([{get: '/a'}, {get: '/b'}, {get: '/{nope}'}, undefined], {refuse})
+  t.deepEqual(
+    bindings.map(({rule}) => rule),
+    ['get: "/a"'],
+  )
+  t.is(problems[0], 'bound.proto: bound.Bound/M1: get: "/b": this server has a page here')
+  t.deepEqual(
+    unserved.map(({name, why}) => `${name}: ${why}`),
+    ['bound.Bound/M1: unservable', 'bound.Bound/M2: unservable', 'bound.Bound/M3: no rule'],
+  )
+})
+
+test('a rule that is given replaces the one of the proto, and its errors name its place', (t) => {
+  const rule = create(HttpRuleSchema, {pattern: {case: 'get', value: '/{nope}'}})
+  const given = new Map([['bound.Bound/M0', {rule, place: 'api.yaml, line 12'}]])
+  const {bindings, problems} = transcode([{get: '/a'}], {rules: given})
+  t.deepEqual([...bindings], [])
+  t.deepEqual(problems, [
+    'api.yaml, line 12: bound.Bound/M0: get: "/{nope}": "{nope}": every.Every has no field "nope"',
+  ])
+})
 
 /**
  * Fields that a path variable may bind: singular primitive fields, nested or not, and well-known types whose JSON is a string.

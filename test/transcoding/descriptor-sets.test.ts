@@ -20,7 +20,7 @@ import {
 } from '@bufbuild/protobuf/wkt'
 import {loadSync, type MessageTypeDefinition} from '@grpc/proto-loader'
 import test from 'ava'
-import {readSchema} from '../../src/transcoding/schema/schema.ts'
+import {decodeSchema, readSchema} from '../../src/transcoding/schema/schema.ts'
 import {createTranscoder} from '../../src/transcoding/transcoder.ts'
 import {bytes, decodeJson, registry} from './schema.ts'
 
@@ -84,11 +84,32 @@ test('the default of json_name is that of protoc', (t) => {
 })
 
 test('files may come in any order', (t) => {
-  t.deepEqual(outline(readSchema(changed(({file}) => file.reverse()))), outline(registry))
+  const reversed = changed(({file}) => file.reverse())
+  for (const schema of [readSchema(reversed), decodeSchema(reversed)]) t.deepEqual(outline(schema), outline(registry))
+})
+
+test('a file need not import those whose types it uses, nor use those that it imports', (t) => {
+  const other = {name: 'b.proto', package: 'b', syntax: 'proto3', messageType: [{name: 'B'}]}
+  const field = [{name: 'b', number: 1, label: 1, type: 11, typeName: '.b.B'}]
+  for (const file of [
+    {name: 'a.proto', syntax: 'proto3', messageType: [{name: 'A', field}]},
+    {name: 'a.proto', syntax: 'proto3', messageType: [{name: 'A'}], dependency: ['b.proto']},
+  ]) {
+    const set = create(FileDescriptorSetSchema, {file: [file, other]})
+    const names = [...decodeSchema(toBinary(FileDescriptorSetSchema, set))].map(({typeName}) => typeName)
+    t.deepEqual(names.sort(), ['A', 'b.B'])
+  }
 })
 
 test('files may occur twice, as in two concatenated sets', (t) => {
-  t.deepEqual(outline(readSchema(Buffer.concat([bytes, changed(withoutJsonNames)]))), outline(registry))
+  const others = changed((set) => {
+    withoutJsonNames(set)
+    for (const file of set.file) clearField(file, FileDescriptorProtoSchema.field.sourceCodeInfo)
+    // The mark of buf for an import.
+    for (const file of set.file) file.$unknown = [{no: 8042, wireType: 2, data: Uint8Array.of(2, 8, 1)}]
+  })
+  t.true(fromBinary(FileDescriptorSetSchema, bytes).file.some(({sourceCodeInfo}) => sourceCodeInfo !== undefined))
+  t.deepEqual(outline(readSchema(Buffer.concat([bytes, others]))), outline(registry))
 })
 
 test('descriptors made by protobufjs, with relative type names, as from reflection of a server in Node', (t) => {
@@ -140,6 +161,33 @@ test('a relative type name is resolved from the innermost scope', (t) => {
   t.is(schema.getMessage('p.q.B.A.C')?.fields[0]?.message?.typeName, 'p.q.B.A')
 })
 
+test('relative type names of methods, and of what extensions extend, are resolved too', (t) => {
+  const file = [
+    {
+      name: 'a.proto',
+      package: 'p',
+      syntax: 'proto2',
+      messageType: [
+        {
+          name: 'A',
+          extensionRange: [{start: 100, end: 200}],
+          extension: [{name: 'inner', number: 100, label: 1, type: 9, extendee: 'A'}],
+        },
+      ],
+      extension: [{name: 'outer', number: 101, label: 1, typeName: 'A', extendee: 'A'}],
+      service: [{name: 'S', method: [{name: 'M', inputType: 'A', outputType: 'p.A'}]}],
+    },
+  ]
+  const schema = readSchema(toBinary(FileDescriptorSetSchema, create(FileDescriptorSetSchema, {file})))
+  const message = schema.getMessage('p.A')!
+  t.is(schema.getExtension('p.A.inner')?.extendee, message)
+  t.is(schema.getExtension('p.outer')?.extendee, message)
+  t.is(schema.getExtension('p.outer')?.message, message)
+  const [method] = schema.getService('p.S')!.methods
+  t.is(method?.input, message)
+  t.is(method?.output, message)
+})
+
 const set = fromBinary(FileDescriptorSetSchema, bytes)
 const utf8 = (text: string) => new TextEncoder().encode(text)
 
@@ -156,6 +204,11 @@ const refused: [what: string, bytes: Uint8Array, line: RegExp][] = [
   ['one file alone', toBinary(FileDescriptorProtoSchema, set.file[0]!), /^it is none \(/],
   ['other bytes', Uint8Array.of(0xff, 0xff), /^it is none \(/],
   ['another message', Uint8Array.of(0x18, 1), /^it is none \(it has no files with names\): /],
+  [
+    'a set whose files have no names',
+    toBinary(FileDescriptorSetSchema, create(FileDescriptorSetSchema, {file: [{package: 'a'}]})),
+    /^it is none \(it has no files with names\): /,
+  ],
   [
     'a set without imports',
     changed((set) => {

@@ -1,8 +1,15 @@
-import {create, createFileRegistry} from '@bufbuild/protobuf'
-import {type DescriptorProto, type FieldDescriptorProto, FileDescriptorSetSchema} from '@bufbuild/protobuf/wkt'
+import {create, createFileRegistry, type MessageInitShape} from '@bufbuild/protobuf'
+import {
+  type DescriptorProto,
+  EnumValueOptionsSchema,
+  type FieldDescriptorProto,
+  type FileDescriptorProtoSchema,
+  FileDescriptorSetSchema,
+} from '@bufbuild/protobuf/wkt'
 import test from 'ava'
+import {HttpRuleSchema} from '../../src/gen/google/api/http_pb.js'
 import {createTranscoder} from '../../src/transcoding/transcoder.ts'
-import {decode, decodeJson, refusal, transcode} from './schema.ts'
+import {decode, decodeJson, refusal, registry, transcode} from './schema.ts'
 
 const transcoder = transcode([
   {get: '/every'},
@@ -15,6 +22,8 @@ const transcoder = transcode([
   {get: '/times/{time}'},
   {post: '/posted/{name}/{child.age}', body: '*'},
   {post: '/chosen/{choice_text}', body: '*'},
+  {post: '/bytes/{data}', body: '*'},
+  {post: '/at/{time}', body: '*'},
 ])
 
 /** Queries (paths are read alike), and the message, in proto3 JSON. */
@@ -36,6 +45,7 @@ const taken: [key: string, query: string, message: object][] = [
   ['names along the whole path', 'choice_child.longId=1', {choiceChild: {longId: '1'}}],
   ['well-known types', 'time=2024-02-29T12:00:00.5Z', {time: '2024-02-29T12:00:00.500Z'}],
   ['well-known types', 'time=2024-02-29T12:00:00%2B02:00', {time: '2024-02-29T10:00:00Z'}],
+  ['well-known types', 'time=2000-02-29T12:00:00Z', {time: '2000-02-29T12:00:00Z'}],
   ['well-known types', 'duration=1.5s', {duration: '1.500s'}],
   ['well-known types', 'duration=-0.5s', {duration: '-0.500s'}],
   ['FieldMask in lowerCamelCase', 'mask=user.displayName,photo', {mask: 'user.displayName,photo'}],
@@ -143,6 +153,10 @@ const refused: [key: string, query: string, field: string, text: string][] = [
   ],
   ['integers with range', 'uint32_value=-1', 'uint32_value', 'expected an integer from 0'],
   ['integers with range', 'int64_value=9223372036854775808', 'int64_value', 'expected an integer of 64 bits'],
+  ['integers with range', 'int32_value=-2147483649', 'int32_value', 'expected an integer from -2147483648'],
+  ['integers with range', 'uint32_value=4294967296', 'uint32_value', 'expected an integer from 0'],
+  ['integers with range', 'int64_value=-9223372036854775809', 'int64_value', 'expected an integer of 64 bits'],
+  ['integers with range', 'uint64_value=18446744073709551616', 'uint64_value', 'expected a positive integer'],
   ['integers with range', 'uint64_value=-1', 'uint64_value', 'expected a positive integer'],
   ['integers exactly', 'int32_value=1.5', 'int32_value', 'expected'],
   ['integers exactly', 'int32_value=1e-1', 'int32_value', 'expected'],
@@ -170,6 +184,8 @@ const refused: [key: string, query: string, field: string, text: string][] = [
   ['bytes', 'data=A+A=', 'data', 'expected base64'],
   ['Timestamp', 'time=yesterday', 'time', 'expected a time such as'],
   ['Timestamp', 'time=2023-02-30T00:00:00Z', 'time', 'expected a time'],
+  ['Timestamp', 'time=1900-02-29T00:00:00Z', 'time', 'expected a time'],
+  ['Timestamp', 'time=2023-09-31T00:00:00Z', 'time', 'expected a time'],
   ['Timestamp', 'time=0000-01-01T00:00:00Z', 'time', 'expected a time'],
   ['Duration', 'duration=1', 'duration', 'expected seconds such as'],
   ['Duration', 'duration=1s or so', 'duration', 'expected seconds'],
@@ -223,6 +239,10 @@ const repeated: [url: string, body: string, outcome: object | string][] = [
   ['/chosen/a', '{"choiceLong":1}', 'choice_text'],
   ['/chosen/a', '{"choiceText":"b"}', 'choice_text'],
   ['/chosen/a', '{"choiceText":"a"}', {choiceText: 'a'}],
+  ['/bytes/AQI', '{"data":"AQI="}', {data: 'AQI='}],
+  ['/bytes/AQI', '{"data":"AQ=="}', 'data'],
+  ['/at/2024-02-29T12:00:00Z', '{"time":"2024-02-29T13:00:00+01:00"}', {time: '2024-02-29T12:00:00Z'}],
+  ['/at/2024-02-29T12:00:00Z', '{"time":"2024-02-29T13:00:00Z"}', 'time'],
 ]
 
 for (const [url, body, outcome] of repeated) {
@@ -288,6 +308,75 @@ test('jstype = JS_STRING and 64-bit fields get the types that protobuf-es expect
   t.is(message.int64Value, 5n)
 })
 
+/** A transcoder for `GET /m` with the message `odd.M`. */
+function oneMessage(file: MessageInitShape<typeof FileDescriptorProtoSchema>) {
+  const service = [{name: 'Odd', method: [{name: 'Get', inputType: '.odd.M', outputType: '.odd.M'}]}]
+  const odd = {name: 'odd.proto', package: 'odd', syntax: 'proto3', ...file, service}
+  const set = {file: [registry.getFile('google/protobuf/wrappers.proto')!.proto, odd]}
+  const rule = create(HttpRuleSchema, {pattern: {case: 'get', value: '/m'}})
+  return createTranscoder({
+    schema: createFileRegistry(
+      create(FileDescriptorSetSchema, set as MessageInitShape<typeof FileDescriptorSetSchema>),
+    ),
+    rules: new Map([['odd.Odd/Get', {rule, place: 'here'}]]),
+  })
+}
+
+test('a wrapper in a oneof: zero is a value, text that is no number is refused', (t) => {
+  const wrapper = {name: 'count', jsonName: 'count', number: 1, label: 1, type: 11, oneofIndex: 0}
+  const message = {
+    name: 'M',
+    field: [{...wrapper, typeName: '.google.protobuf.Int32Value'}],
+    oneofDecl: [{name: 'choice'}],
+  }
+  const odd = oneMessage({dependency: ['google/protobuf/wrappers.proto'], messageType: [message]})
+  t.deepEqual(decodeJson(odd, 'GET', '/m?count=0') as object, {count: 0})
+  t.is(refusal(odd, 'GET', '/m?count=x')[0], 'count')
+})
+
+test('a required field of a message in a oneof is missed by its name', (t) => {
+  const text = {number: 1, label: 1, type: 9}
+  const odd = oneMessage({
+    syntax: 'proto2',
+    messageType: [
+      {
+        name: 'M',
+        field: [{name: 'part', jsonName: 'part', number: 1, label: 1, type: 11, typeName: '.odd.Part', oneofIndex: 0}],
+        oneofDecl: [{name: 'choice'}],
+      },
+      {
+        name: 'Part',
+        field: [
+          {...text, name: 'id', jsonName: 'id', label: 2},
+          {...text, name: 'x', jsonName: 'x', number: 2},
+        ],
+      },
+    ],
+  })
+  t.is(refusal(odd, 'GET', '/m?part.x=a')[0], 'part.id')
+  t.deepEqual(decodeJson(odd, 'GET', '/m?part.x=a&part.id=b') as object, {part: {x: 'a', id: 'b'}})
+})
+
+test('a value of an enum with a name of its own in JSON is read by either name', (t) => {
+  const options = create(EnumValueOptionsSchema)
+  // The option (json).string = "red".
+  options.$unknown = [{no: 998, wireType: 2, data: Uint8Array.of(5, 0x0a, 3, 0x72, 0x65, 0x64)}]
+  const odd = oneMessage({
+    messageType: [{name: 'M', field: [{name: 'c', jsonName: 'c', number: 1, label: 1, type: 14, typeName: '.odd.C'}]}],
+    enumType: [
+      {
+        name: 'C',
+        value: [
+          {name: 'NONE', number: 0},
+          {name: 'RED', number: 1, options},
+        ],
+      },
+    ],
+  })
+  for (const name of ['RED', 'red', '1']) t.is(decode(odd, 'GET', `/m?c=${name}`).c, 1, name)
+  t.is(refusal(odd, 'GET', '/m?c=Red')[0], 'c')
+})
+
 /** Fields of a message whose names make it an error at start: their names and JSON names, and the problem. */
 const misleading: [fields: Partial<FieldDescriptorProto>[], problem: string | undefined][] = [
   [
@@ -316,8 +405,14 @@ for (const [fields, problem] of misleading) {
   const names = fields.map(({name, jsonName}) => `${name} (${jsonName})`).join(', ')
   test(`fields with ambiguous names: ${names}: ${problem ?? 'none'}`, (t) => {
     const start = () => createTranscoder({schema: oddly(fields), defaultBindings: true})
-    if (problem === undefined) t.notThrows(start)
-    else t.throws(start, {message: problem})
+    if (problem === undefined) {
+      t.notThrows(start)
+      return
+    }
+    t.throws(start, {message: problem})
+    const {bindings, problems} = createTranscoder({schema: oddly(fields), defaultBindings: true, leaveOut: true})
+    t.deepEqual([...bindings], [])
+    t.deepEqual(problems, [`odd.proto: odd.Odd/Get: ${problem.replaceAll('\n', '; ')}`])
   })
 }
 

@@ -197,6 +197,8 @@ const refused: [key: string, body: string | Uint8Array, field: string, text: str
   ['ranges', '{"int64Value":9223372036854775808}', 'int64Value', 'expected an integer of 64 bits'],
   ['ranges', '{"int64Value":1e400}', 'int64Value', 'expected an integer of 64 bits'],
   ['ranges', '{"int64Value":123456789012345678901234567890}', 'int64Value', 'expected an integer of 64 bits'],
+  ['ranges', '{"duration":"315576000001s"}', 'duration', 'expected seconds such as'],
+  ['ranges', '{"time":"0000-12-31T00:00:00Z"}', 'time', 'expected a time such as'],
   ['ranges', '{"uint64Value":-1}', 'uint64Value', 'expected a positive integer'],
   ['ranges', '{"floatValue":1e39}', 'floatValue', 'expected a number of 32 bits'],
   ['ranges', '{"doubleValue":1e999}', 'doubleValue', 'expected a number'],

@@ -1,15 +1,27 @@
 import {readFileSync} from 'node:fs'
 import {join} from 'node:path'
-import {create, type FileRegistry, type MessageInitShape, setExtension, toBinary} from '@bufbuild/protobuf'
+import {
+  type Message as AnyMessage,
+  create,
+  type FileRegistry,
+  fromBinary,
+  type MessageInitShape,
+  setExtension,
+  toBinary,
+} from '@bufbuild/protobuf'
 import {
   type DescriptorProto,
   type Edition,
+  EnumValueOptionsSchema,
   type FieldDescriptorProto,
   type FileDescriptorProto,
   FileDescriptorProtoSchema,
   FileDescriptorSetSchema,
   FieldDescriptorProto_Label as Label,
+  MethodDescriptorProtoSchema,
+  MethodOptions_IdempotencyLevel,
   MethodOptionsSchema,
+  SourceCodeInfo_LocationSchema,
   FieldDescriptorProto_Type as Type,
 } from '@bufbuild/protobuf/wkt'
 import test from 'ava'
@@ -35,7 +47,10 @@ function field(name: string, number: number, type: Type, more: Partial<Field> = 
 }
 
 /** A file with all that a set can declare, and a method for each of `rules`. */
-function fileOf(rules: readonly Rule[], change: (file: File) => File = (file) => file): Uint8Array {
+function fileOf(
+  rules: readonly Rule[],
+  change: (file: File) => File | FileDescriptorProto = (file) => file,
+): Uint8Array {
   const a = {
     name: 'a.proto',
     package: 'a',
@@ -180,6 +195,22 @@ test('a type is found by its name, and an extension by what it extends', (t) => 
   t.is(schema.getService('google.protobuf.Any'), undefined)
   t.is(schema.getExtension('google.protobuf.Any'), undefined)
   t.is(schema.getEnum('google.protobuf.FieldOptions.JSType')?.values.length, 3)
+  const {extensions} = schema.getFile('google/api/annotations.proto')!
+  t.is(extensions[0], found)
+  t.deepEqual(schema.getMessage('ping.Request')?.file.dependencies, schema.getFile('ping/ping.proto')?.dependencies)
+})
+
+test('types are seen through a public import of a public import', (t) => {
+  const file = ['d', 'c', 'b', 'a'].map((name, index, names) => {
+    const dependency = index > 0 ? [`${names[index - 1]}.proto`] : []
+    const used = name === 'a' ? [field('d', 1, Type.MESSAGE, {typeName: '.D'})] : []
+    const messageType = [{name: name.toUpperCase(), field: used}]
+    const publicDependency = name === 'a' ? [] : dependency.map(() => 0)
+    return {name: `${name}.proto`, syntax: 'proto3', dependency, publicDependency, messageType}
+  })
+  const schema = readSchema(toBinary(FileDescriptorSetSchema, create(FileDescriptorSetSchema, {file})))
+  t.true(schema instanceof LazyRegistry)
+  t.is(schema.getMessage('A')?.fields[0]?.message, schema.getMessage('D'))
 })
 
 test.serial('a start decodes no file, and a request only that of its method and those that it uses', (t) => {
@@ -231,6 +262,9 @@ const rules: readonly Rule[] = [
   {},
   {pattern: {case: 'custom', value: {kind: 'HEAD', path: '/g'}}},
   {pattern: {case: 'patch', value: '/h/{inner.name}'}, body: 'inner'},
+  {pattern: {case: 'put', value: '/i'}, body: '*'},
+  {pattern: {case: 'post', value: '/j'}},
+  {pattern: {case: 'delete', value: '/k'}},
 ]
 
 for (const rule of rules) {
@@ -243,6 +277,64 @@ for (const rule of rules) {
     )
   })
 }
+
+test('a rule for a part of a well-known type is a problem at start', (t) => {
+  const set = fromBinary(FileDescriptorSetSchema, bytes)
+  const options = create(MethodOptionsSchema)
+  setExtension(options, http, create(HttpRuleSchema, get('/{time.seconds}')))
+  const method = {name: 'M', inputType: '.every.Every', outputType: '.every.Every', options}
+  const file = {
+    name: 'b.proto',
+    syntax: 'proto3',
+    dependency: ['every/every.proto'],
+    service: [{name: 'S', method: [method]}],
+  }
+  set.file.push(create(FileDescriptorProtoSchema, file))
+  const schema = readSchema(toBinary(FileDescriptorSetSchema, set))
+  t.true(schema instanceof LazyRegistry)
+  t.deepEqual(createTranscoder({schema}).problems, [
+    'b.proto: S/M: get: "/{time.seconds}": "{time.seconds}": "time" is a google.protobuf.Timestamp, which has no fields',
+  ])
+})
+
+test('a rule is found behind options of any kind', (t) => {
+  const options = create(MethodOptionsSchema)
+  setExtension(options, http, create(HttpRuleSchema, get('/x')))
+  options.$unknown!.unshift(
+    {no: 5000, wireType: 5, data: Uint8Array.of(1, 2, 3, 4)},
+    {no: 5001, wireType: 1, data: Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8)},
+    {no: 5002, wireType: 0, data: Uint8Array.of(0x80, 1)},
+    {no: 5003, wireType: 2, data: Uint8Array.of(2, 0x80, 0x80)},
+  )
+  const method = {name: 'M', inputType: '.a.A', outputType: '.a.A', options}
+  const set = fileOf([], (file) => ({...file, service: [{name: 'S', method: [method]}]}))
+  t.true(readSchema(set) instanceof LazyRegistry)
+  t.is(createTranscoder({schema: readSchema(set)}).bindings[0]?.rule, 'get: "/x"')
+  t.is(
+    facts(() => readSchema(set)),
+    facts(() => decodeSchema(set)),
+  )
+})
+
+test('an option that is in two parts is one rule', (t) => {
+  const parts: Rule[] = [{pattern: {case: 'post', value: '/x'}, body: '*'}, {pattern: {case: 'put', value: '/y'}}]
+  const options = create(MethodOptionsSchema)
+  options.$unknown = parts.flatMap((part) => {
+    const one = create(MethodOptionsSchema)
+    setExtension(one, http, create(HttpRuleSchema, part))
+    return one.$unknown!
+  })
+  const method = {name: 'M', inputType: '.a.A', outputType: '.a.A', options}
+  const set = fileOf([], (file) => ({...file, service: [{name: 'S', method: [method]}]}))
+  for (const schema of [readSchema(set), decodeSchema(set)]) {
+    const {bindings, problems} = createTranscoder({schema})
+    t.deepEqual(problems, [])
+    t.deepEqual(
+      bindings.map(({rule, body}) => [rule, body]),
+      [['put: "/y"', '*']],
+    )
+  }
+})
 
 /** The file with another message. */
 function withMessage(message: Message): Uint8Array {
@@ -286,11 +378,49 @@ const unusual: [what: string, set: Uint8Array][] = [
       nestedType: [{name: 'CEntry', field: [field('key', 1, 2), field('value', 2, 9)], options: {mapEntry: true}}],
     }),
   ],
+  ['a field of an unknown type', withMessage({name: 'B', field: [field('a', 1, 19 as Type)]})],
+  ['a public import that is not there', fileOf([], (file) => ({...file, publicDependency: [0]}))],
+  ['a name in JSON for a value of an enum', withNameInJson()],
+  ['a package that is none', fileOf([], () => ({name: 'b.proto', package: 'a b', messageType: [{name: 'B'}]}))],
+  ['a position of a comment that is cut off', withCutPosition()],
+  ['a package behind its types', withPackageBehind()],
+  ['options of a method in two parts', fileOf([], withOptionsTwice)],
   [
     'two options that are one extension',
     fileOf([], (file) => ({...file, extension: [extension('x'), extension('y')]})),
   ],
 ]
+
+/** `message` with another field: its number, and the bytes of its value. */
+function unknown<T extends AnyMessage>(message: T, no: number, ...data: number[]): T {
+  message.$unknown = [{no, wireType: 2, data: Uint8Array.of(data.length, ...data)}]
+  return message
+}
+
+function withNameInJson(): Uint8Array {
+  const options = unknown(create(EnumValueOptionsSchema), 998, 0x0a, 1, 0x7a)
+  const added = {name: 'E', value: [{name: 'ZERO', number: 0, options}]}
+  return fileOf([], (file) => ({...file, enumType: [...file.enumType!, added]}))
+}
+
+function withPackageBehind(): Uint8Array {
+  const file = create(FileDescriptorProtoSchema, {name: 'b.proto', syntax: 'proto3', messageType: [{name: 'B'}]})
+  return fileOf([], () => unknown(file, 2, 0x62))
+}
+
+function withCutPosition(): Uint8Array {
+  const location = [unknown(create(SourceCodeInfo_LocationSchema), 1, 4, 0x80)]
+  return fileOf([], (file) => ({...file, sourceCodeInfo: {location}}))
+}
+
+function withOptionsTwice(file: File): File {
+  const method = create(MethodDescriptorProtoSchema, {
+    ...{name: 'M', inputType: '.a.A', outputType: '.a.A'},
+    options: {idempotencyLevel: MethodOptions_IdempotencyLevel.IDEMPOTENT},
+  })
+  // The option `deprecated`.
+  return {...file, service: [{name: 'S', method: [unknown(method, 4, 0x88, 0x02, 0x01)]}]}
+}
 
 function extension(name: string) {
   return field(name, 1000, Type.STRING, {extendee: '.a.A'})

@@ -18,6 +18,11 @@ const accepts: [accept: string | undefined, stream: string | null, unary: string
   ['application/x-ndjson', 'application/x-ndjson', null],
   ['application/json;q=0.5, text/event-stream', 'text/event-stream', 'application/json'],
   ['application/json;q=0.5, text/event-stream;q=0.4', 'application/json', 'application/json'],
+  [
+    'application/json;q=0.1, application/x-ndjson;q=0.5, application/json;q=0.9',
+    'application/json',
+    'application/json',
+  ],
   ['application/json, */*;q=0.1', 'application/json', 'application/json'],
   ['application/json, text/plain, */*', 'application/json', 'application/json'],
   ['*/*;q=0.1, application/x-ndjson;q=0', 'application/json', 'application/json'],

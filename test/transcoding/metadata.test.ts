@@ -5,6 +5,9 @@ import {
   type RequestHeaders,
   requestMetadata,
   responseHeaders,
+  rpcHeaders,
+  rpcMetadata,
+  rpcTrailers,
   trailerHeaders,
 } from '../../src/transcoding/metadata.ts'
 import {caught, fieldOf} from './schema.ts'
@@ -97,6 +100,18 @@ const requests: [key: string, headers: RequestHeaders, outcome: unknown[] | stri
     [],
     {keys: new Set(['x-goog-authenticated-user-email', 'cookie'])},
   ],
+  [
+    'never what proves to us who the caller is',
+    {'grpc-metadata-x-key': 'a', 'grpc-metadata-x_key': 'b', 'grpc-metadata-x-keys': 'c'},
+    [['x-keys', 'c']],
+    {proofs: new Set(['x-key'])},
+  ],
+  [
+    'invalid metadata is dropped when asked for',
+    {'grpc-metadata-a': 'é', 'grpc-metadata-b-bin': '***', 'grpc-metadata-c': 'd'},
+    [['c', 'd']],
+    {dropInvalid: true},
+  ],
   ['-bin is base64', {'grpc-metadata-a-bin': '_wA'}, [['a-bin', Uint8Array.of(0xff, 0)]]],
   [
     '-bin is base64',
@@ -118,6 +133,72 @@ for (const [key, headers, outcome, options] of requests) {
     else t.deepEqual(requestMetadata(headers, options) as unknown[], outcome)
   })
 }
+
+/** Headers of an RPC request, which are metadata under their own names. */
+const rpcRequests: [key: string, headers: RequestHeaders, outcome: unknown[], options?: MetadataOptions][] = [
+  [
+    'any header',
+    {'x-tenant': ['a', 'b'], traceparent: 'c'},
+    [
+      ['x-tenant', 'a'],
+      ['x-tenant', 'b'],
+      ['traceparent', 'c'],
+    ],
+  ],
+  [
+    'nothing of HTTP, browsers and the protocol',
+    {accept: 'a', origin: 'b', 'sec-fetch-site': 'c', 'connect-timeout-ms': '1', 'x-grpc-web': '1', 'if-match': 'd'},
+    [],
+  ],
+  [
+    'what the caller accepts as language',
+    {'accept-language': 'de', 'accept-charset': 'b'},
+    [['accept-language', 'de']],
+  ],
+  ['no authorization', {authorization: 'a'}, []],
+  ['authorization when asked for', {authorization: 'a'}, [['authorization', 'a']], {authorization: true}],
+  ['no header of front ends', {'x-forwarded-for': 'a', x_forwarded_for: 'b', cookie: 'c', 'grpc-timeout': '1S'}, []],
+  [
+    'an allow list of keys',
+    {'x-tenant': 'a', 'x-locale': 'b', traceparent: 'c'},
+    [
+      ['x-tenant', 'a'],
+      ['traceparent', 'c'],
+    ],
+    {keys: new Set(['x-tenant'])},
+  ],
+  [
+    'never what proves who the caller is',
+    {'x-key': 'a', x_key: 'b', 'x-keys': 'c'},
+    [['x-keys', 'c']],
+    {proofs: new Set(['x-key'])},
+  ],
+  ['never what Connection nominates', {connection: 'x-hop', 'x-hop': 'a', 'x-end': 'b'}, [['x-end', 'b']]],
+  ['what metadata cannot hold is dropped', {'x-a': 'é', 'x-b!': 'a', 'x-c-bin': 'AQ'}, [['x-c-bin', Uint8Array.of(1)]]],
+]
+
+for (const [key, headers, outcome, options] of rpcRequests) {
+  test(`metadata of RPC: ${key}: ${JSON.stringify(headers)}`, (t) => {
+    t.deepEqual(rpcMetadata(headers, options) as unknown[], outcome)
+  })
+}
+
+test('metadata of RPC: to headers and trailers of the same name, bytes in base64 without padding', (t) => {
+  const metadata = [
+    ['request-id', 'a'],
+    ['b-bin', Uint8Array.of(0xff)],
+    ['grpc-status', '0'],
+    ['set-cookie', 'c'],
+    ['location', 'd'],
+    ['connect-content-encoding', 'e'],
+  ] as const
+  const both = [
+    ['request-id', 'a'],
+    ['b-bin', '/w'],
+  ]
+  t.deepEqual(rpcHeaders(metadata) as string[][], both)
+  t.deepEqual(rpcTrailers(metadata) as string[][], [...both, ['location', 'd'], ['connect-content-encoding', 'e']])
+})
 
 test('metadata: to grpc-metadata-*, trailers to grpc-trailer-*, bytes to base64, without what is gRPC’s own', (t) => {
   const metadata = [
@@ -155,6 +236,7 @@ const forged = [
     'transfer-encoding',
   ],
   ...['upgrade', 'proxy-connection', 'proxy-authorization', 'proxy-authenticate', 'http2-settings', 'content-length'],
+  ...['x-verified', 'x-verified-claims-bin', 'X_Verified_Claims-Bin'],
   ...['x-serverless-authorization', 'X-Serverless_Authorization', 'authorization', 'cookie', 'host', 'grpc-timeout'],
 ]
 

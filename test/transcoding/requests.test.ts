@@ -1,6 +1,6 @@
 import {type JsonValue, type Message, toJson} from '@bufbuild/protobuf'
 import test from 'ava'
-import {httpStatusOf} from '../../src/http/response/failure.ts'
+import {failureHeaders, httpStatusOf} from '../../src/http/response/failure.ts'
 import type {Part} from '../../src/transcoding/requests.ts'
 import {held} from '../helpers/held.ts'
 import {
@@ -39,6 +39,7 @@ const forms: [path: string, body: string, outcome: object | string][] = [
   ],
   ['/whole/r', 'name=%E2%82%AC&data=AQ%3D%3D', {name: '€', data: 'AQ==', otherName: 'r'}],
   ['/whole/r', 'name=€', {name: '€', otherName: 'r'}],
+  ['/whole/r', 'name=\ud800', {name: '\ufffd', otherName: 'r'}],
   ['/whole/r', '', {otherName: 'r'}],
   ['/whole/r', 'name=a&name=b', 'name'],
   ['/whole/r', 'renamed=a', 'renamed'],
@@ -125,6 +126,21 @@ function deep(levels: number, beside: object): object {
   return {child, ...beside}
 }
 
+test('a form: each path of a FieldMask counts, and each message on the way to a field', (t) => {
+  const leastLimit = (body: string) => {
+    for (let maxValues = 1; ; maxValues++) {
+      try {
+        decode(transcode([{post: '/whole', body: '*'}], {maxValues}), 'POST', '/whole', body, form)
+        return maxValues
+      } catch {
+        if (maxValues === 20) throw new Error('There is no such limit')
+      }
+    }
+  }
+  t.is(leastLimit('mask=a,b,c') - leastLimit('mask=a'), 2)
+  t.is(leastLimit('child.child.name=a') - leastLimit('name=a'), 2)
+})
+
 test('a form: 100 levels are read, 101 refused', (t) => {
   t.notThrows(() => decode(transcoder, 'POST', '/whole/r', `${'child.'.repeat(99)}age=1`, form))
   for (const depth of [100, 3000, 200_000]) {
@@ -190,6 +206,7 @@ test('415 for a body of a type that is not supported, with those that are', (t) 
     fault.message,
     'Cannot read a body of type "text/plain": expected application/json, application/x-www-form-urlencoded, multipart/form-data, in UTF-8',
   )
+  t.is(failureHeaders(fault).accept, 'application/json, application/x-www-form-urlencoded, multipart/form-data')
 })
 
 function reader(method: string, url: string, parts: RequestParts = {}) {

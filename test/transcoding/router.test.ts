@@ -24,6 +24,8 @@ const rules = [
   {get: '/v8/{name}:a%3Ab'},
   {get: '/v9/{name=**}'},
   {get: '/v9/{name=**}:try:again'},
+  {get: '/v10/{name=a/*}/b'},
+  {get: '/v11/{name=a/*/b}'},
 ]
 
 /** Paths are matched before they are decoded: path, rule (null for 404), and the fields name and renamed. */
@@ -35,6 +37,7 @@ const matches: [key: string, path: string, rule: string | null, name?: string, r
   ['an empty segment', '/c//d', null],
   ['an empty segment', '/v2/ops/:cancel', null],
   ['an empty segment', '/c/x/d/', null],
+  ['an empty segment before a verb is no name with a colon', '/v1/:archive', null],
   ['`**` may be empty', '/v4/:purge', '/v4/{name=**}:purge', ''],
   ['`**` may be empty', '/v4:purge', '/v4/{name=**}:purge', ''],
   ['`**` zero or more', '/v4/a:purge', '/v4/{name=**}:purge', 'a'],
@@ -49,6 +52,8 @@ const matches: [key: string, path: string, rule: string | null, name?: string, r
   ['literals after `**`', '/v5/end', null],
   ['a literal capture', '/v7/qm/x', '/v7/{name=qm}/{renamed}', 'qm', 'x'],
   ['a literal capture', '/v7/other/x', null],
+  ['variables that span other parts of paths of one length', '/v10/a/x/b', '/v10/{name=a/*}/b', 'a/x'],
+  ['variables that span other parts of paths of one length', '/v11/a/x/b', '/v11/{name=a/*/b}', 'a/x/b'],
   ['decoding exactly once', '/v1/%252F', '/v1/{name}', '%2F'],
   ['single-segment: every %XX', '/v1/a%2Fb%20c', '/v1/{name}', 'a/b c'],
   ['single-segment: every %XX', '/v1/%e2%82%ac', '/v1/{name}', '€'],
@@ -94,6 +99,7 @@ const matches: [key: string, path: string, rule: string | null, name?: string, r
   ['no such path', '/', null],
   ['no such path', 'v1/a', null],
   ['no such path', '', null],
+  ['no such path', 'xv1/a', null],
   ['no such path', '/nope', null],
 ]
 
@@ -111,6 +117,23 @@ for (const [key, path, rule, name, renamed] of matches) {
       [...match.captures],
       [name, renamed].filter((value) => value !== undefined),
     )
+  })
+}
+
+const reserved = '%3A%2F%3F%23%5B%5D%40%21%24%26%27%28%29%2A%2B%2C%3B%3D'
+
+/** Which escapes a capture of several segments keeps, by GATEWAY_PATH_DECODING. */
+const decodings: [decoding: 'slash' | 'all' | 'reserved' | 'first', path: string, name: string][] = [
+  ['slash', '/a/x%2Fy/b/p%2Fq/%2b%41', 'a/x%2Fy/b/p%2Fq/+A'],
+  ['all', '/a/x%2Fy/b/p%2Fq/%2b%2F%41', 'a/x%2Fy/b/p/q/+/A'],
+  ['reserved', `/a/%41/b/${reserved}/${reserved.toLowerCase()}`, `a/A/b/${reserved}/${reserved.toLowerCase()}`],
+  ['first', '/a/%2541/b/%C3%A9%252F', 'a/%41/b/é%2F'],
+]
+
+for (const [pathDecoding, path, name] of decodings) {
+  test(`path decoding "${pathDecoding}": ${path} → ${name}`, (t) => {
+    const match = transcode([{get: '/{name=a/*/b/**}'}], {pathDecoding}).route('GET', path)
+    t.deepEqual('binding' in match && match.captures, [name])
   })
 }
 
@@ -211,6 +234,7 @@ test('a 405 has the Allow header, a 404 names the path', (t) => {
   t.is(httpStatusOf(known), 405)
   t.is(known.message, 'Cannot POST "/a": it takes GET, HEAD')
   t.is(failureHeaders(known).allow, 'GET, HEAD')
+  t.is(httpStatusOf(unroutedFault({status: 501, allow: ['GET', 'HEAD']}, 'POST', '/a')), 501)
   const unknown = unroutedFault({status: 404, allow: []}, 'GET', '/b')
   t.is(httpStatusOf(unknown), 404)
   t.like(unknown, {code: 'NOT_FOUND', message: 'Cannot find "/b": no method is bound to this path'})

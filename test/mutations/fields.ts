@@ -1,0 +1,187 @@
+import type {FaultyFile} from './mutations.ts'
+
+const fields = ['test/transcoding/fields.test.ts']
+const requests = ['test/transcoding/requests.test.ts']
+const values = ['test/transcoding/values.test.ts', 'test/transcoding/json.test.ts']
+const bindings = ['test/transcoding/bindings.test.ts']
+const limits = ['test/functions/gateway-limits.test.ts']
+
+/** Faults in src/transcoding/fields/, and in what else reads and checks the fields of a request. */
+export const fieldFaults: readonly FaultyFile[] = [
+  {
+    file: 'src/transcoding/fields/assign.ts',
+    by: [...fields, ...requests, 'test/functions/event-ids.test.ts', ...limits],
+    changes: [
+      ['refuseOther(target, field, origin)\n  if (origin', 'if (origin', 'of two members of a oneof the last one wins'],
+      ['refuseOther(message, field, origin)\n  count', 'count', 'a message in a oneof replaces its other member'],
+      [
+        'if (origin.mayRepeat && isFieldSet(target, field)) refuseDifferent(target, field, value, origin)',
+        '',
+        'the path overwrites what the body says',
+      ],
+      [
+        'count.add(1)\n  count.addFieldsOf(field.message)',
+        'count.addFieldsOf(field.message)',
+        'nested messages of a query are not counted',
+      ],
+      ['return desc.open || desc.values.some', 'return desc.values.some', 'unknown numbers of an enum are refused'],
+      [
+        'desc.open || desc.values.some((value) => value.number === number) ? number : undefined',
+        'number',
+        'unknown numbers of a closed enum are taken',
+      ],
+      [
+        'return (!field.oneof && wrappedText(desc)) || text',
+        'return wrappedText(desc) || text',
+        'a wrapper in a oneof is an error of ours',
+      ],
+      ['callerOnly: `, got "${shortened(text)}"`,', '', 'the caller does not hear which value is wrong'],
+      [
+        'isLong(field.scalar)\n  return asString ?',
+        'isLong(field.scalar)\n  return false ?',
+        'a field with jstype = JS_STRING is an error of ours',
+      ],
+    ],
+  },
+  {
+    file: 'src/transcoding/fields/fields.ts',
+    by: [...fields, ...bindings, ...values],
+    changes: [
+      ['if (names.length > maxNesting) return', 'if (false) return', 'a parameter of a thousand names nests that deep'],
+      [
+        "path.split('.', maxNesting + 1)",
+        "path.split('.', maxNesting)",
+        'a parameter that nests deeply sets another field',
+      ],
+      [
+        'new Map([...byJson, ...desc.fields.map((field) => [field.name, field] as const)])',
+        'new Map(desc.fields.map((field) => [field.name, field] as const))',
+        'JSON names of parameters are refused',
+      ],
+      [
+        "return field.fieldKind === 'message' && !hasOwnForm(field.message)",
+        "return field.fieldKind === 'message'",
+        'a parameter sets a part of a timestamp',
+      ],
+      [
+        "if (field.fieldKind === 'list') return field.listKind !== 'message'",
+        "if (field.fieldKind === 'list') return true",
+        'a list of messages in a query is an error of ours',
+      ],
+      [
+        'if (field.jsonName !== field.name && names.has(field.jsonName)) {',
+        'if (false) {',
+        'two fields of one JSON name are served',
+      ],
+      [
+        "if (field.fieldKind === 'message' && !field.oneof && field.localName in Object.prototype) {",
+        'if (false) {',
+        'a field `to_string` is written to the prototype of all objects',
+      ],
+      ['if (message) reachable(message, found)', '', 'a required field of a nested message is not seen'],
+      ['unknown: true}', 'unknown: false}', 'GATEWAY_UNKNOWN_FIELDS=ignore refuses unknown parameters'],
+    ],
+  },
+  {
+    file: 'src/transcoding/fields/scalars.ts',
+    by: [...fields, ...values, 'test/transcoding/metadata.test.ts'],
+    changes: [
+      [
+        'return Number.isFinite(value) && !Number.isFinite(Math.fround(value)) ? undefined : value',
+        'return value',
+        'a float that is too large becomes infinite',
+      ],
+      ["(text === 'false' ? false : undefined)", '(text ? false : undefined)', 'any text is false'],
+      ['(padding && text.length % 4 !== 0)', 'false', 'base64 with wrong padding is taken'],
+      [
+        'return (text.length - padding.length) % 4 === 1 ? undefined : base64Decode(text)',
+        'return base64Decode(text)',
+        'base64 that is cut off is taken',
+      ],
+      ['&& (!isInteger(type) || digits.test(text))', '', 'the keys 1e2 and 100 of a map are two'],
+      [
+        "2147483647', -(2n ** 31n), 2n ** 31n - 1n, Number)",
+        "2147483647', -(2n ** 31n) + 1n, 2n ** 31n - 1n, Number)",
+        'the smallest integer is refused',
+      ],
+      ['const decimal = /^-?[0-9]+(?:', 'const decimal = /^-?[0-9]*(?:', 'a number without digits is 0'],
+      [
+        'scalarTexts[type] === int64 || scalarTexts[type] === uint64',
+        'scalarTexts[type] === int64',
+        'unsigned integers of 64 bits are numbers in JSON',
+      ],
+      ["text === 'Infinity' || text === '-Infinity'", "text === 'Infinity'", '-Infinity is refused'],
+    ],
+  },
+  {
+    file: 'src/transcoding/fields/well-known.ts',
+    by: [...fields, ...values, ...limits],
+    changes: [
+      [
+        "text.indexOf(',', at + 1)) count++",
+        "text.indexOf(',', at + 1)) count = 1",
+        'a FieldMask of a million paths counts as two values',
+      ],
+      ['const duration = /^-?\\d{1,12}', 'const duration = /^\\d{1,12}', 'negative durations are refused'],
+    ],
+  },
+  {
+    file: 'src/transcoding/fields/required.ts',
+    by: [...requests, ...values],
+    changes: [
+      [
+        'refuseMissing(field.message, child, `${place}${key}.`)',
+        '{}',
+        'a required field of a nested message is an error of ours',
+      ],
+      ['[`[${key}]`, child])', "['', child])", 'the error for a list does not say which item lacks a field'],
+    ],
+  },
+  {
+    file: 'src/transcoding/update-mask.ts',
+    by: ['test/transcoding/update-mask.test.ts', 'test/functions/gateway-update-mask.test.ts'],
+    changes: [
+      ["if (httpMethod !== 'PATCH' || ", 'if (', 'a PUT changes only the fields that it has'],
+      [
+        "if (body.message.typeName === 'google.api.HttpBody') return undefined",
+        '',
+        'a PATCH with a file has a mask of its parts',
+      ],
+      ['?? (masks.length === 1 ? masks[0] : undefined)', '?? masks[0]', 'of two masks the wrong one is filled'],
+      [" || mask.name === 'read_mask'", '', 'a PATCH answers only the fields that it has changed'],
+      [' || mask.oneof', '', 'a mask in a oneof replaces its other member'],
+      ['if (fields[localName]?.paths.length) return', '', "the caller's own mask is replaced"],
+      ['const maxLength = 256 * 1024', 'const maxLength = 256 * 1024 * 1024', 'a small body makes a mask of gigabytes'],
+      ['&& Object.keys(inner).length > 0) {', ') {', 'an empty message in a PATCH is dropped'],
+      ['`${prefix}${field.name}.`)', '`${prefix}${key}.`)', 'the mask has JSON names, which backends refuse'],
+      ['if (isExtension(key, registry)) this.add(`${prefix}${key}`)', '', 'an extension in a PATCH is dropped'],
+      [
+        "masks.find(({name}) => name === 'update_mask') ?? ",
+        '',
+        'a request with a read mask too is sent without an update mask',
+      ],
+    ],
+  },
+  {
+    file: 'src/transcoding/checks/field-behavior.ts',
+    by: ['test/functions/gateway-validation.test.ts'],
+    changes: [
+      ['const requiredNumber = 2', 'const requiredNumber = 1', 'required fields may be missing'],
+      [
+        'const isAsked = !mask || !names || mask.names([...names, field.name])',
+        'const isAsked = true',
+        'a PATCH of one field must have all required ones',
+      ],
+      [
+        'if (mask && left.length > 0) mask.paths = left',
+        'if (mask) mask.paths = left',
+        'a PATCH of a field that only the backend may set erases all fields',
+      ],
+      [
+        '[`[${JSON.stringify(key)}]`, child])',
+        "['', child])",
+        'the error for a map does not say which entry lacks a field',
+      ],
+    ],
+  },
+]
