@@ -32,6 +32,14 @@ export const conventions: readonly FaultyFile[] = [
     ],
   },
   {
+    file: 'src/transcoding/conventions/created.ts',
+    by: conventional,
+    changes: [
+      ["|| !method.name.startsWith('Create')", '', 'a GET answers 201'],
+      ['`/${encodeURIComponent(segment)}`', '`/${segment}`', 'a name with a space splits the location'],
+    ],
+  },
+  {
     file: 'src/transcoding/conventions/next-page.ts',
     by: conventional,
     changes: [

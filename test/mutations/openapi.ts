@@ -2,10 +2,26 @@ import type {FaultyFile} from './mutations.ts'
 
 const document = ['test/transcoding/openapi.test.ts', 'test/transcoding/openapi-operations.test.ts']
 const schemas = ['test/transcoding/openapi-schemas.test.ts']
-const conventional = ['test/functions/conventions.test.ts']
 
 /** Faults in src/transcoding/openapi/ and src/transcoding/mcp/: what clients and agents are told of the API. */
 export const openapi: readonly FaultyFile[] = [
+  {
+    file: 'src/transcoding/openapi/parameters.ts',
+    by: document,
+    changes: [
+      ["if (body === '*') return []", '', 'the document has query parameters that are refused'],
+      [
+        'required: field !== updateMask && isRequired(field, name)',
+        'required: false',
+        'a required parameter is optional in the document',
+      ],
+      [
+        "return isRequiredIn(field) && !name.includes('.')",
+        'return isRequiredIn(field)',
+        'a part of a message that may be absent is required',
+      ],
+    ],
+  },
   {
     file: 'src/transcoding/openapi/schemas.ts',
     by: [...schemas, ...document, 'test/functions/gateway-presets.test.ts'],

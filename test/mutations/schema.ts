@@ -103,9 +103,24 @@ export const schema: readonly FaultyFile[] = [
         '',
         'a service is another one when it is found by its file',
       ],
+      [
+        'file.dependencies.splice(0, file.dependencies.length, ...own.dependencies)',
+        '',
+        'the imports of a file are empty',
+      ],
       ['this.#decoded.set(name, decoded)', '', 'a message has two descriptors'],
       ['proto.messageType.forEach(addJsonNames)', '', 'fields of a set without JSON names have none'],
       ['.filter((published) => uses.has(published))', '', 'the first request decodes all imports'],
+      [
+        'this.#published(published, found)\n',
+        'found.add(published)\n',
+        'types of a public import of a public import are missing',
+      ],
+      [
+        'return this.#outline.extensions.length === 0 ? [] : this.decoded.file.extensions',
+        'return []',
+        'a file has no extensions',
+      ],
       [
         '[`${extension.number} ${extension.extendee}`, ',
         '[`${extension.number}`, ',
@@ -127,6 +142,21 @@ export const schema: readonly FaultyFile[] = [
     file: 'src/transcoding/schema/link.ts',
     by: sets,
     changes: [
+      [
+        'for (const name of file.dependency) add(files.get(name)!)',
+        '',
+        'files in another order than that of their imports are refused',
+      ],
+      [
+        'for (const needed of resolveTypes(file, declared, lacks)) add(needed)',
+        'resolveTypes(file, declared, lacks)',
+        'a file that does not import what it uses is refused',
+      ],
+      [
+        'if (field.extendee) field.extendee = resolve(field.extendee, scope).full',
+        '',
+        'extensions of a relative type are refused',
+      ],
       [
         "for (let at = scope; at !== ''; at = at.slice(0, at.lastIndexOf('.'))) {",
         'for (let at = scope; at === scope; at = `${scope}.`) {',
@@ -153,6 +183,12 @@ export const schema: readonly FaultyFile[] = [
         'else if (false) fail',
         'of two different files of one name the first one wins',
       ],
+      [
+        'clearField(copy, FileDescriptorProtoSchema.field.sourceCodeInfo)',
+        '',
+        'two sets, one of them with comments, cannot be joined',
+      ],
+      ['delete copy.$unknown', '', "two sets, one of them with buf's marks, cannot be joined"],
       [
         "if (bytes[0] === 0x1f && bytes[1] === 0x8b) return 'it is compressed with gzip'",
         '',
