@@ -110,6 +110,12 @@ for (const [title, headers, span, sampled] of [
     '0000000000000001',
     true,
   ],
+  [
+    'a traceparent with a span of zeros beside Google’s header',
+    {traceparent: `00-${trace}-${'0'.repeat(16)}-01`, 'x-cloud-trace-context': `${trace}/1;o=1`},
+    '0000000000000001',
+    true,
+  ],
 ] as const) {
   test(`a record has the trace of ${title}`, async (t) => {
     const {record} = await ask('/well', headers)

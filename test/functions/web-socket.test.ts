@@ -7,10 +7,12 @@ import {type Logger, pino} from 'pino'
 import {WebSocket} from 'ws'
 import type {CallContext} from '../../local/grpc/implement.ts'
 import {StatusError} from '../../local/grpc/status-error.ts'
+import {startStack} from '../../local/stack.ts'
 import {codes} from '../../src/core/fault.ts'
 import {admissionOf} from '../../src/http/admission.ts'
 import {hasBrowser, startBrowser} from '../helpers/browser.ts'
 import {settled} from '../helpers/settled.ts'
+import {startChild} from '../http/child.ts'
 import {connectTo} from '../http/connection.ts'
 import {type Any, type Served, silence, startServed} from './gateway-services.ts'
 
@@ -410,6 +412,20 @@ test.serial('a handshake with another version gets the protocol and the version 
   await connection.closed
 })
 
+test.serial('the name of the protocol may have capitals', async (t) => {
+  await using connection = await connectTo(app.url(''))
+  connection.get(
+    '/both',
+    'Connection: Upgrade',
+    'Upgrade: WebSocket',
+    'Sec-WebSocket-Version: 13',
+    'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==',
+  )
+  const {status, headers} = await connection.response()
+  // RFC 6455 has this key, and the answer to it.
+  t.deepEqual([status, headers.get('sec-websocket-accept')], [101, 's3pPLMBiTxaQ9kYGzzhZRbK+xOo='])
+})
+
 test.serial('an upgrade in HTTP/1.0 is ignored, because HTTP/1.0 has none', async (t) => {
   const calls = app.backend.log.length
   await using connection = await connectTo(app.url(''))
@@ -502,3 +518,28 @@ test.serial('a WebSocket has one record, with its status, its call and the bytes
     await page.close()
   },
 )
+
+for (const target of ['gateway', 'app', 'all']) {
+  test.serial(`${target}, as it is deployed, opens WebSockets, and has the format of errors that is set`, async (t) => {
+    await using stack = await startStack()
+    await using child = await startChild(target, {
+      ...stack.env,
+      LOG_LEVEL: 'silent',
+      GATEWAY_WEBSOCKET: 'true',
+      GATEWAY_ERRORS: 'status',
+    })
+    const socket = new WebSocket(`${child.url.replace('http', 'ws')}/api/repos`)
+    await once(socket, 'open')
+    socket.send('{"context": {"creatorId": "me", "name": "lines"}}')
+    socket.send('{"data": "aGVsbG8="}')
+    socket.send('')
+    const [[answer], [code]] = await Promise.all([once(socket, 'message'), once(socket, 'close')])
+    t.is(JSON.parse(String(answer)).size, 5)
+    t.is(code, 1000)
+    await using connection = await connectTo(child.url)
+    connection.get('/nowhere')
+    t.like((await connection.response()).json, {code: codes.NOT_FOUND})
+    connection.send('nonsense\n\n')
+    t.like((await connection.response()).json, {code: codes.INVALID_ARGUMENT})
+  })
+}

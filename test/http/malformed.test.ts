@@ -78,6 +78,7 @@ for (const [title, [sent, http, code = 'INVALID_ARGUMENT']] of Object.entries(re
         const response = await connection.response()
         isFault(t, response, http, code)
         t.is(response.headers.get('connection'), 'close')
+        t.regex(response.headers.get('date') ?? '', /^\w{3}, \d\d \w{3} \d{4} [\d:]{8} GMT$/)
         t.is(await connection.closed, undefined)
         t.is(connection.rest, '')
       }

@@ -73,5 +73,95 @@ export const framework: Room = {
       by: malformed,
       changes: [['isLatest(response)\n', '', 'a stray byte takes the answer of the request before it']],
     },
+    {
+      file: 'src/framework/raw-requests.ts',
+      by: hangUp,
+      changes: [['endsGently(request.socket)\n', '', 'the last answer of a connection is lost']],
+    },
+    {
+      file: 'src/framework/raw-requests.ts',
+      by: ['test/http/raw-requests.test.ts'],
+      changes: [
+        ['if (!servers.has(server)) return', '', 'other servers of the process are changed'],
+        ['server.requestTimeout = longestTimeout', '', 'an upload of more than 300 s is 408'],
+        ["request.url = '/'", '', 'the framework answers /favicon.ico by itself'],
+        ["delete request.headers['content-type']", '', 'the framework reads bodies into its memory'],
+      ],
+    },
+    {
+      file: 'src/framework/shutdown.ts',
+      by: ['test/http/shutdown.test.ts'],
+      changes: [
+        ['const patience = 7000', 'const patience = 60_000', 'requests that never end are killed without an answer'],
+        ['for (const server of servers) server.close()', '', 'idle connections keep the instance until it is killed'],
+        ['stopTaking()\n', '', 'an instance that stops takes new requests'],
+        ['await drained(abortGrace)', '', 'the 503 at the end of an instance is not sent'],
+        ['const quietTurns = 3', 'const quietTurns = 0', 'requests that had arrived are reset'],
+        [
+          'if (!request.fail(Fault.from(error))) log.error',
+          'request.fail(Fault.from(error))\n  if (false) log.error',
+          'an error after an answer is in no log',
+        ],
+        ['const closing = 1000', 'const closing = 60_000', 'telemetry that hangs gets the instance killed'],
+        ['withoutDomains()\n', '', 'an unhandled rejection is not logged as ours'],
+        ['const crashed = 16', 'const crashed = 0', 'a crash looks like a normal end'],
+        ["SIGINT: () => stop('SIGINT', 0),", '', 'Ctrl-C ends requests without an answer'],
+      ],
+    },
+    {
+      file: 'src/framework/unreadable.ts',
+      by: malformed,
+      changes: [
+        ['maxHeadersCount = 0', 'maxHeadersCount = 1000', 'a header behind many others is dropped silently'],
+        [".on('checkExpectation', on)", '', 'an unknown expectation gets an answer in another format'],
+        ['ERR_HTTP_REQUEST_TIMEOUT: [408', 'ERR_HTTP_REQUEST_TIMEOUT: [400', 'a request that comes too slowly is 400'],
+        [
+          'HPE_CHUNK_EXTENSIONS_OVERFLOW: [413',
+          'HPE_CHUNK_EXTENSIONS_OVERFLOW: [400',
+          'a body that is too long is 400',
+        ],
+        ['else if (left < 0) socket.pause()', '', 'bytes that are no HTTP are read without end'],
+        ['else if (last && !last.req.complete) endGently(socket)', '', 'a caller gets two answers for one request'],
+        ['if (!req.complete) failAnswerOf(last, faultOf(error))', '', 'a request with a malformed body never ends'],
+      ],
+    },
+    {
+      file: 'src/framework/unreadable.ts',
+      by: ['test/http/raw-requests.test.ts'],
+      changes: [[".on('checkContinue', on)", '', 'a body is invited that nobody may read']],
+    },
+    {
+      file: 'src/framework/unreadable.ts',
+      by: ['test/log.test.ts'],
+      changes: [['unseen.log.warn(\n', 'void (\n', 'malformed requests are in no log']],
+    },
+    {
+      file: 'src/framework/upgrades.ts',
+      by: ['test/functions/web-socket.test.ts'],
+      changes: [
+        ["&& httpVersion !== '1.0'", '', 'HTTP/1.0 gets a WebSocket, which it does not have'],
+        ["process.nextTick(() => response.emit('close'))", '', 'a refused WebSocket stays in flight for ever'],
+        ['    endGently(socket)\n', '', 'the connection of a refused WebSocket stays open'],
+      ],
+    },
+    {
+      file: 'src/framework/small-pieces.ts',
+      by: ['test/http/small-pieces.test.ts'],
+      changes: [
+        ['const few = 16', 'const few = 1024', 'bodies in chunks of one byte fill the memory'],
+        [
+          'request.readableLength + end - start < request.readableHighWaterMark',
+          'true',
+          'a body that nobody reads fills the memory',
+        ],
+        ['if (start !== end && request.readableLength === 0) schedule()', '', 'a body in small chunks hangs'],
+        ['    flush()\n    // The body has ended', '    // The body has ended', 'the end of a body is lost'],
+        [
+          'if (piece === null) Object.assign(request, {push, read: take, _read: read})',
+          '',
+          'each request in progress keeps a buffer that is not used',
+        ],
+      ],
+    },
   ],
 }

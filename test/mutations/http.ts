@@ -371,6 +371,7 @@ export const http: Room = {
         [".padStart(16, '0')", '', 'the log line of a small span id belongs to no span'],
         ['& 1) === 1', '& 2) === 2', 'sampled traces are not marked in the log'],
         ['(?!0{32})', '', 'all requests without a trace id are one trace'],
+        ['(?!0{16})', '', 'a log line belongs to a span that does not exist'],
       ],
     },
     {
