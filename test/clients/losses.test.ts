@@ -103,6 +103,18 @@ for (const [details, loss] of [
   test(`the status "${details}" tells ${loss ?? 'no cause'}`, (t) => t.is(lossIn(details), loss))
 }
 
+for (const [code, message, loss] of [
+  ['ECONNRESET', 'read ECONNRESET', 'RESET'],
+  ['ERR_HTTP2_ERROR', 'Protocol error', 'DISRUPTED'],
+  ['ERR_HTTP2_SESSION_ERROR', 'Session closed with error code 1', 'DISRUPTED'],
+  ['ERR_TLS_SESSION_ATTACK', 'TLS session renegotiation attack detected', 'CREDENTIALS'],
+  ['EPROTO', 'write EPROTO 0:error:0A000416:SSL routines:ssl3_read_bytes', 'CREDENTIALS'],
+] as const) {
+  test(`the error ${code} of a connection means ${loss}`, (t) => {
+    t.is(lossOf(Object.assign(new Error(message), {code})), loss)
+  })
+}
+
 test('the end of a TLS session has its own text', (t) => {
   const error = Object.assign(new Error('SSL alert number 116'), {code: 'ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED'})
   t.is(lossOf(error), 'CREDENTIALS')

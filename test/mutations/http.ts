@@ -408,10 +408,27 @@ export const http: Room = {
     },
     {
       file: 'src/http/by-path.ts',
-      by: [...door, 'test/functions/gateway-switches.test.ts', 'test/functions/web-socket.test.ts'],
+      by: door,
+      changes: [['named(path, make(runtime))', 'make(runtime)', 'AUTH_PUBLIC=/ping does not open ping in app']],
+    },
+    {
+      file: 'src/http/by-path.ts',
+      by: ['test/functions/web-socket.test.ts'],
       changes: [
-        ['named(path, make(runtime))', 'make(runtime)', 'AUTH_PUBLIC=/ping does not open ping in app'],
-        ['errorShape: others.errorShape,', '', 'GATEWAY_ERRORS does not hold in app'],
+        ['webSockets: others.webSockets,', '', 'app opens no WebSockets'],
+        ['errorShape: others.errorShape,', '', 'GATEWAY_ERRORS does not hold for what app refuses'],
+      ],
+    },
+    {
+      file: 'src/http/every-function.ts',
+      by: ['test/functions/web-socket.test.ts'],
+      changes: [
+        ['errorShape: rest.errorShape, webSockets', 'errorShape: rest.errorShape', 'npm start opens no WebSockets'],
+        [
+          'errorShape: rest.errorShape, webSockets',
+          'webSockets',
+          'npm start does not show GATEWAY_ERRORS for what it refuses',
+        ],
       ],
     },
   ],
