@@ -5,7 +5,9 @@ import {PassThrough} from 'node:stream'
 import test from 'ava'
 import {pino} from 'pino'
 import {gateway} from '../../src/gateway/gateway.ts'
+import {readRules} from '../../src/gateway/rules-file.ts'
 import {runtimeOf} from '../clients/runtime.ts'
+import {buildSchema} from './gateway-schema.ts'
 import {type Served, silence, startServed} from './gateway-services.ts'
 
 /** Google's mixin services, as in a schema that imports their messages, without one of them. */
@@ -188,6 +190,11 @@ for (const [title, text, problems] of [
     ['GATEWAY_RULES="FILE", line 3: expected YAML or JSON: Map keys must be unique'],
   ],
   [
+    'a field by both of its names',
+    'http:\n  rules:\n  - selector: served.Echo.Whole\n    get: /x\n    response_body: name\n    responseBody: name\n',
+    ['GATEWAY_RULES="FILE", line 6: "response_body" is there twice'],
+  ],
+  [
     'an unknown key',
     'htp:\n  rules: []\n',
     ['GATEWAY_RULES="FILE", line 1: there is no "htp" here: did you mean http?'],
@@ -276,5 +283,61 @@ test.serial('GATEWAY_UNSERVABLE=warn serves the rest of a file as well', (t) => 
     problemsOf('http:\n  ruls: []\n', {GATEWAY_UNSERVABLE: 'warn'}).length,
     1,
     'an unknown key in the file is an error at start all the same',
+  )
+})
+
+const shops = `syntax = "proto3";
+package a;
+message Name { string name = 1; }
+service Shop { rpc Get(Name) returns (Name); rpc Set(Name) returns (Name); }
+service Shopping { rpc Get(Name) returns (Name); }
+service Other { rpc Get(Name) returns (Name); }`
+
+test('a selector is a method, all below a name, or all; of several rules the last one applies', (t) => {
+  using schema = buildSchema({'a.proto': shops})
+  const deadlinesOf = (rules: string) =>
+    Object.fromEntries(readRules(fileOf(`backend:\n  rules:\n${rules}`), schema.registry).deadlines)
+  t.deepEqual(deadlinesOf('  - {selector: "*", deadline: 10}'), {
+    'a.Shop/Get': 10_000,
+    'a.Shop/Set': 10_000,
+    'a.Shopping/Get': 10_000,
+    'a.Other/Get': 10_000,
+  })
+  t.deepEqual(deadlinesOf('  - {selector: a.Shop.*, deadline: 20}'), {'a.Shop/Get': 20_000, 'a.Shop/Set': 20_000})
+  t.deepEqual(deadlinesOf('  - {selector: "a.Other.Get , a.Shop.Set", deadline: 0.5}'), {
+    'a.Other/Get': 500,
+    'a.Shop/Set': 500,
+  })
+  t.deepEqual(deadlinesOf('  - {selector: a.Shop.Get, deadline: 1}\n  - {selector: a.*, deadline: 2}'), {
+    'a.Shop/Get': 2000,
+    'a.Shop/Set': 2000,
+    'a.Shopping/Get': 2000,
+    'a.Other/Get': 2000,
+  })
+})
+
+test('the apis of a file are its services with their mixins, and a part of it may be an alias', (t) => {
+  using schema = buildSchema({'a.proto': shops})
+  const {apis, http, problems} = readRules(
+    fileOf(`apis:
+- name: a.Shop
+  mixins:
+  - {name: a.Shopping, root: a}
+- name: a.Other
+http:
+  rules:
+  - &rule {selector: a.Shop.Get, get: &path /shop}
+  - {selector: a.Other.Get, get: *path}
+`),
+    schema.registry,
+  )
+  t.deepEqual(problems, [])
+  t.deepEqual(apis, ['a.Shop', 'a.Shopping', 'a.Other'])
+  t.deepEqual(
+    [...http].map(([name, {rule}]) => [name, rule.pattern.value]),
+    [
+      ['a.Shop/Get', '/shop'],
+      ['a.Other/Get', '/shop'],
+    ],
   )
 })

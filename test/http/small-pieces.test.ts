@@ -50,13 +50,14 @@ test.serial('a body in chunks of one byte that is not read yet is buffered in fe
   })
   await using connection = await connectTo(url)
   const seen = nextRequest()
-  const body = text(100_000)
+  const body = text(160_000)
   connection.socket.write(head + chunked(body, 1))
   const request = await seen
-  while (request.readableLength < 30_000) await new Promise(setImmediate)
+  const most = request.readableHighWaterMark + 32 * 1024
+  while (!request.socket.isPaused() && request.readableLength <= most) await new Promise(setImmediate)
   const {buffer} = (request as unknown as {_readableState: {buffer: unknown[]}})._readableState
   t.true(buffer.length < 100, `${buffer.length} pieces`)
-  t.true(request.readableLength <= 2 * request.readableHighWaterMark, `${request.readableLength} bytes`)
+  t.true(request.readableLength <= most, `${request.readableLength} bytes`)
   go()
   connection.socket.write('0\r\n\r\n')
   t.is((await connection.response()).json, body)
@@ -76,6 +77,27 @@ for (const sizes of [[1], [511], [512], [513], [1, 600, 3], [4096, 1, 4096], [1,
     connection.socket.write(`${sent}0\r\n\r\n${head}${chunked('next', 1)}0\r\n\r\n`)
     t.is((await connection.response()).json, body)
     t.is((await connection.response()).json, 'next')
+  })
+}
+
+for (const sizes of [[1], [1, 600, 3], [600, 1]]) {
+  test.serial(`a body in chunks of ${sizes} bytes that is read late is read unchanged`, async (t) => {
+    const seen = nextRequest()
+    const {url} = await app.serve(async (scope) => {
+      const request = await seen
+      while (!request.complete) await new Promise(setImmediate)
+      return json((await scope.bytes()).toString())
+    })
+    await using connection = await connectTo(url)
+    const body = text(30_000)
+    let sent = head
+    for (let at = 0, round = 0; at < body.length; round++) {
+      const size = sizes[round % sizes.length]!
+      sent += chunked(body.slice(at, at + size), size)
+      at += size
+    }
+    connection.socket.write(`${sent}0\r\n\r\n`)
+    t.true((await connection.response()).json === body)
   })
 }
 
