@@ -585,7 +585,12 @@ for (const [title, target, env, line] of [
     `BACKEND_URL_PING_SERVICE and BACKEND_URL are not set: expected the URL of ping.PingService, ${url}`,
   ],
   ['a malformed BACKEND_URL', 'ping', {BACKEND_URL: 'there'}, `BACKEND_URL="there": expected ${url}`],
-  ['a function that there is not', 'pong', https, /^FUNCTION_TARGET="pong": expected one of app, .*ping/],
+  [
+    'a function that there is not',
+    'pong',
+    https,
+    'FUNCTION_TARGET="pong": expected one of app, finalized, gateway, health, mcp, ping, upload',
+  ],
   ['a malformed PORT', 'ping', {...https, PORT: 'web'}, 'PORT="web": expected a port, from 0 to 65535'],
 ] as const) {
   test(`the start with ${title} ends with one line that says so`, async (t) => {

@@ -9,6 +9,7 @@ import {resourceAt} from '../../src/auth/resource.ts'
 import {ConfigError} from '../../src/core/config.ts'
 import {gateway} from '../../src/functions/gateway.ts'
 import {PingService} from '../../src/gen/ping/ping_pb.js'
+import {resourceOf} from '../../src/http/own-paths.ts'
 import {createClient, type Handler, json} from '../../src/index.ts'
 import {runtimeOf} from '../clients/runtime.ts'
 import {buildSchema} from '../functions/gateway-schema.ts'
@@ -242,6 +243,12 @@ test.serial('a document behind the path of a resource is about that one', async 
     const {json: document} = await app.ask(t, `/.well-known/oauth-protected-resource${path}`)
     t.is(document.resource, app.url(resource), path)
   }
+})
+
+test('the resource is the configured URL, or else the one that the caller has used', (t) => {
+  const headers = {host: 'internal:8080', 'x-forwarded-proto': 'https'}
+  t.is(resourceOf({headers}, {resource: 'https://api.example/v1'}), 'https://api.example/v1')
+  t.is(resourceOf({headers}, {resource: undefined}), 'https://internal:8080')
 })
 
 test('a document is about the configured resource, or one below it', (t) => {

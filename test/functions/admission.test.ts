@@ -340,7 +340,7 @@ test.serial('requests beyond MAX_CONCURRENT_REQUESTS are refused, but health che
   for (const line of ['GET /one/a', 'GET /openapi.json', 'GET /ping', 'POST /upload', 'GET /nothing']) {
     isTooMuch(t, await app.send(line), 'CONCURRENT_REQUESTS_EXCEEDED', maxRequests)
   }
-  t.is((await app.send('GET /health')).status, 200)
+  for (const path of ['/health', '/health/live']) t.is((await app.send(`GET ${path}`)).status, 200, path)
   for (const path of ['/whole', '/upload', '/ping']) {
     const headers = {...page, 'access-control-request-method': 'POST'}
     t.is((await app.send(`OPTIONS ${path}`, {headers})).status, 204, path)

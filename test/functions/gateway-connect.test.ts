@@ -225,6 +225,15 @@ test.serial('an unknown method, or another HTTP method, is refused as in Connect
   const rest = await send({method: 'PUT', path: '/served.Plain/One', headers: {'content-type': 'text/plain'}, body: ''})
   t.is(rest.status, 405)
   t.is(rest.json.error.status, 'UNIMPLEMENTED')
+  for (const [path, allow] of [
+    ['/served.Echo/Whole', 'OPTIONS, POST'],
+    ['/pure.Pure/Get', 'GET, HEAD, OPTIONS, POST'],
+  ] as const) {
+    const put = await send({method: 'PUT', path, headers: proto, body: ''})
+    t.deepEqual([put.status, put.headers.get('allow')], [405, allow], path)
+    const options = await send({method: 'OPTIONS', path})
+    t.deepEqual([options.status, options.headers.get('allow')], [204, allow], path)
+  }
 })
 
 test.serial('GET calls methods without side effects, in either codec, and no others', async (t) => {
@@ -478,6 +487,19 @@ for (const [protocols, expected] of [
     await other.quiet(t)
   })
 }
+
+test.serial('GATEWAY_PROTOCOLS without connect serves no GET of Connect', async (t) => {
+  const other = await startServed({
+    protos: {'pure.proto': pure},
+    echoes: ['pure.Pure'],
+    env: {GATEWAY_PROTOCOLS: 'rest,grpcweb'},
+  })
+  t.teardown(() => other.close())
+  const got = {method: 'GET', path: '/pure.Pure/Get?connect=v1&encoding=json&message={}'}
+  t.is((await ask(app.url(''), got)).status, 200)
+  const refused = await ask(other.url(''), got)
+  t.deepEqual([refused.status, refused.headers.get('allow')], [405, 'OPTIONS, POST'])
+})
 
 test.serial('the same methods are served as by REST: those with a rule, unless others are configured', async (t) => {
   const other = await startServed({env: {GATEWAY_DEFAULT_BINDINGS: 'false'}})

@@ -240,6 +240,27 @@ test.serial('several values of a key are several headers', async (t) => {
   t.is((await fetch(app.url('/whole'))).headers.get('grpc-metadata-a'), 'b, c')
 })
 
+test.serial('several binary values of a key are several headers, of a failure too', async (t) => {
+  let fails = false
+  using _ = app.echo.handle({
+    whole(_request: Any, context: Any) {
+      const metadata = new Metadata()
+      for (const byte of [1, 2, 3]) metadata.add('key-bin', Buffer.from([byte]))
+      context.sendHeader(metadata)
+      context.trailer.merge(metadata)
+      if (fails) throw new StatusError(status.ABORTED, 'Late')
+      return {}
+    },
+  })
+  for (const expected of [200, 409]) {
+    fails = expected !== 200
+    const response = await fetch(app.url('/whole'))
+    t.is(response.status, expected)
+    for (const name of ['grpc-metadata-key-bin', 'grpc-trailer-key-bin'])
+      t.is(response.headers.get(name), 'AQ==, Ag==, Aw==', `${expected} ${name}`)
+  }
+})
+
 // Errors
 
 // 499 would say that the caller hung up, but this caller waits for the answer.

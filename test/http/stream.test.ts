@@ -253,22 +253,22 @@ test.serial('a caller that hangs up while a stream is being finished leaves noth
 
 for (const [title, method, piece] of [
   ['of a HEAD', 'HEAD', 'first'],
+  ['of a HEAD, in lines,', 'HEAD', '{}'],
   ['that fails for its last piece is no text', 'GET', 5 as unknown as string],
 ] as const) {
   test.serial(`an answer ${title} ends only after its source has ended, however long that takes`, async (t) => {
     const events: string[] = []
-    const {url} = await app.serve(() => ({
-      body: {
-        [Symbol.asyncIterator]: () => ({
-          next: async () => ({done: false, value: piece}),
-          async return() {
-            for (let turn = 0; turn < 10; turn++) await new Promise(setImmediate)
-            events.push('left')
-            return {done: true, value: undefined}
-          },
-        }),
-      },
-    }))
+    const body: AsyncIterable<string> = {
+      [Symbol.asyncIterator]: () => ({
+        next: async () => ({done: false, value: piece}),
+        async return() {
+          for (let turn = 0; turn < 10; turn++) await new Promise(setImmediate)
+          events.push('left')
+          return {done: true, value: undefined}
+        },
+      }),
+    }
+    const {url} = await app.serve(() => (piece === '{}' ? ndjson(body) : {body}))
     await fetch(url, {method}).then((response) => response.text())
     events.push('answered')
     t.deepEqual(events, ['left', 'answered'])

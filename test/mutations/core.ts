@@ -371,5 +371,38 @@ export const core: Room = {
         ['      isLost = true\n', '', 'an API that cannot be loaded is loaded, and warned of, by each request'],
       ],
     },
+    {
+      file: 'src/run.ts',
+      by: config,
+      changes: [['process.exit(1)', 'process.exit(0)', 'a deployment with a wrong configuration looks like a success']],
+    },
+    {
+      file: 'src/run.ts',
+      by: ['test/functions/gateway-start.test.ts'],
+      changes: [
+        ['readConfig(environment, process.argv)', 'readConfig(environment)', '--target has no effect'],
+        [
+          "error instanceof Error && error.name === 'ConfigError' ? error.message : ",
+          '',
+          'a wrong variable is answered with a stack',
+        ],
+      ],
+    },
+    {
+      file: 'src/deployed.ts',
+      by: config,
+      changes: [
+        [
+          "  health: (runtime) => require('./functions/health.ts').health(runtime),\n",
+          '',
+          'the function health cannot be deployed',
+        ],
+        [
+          "  finalized: (runtime) => require('./functions/finalized.ts').finalized(runtime),\n",
+          '',
+          'the function finalized cannot be deployed',
+        ],
+      ],
+    },
   ],
 }

@@ -5,6 +5,7 @@ const streams = ['test/functions/gateway-streams.test.ts']
 const connect = ['test/functions/gateway-connect.test.ts', 'test/functions/gateway-rpc-streams.test.ts']
 const webSocket = ['test/functions/web-socket.test.ts']
 const mcp = ['test/functions/mcp.test.ts']
+const door = ['test/auth/door.test.ts']
 
 export const gateway: Room = {
   tests: [
@@ -382,6 +383,97 @@ export const gateway: Room = {
           'if (false)',
           'a name in a proto that clients refuse is served',
         ],
+      ],
+    },
+    {
+      file: 'src/gateway/rules-file.ts',
+      by: ['test/functions/gateway-rules.test.ts'],
+      changes: [
+        ["if (pattern === '*') return [...names]", '', 'a deadline for all methods holds for none'],
+        [
+          'name.startsWith(pattern.slice(0, -1))',
+          'name.startsWith(pattern.slice(0, -2))',
+          'a rule holds for a service whose name begins alike',
+        ],
+        ["selector.split(',')", '[selector]', 'a rule for several methods is refused'],
+        ["return [fields.get('name'), ...mixed]", "return [fields.get('name')]", 'mixins of an API are not served'],
+        ['this.#yaml.isAlias(node) ? node.resolve(this.#document!) : node', 'node', 'a file with aliases is refused'],
+        [
+          'else if (fields.has(snake)) this.#report',
+          'else if (false) this.#report',
+          'of two values of a field one is lost',
+        ],
+        ['deadline: seconds * 1000', 'deadline: seconds', 'a deadline of a minute is 60 ms'],
+        ['!(seconds > 0)', 'seconds < 0', 'a deadline of 0 is accepted, and each call fails'],
+      ],
+    },
+    {
+      file: 'src/gateway/metadata.ts',
+      by: ['test/functions/gateway-metadata.test.ts'],
+      changes: [
+        ['before === undefined ? value : [before, value].flat()', 'value', 'of several values of metadata one is left'],
+        ["[value].flat().join(', ')", '[value].flat()[0]!', 'of several values of metadata of a failure one is left'],
+        ['{...headersOf(call), ...trailersOf(call)}', 'headersOf(call)', 'trailers are lost'],
+      ],
+    },
+    {
+      file: 'src/gateway/rpc/paths.ts',
+      by: ['test/functions/gateway-connect.test.ts'],
+      changes: [
+        [
+          "return protocols.has('connect') && isConnectQuery(rawQuery)",
+          'return isConnectQuery(rawQuery)',
+          'GET of Connect is served although it is off',
+        ],
+        [
+          "this.#protocols.has('connect') && mayBeGot(method) ?",
+          'mayBeGot(method) ?',
+          'Allow names GET where Connect is off',
+        ],
+        ["? ['GET', 'HEAD', 'POST'] : ['POST']", "? ['GET', 'POST'] : ['POST']", 'Allow does not name HEAD'],
+        ["if (verb === 'OPTIONS') return {status: 204, allow}", '', 'OPTIONS at a path of RPC is 405'],
+        [
+          "methodKind === 'unary' && idempotency === Level.NO_SIDE_EFFECTS",
+          "methodKind === 'unary'",
+          'a link calls a method that changes something',
+        ],
+        ['if (fault.ownHttpStatus !== 415) return shown', 'return shown', 'a 415 does not say what is accepted'],
+      ],
+    },
+    {
+      file: 'src/gateway/schema.ts',
+      by: door,
+      changes: [
+        [
+          '  refusePathsOfMethods(transcoder, auth)\n',
+          '',
+          'a path of a method in AUTH_PUBLIC opens nothing, without a word',
+        ],
+        [
+          'let unknown = named.filter(({name}) => !known.includes(name))',
+          'let unknown = named.filter(() => false)',
+          'a misspelt method in AUTH_ALLOW is open to all who are verified',
+        ],
+      ],
+    },
+    {
+      file: 'src/console/schema.ts',
+      by: ['test/console/schema.test.ts'],
+      changes: [
+        [
+          'method.deprecated || service.deprecated',
+          'method.deprecated',
+          'the page does not mark methods of a service to avoid',
+        ],
+        ['template.verb && `:${template.verb}`', "''", 'the page calls another method'],
+        ['encodeURIComponent(segment.text)', 'segment.text', 'the page calls a path that does not exist'],
+        [
+          'isSingular && !field.oneof && presence',
+          '!field.oneof && presence',
+          'the page asks whether a message is set',
+        ],
+        ['a.typeName < b.typeName ? -1 : 1', 'a.typeName > b.typeName ? -1 : 1', 'services are in no order'],
+        ['special.test(typeName) || this.#known', 'this.#known', 'the page has no input for times'],
       ],
     },
   ],

@@ -408,8 +408,10 @@ export const http: Room = {
     },
     {
       file: 'src/http/by-path.ts',
-      by: door,
-      changes: [['named(path, make(runtime))', 'make(runtime)', 'AUTH_PUBLIC=/ping does not open ping in app']],
+      by: ['test/auth/webhooks.test.ts'],
+      changes: [
+        ['named(path, make(runtime))', 'make(runtime)', 'AUTH_WEBHOOK=/upload and the like name nothing in app'],
+      ],
     },
     {
       file: 'src/http/by-path.ts',

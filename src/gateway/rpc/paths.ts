@@ -28,7 +28,9 @@ export class RpcPaths {
     if (!method) return undefined
     if (scope.method === 'POST') return this.#post(scope, method)
     if (!isRpc(scope, this.#protocols)) return undefined
-    return mayBeGot(method) ? this.#handler(scope, method) : this.#refusal(scope, notAllowed(scope, allowOf(method)))
+    return mayBeGot(method)
+      ? this.#handler(scope, method)
+      : this.#refusal(scope, notAllowed(scope, this.#allowOf(method)))
   }
 
   /** For a request without a REST route: the handler with RPC's error, or `unrouted` with the methods that RPC allows at the path. */
@@ -39,7 +41,7 @@ export class RpcPaths {
       if (unrouted.status !== 404 || !isRpc(scope, this.#protocols)) return unrouted
       return this.#refusal(scope, unroutedFault(unrouted, verb, path))
     }
-    const allow = [...new Set([...unrouted.allow, ...allowOf(method), 'OPTIONS'])].sort()
+    const allow = [...new Set([...unrouted.allow, ...this.#allowOf(method), 'OPTIONS'])].sort()
     if (verb === 'OPTIONS') return {status: 204, allow}
     if (verb !== 'POST') {
       return isOfRpc(contentType) ? this.#refusal(scope, notAllowed(scope, allow)) : {status: 405, allow}
@@ -63,6 +65,11 @@ export class RpcPaths {
       const accept = acceptPost(method, this.#protocols)
       return {...shown, headers: {...shown.headers, 'accept-post': rest ? `${rest}, ${accept}` : accept}}
     }
+  }
+
+  /** The HTTP methods that RPC allows for `method`: gRPC-Web has no GET. */
+  #allowOf(method: DescMethod): readonly string[] {
+    return this.#protocols.has('connect') && mayBeGot(method) ? ['GET', 'HEAD', 'POST'] : ['POST']
   }
 
   #post(scope: Scope, method: DescMethod): Handler | undefined {
@@ -146,10 +153,6 @@ function accessOf({parent, name}: DescMethod): {readonly name: string} {
 /** Whether a method can be called by GET: Connect allows it for methods without side effects, by their proto. */
 function mayBeGot({methodKind, idempotency}: DescMethod): boolean {
   return methodKind === 'unary' && idempotency === Level.NO_SIDE_EFFECTS
-}
-
-function allowOf(method: DescMethod): readonly string[] {
-  return mayBeGot(method) ? ['GET', 'HEAD', 'POST'] : ['POST']
 }
 
 function notAllowed({method, path}: Scope, allow: readonly string[]): Fault {
