@@ -166,10 +166,12 @@ test.serial('a backend that has no file for an import is 503, and the log says s
 test.serial('a schema of more than 64 MiB is not read to its end', async (t) => {
   const large = Array.from({length: 24}, (_, index) => {
     const file = clone(FileDescriptorProtoSchema, PingService.file.proto)
-    return Object.assign(file, {name: `large${index}.proto`, dependency: [], service: [], messageType: []})
+    // Each imports the next one, so that each takes a call of its own: a call has a deadline.
+    const dependency = [`large${index + 1}.proto`]
+    return Object.assign(file, {name: `large${index}.proto`, dependency, service: [], messageType: []})
   })
   const main = clone(FileDescriptorProtoSchema, PingService.file.proto)
-  main.dependency = large.map(({name}) => name)
+  main.dependency = ['large0.proto']
   // A name that nobody reads.
   for (const file of large) file.syntax = 'x'.repeat(3 * 1024 * 1024)
   const written = new PassThrough()

@@ -3,6 +3,7 @@ import {readFile} from 'node:fs'
 import test from 'ava'
 import {Fault} from '../../src/core/fault.ts'
 import {pause} from '../../src/core/waiting.ts'
+import {only} from '../../src/http/request/methods.ts'
 import {json, ndjson, type Reply} from '../../src/http/response/reply.ts'
 import type {Handler, Scope} from '../../src/http/scope.ts'
 import {type App, startApp} from '../helpers/app.ts'
@@ -354,6 +355,21 @@ test.serial('JSON has the type of JSON, unless the function names another one', 
     t.deepEqual([response.status, headers.get('content-type'), headers.get('x-own')], [status, type, 'b'])
     t.is(await response.text(), '{"a":"é"}')
   }
+})
+
+test.serial('a handler that is restricted to methods is otherwise unchanged', async (t) => {
+  const open = Object.assign(() => json({all: 'well'}), {
+    access: {isOpen: true as const},
+    exempt: true,
+    errorShape: 'status' as const,
+  })
+  const handler = only(['PUT'], open)
+  t.like({...handler}, {methods: ['PUT'], access: {isOpen: true}, exempt: true, errorShape: 'status'})
+  const {url} = await app.serve(handler)
+  t.is((await fetch(url, {method: 'PUT'})).status, 200)
+  const refused = await fetch(url)
+  t.deepEqual([refused.status, refused.headers.get('allow')], [405, 'OPTIONS, PUT'])
+  t.is(((await refused.json()) as {code: number}).code, 12, 'a google.rpc.Status')
 })
 
 test.serial('an answer without a body has an empty body', async (t) => {

@@ -7,7 +7,7 @@ const log = ['test/log.test.ts']
 
 export const core: Room = {
   tests: [
-    'test/{config,fault,log,readme,limits}.test.ts',
+    'test/{config,fault,log,readme,limits,project-start}.test.ts',
     'test/core/*.test.ts',
     'test/auth/{contract,rules,door}.test.ts',
     'test/functions/{gateway-start,gateway-presets,telemetry}.test.ts',
@@ -401,6 +401,23 @@ export const core: Room = {
           "  finalized: (runtime) => require('./functions/finalized.ts').finalized(runtime),\n",
           '',
           'the function finalized cannot be deployed',
+        ],
+      ],
+    },
+    {
+      file: 'src/start.ts',
+      by: ['test/project-start.test.ts'],
+      changes: [
+        [
+          'isBuilt || !environment.K_SERVICE ? undefined',
+          'isBuilt ? undefined',
+          'an old build runs on the machine of a developer',
+        ],
+        ['isBuilt || !environment.K_SERVICE ? undefined', 'true ? undefined', 'a deployment never runs its build'],
+        [
+          "if (existsSync(join(root, 'package.json'))) return undefined",
+          '',
+          'the build of a project around this one runs',
         ],
       ],
     },

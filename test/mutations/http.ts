@@ -433,5 +433,28 @@ export const http: Room = {
         ],
       ],
     },
+    {
+      file: 'src/http/request/methods.ts',
+      by: ['test/functions/app.test.ts'],
+      changes: [["|| (method === 'HEAD' && methods.includes('GET'))", '', 'HEAD is 405 where GET is served']],
+    },
+    {
+      file: 'src/http/request/methods.ts',
+      by: scope,
+      changes: [['{...handler, methods})', '{methods})', 'a function that is restricted to methods is no longer open']],
+    },
+    {
+      file: 'src/http/request/methods.ts',
+      by: ['test/functions/pages.test.ts'],
+      changes: [
+        ["...(methods.includes('GET') ? ['HEAD'] : [])", '', 'Allow does not name HEAD'],
+        ['if (isPreflight(scope)) return {status: 204}', '', 'no page may call'],
+        [
+          'return methods.length === 0 ? undefined : {status: 204, headers}',
+          'return undefined',
+          'OPTIONS reaches functions, which answer it as a call',
+        ],
+      ],
+    },
   ],
 }
