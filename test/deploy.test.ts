@@ -22,6 +22,9 @@ import {sampleBucket, startStack} from '../local/stack.ts'
 import {bundle} from '../tools/bundle/bundle.ts'
 import {leftOut, linkPackages, root, send} from '../tools/deployment.ts'
 import {stepsIn} from './helpers/commands.ts'
+import {compileCache} from './helpers/compile-cache.ts'
+
+const {PATH} = process.env
 
 /** The files that are deployed, before the build. */
 function deployed(): string {
@@ -133,7 +136,7 @@ async function started(t: ExecutionContext, folder: string, target: string, env:
     target,
     port: 0,
     root: folder,
-    env: {PATH: process.env.PATH, ...stack.env, LOG_LEVEL: 'silent', K_SERVICE: target, AUTH: 'none', ...env},
+    env: {PATH, ...compileCache, ...stack.env, LOG_LEVEL: 'silent', K_SERVICE: target, AUTH: 'none', ...env},
     output: 'pipe',
   })
   t.teardown(async () => {
