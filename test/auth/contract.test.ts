@@ -13,6 +13,7 @@ import {ConfigError, readConfig} from '../../src/core/config.ts'
 import {contractOf} from '../../src/core/contract.ts'
 import {gateway} from '../../src/functions/gateway.ts'
 import {PingService} from '../../src/gen/ping/ping_pb.js'
+import {securityOf} from '../../src/http/access.ts'
 import {createClient, type Handler, json} from '../../src/index.ts'
 import {runtimeOf} from '../clients/runtime.ts'
 import {buildSchema} from '../functions/gateway-schema.ts'
@@ -242,6 +243,36 @@ test('two protos of one method both apply: it is as closed as either of them say
     t.throws(call({email: 'a@example.com'}), {message: /may not/})
     t.notThrows(call({...writer, email: 'a@example.com'}))
   }
+})
+
+for (const [env, security] of [
+  [{AUTH_ISSUERS: 'https://idp.example audience=a'}, [{type: 'http', scheme: 'bearer'}]],
+  [{AUTH_ISSUERS: 'https://idp.example audience=a header=x-own'}, undefined],
+  [
+    {AUTH_ISSUERS: 'https://idp.example audience=a', OPENAPI_SECURITY: 'header:x-proxy'},
+    [{type: 'apiKey', in: 'header', name: 'x-proxy'}],
+  ],
+  [{AUTH_ISSUERS: 'https://idp.example audience=a', OPENAPI_SECURITY: 'none'}, []],
+  [{AUTH: 'iam', AUTH_ISSUERS: ''}, undefined],
+  [{AUTH: 'iam', AUTH_ISSUERS: '', OPENAPI_SECURITY: 'basic'}, [{type: 'http', scheme: 'basic'}]],
+] as const) {
+  test(`the description names the ways to authenticate: ${JSON.stringify(env)}`, (t) =>
+    t.deepEqual<unknown, unknown>(securityOf(runtimeOf({...jwt, ...env})).security, security))
+}
+
+test('scopes that a proto demands are described by their names, in both claims that hold them', (t) => {
+  using scoped = buildSchema({
+    'scoped.proto': proto(`
+      rpc Old(Name) returns (Name) { option (grpc_functions.auth).allow = "scope=books.read|books.write"; }
+      rpc Entra(Name) returns (Name) {
+        option (grpc_functions.auth) = {allow: ["scp=Books.Read", "roles=admin"]};
+      }`),
+  })
+  const runtime = runtimeOf({...jwt, AUTH_ISSUERS: 'https://idp.example audience=a'})
+  contractOf(runtime).learn([scoped.registry.getService('Books')!])
+  const {rolesOf} = securityOf(runtime)
+  t.deepEqual(rolesOf('Books/Old'), ['books.read|books.write'])
+  t.deepEqual(rolesOf('Books/Entra'), ['Books.Read', 'roles=admin'])
 })
 
 test('AUTH_PUBLIC=none closes what a proto opens', (t) => {

@@ -10,6 +10,7 @@ import {StatusError} from '../../local/grpc/status-error.ts'
 import {startStack} from '../../local/stack.ts'
 import {codes} from '../../src/core/fault.ts'
 import {admissionOf} from '../../src/http/admission.ts'
+import {keepUpgrade, type Upgrade} from '../../src/http/response/upgrade.ts'
 import {hasBrowser, startBrowser} from '../helpers/browser.ts'
 import {settled} from '../helpers/settled.ts'
 import {startChild} from '../http/child.ts'
@@ -413,6 +414,7 @@ test.serial('a handshake with another version gets the protocol and the version 
 })
 
 test.serial('the name of the protocol may have capitals', async (t) => {
+  const call = app.streams.next()
   await using connection = await connectTo(app.url(''))
   connection.get(
     '/both',
@@ -424,6 +426,9 @@ test.serial('the name of the protocol may have capitals', async (t) => {
   const {status, headers} = await connection.response()
   // RFC 6455 has this key, and the answer to it.
   t.deepEqual([status, headers.get('sec-websocket-accept')], [101, 's3pPLMBiTxaQ9kYGzzhZRbK+xOo='])
+  const {cancelled} = await call
+  connection.socket.destroy()
+  await cancelled
 })
 
 test.serial('an upgrade in HTTP/1.0 is ignored, because HTTP/1.0 has none', async (t) => {
@@ -543,3 +548,16 @@ for (const target of ['gateway', 'app', 'all']) {
     t.like((await connection.response()).json, {code: codes.INVALID_ARGUMENT})
   })
 }
+
+test('a token as a subprotocol is the authorization, unless the request has its own', (t) => {
+  for (const [headers, authorization] of [
+    [{'sec-websocket-protocol': 'json, bearer.a.b.c'}, 'Bearer a.b.c'],
+    [{'sec-websocket-protocol': 'json, bearer.a.b.c', authorization: 'Bearer own'}, 'Bearer own'],
+    [{'sec-websocket-protocol': 'json, bearer.'}, undefined],
+    [{}, undefined],
+  ] as const) {
+    const request = {headers: {...headers}} as unknown as Upgrade['request']
+    keepUpgrade({request} as Upgrade)
+    t.is(request.headers.authorization, authorization)
+  }
+})

@@ -456,5 +456,43 @@ export const http: Room = {
         ],
       ],
     },
+    {
+      file: 'src/http/response/upgrade.ts',
+      by: ['test/functions/web-socket.test.ts'],
+      changes: [
+        ["if (version !== '13')", 'if (false)', 'a client of an older version gets frames that it cannot read'],
+        [
+          'request.headers.authorization ??= `Bearer ${token}`',
+          'request.headers.authorization = `Bearer ${token}`',
+          "a request's own authorization is replaced",
+        ],
+        [
+          "headers: {'sec-websocket-version': '13', upgrade: 'websocket'},",
+          '',
+          'a client is not told which version is served',
+        ],
+      ],
+    },
+    {
+      file: 'src/http/access.ts',
+      by: ['test/auth/contract.test.ts'],
+      changes: [
+        [
+          'openApi.security ?? (schemes.length > 0 ? schemes : undefined)',
+          'schemes.length > 0 ? schemes : undefined',
+          'OPENAPI_SECURITY has no effect with AUTH=jwt',
+        ],
+        [
+          "claim === 'scope' || claim === 'scp' ? text",
+          "claim === 'scope' ? text",
+          'the description has no scopes of Entra ID',
+        ],
+        [
+          'if (auth.issuers.some(({header}) => header === undefined)) schemes',
+          'schemes',
+          'the description names tokens that nobody accepts',
+        ],
+      ],
+    },
   ],
 }
