@@ -265,6 +265,25 @@ test.serial('an etag that is quoted, empty, or not valid in a header', async (t)
   }
 })
 
+test.serial('an answer has the encoding that its caller prefers, and none if it is short', async (t) => {
+  using _ = library.handle({getBook: ({name}) => ({title: 'E'.repeat(name.endsWith('/short') ? 900 : 2000)})})
+  for (const [accepted, encoding] of [
+    ['gzip, br', 'gzip'],
+    ['deflate, br, gzip', 'br'],
+    ['br;q=0.5, gzip', 'gzip'],
+    ['gzip;q=0.5, br', 'br'],
+    ['br;q=0, gzip', 'gzip'],
+    ['*', 'br'],
+    ['deflate', undefined],
+    ['gzip;q=0, br;q=0', undefined],
+  ] as const) {
+    const {headers} = await send(`GET ${book}`, {'accept-encoding': accepted})
+    t.is(headers.get('content-encoding'), encoding, accepted)
+  }
+  const short = await send('GET /v1/shelves/1/books/short', {'accept-encoding': 'gzip, br'})
+  t.deepEqual([short.status, short.headers.get('content-encoding')], [200, undefined])
+})
+
 test.serial('a compressed answer has its own etag, for the same resource', async (t) => {
   const title = 'E'.repeat(2000)
   for (const [etag, plain] of [

@@ -481,5 +481,43 @@ export const clients: Room = {
         ],
       ],
     },
+    {
+      file: 'src/clients/identity/credentials.ts',
+      by: ['test/clients/credentials.test.ts'],
+      changes: [
+        ['        found = undefined\n', '', 'an instance that started without its key never finds it'],
+        ['client instanceof JWT ? client.createScoped() : client', 'client', 'with a key file no call gets a token'],
+        ["projectId = 'unknown'", "projectId = ''", 'the first request runs the command gcloud'],
+      ],
+    },
+    {
+      file: 'src/clients/identity/credentials.ts',
+      by: ['test/clients/access-tokens.test.ts'],
+      changes: [
+        [
+          'expiry_date: Date.now() + expires_in * 1000',
+          'expiry_date: Date.now() + expires_in',
+          'each request to Storage fetches a token',
+        ],
+      ],
+    },
+    {
+      file: 'src/clients/calls/interceptors.ts',
+      by: ['test/functions/telemetry.test.ts'],
+      changes: [
+        [
+          '[metrics, requestId, span, caller, record, deadline]',
+          '[metrics, span, requestId, caller, record, deadline]',
+          "the backend's span is no child of its call",
+        ],
+      ],
+    },
+    {
+      file: 'src/clients/calls/interceptors.ts',
+      by: ['test/log.test.ts'],
+      changes: [
+        ['Math.round(performance.now() - began)', 'performance.now() - began', 'latencies have a dozen digits'],
+      ],
+    },
   ],
 }

@@ -494,5 +494,30 @@ export const http: Room = {
         ],
       ],
     },
+    {
+      file: 'src/http/response/compress.ts',
+      by: ['test/functions/conventions.test.ts'],
+      changes: [
+        ["vary: 'accept-encoding'", "vary: 'accept'", 'a cache gives callers an encoding that they cannot read'],
+        ['Buffer.byteLength(body) < worthIt', 'false', 'a short answer is longer for its compression'],
+        [
+          "if (encoding !== 'br' && encoding !== 'gzip') return",
+          "if (encoding !== 'br') return",
+          'callers that read only gzip get no compression',
+        ],
+      ],
+    },
+    {
+      file: 'src/http/request/multipart.ts',
+      by: ['test/functions/gateway.test.ts'],
+      changes: [
+        ['limits: {parts: Math.min(maxFormParts, maxParts)}', 'limits: {}', 'a small body has thousands of parts'],
+        [
+          'if (name === undefined) parser.destroy',
+          'if (false) parser.destroy',
+          'a part without a name is an error of ours',
+        ],
+      ],
+    },
   ],
 }
