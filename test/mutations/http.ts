@@ -519,5 +519,14 @@ export const http: Room = {
         ],
       ],
     },
+    {
+      file: 'src/http/request/inflate.ts',
+      by: ['test/http/inflate.test.ts'],
+      changes: [
+        ['      hold(length)\n', '', 'a small body is inflated into the memory'],
+        ['if (length > limit)', 'if (piece.length > limit)', 'a small body is inflated without end'],
+        ['if (error instanceof Fault) throw error\n', '', 'where there is no room, the answer is 400'],
+      ],
+    },
   ],
 }
