@@ -25,6 +25,12 @@ message RoutingRule { repeated RoutingParameter routing_parameters = 2; }
 message RoutingParameter { string field = 1; string path_template = 2; }
 `
 
+const operations = `
+syntax = "proto3";
+package google.longrunning;
+message Operation { string name = 1; }
+`
+
 const moreProto = `
 syntax = "proto3";
 package more;
@@ -33,6 +39,7 @@ import "google/api/httpbody.proto";
 import "google/protobuf/any.proto";
 import "google/protobuf/struct.proto";
 import "google/protobuf/timestamp.proto";
+import "operations.proto";
 import "routing.proto";
 service More {
   // Fields with the names of system parameters.
@@ -48,6 +55,8 @@ service More {
   rpc Watch(Node) returns (stream Node) {option (google.api.http) = {get: "/watch"};}
   rpc Bytes(Node) returns (google.api.HttpBody) {option (google.api.http) = {get: "/bytes"};}
   rpc CreateThing(Thing) returns (Thing) {option (google.api.http) = {post: "/v2/things" body: "*"};}
+  rpc CreateLater(Thing) returns (google.longrunning.Operation) {option (google.api.http) = {post: "/v2/later" body: "*"};}
+  rpc TouchThing(Thing) returns (Thing) {option (google.api.http) = {post: "/touched/{name=things/*}" body: "*"};}
   rpc CreateWrapped(Thing) returns (Wrapped) {option (google.api.http) = {post: "/v2/wrapped" body: "*" response_body: "thing"};}
   rpc ChangeThing(Thing) returns (Thing) {
     option (google.api.http) = {
@@ -143,7 +152,12 @@ let app: App
 let library: HeldService
 let more: HeldService
 test.before(async () => {
-  schema = buildSchema({'library.proto': guideProto, 'routing.proto': routing, 'more.proto': moreProto})
+  schema = buildSchema({
+    'library.proto': guideProto,
+    'routing.proto': routing,
+    'operations.proto': operations,
+    'more.proto': moreProto,
+  })
   const same = (request: unknown) => request
   library = new HeldService(schema.registry.getService('library.Library')!, {
     getBook: ({name}) => ({...emma, name}),
@@ -156,7 +170,7 @@ test.before(async () => {
     deleteBook: () => ({}),
   })
   more = new HeldService(schema.registry.getService('more.More')!, {
-    ...{own: same, tree: same, createThing: same, changeThing: same, changeWrapped: same},
+    ...{own: same, tree: same, createThing: same, createLater: same, changeThing: same, changeWrapped: same},
     ...{route: same, explicit: same, none: same, colored: same},
     pages: () => ({nextPageToken: 'n'}),
     createWrapped: (thing) => ({thing}),
@@ -579,6 +593,14 @@ test.serial('a created resource is 201, with its path in Location', async (t) =>
   t.deepEqual([thing.status, thing.headers.get('location')], [201, '/v2/things/%C3%A4'])
   const wrapped = await send('POST /v2/wrapped', {}, '{"name": "things/1"}')
   t.deepEqual([wrapped.status, wrapped.headers.get('location')], [201, '/v2/things/1'])
+})
+
+test.serial('a resource that is still being created, or is at no path of the service, has no location', async (t) => {
+  const later = await send('POST /v2/later', {}, '{"name": "operations/1"}')
+  t.deepEqual([later.status, later.headers.has('location')], [200, false])
+  using _ = library.handle({createBook: () => ({name: 'racks/1/books/2'})})
+  const made = await send('POST /v1/shelves/1/books', {}, '{}')
+  t.deepEqual([made.status, made.headers.has('location')], [200, false])
 })
 
 test.serial('an answer without a name, and an answer of another method, is 200', async (t) => {

@@ -61,6 +61,7 @@ message Book {
   map<string, Author> by_role = 6;
   oneof cover { string image = 7 [(google.api.field_behavior) = REQUIRED]; string color = 8; }
   optional int32 edition = 9 [(google.api.field_behavior) = REQUIRED];
+  string draft = 10 [(google.api.field_behavior) = INPUT_ONLY, (google.api.field_behavior) = IMMUTABLE];
 }
 message Author { string full_name = 1 [(google.api.field_behavior) = REQUIRED]; string etag = 2 [(google.api.field_behavior) = OUTPUT_ONLY]; }
 message OrderRequest {
@@ -249,6 +250,18 @@ test.serial('nothing is checked unless it is configured', async (t) => {
   const sent = {createTime: 'now'}
   t.deepEqual((await post('POST /shops/a/books', sent, unchecked)).json, {shopId: 'a', book: sent})
   t.is((await post('POST /orders', {eMail: 'a'}, unchecked)).status, 200)
+})
+
+test('a violation names the field as requests do: with GATEWAY_FIELD_NAMES=proto by its name in the proto', (t) => {
+  const create = app.schema.registry.getService('shop.Shop')!.method.create!
+  for (const [fieldNames, field] of [
+    ['json', 'shopId'],
+    ['proto', 'shop_id'],
+  ] as const) {
+    const check = validationOf(app.schema.registry, {validate: ['field_behavior'], fieldNames})(create)!
+    const {message} = t.throws(() => check(fromJson(create.input, {book: {}})))!
+    t.is(message, `Cannot accept "${field}": the field is required, and 3 more`)
+  }
 })
 
 test('a method whose messages have no such options has no check', (t) => {

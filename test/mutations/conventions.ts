@@ -60,6 +60,7 @@ export const conventions: readonly FaultyFile[] = [
     changes: [
       ['const maxSteps = 1000', 'const maxSteps = 1_000_000', 'a read mask of a million names is read'],
       ["if (text.trim() === '') this.#root.isWhole = true\n    else", '', 'an empty read mask is refused'],
+      ['node.parts.set(field.name, part)', '', 'GATEWAY_FIELD_NAMES=proto answers nothing for a read mask'],
       [
         "const key = segment.startsWith('`') ? segment.slice(1, -1) : segment",
         'const key = segment',
@@ -73,11 +74,23 @@ export const conventions: readonly FaultyFile[] = [
     by: conventional,
     changes: [
       [
+        'const maxLength = 4096',
+        'const maxLength = 4096 * 1024',
+        'a long name in the routing header is refused by the backend',
+      ],
+      [
+        'if (value) values.set(key, value)',
+        'if (value && !values.has(key)) values.set(key, value)',
+        'of two routing parameters the first one wins',
+      ],
+      [".replace(/[!'()*]/g, ", ".replace(/[!'()]/g, ", 'the routing header has an unescaped star'],
+      [
         'optionFields(method, routingOption).at(-1)',
         'optionFields(method, routingOption).at(0)',
         'of two google.api.routing options the first one wins',
         'a compiler refuses a second one',
       ],
+      ["segment.kind === '*' ? '[^/]+'", "segment.kind === '*' ? '.+'", 'a routing parameter captures too much'],
     ],
   },
   {
@@ -85,15 +98,41 @@ export const conventions: readonly FaultyFile[] = [
     by: conventional,
     changes: [
       [
+        'else if (type === WireType.LengthDelimited) text = lastText(reader.bytes(), inner, text)',
+        '',
+        'a nested field is missing in the routing header',
+      ],
+      [
         'conventions.get(binding)!.routing ?? binding.variables.map(ofVariable)',
         'binding.variables.map(ofVariable)',
         'google.api.routing is ignored over Connect',
       ],
+      [
+        'lastText(reader.bytes(), inner, text)',
+        "lastText(reader.bytes(), inner, '')",
+        'a message in two parts has the value of its second part only',
+      ],
+    ],
+  },
+  {
+    file: 'src/transcoding/conventions/system-parameters.ts',
+    by: conventional,
+    changes: [
+      ['if (encoding) system.enumAsInteger = true', '', '$alt=json;enum-encoding=int answers names'],
+      ["if (text !== 'true' && text !== 'false') throw", 'if (false) throw', '$prettyPrint takes any text'],
+      [
+        "return name.startsWith('.') ? undefined : parameters.get(name)",
+        'return parameters.get(name)',
+        'a parameter `.xgafv` without a dollar is dropped',
+      ],
+      ['quotaUser: dropped,', '', 'requests with a quota user are refused'],
+      ["system.prettyPrint = text === 'true'", 'system.prettyPrint = true', '$prettyPrint=false indents'],
     ],
   },
   {
     file: 'src/transcoding/exchange.ts',
     by: [
+      ...metadata,
       ...conventional,
       ...streams,
       ...rest,
@@ -101,6 +140,17 @@ export const conventions: readonly FaultyFile[] = [
       'test/functions/gateway-presets.test.ts',
     ],
     changes: [
+      ['refuseUnreadCondition(head)\n', '\n', 'a change is made although its If-None-Match does not hold'],
+      [
+        "throw Fault.invalid('if-match', `Cannot compare etags: ${nameOf(binding)} takes none`)",
+        'return false',
+        'a change is made although nothing compares its If-Match',
+      ],
+      [
+        'if (!raw && system.alt === undefined) negotiate(accept, unaryTypes)',
+        '',
+        'a caller who takes only XML gets JSON',
+      ],
       [
         "eventId: type === 'text/event-stream' ? cursor?.idOf : undefined",
         'eventId: cursor?.idOf',
@@ -116,10 +166,16 @@ export const conventions: readonly FaultyFile[] = [
       ["const name = key.replaceAll('_', '-')", 'const name = key', 'a caller sets x_forwarded_for'],
       ["'x-serverless-authorization',\n", '\n', "a caller sets the header of Cloud Run's own tokens"],
       ["|| name.startsWith('grpc-') || ofTheHop.has(name)\n", '|| ofTheHop.has(name)\n', 'a caller sets grpc-timeout'],
+      ['  /^x-verified(?:-|$)/,\n', '', 'a caller sets the headers of the verified caller'],
       [
         '|| nominated.has(lower) || nominated.has(key)) continue',
         '|| nominated.has(lower)) continue',
         'a header that Connection lists is forwarded by its key',
+      ],
+      [
+        'if (!options.dropInvalid) throw error',
+        'throw error',
+        'GATEWAY_PRESET=envoy refuses what metadata cannot hold',
       ],
       [
         "if (name === 'authorization') return authorization ? name : undefined",
@@ -128,8 +184,18 @@ export const conventions: readonly FaultyFile[] = [
       ],
       [
         'mayBeSet(key) && !isProof(key, proofs) && (keys?.has(key) ?? true) ? key',
+        'mayBeSet(key) && (keys?.has(key) ?? true) ? key',
+        'the backend gets the API key of the caller',
+      ],
+      [
+        'mayBeSet(key) && !isProof(key, proofs) && (keys?.has(key) ?? true) ? key',
         'mayBeSet(key) && !isProof(key, proofs) ? key',
         'GATEWAY_METADATA is ignored',
+      ],
+      [
+        'return mayBeSet(key) && !isProof(key, proofs) && (keys?.has(key) ?? true)\n',
+        'return mayBeSet(key) && !isProof(key, proofs)\n',
+        'GATEWAY_METADATA is ignored over Connect',
       ],
       [
         "if (key === 'authorization') return authorization === true",
@@ -179,22 +245,76 @@ export const conventions: readonly FaultyFile[] = [
         'return found?.form',
         'a body in Latin-1 is read as UTF-8',
       ],
+      ['{http: 415, headers: {accept: accepted}}', '{http: 415}', 'a 415 does not say which types are accepted'],
       ['(q === best.q && rank > best.rank)', 'false', 'of two types the one that is only covered by */* is answered'],
       ['part.trim().toLowerCase())\n  const q', 'part.trim())\n  const q', 'Accept in capitals is refused'],
       ['? Number(q) : 0}', '? Number(q) : 1}', 'a malformed q is the best one'],
       [".filter((text) => text.trim() !== '')", '', 'an empty member of Accept is 406'],
+      [
+        'if (rank > found.rank || (rank === found.rank && rank >= 0 && range.q > found.q))',
+        'if (rank > found.rank)',
+        'of two q of one type the first one wins',
+      ],
       ['if (q > 0 && (!best', 'if ((!best', 'a type with q=0 is answered'],
       ['http: 406,', '', 'an Accept that nothing fits is 400'],
     ],
   },
   {
+    file: 'src/transcoding/message-stream.ts',
+    by: [...streams, 'test/functions/gateway-repo.test.ts'],
+    changes: [
+      [
+        'this.#reader.bindsSomething && !this.#splitter.isArray',
+        'this.#reader.bindsSomething',
+        'an empty array is a message',
+      ],
+      ['const saysSomething = this.#reader.bindsSomething && ', 'const saysSomething = ', 'an empty body is a message'],
+      [
+        'if (!this.#isEmpty || texts.length > 0) return this.#batch(texts)',
+        'if (texts.length > 0) return this.#batch(texts)',
+        'behind the last message of a stream comes another one',
+      ],
+      ['texts.reduce((sum, {length}) => sum + length, 0)', '0', 'messages that wait are not counted'],
+      [
+        'return this.#isEmpty ? {messages: this.#one(), count: 1, size: 0}',
+        'return false ? {messages: this.#one(), count: 1, size: 0}',
+        'an empty file is no message',
+      ],
+      ['new JsonSplitter({maxBytes})', 'new JsonSplitter({})', 'GATEWAY_MAX_MESSAGE_BYTES is ignored'],
+      ['size: bytes.length}', 'size: 0}', 'the pieces of a file that wait are not counted'],
+    ],
+  },
+  {
     file: 'src/transcoding/rpc/errors.ts',
-    by: [...connect, 'test/functions/rpc-clients.test.ts'],
+    by: ['test/transcoding/rpc.test.ts', ...connect, 'test/functions/rpc-clients.test.ts'],
     changes: [
       [
         "!wasRouted && fault.code === 'NOT_FOUND' ? 'UNIMPLEMENTED'",
         "false ? 'UNIMPLEMENTED'",
         'an unknown method is NOT_FOUND',
+      ],
+      ['const told = ofHttp ? [] : details', 'const told = details', 'an error has the details of another code'],
+      [
+        "code === 'CANCELLED' ? 'canceled' : code.toLowerCase()",
+        'code.toLowerCase()',
+        'a client of Connect does not know "cancelled"',
+      ],
+      [
+        "if (message) trailers.push(['grpc-message', percentEncoded(message)])",
+        "if (message) trailers.push(['grpc-message', message])",
+        'a message beyond ASCII breaks the trailers',
+      ],
+      [
+        'byte >= 0x20 && byte <= 0x7e && byte !== 0x25',
+        'byte >= 0x20 && byte <= 0x7e',
+        'a percent sign in a message is decoded',
+      ],
+      [".padStart(2, '0')}`\n  }", '}`\n  }', 'a line feed in a message breaks the trailers'],
+      ["[413, 'RESOURCE_EXHAUSTED'],", '', 'a message that is too large has the code of a malformed one'],
+      [
+        'details.map((any) => detailToTell(any, types)).filter((any) => any !== undefined)',
+        '[...details]',
+        'callers of Connect get google.rpc.DebugInfo',
       ],
     ],
   },

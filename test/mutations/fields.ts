@@ -12,6 +12,7 @@ export const fieldFaults: readonly FaultyFile[] = [
     file: 'src/transcoding/fields/assign.ts',
     by: [...fields, ...requests, 'test/functions/event-ids.test.ts', ...limits],
     changes: [
+      ['if (plan.items) count.add(plan.items(text))', '', 'a FieldMask of a million paths in a query is read'],
       ['refuseOther(target, field, origin)\n  if (origin', 'if (origin', 'of two members of a oneof the last one wins'],
       ['refuseOther(message, field, origin)\n  count', 'count', 'a message in a oneof replaces its other member'],
       [
@@ -34,6 +35,21 @@ export const fieldFaults: readonly FaultyFile[] = [
         'return (!field.oneof && wrappedText(desc)) || text',
         'return wrappedText(desc) || text',
         'a wrapper in a oneof is an error of ours',
+      ],
+      [
+        'for (const {name, number} of desc.values) numbers.set(name, number)',
+        '',
+        'the proto name of an enum value is refused',
+      ],
+      [
+        'left.length === right.length && left.every',
+        'left.every',
+        'bytes in the path may be the beginning of those in the body',
+      ],
+      [
+        'return isMessage ? equals(field.message, left as Message, right as Message) : Object.is(left, right)',
+        'return Object.is(left, right)',
+        'a time in the path and again in the body is refused',
       ],
       ['callerOnly: `, got "${shortened(text)}"`,', '', 'the caller does not hear which value is wrong'],
       [
@@ -104,6 +120,7 @@ export const fieldFaults: readonly FaultyFile[] = [
         "2147483647', -(2n ** 31n) + 1n, 2n ** 31n - 1n, Number)",
         'the smallest integer is refused',
       ],
+      ['0n, 2n ** 64n - 1n, (value) => value)', '0n, 2n ** 64n, (value) => value)', 'an integer of 65 bits becomes 0'],
       ['const decimal = /^-?[0-9]+(?:', 'const decimal = /^-?[0-9]*(?:', 'a number without digits is 0'],
       [
         'scalarTexts[type] === int64 || scalarTexts[type] === uint64',
@@ -117,23 +134,38 @@ export const fieldFaults: readonly FaultyFile[] = [
     file: 'src/transcoding/fields/well-known.ts',
     by: [...fields, ...values, ...limits],
     changes: [
+      ['(year % 100 !== 0 || year % 400 === 0)', '(year % 100 !== 0)', '29 February 2000 is refused'],
+      ['year % 4 === 0 && (year % 100 !== 0 || year % 400 === 0)', 'year % 4 === 0', '29 February 1900 is 1 March'],
+      ['month === 9 || month === 11', 'month === 11', '31 September is 1 October'],
+      [
+        '(text.length < 12 || attempt(desc, text) !== undefined)',
+        'true',
+        'a duration of more than 10,000 years is told in the words of a parser',
+      ],
       [
         "text.indexOf(',', at + 1)) count++",
         "text.indexOf(',', at + 1)) count = 1",
         'a FieldMask of a million paths counts as two values',
       ],
       ['const duration = /^-?\\d{1,12}', 'const duration = /^\\d{1,12}', 'negative durations are refused'],
+      ['return inner === undefined ? undefined : create', 'return create', 'a wrapper of malformed text is empty'],
+      [
+        'return inner === undefined ? undefined : create(desc, {value: inner})',
+        'return inner ? create(desc, {value: inner}) : undefined',
+        'a wrapper of zero is refused',
+      ],
     ],
   },
   {
     file: 'src/transcoding/fields/required.ts',
-    by: [...requests, ...values],
+    by: [...fields, ...requests, ...values],
     changes: [
       [
         'refuseMissing(field.message, child, `${place}${key}.`)',
         '{}',
         'a required field of a nested message is an error of ours',
       ],
+      ["if (field.oneof) return [['',", "if (false) return [['',", 'a required field in a oneof is an error of ours'],
       ['[`[${key}]`, child])', "['', child])", 'the error for a list does not say which item lacks a field'],
     ],
   },
@@ -181,6 +213,17 @@ export const fieldFaults: readonly FaultyFile[] = [
         '[`[${JSON.stringify(key)}]`, child])',
         "['', child])",
         'the error for a map does not say which entry lacks a field',
+      ],
+    ],
+  },
+  {
+    file: 'src/transcoding/checks/checks.ts',
+    by: ['test/functions/gateway-validation.test.ts'],
+    changes: [
+      [
+        "fieldNames === 'proto' ? ({name}) => name : ({jsonName}) => jsonName",
+        '({jsonName}) => jsonName',
+        'GATEWAY_FIELD_NAMES=proto is ignored by checks',
       ],
     ],
   },

@@ -87,7 +87,12 @@ export const rules: readonly FaultyFile[] = [
   },
   {
     file: 'src/transcoding/rules/bindings.ts',
-    by: [...bindings, 'test/transcoding/update-mask.test.ts', 'test/functions/gateway-unservable.test.ts'],
+    by: [
+      ...bindings,
+      'test/transcoding/fields.test.ts',
+      'test/transcoding/update-mask.test.ts',
+      'test/functions/gateway-unservable.test.ts',
+    ],
     changes: [
       ['refuseOverlaps(variables, body)\n', '\n', 'a rule that refuses each of its requests is served'],
       ["updateMask: this.#updateMask === 'fill' ?", 'updateMask: true ?', 'GATEWAY_UPDATE_MASK=off fills masks'],

@@ -17,6 +17,7 @@ export const schema: readonly FaultyFile[] = [
       ['if (noKeys.has(key.type) || ', 'if (', 'a map by floats fails at its first request'],
       [' || !this.#seen(file).has(type.file)', '', 'a type of a file that is not imported fails at its first request'],
       ['if (begun.has(name)) refuse()', '', 'a circle of imports ends the process'],
+      ['if (number === 2 && this.#types.size > before) refuse()', '', 'types before the package have wrong names'],
       [
         'if (field.oneof >= oneofs && !field.isOptional) refuse()',
         '',
@@ -91,6 +92,11 @@ export const schema: readonly FaultyFile[] = [
         '',
         'a field number of zero is taken',
       ],
+      [
+        'return fromBinary(desc, this.#bytes.subarray(start, end))\n    } catch {\n      return refuse()',
+        'return fromBinary(desc, this.#bytes.subarray(start, end))\n    } catch (error) {\n      throw error',
+        'malformed options end the start without a hint',
+      ],
     ],
   },
   {
@@ -163,6 +169,11 @@ export const schema: readonly FaultyFile[] = [
         'a type of an outer scope is not found',
       ],
       [
+        'method.outputType = resolve(method.outputType, scopeOf(file)).full',
+        '',
+        'methods with relative types are refused',
+      ],
+      [
         'if (!isFieldSet(field, FieldDescriptorProtoSchema.field.type)) field.type = type',
         '',
         'a field without a type is refused',
@@ -194,6 +205,7 @@ export const schema: readonly FaultyFile[] = [
         '',
         'a set in gzip is said to be none',
       ],
+      ["set.file.every(({name}) => name !== '')", 'true', 'another message is taken for a set'],
       ['[...missing].slice(0, 3)', '[...missing]', 'the error for a set without imports names hundreds of files'],
       [
         'for (const file of set.file) file.messageType.forEach(addJsonNames)',

@@ -175,7 +175,7 @@ test('relative type names of methods, and of what extensions extend, are resolve
         },
       ],
       extension: [{name: 'outer', number: 101, label: 1, typeName: 'A', extendee: 'A'}],
-      service: [{name: 'S', method: [{name: 'M', inputType: 'A', outputType: 'p.A'}]}],
+      service: [{name: 'S', method: [{name: 'M', inputType: 'A', outputType: 'A'}]}],
     },
   ]
   const schema = readSchema(toBinary(FileDescriptorSetSchema, create(FileDescriptorSetSchema, {file})))

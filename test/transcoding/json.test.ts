@@ -198,6 +198,8 @@ const refused: [key: string, body: string | Uint8Array, field: string, text: str
   ['ranges', '{"int64Value":1e400}', 'int64Value', 'expected an integer of 64 bits'],
   ['ranges', '{"int64Value":123456789012345678901234567890}', 'int64Value', 'expected an integer of 64 bits'],
   ['ranges', '{"duration":"315576000001s"}', 'duration', 'expected seconds such as'],
+  ['ranges', '{"time":"0001-01-01T00:00:00+01:00"}', 'time', 'expected a time such as'],
+  ['ranges', '{"time":"9999-12-31T23:59:59-01:00"}', 'time', 'expected a time such as'],
   ['ranges', '{"time":"0000-12-31T00:00:00Z"}', 'time', 'expected a time such as'],
   ['ranges', '{"uint64Value":-1}', 'uint64Value', 'expected a positive integer'],
   ['ranges', '{"floatValue":1e39}', 'floatValue', 'expected a number of 32 bits'],

@@ -381,6 +381,7 @@ const unusual: [what: string, set: Uint8Array][] = [
   ['a field of an unknown type', withMessage({name: 'B', field: [field('a', 1, 19 as Type)]})],
   ['a public import that is not there', fileOf([], (file) => ({...file, publicDependency: [0]}))],
   ['a name in JSON for a value of an enum', withNameInJson()],
+  ['options that are malformed', fileOf([], (file) => unknown(create(FileDescriptorProtoSchema, file), 8, 0x0a))],
   ['a package that is none', fileOf([], () => ({name: 'b.proto', package: 'a b', messageType: [{name: 'B'}]}))],
   ['a position of a comment that is cut off', withCutPosition()],
   ['a package behind its types', withPackageBehind()],

@@ -10,7 +10,7 @@ import {
   rpcTrailers,
   trailerHeaders,
 } from '../../src/transcoding/metadata.ts'
-import {caught, fieldOf} from './schema.ts'
+import {caught, fieldOf, transcode} from './schema.ts'
 
 /** Request headers, and the metadata that they become, or the header that the error names. */
 const requests: [key: string, headers: RequestHeaders, outcome: unknown[] | string, options?: MetadataOptions][] = [
@@ -133,6 +133,15 @@ for (const [key, headers, outcome, options] of requests) {
     else t.deepEqual(requestMetadata(headers, options) as unknown[], outcome)
   })
 }
+
+test('metadata: what the clients set for each call is not taken from the request, and is no reason to refuse it', (t) => {
+  const transcoder = transcode([{get: '/a'}])
+  const match = transcoder.route('GET', '/a')
+  if ('status' in match) return t.fail()
+  const names = ['x-request-id', 'traceparent', 'tracestate', 'x-cloud-trace-context']
+  const headers = {...Object.fromEntries(names.map((name) => [name, 'é'])), 'accept-language': 'de'}
+  t.deepEqual(transcoder.exchange(match, {headers, hasBody: false})?.metadata as unknown[], [['accept-language', 'de']])
+})
 
 /** Headers of an RPC request, which are metadata under their own names. */
 const rpcRequests: [key: string, headers: RequestHeaders, outcome: unknown[], options?: MetadataOptions][] = [

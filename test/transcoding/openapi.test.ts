@@ -450,6 +450,26 @@ ${Array.from({length: 8}, (_, level) => {
 message M8 {}
 `
 
+test('a default is in the document also where JSON has no number for it', (t) => {
+  const {components} = documentOf(
+    compile(`
+      syntax = "proto2";
+      package d;
+      import "google/api/annotations.proto";
+      service S { rpc Get(M) returns (M) {option (google.api.http) = {get: "/d"};} }
+      message M {
+        optional int64 long = 1 [default = 9007199254740993];
+        optional double most = 2 [default = inf];
+        optional bytes data = 3 [default = "a"];
+      }
+    `),
+  )
+  const {properties} = components.schemas['d.M']!
+  t.is(properties?.long?.default, '9007199254740993')
+  t.is(properties?.most?.default, 'Infinity')
+  t.false('default' in properties!.data!)
+})
+
 test('a message that is wide and deep has a limited number of query parameters', (t) => {
   const names = documentOf(compile(wide)).paths['/wide']?.get?.parameters?.map(({name}) => name) ?? []
   t.is(names.length, 21)

@@ -10,6 +10,22 @@ function answer(response: string, message: JsonValue) {
   return encodeResponse(transcoder, transcoder.bindings[0]!, fromJson(every, message, {registry}))
 }
 
+test('a read mask is by names of the proto or of JSON, whichever the answer has', (t) => {
+  for (const [fieldNames, name] of [
+    ['json', 'int64Value'],
+    ['proto', 'int64_value'],
+  ] as const) {
+    const transcoder = transcode([{get: '/a'}], {fieldNames})
+    const match = transcoder.route('GET', '/a')
+    if ('status' in match) return t.fail()
+    const message = fromJson(every, {name: 'a', int64Value: '5', labels: {a: 'b'}}, {registry})
+    for (const query of ['$fields=int64Value', '$fields=int64_value']) {
+      const {response} = transcoder.exchange(match, {headers: {}, query, hasBody: false})!
+      t.is(response.body === 'whole' && response.encode(message).body, `{"${name}":"5"}`)
+    }
+  }
+})
+
 /** `response_body: "f"`: the field, a response message, and the whole answer. */
 const answers: [field: string, message: JsonValue, body: string][] = [
   ['', {name: 'a', int64Value: '5', color: 'RED', child: {}}, '{"name":"a","int64Value":"5","color":"RED","child":{}}'],

@@ -1,6 +1,10 @@
-import {EmptySchema} from '@bufbuild/protobuf/wkt'
+import {create} from '@bufbuild/protobuf'
+import {anyPack, EmptySchema} from '@bufbuild/protobuf/wkt'
 import test from 'ava'
+import {Fault} from '../../src/core/fault.ts'
+import {BadRequestSchema} from '../../src/gen/google/rpc/error_details_pb.js'
 import {Base64Reader, base64Body} from '../../src/transcoding/rpc/base64-body.ts'
+import {connectError, rpcError, statusTrailers} from '../../src/transcoding/rpc/errors.ts'
 import {FrameSplitter, framed, joined} from '../../src/transcoding/rpc/frames.ts'
 import {readGetRequest} from '../../src/transcoding/rpc/get-request.ts'
 import {responseForm, rpcForm} from '../../src/transcoding/rpc/media.ts'
@@ -10,6 +14,31 @@ import {ValueCount} from '../../src/transcoding/value-count.ts'
 const taken = () => {}
 const bytes = (text: string) => new TextEncoder().encode(text)
 const texts = (frames: readonly {data: Uint8Array}[]) => frames.map(({data}) => new TextDecoder().decode(data))
+
+const violation = anyPack(BadRequestSchema, create(BadRequestSchema, {fieldViolations: [{field: 'a'}]}))
+
+test('an error keeps its details, unless its code comes from an HTTP status', (t) => {
+  const invalid = rpcError(new Fault('INVALID_ARGUMENT', 'no', {details: [violation]}))
+  t.deepEqual([invalid.code, invalid.details.length], ['INVALID_ARGUMENT', 1])
+  const large = rpcError(new Fault('INVALID_ARGUMENT', 'too large', {http: 413, details: [violation]}))
+  t.deepEqual([large.code, large.details.length], ['RESOURCE_EXHAUSTED', 0])
+  const missing = new Fault('NOT_FOUND', 'no')
+  t.deepEqual([rpcError(missing).code, rpcError(missing, false).code], ['NOT_FOUND', 'UNIMPLEMENTED'])
+})
+
+test('a cancelled call is "canceled" in Connect, other codes are in lower case', (t) => {
+  t.like(connectError(rpcError(new Fault('CANCELLED', 'no'))), {code: 'canceled', message: 'no'})
+  t.like(connectError(rpcError(new Fault('DEADLINE_EXCEEDED', 'no'))), {code: 'deadline_exceeded'})
+})
+
+test('a message is percent-encoded in trailers, details are base64 without padding', (t) => {
+  t.deepEqual(statusTrailers(undefined), [['grpc-status', '0']])
+  const error = rpcError(new Fault('ABORTED', 'a\nb\u0001 100% é~', {details: [violation]}))
+  const [status, message, details] = statusTrailers(error)
+  t.deepEqual(status, ['grpc-status', '10'])
+  t.deepEqual(message, ['grpc-message', 'a%0Ab%01 100%25 %C3%A9~'])
+  t.regex(details?.[1] ?? '', /^[A-Za-z0-9+/]+$/)
+})
 
 test('envelopes are the same wherever the bytes are cut', (t) => {
   const body = joined([framed(0, bytes('one')), framed(1, bytes('')), framed(0, bytes('three'))])

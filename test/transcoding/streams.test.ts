@@ -1,8 +1,9 @@
 import test from 'ava'
 import {httpStatusOf} from '../../src/http/response/failure.ts'
 import {JsonSplitter} from '../../src/transcoding/json/splitter.ts'
+import {type MessageBatch, type MessageStreamOptions, messageStream} from '../../src/transcoding/message-stream.ts'
 import {held} from '../helpers/held.ts'
-import {caught, fieldOf} from './schema.ts'
+import {caught, fieldOf, readMessages, transcode} from './schema.ts'
 
 const utf8 = new TextEncoder()
 
@@ -120,6 +121,52 @@ test('splitter: the buffer of a long value is released', (t) => {
     splitters.flatMap((splitter) => splitter.end()),
     [],
   )
+})
+
+const served = transcode([
+  {post: '/s', body: '*'},
+  {post: '/s/{name}', body: '*'},
+  {post: '/raw', body: '*', input: 'google.api.HttpBody'},
+])
+
+/** The stream of messages at `path`. */
+function streamAt(path: string, options: MessageStreamOptions = {raw: false}) {
+  const match = served.route('POST', path)
+  if ('status' in match) throw new Error(`${match.status}`)
+  return messageStream(readMessages(served, match, {}), options)
+}
+
+const sizesOf = ({messages, count, size}: MessageBatch) => [[...messages].length, count, size]
+
+test('a stream without a message has one if its path says something, unless it is an empty array', (t) => {
+  for (const [path, body, left] of [
+    ['/s', '', 0],
+    ['/s', '[]', 0],
+    ['/s/a', '', 1],
+    ['/s/a', ' ', 1],
+    ['/s/a', '[]', 0],
+    ['/s/a', '{}', 0],
+  ] as const) {
+    const stream = streamAt(path)
+    stream.push(utf8.encode(body))
+    t.deepEqual(sizesOf(stream.end()), [left, left, 0], `${path} ${body}`)
+  }
+})
+
+test('messages that come in one chunk are counted, with what is buffered of them', (t) => {
+  const stream = streamAt('/s')
+  t.is(stream.push(utf8.encode('{"name"')), undefined)
+  t.deepEqual(sizesOf(stream.push(utf8.encode(':"a"}{}'))!), [2, 2, 14])
+  const raw = streamAt('/raw', {raw: true})
+  t.deepEqual(sizesOf(raw.push(Uint8Array.of(1, 2, 3))!), [1, 1, 3])
+  t.deepEqual(sizesOf(raw.end()), [0, 0, 0])
+  t.deepEqual(sizesOf(streamAt('/raw', {raw: true}).end()), [1, 1, 0])
+})
+
+test('a message of a stream has a limit of its own', (t) => {
+  const body = utf8.encode('{"name":"aaaa"}')
+  t.is(streamAt('/s', {raw: false, maxBytes: body.length}).push(body)?.count, 1)
+  t.is(httpStatusOf(caught(() => streamAt('/s', {raw: false, maxBytes: body.length - 1}).push(body))), 413)
 })
 
 test('splitter: bytes that are not UTF-8 are 400', (t) => {
