@@ -8,7 +8,7 @@ export const framework: Room = {
   tests: [
     'test/http/{direct,raw-requests,malformed,hang-up,body,shutdown,small-pieces,hostile}.test.ts',
     'test/functions/web-socket.test.ts',
-    'test/{config,log}.test.ts',
+    'test/{config,limits,log}.test.ts',
   ],
   files: [
     {
@@ -90,9 +90,16 @@ export const framework: Room = {
     },
     {
       file: 'src/framework/shutdown.ts',
-      by: ['test/http/shutdown.test.ts'],
+      by: ['test/limits.test.ts'],
       changes: [
         ['const patience = 7000', 'const patience = 60_000', 'requests that never end are killed without an answer'],
+        ['const closing = 1000', 'const closing = 60_000', 'telemetry that hangs gets the instance killed'],
+      ],
+    },
+    {
+      file: 'src/framework/shutdown.ts',
+      by: ['test/http/shutdown.test.ts'],
+      changes: [
         ['for (const server of servers) server.close()', '', 'idle connections keep the instance until it is killed'],
         ['stopTaking()\n', '', 'an instance that stops takes new requests'],
         ['await drained(abortGrace)', '', 'the 503 at the end of an instance is not sent'],
@@ -102,7 +109,6 @@ export const framework: Room = {
           'request.fail(Fault.from(error))\n  if (false) log.error',
           'an error after an answer is in no log',
         ],
-        ['const closing = 1000', 'const closing = 60_000', 'telemetry that hangs gets the instance killed'],
         ['withoutDomains()\n', '', 'an unhandled rejection is not logged as ours'],
         ['const crashed = 16', 'const crashed = 0', 'a crash looks like a normal end'],
         ["SIGINT: () => stop('SIGINT', 0),", '', 'Ctrl-C ends requests without an answer'],
