@@ -141,7 +141,7 @@ export const framework: Room = {
     {
       file: 'src/framework/unreadable.ts',
       by: ['test/log.test.ts'],
-      changes: [['unseen.log.warn(\n', 'void (\n', 'malformed requests are in no log']],
+      changes: [['unseen.log.warn(', 'unseen.log.trace(', 'malformed requests are in no log']],
     },
     {
       file: 'src/framework/upgrades.ts',
