@@ -598,9 +598,13 @@ test.serial('a created resource is 201, with its path in Location', async (t) =>
 test.serial('a resource that is still being created, or is at no path of the service, has no location', async (t) => {
   const later = await send('POST /v2/later', {}, '{"name": "operations/1"}')
   t.deepEqual([later.status, later.headers.has('location')], [200, false])
-  using _ = library.handle({createBook: () => ({name: 'racks/1/books/2'})})
-  const made = await send('POST /v1/shelves/1/books', {}, '{}')
-  t.deepEqual([made.status, made.headers.has('location')], [200, false])
+  const short = await send('POST /v2/things', {}, '{"name": "thing"}')
+  t.deepEqual([short.status, short.headers.has('location')], [200, false])
+  for (const name of ['racks/1/books/2', 'shelves//books/2', 'shelves/1/books', 'shelves']) {
+    using _ = library.handle({createBook: () => ({name})})
+    const made = await send('POST /v1/shelves/1/books', {}, '{}')
+    t.deepEqual([made.status, made.headers.has('location')], [200, false], name)
+  }
 })
 
 test.serial('an answer without a name, and an answer of another method, is 200', async (t) => {

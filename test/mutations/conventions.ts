@@ -36,13 +36,41 @@ export const conventions: readonly FaultyFile[] = [
     by: conventional,
     changes: [
       ["|| !method.name.startsWith('Create')", '', 'a GET answers 201'],
+      [
+        "|| resource.typeName === 'google.longrunning.Operation'",
+        '',
+        'an operation is answered as the resource that it creates',
+      ],
+      [
+        "|| httpMethod !== 'GET') return false",
+        ') return false',
+        'the location of a resource is that of a method that changes it',
+      ],
+      [
+        "|| given.includes('')) return undefined\n  const texts",
+        ') return undefined\n  const texts',
+        'a location has an empty segment',
+      ],
       ['`/${encodeURIComponent(segment)}`', '`/${segment}`', 'a name with a space splits the location'],
+      [
+        'return getter ? filled(getter.template, name) : behindPrefix(binding.template, name)',
+        'return getter ? filled(getter.template, name) : undefined',
+        'a service that cannot get its resources answers no location',
+      ],
+      [
+        "segment.kind !== 'literal' || hasRest || segment.text === given[index]",
+        'true',
+        'the location is a path that the gateway does not have',
+      ],
+      ['if (given.length < 2 || ', 'if (', 'a location is made from a name that is no path'],
     ],
   },
   {
     file: 'src/transcoding/conventions/next-page.ts',
     by: conventional,
     changes: [
+      ['(?:\\$|%24)?key)$/i', '(?:\\$)?key)$/i', 'an API key as %24key is in the link to the next page'],
+      ["|| httpMethod !== 'GET') return undefined", ') return undefined', 'a POST has a link to a next page'],
       ['if (!value) return undefined', '', 'the last page has a link to a next one'],
       [
         "pair !== '' && !left.test(pair.split('=', 1)[0]!)",
@@ -52,6 +80,11 @@ export const conventions: readonly FaultyFile[] = [
       ['${encodeURIComponent(value)}`', '${value}`', 'a page token with & is cut'],
       ['/[^\\x21-\\x7e]|[<>"]/g', '/[^\\x21-\\x7e]/g', 'a query with > ends the link early'],
       ['const pairs = [...others, `${token', 'const pairs = [`${token', 'the link to the next page loses the filter'],
+      [
+        'if (variables.some(({name}) => name === token.name)) return undefined',
+        '',
+        'a page token in the path is given again in the query',
+      ],
     ],
   },
   {
@@ -98,6 +131,11 @@ export const conventions: readonly FaultyFile[] = [
     by: conventional,
     changes: [
       [
+        'return field.enum.value[value]?.name ?? String(value)',
+        'return String(value)',
+        'an enum in the routing header is a number',
+      ],
+      [
         'else if (type === WireType.LengthDelimited) text = lastText(reader.bytes(), inner, text)',
         '',
         'a nested field is missing in the routing header',
@@ -132,6 +170,7 @@ export const conventions: readonly FaultyFile[] = [
   {
     file: 'src/transcoding/exchange.ts',
     by: [
+      'test/transcoding/requests.test.ts',
       ...metadata,
       ...conventional,
       ...streams,
@@ -146,10 +185,16 @@ export const conventions: readonly FaultyFile[] = [
         'return false',
         'a change is made although nothing compares its If-Match',
       ],
+      ['traceparent: undefined,', '', 'the backend gets two traceparents'],
       [
         'if (!raw && system.alt === undefined) negotiate(accept, unaryTypes)',
         '',
         'a caller who takes only XML gets JSON',
+      ],
+      [
+        'contentType: isLines ? type : undefined,',
+        'contentType: undefined,',
+        'a stream of GATEWAY_PRESET=grpc-gateway has another type',
       ],
       [
         "eventId: type === 'text/event-stream' ? cursor?.idOf : undefined",
@@ -157,6 +202,14 @@ export const conventions: readonly FaultyFile[] = [
         'lines that are no events have ids',
         'only event streams write ids',
       ],
+      ['headers: {...headers, etag: had}}', 'headers}', 'a 304 for the compressed answer has another etag'],
+      [
+        "dialect.unexpectedBody === 'ignore' ? undefined : new NoBody(binding.rule, contentType)",
+        'undefined',
+        'a body that nothing reads is dropped silently',
+      ],
+      ['body.length > 0 || (raw && contentType !== undefined)', 'body.length > 0', 'an empty file loses its type'],
+      ['if (conventions) addPathRouting(conventions, captures, metadata)', '', 'a WebSocket has no routing header'],
     ],
   },
   {
@@ -257,6 +310,11 @@ export const conventions: readonly FaultyFile[] = [
       ],
       ['if (q > 0 && (!best', 'if ((!best', 'a type with q=0 is answered'],
       ['http: 406,', '', 'an Accept that nothing fits is 400'],
+      [
+        "lines: ['application/json', 'application/x-ndjson',",
+        "lines: ['application/x-ndjson', 'application/json',",
+        'a stream of GATEWAY_PRESET=grpc-gateway has another type',
+      ],
     ],
   },
   {
@@ -282,6 +340,28 @@ export const conventions: readonly FaultyFile[] = [
       ],
       ['new JsonSplitter({maxBytes})', 'new JsonSplitter({})', 'GATEWAY_MAX_MESSAGE_BYTES is ignored'],
       ['size: bytes.length}', 'size: 0}', 'the pieces of a file that wait are not counted'],
+    ],
+  },
+  {
+    file: 'src/transcoding/transcoder.ts',
+    by: [
+      'test/transcoding/fields.test.ts',
+      'test/functions/web-socket.test.ts',
+      'test/transcoding/bindings.test.ts',
+      ...rest,
+    ],
+    changes: [
+      [
+        'if (unreadable.size > 0 && !options.leaveOut) throw',
+        'if (false) throw',
+        'a schema that cannot be read is served in part',
+      ],
+      [
+        'else if (takesStream(match.binding)) return match\n    else allow = [httpMethod]',
+        'else return match',
+        'a WebSocket is opened for a method that takes no stream',
+      ],
+      ['check: checkOf?.(binding.method)', 'check: undefined', 'GATEWAY_VALIDATE does nothing'],
     ],
   },
   {

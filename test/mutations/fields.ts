@@ -25,6 +25,16 @@ export const fieldFaults: readonly FaultyFile[] = [
         'count.addFieldsOf(field.message)',
         'nested messages of a query are not counted',
       ],
+      [
+        'Object.defineProperty(map, mapKey, {value, enumerable: true, writable: true, configurable: true})',
+        ';(map as Record<string, unknown>)[mapKey] = value',
+        'the key "__proto__" of a map is lost',
+      ],
+      [
+        'if (field.oneof && choice?.case !== field.localName) local(target)[field.oneof.localName] = {case: undefined}',
+        '',
+        'an event stream is not resumed where its cursor is in a oneof',
+      ],
       ['return desc.open || desc.values.some', 'return desc.values.some', 'unknown numbers of an enum are refused'],
       [
         'desc.open || desc.values.some((value) => value.number === number) ? number : undefined',
@@ -85,6 +95,11 @@ export const fieldFaults: readonly FaultyFile[] = [
         'a list of messages in a query is an error of ours',
       ],
       [
+        "if (field.jsonName === '') problems.push",
+        'if (false) problems.push',
+        'a registry without JSON names is served',
+      ],
+      [
         'if (field.jsonName !== field.name && names.has(field.jsonName)) {',
         'if (false) {',
         'two fields of one JSON name are served',
@@ -141,6 +156,11 @@ export const fieldFaults: readonly FaultyFile[] = [
         '(text.length < 12 || attempt(desc, text) !== undefined)',
         'true',
         'a duration of more than 10,000 years is told in the words of a parser',
+      ],
+      [
+        "return (year > '0001' && year < '9999') || attempt",
+        "return (year >= '0001' && year <= '9999') || attempt",
+        'a time before the year 1 is told in the words of a parser',
       ],
       [
         "text.indexOf(',', at + 1)) count++",
@@ -224,6 +244,17 @@ export const fieldFaults: readonly FaultyFile[] = [
         "fieldNames === 'proto' ? ({name}) => name : ({jsonName}) => jsonName",
         '({jsonName}) => jsonName',
         'GATEWAY_FIELD_NAMES=proto is ignored by checks',
+      ],
+    ],
+  },
+  {
+    file: 'src/transcoding/event-id.ts',
+    by: ['test/functions/event-ids.test.ts'],
+    changes: [
+      [
+        "if (method.methodKind !== 'server_streaming') {",
+        'if (false) {',
+        'GATEWAY_EVENT_ID for a unary method is ignored silently',
       ],
     ],
   },

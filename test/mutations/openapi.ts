@@ -7,6 +7,24 @@ const conventional = ['test/functions/conventions.test.ts']
 /** Faults in src/transcoding/openapi/ and src/transcoding/mcp/: what clients and agents are told of the API. */
 export const openapi: readonly FaultyFile[] = [
   {
+    file: 'src/transcoding/openapi/openapi.ts',
+    by: [...document, 'test/auth/contract.test.ts', 'test/auth/webhooks.test.ts'],
+    changes: [
+      ['if (security && isOpen?.(method)) return []', '', 'the document asks for credentials where none are needed'],
+      [
+        'if (!refusesUnknown) return {requests: answers, answers}',
+        '',
+        'with GATEWAY_UNKNOWN_FIELDS=ignore the document has each message twice',
+      ],
+      [
+        'deprecated: method.deprecated || method.parent.deprecated,\n    parameters',
+        'deprecated: method.deprecated,\n    parameters',
+        'the methods of a deprecated service are not deprecated',
+      ],
+      ['...Object.entries(errorSchemas(errors)),', '', 'the document refers to an error that it does not have'],
+    ],
+  },
+  {
     file: 'src/transcoding/openapi/paths.ts',
     by: document,
     changes: [
@@ -57,6 +75,12 @@ export const openapi: readonly FaultyFile[] = [
         'return schema',
         'a misspelt field is valid by the document',
       ],
+      [
+        "this.dialect.fieldNames === 'proto' ? name : jsonName",
+        'jsonName',
+        'GATEWAY_FIELD_NAMES=proto has JSON names in the document',
+      ],
+      ["if (typeof value === 'bigint') return value.toString()", '', 'the document cannot be written'],
     ],
   },
   {
@@ -91,6 +115,23 @@ export const openapi: readonly FaultyFile[] = [
     ],
   },
   {
+    file: 'src/transcoding/openapi/comments.ts',
+    by: document,
+    changes: [
+      [
+        'readable(leadingComments) || readable(trailingComments)',
+        'readable(leadingComments)',
+        'comments behind a field are missing in the document',
+      ],
+      ['(?=\\s+\\p{Lu}|\\s*$)', '', 'a summary ends at "e.g."'],
+      [
+        'return [...pathOf(desc.parent), 2, desc.parent.proto.value',
+        'return [...pathOf(desc.parent), 3, desc.parent.proto.value',
+        'comments of enum values are missing in the document',
+      ],
+    ],
+  },
+  {
     file: 'src/transcoding/openapi/names.ts',
     by: document,
     changes: [['used.add(name)\n  return name', 'return name', 'two operations have one name']],
@@ -122,9 +163,54 @@ export const openapi: readonly FaultyFile[] = [
         'models refuse a tool with a oneof',
       ],
       [
+        'isStream ? listOf(outputs[index]!) : output.schema',
+        'output.schema',
+        'the result of a stream is invalid by its schema',
+      ],
+      ['found.set(name, {})\n', '\n', 'a message that contains itself ends the process'],
+      [
+        "return key === 'format' && formats.has(value) ? undefined : value",
+        'return value',
+        'validators of arguments warn of formats',
+      ],
+      [
+        'return idempotency === Level.IDEMPOTENT ? {idempotentHint: true} : {}',
+        'return {}',
+        'an agent does not try an idempotent method again',
+      ],
+      [
+        'if (idempotency === Level.NO_SIDE_EFFECTS) return {readOnlyHint: true, idempotentHint: true}',
+        '',
+        'an agent asks before it reads',
+      ],
+      [
+        'const comment = commentOf(method) || `Calls ${method.parent.typeName}/${method.name}.`',
+        'const comment = commentOf(method)',
+        'a tool without a comment has no description',
+      ],
+      ["method.deprecated || method.parent.deprecated ? 'Deprecated.' : ''", "''", 'an agent uses deprecated methods'],
+      [
         'return found.size > 0 ? {...root, $defs: Object.fromEntries(found)} : root',
         'return root',
         'schemas refer to others that are not there',
+      ],
+    ],
+  },
+  {
+    file: 'src/transcoding/mcp/resources.ts',
+    by: ['test/transcoding/mcp.test.ts', 'test/functions/mcp.test.ts'],
+    changes: [
+      ['&& !/[?#]/.test(uri) ? ', '? ', 'the URI of a resource has a query'],
+      ['multi.has(name) ? `{+${name}}` : whole', 'whole', 'names with slashes are escaped'],
+      [
+        "if (method !== 'get' || parameters.length === 0) return []",
+        "if (method !== 'get') return []",
+        'a path without a name is a template',
+      ],
+      [
+        "answersRaw(binding) ? {} : {mimeType: 'application/json'}",
+        "{mimeType: 'application/json'}",
+        'a file is said to be JSON',
       ],
     ],
   },

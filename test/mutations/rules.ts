@@ -255,6 +255,11 @@ export const rules: readonly FaultyFile[] = [
         'const byDefault = isNamed',
         'GATEWAY_DEFAULT_BINDINGS is ignored',
       ],
+      [
+        'else if (!services && apis && !apis.includes(name))',
+        'else if (false)',
+        'services that GATEWAY_RULES does not name are served',
+      ],
     ],
   },
 ]

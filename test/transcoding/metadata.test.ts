@@ -143,6 +143,15 @@ test('metadata: what the clients set for each call is not taken from the request
   t.deepEqual(transcoder.exchange(match, {headers, hasBody: false})?.metadata as unknown[], [['accept-language', 'de']])
 })
 
+test('metadata: a call has the routing header of its path, over a WebSocket too', (t) => {
+  const transcoder = transcode([{post: '/a/{name}', body: '*'}])
+  const match = transcoder.route('POST', '/a/b%2Fc')
+  if ('status' in match) return t.fail()
+  const routing = [['x-goog-request-params', 'name=b%2Fc']]
+  t.deepEqual(transcoder.exchange(match, {headers: {}, hasBody: false})?.metadata as unknown[], routing)
+  t.deepEqual(transcoder.frames(match, {headers: {}, hasBody: false}).metadata as unknown[], routing)
+})
+
 /** Headers of an RPC request, which are metadata under their own names. */
 const rpcRequests: [key: string, headers: RequestHeaders, outcome: unknown[], options?: MetadataOptions][] = [
   [

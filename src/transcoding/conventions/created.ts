@@ -23,7 +23,6 @@ export function locationOf(binding: Binding, bindings: readonly Binding[]): Loca
   return (answer) => {
     const message = responseBody ? (fieldValue(answer, responseBody) as Message | undefined) : answer
     const name = (message && (fieldValue(message, nameField) as string)) || ''
-    if (name === '') return undefined
     return getter ? filled(getter.template, name) : behindPrefix(binding.template, name)
   }
 }
