@@ -406,6 +406,26 @@ test('title, version, servers and security are those of the options', async (t) 
   t.deepEqual(await new Validator().validate(structuredClone(document) as never), {valid: true})
 })
 
+test('only a token has roles, and a signature is enough only for its own method', (t) => {
+  const transcoder = transcode([{get: '/a'}, {get: '/b'}, {get: '/c'}])
+  const security = [
+    {type: 'http', scheme: 'bearer'},
+    {type: 'apiKey', in: 'header', name: 'x-api-key'},
+  ] as const
+  const headers: Record<string, string> = {'bound.Bound/M1': 'x-one', 'bound.Bound/M2': 'x-two'}
+  const found = operationsAt(
+    documentOf(transcoder, {
+      security,
+      rolesOf: (method) => (method === 'bound.Bound/M0' ? ['books.write'] : []),
+      signatureOf: (method) => headers[method],
+    }),
+  )
+  t.deepEqual(found.get('GET /a')?.security, [{bearer: ['books.write']}])
+  const any = [{bearer: []}, {apiKey: []}]
+  t.deepEqual(found.get('GET /b')?.security, [...any, {signature: []}])
+  t.deepEqual(found.get('GET /c')?.security, [...any, {signature_2: []}])
+})
+
 test('the document has no security, unless it says that none is required', async (t) => {
   const silent = documentOf(ours)
   t.false('security' in silent)
