@@ -377,7 +377,8 @@ test('accepted JSON means the same to the codec of protobuf-es, and what that re
       fc.array(some, {maxLength: 4}).map((pairs) => Object.fromEntries(pairs)),
       (body) => {
         const ours = bytesOr(() => decodeRequest(everything, match, {body: JSON.stringify(body)}))
-        const theirs = bytesOr(() => fromJsonString(every, JSON.stringify({...body, [bound]: 'x'}), {registry}))
+        const text = JSON.stringify({...body, [bound]: 'x'}, exactly)
+        const theirs = bytesOr(() => fromJsonString(every, text, {registry}))
         if (ours) t.deepEqual(ours, theirs)
         if (ours) taken++
         else refused++
@@ -387,6 +388,11 @@ test('accepted JSON means the same to the codec of protobuf-es, and what that re
   )
   t.true(taken > 100 && refused > 100, `${taken} taken, ${refused} refused`)
 })
+
+/** An integer of 64 bits as text: that codec rounds its digits to a double's, which ours does not. */
+function exactly(_name: string, value: unknown): unknown {
+  return Number.isInteger(value) && !Number.isSafeInteger(value) ? String(value) : value
+}
 
 /** The message that `read` returns, as bytes; undefined if it refuses. */
 function bytesOr(read: () => Message): Uint8Array | undefined {
