@@ -181,19 +181,19 @@ class CheckedDoor implements Door {
 
   /** The first credentials decide: if they are invalid, others do not make up for them. */
   #callerOf(proofs: Proofs, {name}: Access): Caller | undefined | Promise<Caller | undefined> {
-    const {headers, signal} = proofs
+    const {headers} = proofs
     const webhook = name === undefined ? undefined : this.#webhooks.get(name)
     const signature = webhook && headers[webhook.header]
     if (webhook && signature !== undefined) return this.#webhookCaller(webhook, String(signature), proofs)
     for (const header of this.#headers) {
       const token = headers[header]
-      if (token !== undefined) return this.#tokenCaller(String(token), header, signal)
+      if (token !== undefined) return this.#tokenCaller(String(token), header, proofs)
     }
     const {authorization, 'x-api-key': key} = headers
     if (this.#takesBearer && authorization !== undefined) {
       if (isTwice(proofs.rawHeaders, 'authorization')) throw unauthenticated('there are two Authorization headers')
       const token = /^bearer +(\S+)$/i.exec(authorization)?.[1]
-      if (token !== undefined) return this.#tokenCaller(token, undefined, signal)
+      if (token !== undefined) return this.#tokenCaller(token, undefined, proofs)
       if (key === undefined) throw unauthenticated('Authorization has no bearer token')
     }
     if (this.#keys && key !== undefined) return this.#keys.callerOf(String(key), (problem) => proofs.report(problem))
@@ -206,8 +206,8 @@ class CheckedDoor implements Door {
     return await webhook.callerOf(signature, {header, body})
   }
 
-  #tokenCaller(token: string, header: string | undefined, signal: AbortSignal): Caller | Promise<Caller> {
-    return this.#tokens.remembered(token, header) ?? this.#tokens.verify(token, header, signal)
+  #tokenCaller(token: string, header: string | undefined, proofs: Proofs): Caller | Promise<Caller> {
+    return this.#tokens.remembered(token, header) ?? this.#tokens.verify(token, header, proofs.signal)
   }
 }
 

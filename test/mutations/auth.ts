@@ -25,7 +25,7 @@ export const auth: Room = {
         ['this.#rules.check(caller, access)', '', 'everybody may do everything'],
         ['if (why) throw denied(why)', '', 'without AUTH=jwt what a proto closes is open'],
         [
-          'if (token !== undefined) return this.#tokenCaller(String(token), header, signal)',
+          'if (token !== undefined) return this.#tokenCaller(String(token), header, proofs)',
           '',
           'an issuer with a header of its own lets nobody in',
         ],
