@@ -20,11 +20,13 @@ function text(length: number): string {
   return Array.from({length}, (_, index) => String.fromCharCode(0x21 + ((index * 31 + (index >> 6)) % 90))).join('')
 }
 
-function chunked(text: string, size: number): string {
+/** `text` in chunks of these sizes in turn. */
+function chunked(text: string, ...sizes: number[]): string {
   const chunks: string[] = []
-  for (let at = 0; at < text.length; at += size) {
-    const chunk = text.slice(at, at + size)
+  for (let at = 0; at < text.length; ) {
+    const chunk = text.slice(at, at + sizes[chunks.length % sizes.length]!)
     chunks.push(`${chunk.length.toString(16)}\r\n${chunk}\r\n`)
+    at += chunk.length
   }
   return chunks.join('')
 }
@@ -68,12 +70,7 @@ for (const sizes of [[1], [511], [512], [513], [1, 600, 3], [4096, 1, 4096], [1,
     const {url} = await app.serve(async (scope) => json((await scope.bytes()).toString()))
     await using connection = await connectTo(url)
     const body = text(200_000)
-    let sent = head
-    for (let at = 0, round = 0; at < body.length; round++) {
-      const size = sizes[round % sizes.length]!
-      sent += chunked(body.slice(at, at + size), size)
-      at += size
-    }
+    const sent = `${head}${chunked(body, ...sizes)}`
     connection.socket.write(`${sent}0\r\n\r\n${head}${chunked('next', 1)}0\r\n\r\n`)
     t.is((await connection.response()).json, body)
     t.is((await connection.response()).json, 'next')
@@ -90,12 +87,7 @@ for (const sizes of [[1], [1, 600, 3], [600, 1]]) {
     })
     await using connection = await connectTo(url)
     const body = text(30_000)
-    let sent = head
-    for (let at = 0, round = 0; at < body.length; round++) {
-      const size = sizes[round % sizes.length]!
-      sent += chunked(body.slice(at, at + size), size)
-      at += size
-    }
+    const sent = `${head}${chunked(body, ...sizes)}`
     connection.socket.write(`${sent}0\r\n\r\n`)
     t.true((await connection.response()).json === body)
   })
