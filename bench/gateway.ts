@@ -7,7 +7,7 @@ import {keep, roundsOr, spreadOf} from './lib/results.ts'
  * both measured in turns in one run.
  */
 const rounds = roundsOr(31)
-const load = {requests: 800, concurrency: 16, warmUp: 5000}
+const load = {requests: 2000, concurrency: 16, warmUp: 20_000}
 /** Aim for the ratio. */
 const aim = 1.05
 

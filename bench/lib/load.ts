@@ -16,7 +16,7 @@ export interface Target {
 export interface Load {
   readonly requests: number
   readonly concurrency: number
-  /** Requests before the first turn; by default as many as in a turn. V8 optimizes a function's code only after some thousands. */
+  /** Requests before the first turn; by default as many as in a turn. V8 optimizes code only after some ten thousand. */
   readonly warmUp?: number
 }
 

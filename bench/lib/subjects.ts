@@ -1,7 +1,8 @@
 /** The subjects of `npm run bench`: each is a file in `bench/`. */
 export const subjects = {
   'cold-start': 'a new instance until its first answer: hello, by hand, ours from source and built',
-  unary: 'a unary call as deployed, compared with grpc-js by hand and connect-es, 32 at once and one at a time',
+  unary:
+    'a unary call as deployed, compared with grpc-js by hand and connect-es: 32 at once, one at a time, and the first calls',
   gateway: 'the additional cost of the gateway in a unary call',
   'log-and-token': 'the cost of the log line and of the ID token in a unary call',
   bodies: 'unary calls with JSON of 64 KiB and 1 MiB, and how long one body blocks the event loop',
