@@ -18,7 +18,7 @@ export function validationOf(
 ): ReturnType<typeof checksOf> {
   if (validate.length === 0) return () => undefined
   const other = validate.includes('protovalidate') ? {isOn, validate: protovalidate(registry)} : undefined
-  return checksOf(registry, {
+  return checksOf({
     fieldBehavior: validate.includes('field_behavior'),
     other,
     fieldNames,

@@ -27,6 +27,7 @@ import {
 import test from 'ava'
 import {http} from '../../src/gen/google/api/annotations_pb.js'
 import {type HttpRule, HttpRuleSchema} from '../../src/gen/google/api/http_pb.js'
+import {checksOf} from '../../src/transcoding/checks/checks.ts'
 import {openApi} from '../../src/transcoding/openapi/openapi.ts'
 import {extensionNames} from '../../src/transcoding/schema/extension-names.ts'
 import {LazyRegistry} from '../../src/transcoding/schema/lazy-registry.ts'
@@ -213,24 +214,29 @@ test('types are seen through a public import of a public import', (t) => {
   t.is(schema.getMessage('A')?.fields[0]?.message, schema.getMessage('D'))
 })
 
-test.serial('a start decodes no file, and a request only that of its method and those that it uses', (t) => {
-  const {decode} = LazyRegistry.prototype
-  const decoded = new Set<string>()
-  LazyRegistry.prototype.decode = function (this: LazyRegistry, name) {
-    decoded.add(name)
-    return decode.call(this, name)
-  }
-  try {
-    const transcoder = createTranscoder({schema: own})
-    const match = transcoder.route('GET', '/api/ping')
-    t.deepEqual([...decoded], [])
-    if (!('binding' in match)) return t.fail()
-    transcoder.exchange(match, {method: 'GET', path: '/api/ping', headers: {}, query: 'message=a', hasBody: false})
-    t.deepEqual([...decoded].sort(), ['google/protobuf/timestamp.proto', 'ping/ping.proto'])
-  } finally {
-    LazyRegistry.prototype.decode = decode
-  }
-})
+test.serial(
+  'a start decodes no file, also where requests are checked, and a request only that of its method and those that it uses',
+  (t) => {
+    const {decode} = LazyRegistry.prototype
+    const decoded = new Set<string>()
+    LazyRegistry.prototype.decode = function (this: LazyRegistry, name) {
+      decoded.add(name)
+      return decode.call(this, name)
+    }
+    try {
+      const other = {isOn: () => true, validate: () => []}
+      const checkOf = checksOf({fieldBehavior: true, other, fieldNames: 'json'})
+      const transcoder = createTranscoder({schema: own, checkOf})
+      const match = transcoder.route('GET', '/api/ping')
+      t.deepEqual([...decoded], [])
+      if (!('binding' in match)) return t.fail()
+      transcoder.exchange(match, {method: 'GET', path: '/api/ping', headers: {}, query: 'message=a', hasBody: false})
+      t.deepEqual([...decoded].sort(), ['google/protobuf/timestamp.proto', 'ping/ping.proto'])
+    } finally {
+      LazyRegistry.prototype.decode = decode
+    }
+  },
+)
 
 /** Rules, served and not: each has the same outcome whether messages are decoded or not. */
 const rules: readonly Rule[] = [

@@ -1,4 +1,4 @@
-import type {DescMessage, DescMethod, FileRegistry} from '@bufbuild/protobuf'
+import type {DescMessage, DescMethod} from '@bufbuild/protobuf'
 import type {Dialect} from '../../core/dialect.ts'
 import {detail, Fault} from '../../core/fault.ts'
 import {shortened} from '../../core/shortened.ts'
@@ -18,37 +18,32 @@ export interface CheckOptions {
 /** Limit for the violations that one error names. */
 const maxViolations = 100
 
-/** Gives the check for the requests of a method; undefined where the schema demands nothing. Compiled once, here. */
-export function checksOf(
-  registry: FileRegistry,
-  {fieldBehavior, other, fieldNames}: CheckOptions,
-): (method: DescMethod) => MessageCheck | undefined {
-  const withBehavior = fieldBehavior ? messagesWith(registry, FieldBehavior.isOn) : none
-  const withOther = other ? messagesWith(registry, other.isOn) : none
-  if (withBehavior.size === 0 && withOther.size === 0) return () => undefined
+/**
+ * Gives the check for the requests of a method; undefined where the schema demands nothing. Each is made when it is first asked for,
+ * because looking through a message decodes its file.
+ */
+export function checksOf({
+  fieldBehavior,
+  other,
+  fieldNames,
+}: CheckOptions): (method: DescMethod) => MessageCheck | undefined {
   const behavior = new FieldBehavior()
   const nameOf: FieldName = fieldNames === 'proto' ? ({name}) => name : ({jsonName}) => jsonName
   const checks = new Map<DescMessage, MessageCheck | undefined>()
   return ({input}) => {
     if (!checks.has(input)) {
       const inside = [...reachable(input)]
-      const isBehaved = inside.some((desc) => withBehavior.has(desc))
-      const isOther = inside.some((desc) => withOther.has(desc))
+      const isBehaved = fieldBehavior && inside.some(FieldBehavior.isOn)
+      const isOther = other !== undefined && inside.some(other.isOn)
       const check: MessageCheck = (message) => {
         const violations = isBehaved ? behavior.check(input, message, nameOf) : []
-        if (isOther) violations.push(...other!.validate(input, message, nameOf))
+        if (isOther) violations.push(...other.validate(input, message, nameOf))
         if (violations.length > 0) throw invalid(violations)
       }
       checks.set(input, isBehaved || isOther ? check : undefined)
     }
     return checks.get(input)
   }
-}
-
-const none: ReadonlySet<DescMessage> = new Set()
-
-function messagesWith(registry: FileRegistry, isOn: (desc: DescMessage) => boolean): ReadonlySet<DescMessage> {
-  return new Set([...registry].filter((desc) => desc.kind === 'message').filter(isOn))
 }
 
 function invalid(violations: readonly Violation[]): Fault {
