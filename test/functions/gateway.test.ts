@@ -505,6 +505,8 @@ for (const [words, type, body, status, message] of [
     const response = await app.send('POST /whole', {headers: type === undefined ? {} : {'content-type': type}, body})
     if (status === 200) t.deepEqual([response.status, response.json], [200, message], response.text)
     else refused(t, response, status, message ?? 'content-type')
+    const types = 'application/json, application/x-www-form-urlencoded, multipart/form-data'
+    t.is(response.headers.get('accept'), status === 415 ? types : undefined, 'RFC 9110, 15.5.16')
   })
 }
 

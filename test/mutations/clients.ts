@@ -143,7 +143,12 @@ export const clients: Room = {
     },
     {
       file: 'src/clients/connections/connecting.ts',
-      by: ['test/clients/channels.test.ts', 'test/clients/connecting.test.ts', 'test/clients/grpc-internals.test.ts'],
+      by: [
+        'test/clients/channels.test.ts',
+        'test/clients/connecting.test.ts',
+        'test/clients/grpc-internals.test.ts',
+        'test/clients/calls.test.ts',
+      ],
       changes: [
         ["'grpc.use_local_subchannel_pool': 1,", '', 'a connection that died is picked again'],
         ["'grpc.max_receive_message_length': mostReceived,", '', 'answers above 4 MiB fail'],

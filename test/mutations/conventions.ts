@@ -291,7 +291,7 @@ export const conventions: readonly FaultyFile[] = [
   },
   {
     file: 'src/transcoding/media.ts',
-    by: ['test/transcoding/media.test.ts', ...rest],
+    by: ['test/transcoding/media.test.ts', ...rest, 'test/functions/gateway-presets.test.ts'],
     changes: [
       [
         'return found && parameters.every(isUtf8) ? found.form : undefined',
@@ -349,6 +349,7 @@ export const conventions: readonly FaultyFile[] = [
       'test/functions/web-socket.test.ts',
       'test/transcoding/bindings.test.ts',
       ...rest,
+      'test/functions/gateway-validation.test.ts',
     ],
     changes: [
       [

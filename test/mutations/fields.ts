@@ -10,7 +10,13 @@ const limits = ['test/functions/gateway-limits.test.ts']
 export const fieldFaults: readonly FaultyFile[] = [
   {
     file: 'src/transcoding/fields/assign.ts',
-    by: [...fields, ...requests, 'test/functions/event-ids.test.ts', ...limits],
+    by: [
+      ...fields,
+      ...requests,
+      'test/functions/event-ids.test.ts',
+      ...limits,
+      'test/functions/gateway-presets.test.ts',
+    ],
     changes: [
       ['if (plan.items) count.add(plan.items(text))', '', 'a FieldMask of a million paths in a query is read'],
       ['refuseOther(target, field, origin)\n  if (origin', 'if (origin', 'of two members of a oneof the last one wins'],
@@ -71,7 +77,7 @@ export const fieldFaults: readonly FaultyFile[] = [
   },
   {
     file: 'src/transcoding/fields/fields.ts',
-    by: [...fields, ...bindings, ...values],
+    by: [...fields, ...bindings, ...values, 'test/transcoding/descriptor-sets.test.ts'],
     changes: [
       ['if (names.length > maxNesting) return', 'if (false) return', 'a parameter of a thousand names nests that deep'],
       [
