@@ -45,8 +45,11 @@ for (const [title, headers] of [
     t.is((await app.ask(t, '/api/ping?message=hi', {headers})).status, 200)
     const tokens = app.metadata.identityRequests.length
     const iam = app.backend.iam!
-    // The front end takes every token for expired.
-    iam.now = () => Date.now() + 3_600_000
+    // The front end takes every token for expired, and each new token is another one.
+    iam.now = () => {
+      app.metadata.lifetimeSeconds++
+      return Date.now() + 7_200_000
+    }
     t.is((await app.ask(t, '/api/ping?message=hi', {headers})).json.error.details[0].reason, 'BACKEND_UNAUTHENTICATED')
     iam.now = Date.now
     t.is((await app.ask(t, '/api/ping?message=hi', {headers})).status, 200)
