@@ -218,6 +218,8 @@ test.serial('waiting for the token counts towards the deadline of the call', asy
   const fault = await faultOf(t, ask(backend.url, {audience: 'https://slow.a.run.app', timeout: 30}))
   t.is(fault.code, 'DEADLINE_EXCEEDED')
   t.is(httpStatusOf(fault), 504)
+  // A second fetch would bring one: the call is over before, rather than made without time.
+  t.is(reasonOf(fault), 'ID_TOKEN_UNAVAILABLE')
 })
 
 /** 499 would say that the caller hung up, but this caller waits for the answer. */

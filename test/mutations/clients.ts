@@ -234,7 +234,7 @@ export const clients: Room = {
     },
     {
       file: 'src/clients/calls.ts',
-      by: [...calls, ...survival],
+      by: [...calls, ...survival, 'test/functions/gateway-authorization.test.ts'],
       changes: [
         ['if (reason) throw reason', '', 'a call is made for a caller who is gone'],
         ['pool.release(connection, streaming)', '', 'a connection fills up with calls that are over'],
