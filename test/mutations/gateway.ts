@@ -134,7 +134,7 @@ export const gateway: Room = {
     },
     {
       file: 'src/gateway/answers.ts',
-      by: [...streams, 'test/functions/gateway-metadata.test.ts'],
+      by: [...streams, 'test/functions/gateway-metadata.test.ts', 'test/functions/conventions.test.ts'],
       changes: [
         ['endWith(scope, answers)\n  if', 'if', 'a stream goes on for a caller who hung up'],
         ['headFirst: !isAnswered,', '', 'the head waits for the first answer'],
