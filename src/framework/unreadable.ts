@@ -92,8 +92,7 @@ function isUnderWay(response: ServerResponse): boolean {
 function ignore(socket: Socket, bytes: number): void {
   const left = (unreadable.get(socket) ?? maxIgnored) - bytes
   unreadable.set(socket, left)
-  if (socket.readableEnded) socket.end()
-  else if (left < 0) socket.pause()
+  if (left < 0) socket.pause()
 }
 
 /** CONNECT is for proxies. Node has taken its listeners off the socket. */

@@ -128,7 +128,7 @@ export const framework: Room = {
         ],
         ['`Date: ${new Date().toUTCString()}`,', '', 'refusals have no Date'],
         ['{id: randomUUID(), ...unseen}', "{id: 'none', ...unseen}", 'a refusal cannot be found by its id'],
-        ['else if (left < 0) socket.pause()', '', 'bytes that are no HTTP are read without end'],
+        ['if (left < 0) socket.pause()', '', 'bytes that are no HTTP are read without end'],
         ['else if (last && !last.req.complete) endGently(socket)', '', 'a caller gets two answers for one request'],
         ['if (!req.complete) failAnswerOf(last, faultOf(error))', '', 'a request with a malformed body never ends'],
       ],
@@ -176,6 +176,17 @@ export const framework: Room = {
           'if (piece === null) Object.assign(request, {push, read: take, _read: read})',
           '',
           'each request in progress keeps a buffer that is not used',
+        ],
+      ],
+    },
+    {
+      file: 'src/framework/unreadable.ts',
+      by: ['test/http/hang-up.test.ts'],
+      changes: [
+        [
+          'if (req.socket.readableEnded) hangUp(last, error, unseen)\n  else {',
+          '{',
+          'a caller that hangs up in its body leaves its request running',
         ],
       ],
     },
