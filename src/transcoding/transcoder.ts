@@ -132,7 +132,7 @@ function streamAt(bindings: readonly Binding[], router: Router<Binding>, path: s
   const httpMethods = new Set(bindings.filter(takesStream).map(({httpMethod}) => httpMethod))
   let allow: readonly string[] = []
   for (const httpMethod of httpMethods) {
-    const match = router.route(httpMethod === '*' ? 'GET' : httpMethod, path)
+    const match = router.route(httpMethod, path)
     if (!('binding' in match)) allow = match.allow
     else if (takesStream(match.binding)) return match
     else allow = [httpMethod]

@@ -539,6 +539,9 @@ test.serial('alt decides the format of a stream', async (t) => {
   const pretty = eventsIn((await send('GET /watch?prettyPrint=true&alt=sse&fields=text')).text)
   t.is(pretty.events[0]?.data, '{\n  "text": "a"\n}')
   t.is((await send('GET /bytes?alt=media')).text, 'bytes')
+  const media = await send('GET /watch?alt=media')
+  t.is(media.status, 400)
+  t.regex(media.json.error.message, /expected "json" or "sse"/)
 })
 
 test.serial('parameters without an effect are accepted, and neither logged nor sent', async (t) => {

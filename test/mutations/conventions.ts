@@ -399,4 +399,47 @@ export const conventions: readonly FaultyFile[] = [
       ],
     ],
   },
+  {
+    file: 'src/transcoding/transcoder.ts',
+    by: ['test/transcoding/streams.test.ts'],
+    changes: [
+      [
+        'router.route(httpMethod, path)\n    if',
+        "router.route(httpMethod === '*' ? 'GET' : httpMethod, path)\n    if",
+        'no WebSocket opens at a rule for any HTTP method beside one for GET',
+      ],
+      [
+        'return body !== undefined && (methodKind',
+        'return (methodKind',
+        'a WebSocket opens at a rule that reads no messages',
+      ],
+    ],
+  },
+  {
+    file: 'src/transcoding/exchange.ts',
+    by: ['test/functions/conventions.test.ts'],
+    changes: [
+      [
+        "if (system.alt === 'media') throw noAlt('json\" or \"sse')\n",
+        '\n',
+        'alt=media for a stream is answered without a content type',
+      ],
+    ],
+  },
+  {
+    file: 'src/transcoding/exchange.ts',
+    by: ['test/functions/event-ids.test.ts', 'test/functions/gateway-streams.test.ts'],
+    changes: [
+      [
+        "if (type === 'text/event-stream' && hadAllEvents(headerIn(head, 'last-event-id'))) return undefined\n",
+        '\n',
+        'a browser repeats a call that has ended',
+      ],
+      [
+        "if (type === 'text/event-stream' && hadAllEvents",
+        'if (hadAllEvents',
+        'a caller that asks for JSON gets nothing for an id of an event',
+      ],
+    ],
+  },
 ]

@@ -2,10 +2,30 @@ import test from 'ava'
 import {httpStatusOf} from '../../src/http/response/failure.ts'
 import {JsonSplitter} from '../../src/transcoding/json/splitter.ts'
 import {type MessageBatch, type MessageStreamOptions, messageStream} from '../../src/transcoding/message-stream.ts'
+import {createTranscoder} from '../../src/transcoding/transcoder.ts'
+import {bufBuild, protosIn} from '../helpers/buf.ts'
 import {held} from '../helpers/held.ts'
 import {caught, fieldOf, readMessages, transcode} from './schema.ts'
 
 const utf8 = new TextEncoder()
+
+test('a WebSocket finds a stream with a body: by a rule of any HTTP method too, also beside a GET', (t) => {
+  const schema = bufBuild({
+    ...protosIn('proto/google/api', 'google/api'),
+    'file.proto': `syntax = "proto3"; import "google/api/annotations.proto"; message M {string name = 1;}
+      service S {
+        rpc Any(stream M) returns (stream M) {option (google.api.http) = {custom: {kind: "*" path: "/any"} body: "*"};}
+        rpc Get(M) returns (M) {option (google.api.http) = {get: "/any" additional_bindings {get: "/get"}};}
+        rpc Up(stream M) returns (M) {option (google.api.http) = {get: "/up" additional_bindings {custom: {kind: "*" path: "/too"} body: "*"}};}
+      }`,
+  })
+  const transcoder = createTranscoder({schema})
+  t.is(transcoder.routeStream('/any').binding.method.name, 'Any')
+  t.is(transcoder.routeStream('/too').binding.method.name, 'Up')
+  for (const path of ['/up', '/get'])
+    t.throws(() => transcoder.routeStream(path), {message: /expected the path of a method that takes a stream/})
+  t.throws(() => transcoder.routeStream('/none'), {message: /no method is bound/})
+})
 
 /** The body of a client stream as NDJSON, a JSON array or concatenated JSON values: its text, and the texts of the values. */
 const split: [key: string, text: string, values: string[]][] = [
