@@ -134,6 +134,15 @@ test.serial('fully_decode_reserved_expansion decodes %2F in variables of several
   t.is((await app.send('GET /one/a%2Fb')).json.name, 'a/b')
 })
 
+test.serial('GATEWAY_PATH_DECODING=first holds beside fully_decode_reserved_expansion', async (t) => {
+  const env = {GATEWAY_RULES: fileOf(yaml), GATEWAY_DEFAULT_BINDINGS: '', GATEWAY_PATH_DECODING: 'first'}
+  const first = await startServed({protos, echoes: ['google.longrunning.Operations', 'google.iam.v1.IAMPolicy'], env})
+  t.teardown(() => first.close())
+  t.is((await first.send('GET /files/a/b%2Fc/d%2Fe')).json.name, 'a/b/c/d/e')
+  t.is((await first.send('PURGE /files/a/b%2Fc')).status, 405)
+  t.is((await first.send('GET /plain/a%2Fb')).status, 404)
+})
+
 test.serial('a deadline of the file ends a call, or a silent server stream', async (t) => {
   using _plain = app.older.handle({old: (_request, context) => silence(context)})
   t.is((await app.send('GET /old/a')).status, 504)

@@ -476,5 +476,21 @@ export const gateway: Room = {
         ['special.test(typeName) || this.#known', 'this.#known', 'the page has no input for times'],
       ],
     },
+    {
+      file: 'src/gateway/schema.ts',
+      by: ['test/functions/gateway-rules.test.ts'],
+      changes: [
+        [
+          "config.pathDecoding !== 'first' && ",
+          '',
+          'fully_decode_reserved_expansion switches GATEWAY_PATH_DECODING=first off',
+        ],
+        [
+          "...(rules.fullyDecode && config.pathDecoding !== 'first' && {pathDecoding: 'all' as const}),",
+          '',
+          'fully_decode_reserved_expansion has no effect',
+        ],
+      ],
+    },
   ],
 }

@@ -224,4 +224,57 @@ export const openapi: readonly FaultyFile[] = [
       ],
     ],
   },
+  {
+    file: 'src/transcoding/openapi/names.ts',
+    by: ['test/transcoding/openapi.test.ts'],
+    changes: [
+      [
+        'services.get(parent.name)!.size > 1',
+        'false',
+        'services of one name in two packages have operations of one name but for a number',
+      ],
+      [
+        'services.get(parent.name)!.size > 1',
+        'true',
+        'every operation has a long name, so that generated clients change',
+      ],
+      [
+        "(binding.httpMethod === '*' ? `_${method}` : '')",
+        "''",
+        'the operations of a rule for any HTTP method have one name',
+      ],
+    ],
+  },
+  {
+    file: 'src/transcoding/openapi/openapi.ts',
+    by: ['test/transcoding/openapi.test.ts'],
+    changes: [
+      [
+        'tags: [method.parent.typeName]',
+        'tags: [method.parent.name]',
+        'services of one name in two packages are shown as one',
+      ],
+      [
+        'parent}}) => [parent.typeName, parent]',
+        'parent}}) => [parent.name, parent]',
+        'a tag of an operation has no description',
+      ],
+    ],
+  },
+  {
+    file: 'src/transcoding/openapi/paths.ts',
+    by: ['test/transcoding/openapi.test.ts'],
+    changes: [
+      [
+        ": ['get', 'put', 'post', 'delete', 'patch']",
+        ": ['get']",
+        'a rule for any HTTP method is described for GET alone',
+      ],
+      [
+        'if (binding.template.rest < 0) return undefined',
+        'return undefined',
+        'a path that takes slashes is not described beside one that does not',
+      ],
+    ],
+  },
 ]

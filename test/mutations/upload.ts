@@ -186,5 +186,16 @@ export const upload: Room = {
         ],
       ],
     },
+    {
+      file: 'src/upload/upload.ts',
+      by: ['test/functions/upload.test.ts'],
+      changes: [
+        [
+          "if (type === 'text/event-stream' && hadAllEvents(scope.headers['last-event-id'])) return noMoreEvents\n",
+          '\n',
+          'a browser that reconnects uploads once more',
+        ],
+      ],
+    },
   ],
 }

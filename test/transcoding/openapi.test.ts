@@ -363,6 +363,41 @@ test('two path parameters never have the same name', (t) => {
   )
 })
 
+test('services with the same short name have tags and operations of their own', (t) => {
+  const service = `service Books {rpc Get(Book) returns (Book) {option (google.api.http) = {get: "/PATH"};}}`
+  const proto = (name: string, path: string, more = '') => `syntax = "proto3"; package ${name};
+    import "google/api/annotations.proto"; ${more}
+    message Book {string name = 1;} ${service.replace('PATH', path)}`
+  const other = 'service Shelves {rpc Get(Book) returns (Book) {option (google.api.http) = {get: "/shelves"};}}'
+  const schema = bufBuild({
+    ...protosIn('proto/google/api', 'google/api'),
+    'one.proto': `${proto('one', 'one')} ${other}`,
+    'two.proto': proto('two.v1', 'two'),
+  })
+  const document = documentOf(createTranscoder({schema}))
+  const found = [...operationsAt(document)].map(([place, {operationId, tags}]) => [place, operationId, tags])
+  t.deepEqual(found.sort(), [
+    ['GET /one', 'one_Books_Get', ['one.Books']],
+    ['GET /shelves', 'Shelves_Get', ['one.Shelves']],
+    ['GET /two', 'two_v1_Books_Get', ['two.v1.Books']],
+  ])
+  t.deepEqual(
+    document.tags?.map(({name}) => name),
+    ['one.Books', 'one.Shelves', 'two.v1.Books'],
+  )
+})
+
+test('a rule for any HTTP method has an operation for each, with a name of its own', (t) => {
+  const found = operationsAt(documentOf(transcode([{custom: {kind: '*', path: '/a'}}])))
+  t.deepEqual([...found.values()].map(({operationId}) => operationId).sort(), [
+    'Bound_M0_delete',
+    'Bound_M0_get',
+    'Bound_M0_patch',
+    'Bound_M0_post',
+    'Bound_M0_put',
+  ])
+})
+
 const nested = `
 syntax = "proto2";
 package nested;
