@@ -33,6 +33,7 @@ test('a browser gets the page at /, with a policy that allows only its own files
   const policy = headers.get('content-security-policy') ?? ''
   t.regex(policy, /^default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self';/)
   t.notRegex(policy, /unsafe|\*|https?:/)
+  t.regex(policy, /; frame-ancestors 'none';/)
   t.notRegex(text, /<script(?![^>]*\bsrc=)|<style|\bstyle=|\bon\w+=|https?:/)
 })
 

@@ -97,6 +97,15 @@ test.serial('an event that arrives twice is uploaded once, and acknowledged both
   t.is(app.backend.repo.repos.length, length + 1, 'another generation is another object')
 })
 
+test.serial('an upload whose reply has another size is not acknowledged', async (t) => {
+  await using events = subscribe({maxAttempts: 1})
+  app.backend.repo.next({replySize: 3})
+  await app.storage.put('inbox', 'short', 'hello', about)
+  await events.idle()
+  t.is(events.deliveries[0]?.status, 502)
+  t.regex(events.deliveries[0]?.text ?? '', /DATA_LOSS/)
+})
+
 test.serial('a duplicate that arrives during the upload has to be sent again', async (t) => {
   await using events = subscribe({maxAttempts: 1})
   const first = app.backend.repo.next({slow: true})

@@ -254,6 +254,7 @@ test.serial('keys of AUTH_API_KEYS are accepted, and RATE_LIMIT counts each of t
   t.is(keyed.backend.log.length, calls)
   await using other = await connect(keyed, '2026-07-28', {'x-api-key': 'two'})
   t.falsy((await other.callTool({name: 'Echo_Whole', arguments: {}})).isError, 'another caller has its own')
+  t.is(await statusFrom(other.readResource({uri: 'api:///versions/x'})), 403, 'a resource is its method')
 })
 
 test.serial('limits, origins and methods apply as everywhere', async (t) => {
@@ -292,9 +293,9 @@ test.serial('an error before the request is read is a JSON-RPC error, with the b
   )
 })
 
-test.serial('a malformed URI of a resource is an error of the call', async (t) => {
+test.serial('a URI that is malformed, or of a method that is no tool, is an error of the call', async (t) => {
   await using client = await connect(app)
-  for (const uri of ['api:///one/%ff', 'api:///one/%', 'api:////']) {
+  for (const uri of ['api:///one/%ff', 'api:///one/%', 'api:////', 'api:///up']) {
     await t.throwsAsync(client.readResource({uri}), {message: /There is no resource/})
   }
 })

@@ -524,5 +524,14 @@ export const clients: Room = {
         ['Math.round(performance.now() - began)', 'performance.now() - began', 'latencies have a dozen digits'],
       ],
     },
+    {
+      file: 'src/functions/health.ts',
+      by: ['test/functions/health-unknown.test.ts', 'test/http/rate-limit.test.ts'],
+      changes: [
+        ['{exempt: true},', '{},', 'RATE_LIMIT refuses probes'],
+        ["status !== 'SERVING' && !note", "status !== 'SERVING'", 'a backend that can be reached is 503'],
+        ['{status: 503}', '{status: 200}', 'a backend that fails is 200'],
+      ],
+    },
   ],
 }

@@ -442,4 +442,75 @@ export const conventions: readonly FaultyFile[] = [
       ],
     ],
   },
+  {
+    file: 'src/transcoding/rpc/base64-body.ts',
+    by: ['test/transcoding/rpc.test.ts'],
+    changes: [
+      ['this.#rest = text.slice(whole)', "this.#rest = ''", 'bytes of a body are lost where it was cut'],
+      ["if (this.#rest !== '') throw refused()", '', 'a body that was cut is taken as whole'],
+      ['match(/[^=]+=*/g)', 'match(/.+/g)', 'a body of several pieces is refused'],
+    ],
+  },
+  {
+    file: 'src/transcoding/rpc/ends.ts',
+    by: ['test/transcoding/rpc.test.ts'],
+    changes: [
+      ['metadata[name].push(value)', 'metadata[name] = [value]', 'of several trailers of one name, one arrives'],
+      ['Object.create(null)', '{}', 'a trailer named __proto__ breaks a stream'],
+    ],
+  },
+  {
+    file: 'src/transcoding/rpc/get-request.ts',
+    by: ['test/transcoding/rpc.test.ts'],
+    changes: [
+      ["bytes[length++] = char === '+' ? 0x20 : char", 'bytes[length++] = char', 'a space of a form is read as a plus'],
+      ['!form || form.enveloped', '!form', 'a GET is read as a stream'],
+    ],
+  },
+  {
+    file: 'src/transcoding/rpc/media.ts',
+    by: ['test/transcoding/rpc.test.ts'],
+    changes: [
+      [
+        'parameters.every(isRead) ? byType.get(type) : undefined',
+        'byType.get(type)',
+        'a body in Latin-1 is read as UTF-8',
+      ],
+      [
+        'accepted.every((found) => found!.text)',
+        'accepted.some((found) => found!.text)',
+        'a caller that reads binary gets base64, a third longer',
+      ],
+    ],
+  },
+  {
+    file: 'src/transcoding/rpc/messages.ts',
+    by: ['test/functions/gateway-connect.test.ts', 'test/functions/gateway-validation.test.ts'],
+    changes: [
+      ['      refuseMissing(input, message)\n', '', 'a message without a required field is a 500'],
+      ['      check(message)\n      return', '      return', 'GATEWAY_VALIDATE does not hold for binary messages'],
+      ['checkWire(input, bytes, new ValueCount(maxValues))\n', '\n', 'binary messages have no limit of values'],
+    ],
+  },
+  {
+    file: 'src/transcoding/json/floats.ts',
+    by: ['test/transcoding/floats.test.ts'],
+    changes: [
+      [
+        'if (!Number.isFinite(Math.fround(size * 1.000001))) return value\n',
+        '\n',
+        'the largest float is one that the document forbids',
+      ],
+      [
+        'field.oneof ? fieldsOf(message)[field.oneof.localName] : message',
+        'message',
+        'a float in a oneof has digits that mean nothing',
+      ],
+      [
+        "if (field.fieldKind === 'list' || field.fieldKind === 'map')",
+        "if (field.fieldKind === 'list')",
+        'a float in a map has digits that mean nothing',
+      ],
+    ],
+  },
 ]

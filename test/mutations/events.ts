@@ -89,5 +89,20 @@ export const events: Room = {
         ['.catch(asOurs)', '', 'an event is lost for a role that is missing'],
       ],
     },
+    {
+      file: 'src/events/transient.ts',
+      by: ['test/events/serve-event.test.ts'],
+      changes: [
+        ['UNAUTHENTICATED: true', 'UNAUTHENTICATED: false', 'events are lost while a role is missing'],
+        ['RESOURCE_EXHAUSTED: true', 'RESOURCE_EXHAUSTED: false', 'events are lost while a quota is used up'],
+        ['UNIMPLEMENTED: true', 'UNIMPLEMENTED: false', 'events are lost while there is no service'],
+        ['|| fault.retryAfter !== undefined', '', 'an event is lost that could be sent later'],
+      ],
+    },
+    {
+      file: 'src/events/transient.ts',
+      by: ['test/events/finalized.test.ts'],
+      changes: [[' || (fault.ownHttpStatus ?? 0) >= 500', '', 'an event is lost for an error of our own']],
+    },
   ],
 }

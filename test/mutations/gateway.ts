@@ -492,5 +492,54 @@ export const gateway: Room = {
         ],
       ],
     },
+    {
+      file: 'src/gateway/mcp/catalog.ts',
+      by: ['test/functions/mcp.test.ts', 'test/auth/door.test.ts'],
+      changes: [
+        ['if (tool) return tool.access\n', '\n', 'AUTH_ALLOW and keys do not hold for tools'],
+        [
+          'if (match) return {name: nameOf(match.binding.method)}\n',
+          '\n',
+          'AUTH_ALLOW and keys do not hold for resources',
+        ],
+        [' && this.#resources.has(match.binding)', '', 'agents read resources of methods that are no tools'],
+        [
+          'if (path === undefined || !isUtf8(path)) return',
+          'if (path === undefined) return',
+          'a malformed URI is an error of the server',
+        ],
+      ],
+    },
+    {
+      file: 'src/gateway/mcp/failure.ts',
+      by: ['test/functions/mcp.test.ts'],
+      changes: [['unread.has(fault) ? parseError : ', '', 'malformed JSON is told as a malformed request']],
+    },
+    {
+      file: 'src/gateway/contract.ts',
+      by: ['test/auth/contract.test.ts'],
+      changes: [
+        ['if (problems.length > 0) throw', 'if (false) throw', 'a method that demands verified callers is open'],
+        ['runtime.log.warn(`AUTH', 'runtime.log.trace(`AUTH', 'nobody is told that the options are not enforced'],
+        ['if (other)\n', 'if (false)\n', 'an option of another with our number opens or closes methods'],
+      ],
+    },
+    {
+      file: 'src/gateway/rpc/metadata.ts',
+      by: ['test/functions/gateway-connect.test.ts'],
+      changes: [['`trailer-${name}`', 'name', 'callers of Connect get trailers as headers']],
+    },
+    {
+      file: 'src/console/console.ts',
+      by: ['test/console/console.test.ts'],
+      changes: [
+        [
+          '"frame-ancestors \'none\'",\n',
+          '\n',
+          'another site shows the page in a frame, and has its visitors click on it',
+        ],
+        [", vary: 'accept'", '', 'a cache gives the page to callers that are no browsers'],
+      ],
+    },
   ],
 }

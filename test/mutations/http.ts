@@ -528,5 +528,16 @@ export const http: Room = {
         ['if (error instanceof Fault) throw error\n', '', 'where there is no room, the answer is 400'],
       ],
     },
+    {
+      file: 'src/http/every-function.ts',
+      by: ['test/functions/every-function.test.ts'],
+      changes: [
+        [
+          'if (!(error instanceof ConfigError)) throw error\n',
+          '',
+          'a fault in a function is shown as missing configuration',
+        ],
+      ],
+    },
   ],
 }

@@ -197,5 +197,54 @@ export const upload: Room = {
         ],
       ],
     },
+    {
+      file: 'src/upload/session.ts',
+      by: ['test/upload/session.test.ts'],
+      changes: [
+        [
+          'allow(target, {bucket, object: folder})',
+          '',
+          'files are sent to a place from which upload may not read them',
+        ],
+        ["refuseTooLarge(target, size, 'A file')\n", '\n', 'a file is sent that upload refuses afterwards'],
+        ['|| size < 0', '', 'a negative size is an error of Storage'],
+        ['|| !mediaType.test(contentType)', '', 'a line break in a type adds headers to a request to Storage'],
+        ['contentType, origin}', 'contentType, origin: undefined}', 'pages of any origin may send the bytes'],
+      ],
+    },
+    {
+      file: 'src/functions/upload-session.ts',
+      by: ['test/upload/session.test.ts'],
+      changes: [[', maxBytes}', '}', 'a file is sent that upload refuses afterwards']],
+    },
+    {
+      file: 'src/functions/upload.ts',
+      by: ['test/auth/upload.test.ts', 'test/functions/upload.test.ts'],
+      changes: [
+        ["    creator: 'creatorId',\n", '', 'UPLOAD_CREATOR has no effect'],
+        ['    sizeOf: (reply) => reply.size,\n', '', 'an upload of which a part arrived is a success'],
+      ],
+    },
+    {
+      file: 'src/functions/finalized.ts',
+      by: ['test/events/finalized.test.ts'],
+      changes: [
+        ["    required: ['creatorId', 'name'],\n", '', 'an instance starts without the fields that the service needs'],
+        ['    sizeOf: (reply) => reply.size,\n', '', 'an upload of which a part arrived is acknowledged, and so lost'],
+      ],
+    },
+    {
+      file: 'src/upload/template.ts',
+      by: ['test/events/finalized.test.ts'],
+      changes: [
+        [
+          'if (Object.hasOwn(metadata, key)) return metadata[key]!',
+          'return metadata[key]!',
+          'missing metadata is written as "undefined"',
+        ],
+        ['if (!names.includes(path)) refuse', 'if (false) refuse', 'each event fails, rather than the start'],
+        ['if (twice) refuse', 'if (false) refuse', 'of two values for a field one is lost'],
+      ],
+    },
   ],
 }

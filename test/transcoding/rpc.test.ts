@@ -4,6 +4,7 @@ import test from 'ava'
 import {Fault} from '../../src/core/fault.ts'
 import {BadRequestSchema} from '../../src/gen/google/rpc/error_details_pb.js'
 import {Base64Reader, base64Body} from '../../src/transcoding/rpc/base64-body.ts'
+import {endFrame} from '../../src/transcoding/rpc/ends.ts'
 import {connectError, rpcError, statusTrailers} from '../../src/transcoding/rpc/errors.ts'
 import {FrameSplitter, framed, joined} from '../../src/transcoding/rpc/frames.ts'
 import {readGetRequest} from '../../src/transcoding/rpc/get-request.ts'
@@ -136,4 +137,33 @@ for (const type of ['', 'application/json; charset=latin1', 'application/connect
 test('a message in a query can be any bytes', (t) => {
   const {message} = readGetRequest('connect=v1&encoding=proto&message=%00%ff+%2B')
   t.deepEqual([...message], [0, 255, 0x20, 0x2b])
+})
+
+test('the end of a stream has all values of a name, whatever the name', (t) => {
+  const trailers = [
+    ['x-tail', '1'],
+    ['x-tail', '2'],
+    ['__proto__', '3'],
+  ] as const
+  const end = Buffer.from(endFrame('connect', undefined, trailers))
+    .subarray(5)
+    .toString()
+  t.is(end, '{"metadata":{"x-tail":["1","2"],"__proto__":["3"]}}')
+  const lines = Buffer.from(endFrame('grpcweb', undefined, trailers))
+    .subarray(5)
+    .toString()
+  t.regex(lines, /x-tail: 1\r\nx-tail: 2\r\n__proto__: 3\r\n$/)
+})
+
+test('the message of a GET has no envelope', (t) => {
+  for (const encoding of ['connect+proto', 'connect+json', 'grpc-web'])
+    t.throws(() => readGetRequest(`encoding=${encoding}&message=`), {message: /expected json or proto/})
+})
+
+test('gRPC-Web answers in base64 only a caller that accepts nothing else of it', (t) => {
+  const form = rpcForm('application/grpc-web-text+proto')!
+  const typeFor = (accept?: string) => responseForm(form, accept).type
+  t.is(typeFor(), 'application/grpc-web-text+proto')
+  t.is(typeFor('application/grpc-web-text'), 'application/grpc-web-text+proto')
+  t.is(typeFor('application/grpc-web, application/grpc-web-text'), 'application/grpc-web+proto')
 })
