@@ -5,8 +5,8 @@ import {join} from 'node:path'
 import test, {type ExecutionContext} from 'ava'
 import {SignJWT} from 'jose'
 import {type Logger, pino} from 'pino'
-import {resourceAt} from '../../src/auth/resource.ts'
-import {ConfigError} from '../../src/core/config.ts'
+import {resourceAt, resourceDocument} from '../../src/auth/resource.ts'
+import {type AuthConfig, ConfigError} from '../../src/core/config.ts'
 import {gateway} from '../../src/functions/gateway.ts'
 import {PingService} from '../../src/gen/ping/ping_pb.js'
 import {resourceOf} from '../../src/http/own-paths.ts'
@@ -644,4 +644,11 @@ test('an opening for the path of a method is an error at start', (t) => {
     message:
       'AUTH_PUBLIC: "/api/ping" is a path of ping.PingService/Send: expected the method itself\nAUTH_WEBHOOK: "/api/ping:upstream" is a path of ping.PingService/SendUpstream: expected the method itself',
   })
+})
+
+test('the document about an API names only issuers whose tokens clients may send to it', (t) => {
+  const issuer = {issuer: 'https://own.example', header: undefined}
+  const ofProxy = {issuer: 'https://proxy.example', header: 'x-goog-iap-jwt-assertion'}
+  const issuers = [issuer, ofProxy, issuer] as unknown as AuthConfig['issuers']
+  t.deepEqual(resourceDocument('https://api.example', {issuers}).authorization_servers, ['https://own.example'])
 })

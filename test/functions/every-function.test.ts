@@ -65,6 +65,15 @@ test.serial('without app, and without a gateway, each function is at its name', 
   t.deepEqual(await answerAt('/greet', {greet: says('greet')}), [200, 'greet'])
 })
 
+test.serial('the page shows all functions, except for one whose path the gateway has', async (t) => {
+  const shown = await startApp({env: {CONSOLE: 'true', MCP: 'true'}})
+  t.teardown(() => shown.close())
+  const {url, close} = await shown.serve(everyFunction(shown.runtime, {...table, mcp: says('mcp of the table')}))
+  t.teardown(close)
+  const schema = (await (await fetch(`${url}/console/schema.json`)).json()) as {functions: {path: string}[]}
+  t.deepEqual(schema.functions.map(({path}) => path).sort(), ['/greet', '/health', '/own', '/unset'])
+})
+
 test('an error of a function is thrown at start, unless only its configuration is missing', (t) => {
   const broken = () => {
     throw new TypeError('no such thing')

@@ -209,5 +209,21 @@ export const auth: Room = {
         ['if (isAllowedOrigin(scope, origin)) return false', '', 'pages of CORS_ORIGINS cannot post'],
       ],
     },
+    {
+      file: 'src/auth/resource.ts',
+      by: ['test/auth/door.test.ts'],
+      changes: [
+        [
+          '.filter(({header}) => header === undefined)',
+          '',
+          'agents ask an issuer for tokens that only a proxy may send',
+        ],
+        [
+          "below.startsWith(`${pathname.replace(/\\/$/, '')}/`) ?",
+          'below ?',
+          'the document is about an API that clients did not ask for',
+        ],
+      ],
+    },
   ],
 }

@@ -539,5 +539,29 @@ export const http: Room = {
         ],
       ],
     },
+    {
+      file: 'src/http/every-function.ts',
+      by: ['test/functions/every-function.test.ts'],
+      changes: [
+        [
+          '      .filter(([name]) => !rest.paths?.includes(`/${name}`))\n',
+          '',
+          'the page shows a function that no request reaches',
+        ],
+        ['  rest.beside?.(handlers)\n', '\n', 'the page of npm start does not show the functions'],
+      ],
+    },
+    {
+      file: 'src/http/by-path.ts',
+      by: ['test/functions/every-function.test.ts'],
+      changes: [
+        [
+          '    beside: others.beside,\n',
+          '\n',
+          'the page of npm start does not show the functions that app does not have',
+        ],
+        ['    paths: others.paths,\n', '\n', 'the page shows a function whose path app has'],
+      ],
+    },
   ],
 }
