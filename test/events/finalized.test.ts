@@ -198,6 +198,8 @@ test.serial('a permanent error is acknowledged, and logged', async (t) => {
     await given(() => app.storage.put('inbox', 'nobody', 'x')),
     /INVALID_ARGUMENT: The object has no metadata \\"creator\\"/,
   )
+  const unnamed = {...about, metadata: {creator: ''}}
+  t.regex(await given(() => app.storage.put('inbox', 'unnamed', 'x', unnamed)), /Field \\"creator_id\\" .* is empty/)
   t.regex(await given(() => app.storage.put('other', 'it', 'x', about)), /PERMISSION_DENIED: Bucket \\"other\\"/)
   t.regex(
     await given(async () => {

@@ -246,5 +246,15 @@ export const upload: Room = {
         ['if (twice) refuse', 'if (false) refuse', 'of two values for a field one is lost'],
       ],
     },
+    {
+      file: 'src/upload/session.ts',
+      by: ['test/upload/session.test.ts'],
+      changes: [["{headers: {'cache-control': 'no-store'}}", '{}', 'a cache keeps a URL that needs no token']],
+    },
+    {
+      file: 'src/upload/template.ts',
+      by: ['test/events/finalized.test.ts'],
+      changes: [['if (!hasValue(message, path)) throw', 'if (false) throw', 'an object without a creator is uploaded']],
+    },
   ],
 }

@@ -27,8 +27,9 @@ const asking = (body: unknown, headers: Record<string, string> = {}) => ({
 test('a file is sent to Storage by a session, in chunks, and upload reads it', async (t) => {
   const size = 2 * MiB
   const bytes = Buffer.concat([...pattern(size)])
-  const {status, json} = await app.ask(t, '/upload/session', asking({size, contentType: 'video/mp4'}))
+  const {status, headers, json} = await app.ask(t, '/upload/session', asking({size, contentType: 'video/mp4'}))
   t.is(status, 200)
+  t.is(headers.get('cache-control'), 'no-store', 'whoever has the URL may send the bytes')
   const {uri, bucket, object} = json
   t.is(bucket, 'samples')
   t.regex(object, /^incoming\/[\da-f-]{36}$/)
