@@ -74,6 +74,7 @@ service More {
     };
   }
   rpc Colored(Node) returns (Node) {option (google.api.http) = {get: "/colored/{color}"};}
+  rpc Dated(Node) returns (Node) {option (google.api.http) = {get: "/dated/{display_time}"};}
   rpc Route(RouteRequest) returns (RouteRequest) {
     option (google.api.http) = {post: "/route/{path.name}/{number}" body: "*"};
   }
@@ -171,7 +172,7 @@ test.before(async () => {
   })
   more = new HeldService(schema.registry.getService('more.More')!, {
     ...{own: same, tree: same, createThing: same, createLater: same, changeThing: same, changeWrapped: same},
-    ...{route: same, explicit: same, none: same, colored: same},
+    ...{route: same, explicit: same, none: same, colored: same, dated: same},
     pages: () => ({nextPageToken: 'n'}),
     createWrapped: (thing) => ({thing}),
     bytes: () => ({contentType: 'image/png', data: Buffer.from('bytes')}),
@@ -476,6 +477,22 @@ for (const [mask, expected] of [
   })
 }
 
+test.serial('fields= keeps keys of a map that are names of JavaScript', async (t) => {
+  const body = '{"byKey":{"__proto__":{"text":"p","child":{"text":"c"}},"constructor":{"text":"d"}}}'
+  for (const [mask, expected] of [
+    ['byKey.__proto__.text', '{"byKey":{"__proto__":{"text":"p"}}}'],
+    ['byKey.*.text', '{"byKey":{"__proto__":{"text":"p"},"constructor":{"text":"d"}}}'],
+    [
+      'byKey.__proto__.child,byKey.*.text',
+      '{"byKey":{"__proto__":{"text":"p","child":{"text":"c"}},"constructor":{"text":"d"}}}',
+    ],
+    ['byKey,byKey.constructor.text', body],
+  ] as const) {
+    const {status, text} = await send(`POST /tree?fields=${encodeURIComponent(mask)}`, {}, body)
+    t.deepEqual([status, text], [200, expected], mask)
+  }
+})
+
 test.serial('fields= applies to the field of response_body', async (t) => {
   const body = JSON.stringify(tree)
   t.deepEqual((await send('POST /tree/nodes?fields=*.text', {}, body)).json, [{text: 'd'}, {}])
@@ -762,6 +779,8 @@ test.serial('Connect and gRPC-Web: the routing header has the fields in the path
   )
   t.deepEqual(await routingOfRpc(more, 'more.More/Colored', {color: 'GREEN'}), inEachForm('color=GREEN'))
   t.deepEqual(await routingOfRpc(library, 'library.Library/GetBook', {}), inEachForm())
+  // A message has no text that servers agree on.
+  t.deepEqual(await routingOfRpc(more, 'more.More/Dated', {displayTime: '1970-01-01T00:00:01Z'}), inEachForm())
   t.deepEqual(await routingOfRpc(more, 'more.More/CreateThing', {name: 'n'}), inEachForm())
 })
 

@@ -303,6 +303,30 @@ test('a rule for a part of a well-known type is a problem at start', (t) => {
   ])
 })
 
+test('a path of more than 100 names is a problem at start', (t) => {
+  const set = fileOf([get(`/{inner${'.deep'.repeat(99)}.name}`)])
+  const schema = readSchema(set)
+  t.true(schema instanceof LazyRegistry)
+  t.is(createTranscoder({schema}).problems.length, 1)
+  t.is(
+    facts(() => readSchema(set)),
+    facts(() => decodeSchema(set)),
+  )
+})
+
+for (const name of ['page_size', 'inner', 'kind', 'names']) {
+  test(`google.api.routing by "${name}", which is no string, is refused at start`, (t) => {
+    const parameter = [0x0a, name.length, ...Buffer.from(name)]
+    const options = unknown(create(MethodOptionsSchema), 72295729, 0x12, parameter.length, ...parameter)
+    setExtension(options, http, create(HttpRuleSchema, get('/x')))
+    const method = {name: 'M', inputType: '.a.A', outputType: '.a.A', options}
+    const set = fileOf([], (file) => ({...file, service: [{name: 'S', method: [method]}]}))
+    for (const schema of [readSchema(set), decodeSchema(set)]) {
+      t.throws(() => createTranscoder({schema}), {message: `google.api.routing: "${name}" is no string`})
+    }
+  })
+}
+
 test('a rule is found behind options of any kind', (t) => {
   const options = create(MethodOptionsSchema)
   setExtension(options, http, create(HttpRuleSchema, get('/x')))

@@ -19,14 +19,17 @@ test('the result of a stream is a list, and a deprecated method says so', (t) =>
   t.regex(tool?.description ?? '', /sent one by one as progress.*\n\nDeprecated\.$/s)
 })
 
-test('a GET with a name in its path is a resource, one without is none', (t) => {
+test('a GET with a name in its path is a resource, one without is none, nor is a stream', (t) => {
   const {bindings} = transcode([
     {get: '/a'},
     {get: '/b/{name}'},
     {post: '/c/{name}'},
     {get: '/d/{name=**}'},
     {get: '/e/{name}', output: 'google.api.HttpBody'},
+    {get: '/f/{name}'},
   ])
+  // A stream may have no end, and a resource is one answer.
+  Object.assign(bindings.at(-1)!.method, {methodKind: 'server_streaming'})
   t.deepEqual(
     resourceTemplatesOf(bindings).map(({uriTemplate, mimeType}) => [uriTemplate, mimeType]),
     [
