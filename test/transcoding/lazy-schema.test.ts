@@ -11,7 +11,9 @@ import {
 } from '@bufbuild/protobuf'
 import {
   type DescriptorProto,
+  DescriptorProtoSchema,
   type Edition,
+  EnumDescriptorProtoSchema,
   EnumValueOptionsSchema,
   type FieldDescriptorProto,
   type FileDescriptorProto,
@@ -367,7 +369,7 @@ test('an option that is in two parts is one rule', (t) => {
 })
 
 /** The file with another message. */
-function withMessage(message: Message): Uint8Array {
+function withMessage(message: Message | DescriptorProto): Uint8Array {
   return fileOf([], (file) => ({...file, messageType: [...file.messageType!, message]}))
 }
 
@@ -420,7 +422,63 @@ const unusual: [what: string, set: Uint8Array][] = [
     'two options that are one extension',
     fileOf([], (file) => ({...file, extension: [extension('x'), extension('y')]})),
   ],
+  ['no files', new Uint8Array()],
+  ['a field that sets do not have', Buffer.concat([fileOf([]), Buffer.of(0x12, 0)])],
+  ['a file that is there twice', Buffer.concat([fileOf([]), fileOf([])])],
+  ['a field that files do not have', fileOf([], (file) => unknown(create(FileDescriptorProtoSchema, file), 13))],
+  ['a field that messages do not have', withMessage(unknown(create(DescriptorProtoSchema, {name: 'B'}), 11))],
+  ['a field that enums do not have', withEnum(unknown(create(EnumDescriptorProtoSchema, enumOf('E')), 6))],
+  ['a message without a name', withMessage({field: [field('a', 1, Type.STRING)]})],
+  ['an enum without a name', withEnum({value: [{name: 'ZERO', number: 0}]})],
+  ['a value without a name', withEnum({name: 'E', value: [{number: 0}]})],
+  ['a service without a name', fileOf([], (file) => ({...file, service: [{method: []}]}))],
+  [
+    'a method without a name',
+    fileOf([], (file) => ({...file, service: [{name: 'S', method: [{inputType: '.a.A', outputType: '.a.A'}]}]})),
+  ],
+  [
+    'a field that has no name',
+    withMessage({name: 'B', field: [{number: 1, type: Type.STRING, label: Label.OPTIONAL}]}),
+  ],
+  ['a field of no type', withMessage({name: 'B', field: [field('a', 1, 0 as Type)]})],
+  ['text with the name of a type', withMessage({name: 'B', field: [field('a', 1, 9, {typeName: '.a.A'})]})],
+  ['a malformed range', withMessage(unknown(create(DescriptorProtoSchema, {name: 'B'}), 5, 0x0a))],
+  ['a malformed range of an enum', withEnum(unknown(create(EnumDescriptorProtoSchema, enumOf('E')), 4, 0x0a))],
+  ['a map with a third field', withEntry(field('key', 1, 9), field('value', 2, 9), field('more', 3, 9))],
+  ['a map whose key has another number', withEntry(field('key', 3, 9), field('value', 2, 9))],
+  ['a map whose value has another number', withEntry(field('key', 1, 9), field('value', 3, 9))],
+  ['a map of lists', withEntry(field('key', 1, 9), field('value', 2, 9, {label: Label.REPEATED}))],
+  ['a map by lists', withEntry(field('key', 1, 9, {label: Label.REPEATED}), field('value', 2, 9))],
+  ['a map by enums', withEntry(field('key', 1, Type.ENUM, {typeName: '.a.Kind'}), field('value', 2, 9))],
+  ['a map that is declared in another file', withForeignEntry()],
 ]
+
+function enumOf(name: string) {
+  return {name, value: [{name: 'ZERO', number: 0}]}
+}
+
+/** The file with another enum. */
+function withEnum(added: NonNullable<File['enumType']>[number]): Uint8Array {
+  return fileOf([], (file) => ({...file, enumType: [...file.enumType!, added]}))
+}
+
+/** The file with a message that has a map, whose entry has these fields. */
+function withEntry(...fields: Field[]): Uint8Array {
+  return withMessage({
+    name: 'B',
+    field: [field('c', 1, Type.MESSAGE, {label: Label.REPEATED, typeName: '.a.B.CEntry'})],
+    nestedType: [{name: 'CEntry', field: fields, options: {mapEntry: true}}],
+  })
+}
+
+function withForeignEntry(): Uint8Array {
+  const labels = field('labels', 1, Type.MESSAGE, {label: Label.REPEATED, typeName: '.a.A.LabelsEntry'})
+  const file = [
+    {name: 'b.proto', syntax: 'proto3', dependency: ['a.proto'], messageType: [{name: 'B', field: [labels]}]},
+  ]
+  const other = toBinary(FileDescriptorSetSchema, create(FileDescriptorSetSchema, {file}))
+  return Buffer.concat([fileOf([]), other])
+}
 
 /** `message` with another field: its number, and the bytes of its value. */
 function unknown<T extends AnyMessage>(message: T, no: number, ...data: number[]): T {
