@@ -425,10 +425,12 @@ const unusual: [what: string, set: Uint8Array][] = [
   ['no files', new Uint8Array()],
   ['a field that sets do not have', Buffer.concat([fileOf([]), Buffer.of(0x12, 0)])],
   ['a file that is there twice', Buffer.concat([fileOf([]), fileOf([])])],
+  ['a file without types that is there twice', Buffer.concat([emptyFile(), emptyFile()])],
   ['a field that files do not have', fileOf([], (file) => unknown(create(FileDescriptorProtoSchema, file), 13))],
   ['a field that messages do not have', withMessage(unknown(create(DescriptorProtoSchema, {name: 'B'}), 11))],
   ['a field that enums do not have', withEnum(unknown(create(EnumDescriptorProtoSchema, enumOf('E')), 6))],
   ['a message without a name', withMessage({field: [field('a', 1, Type.STRING)]})],
+  ['a message that begins with a name of another kind', withMessage({reservedName: ['Old']})],
   ['an enum without a name', withEnum({value: [{name: 'ZERO', number: 0}]})],
   ['a value without a name', withEnum({name: 'E', value: [{number: 0}]})],
   ['a service without a name', fileOf([], (file) => ({...file, service: [{method: []}]}))],
@@ -439,6 +441,10 @@ const unusual: [what: string, set: Uint8Array][] = [
   [
     'a field that has no name',
     withMessage({name: 'B', field: [{number: 1, type: Type.STRING, label: Label.OPTIONAL}]}),
+  ],
+  [
+    'a field that has a name only in JSON',
+    withMessage({name: 'B', field: [{number: 1, type: Type.STRING, label: Label.OPTIONAL, jsonName: 'a'}]}),
   ],
   ['a field of no type', withMessage({name: 'B', field: [field('a', 1, 0 as Type)]})],
   ['text with the name of a type', withMessage({name: 'B', field: [field('a', 1, 9, {typeName: '.a.A'})]})],
@@ -452,6 +458,11 @@ const unusual: [what: string, set: Uint8Array][] = [
   ['a map by enums', withEntry(field('key', 1, Type.ENUM, {typeName: '.a.Kind'}), field('value', 2, 9))],
   ['a map that is declared in another file', withForeignEntry()],
 ]
+
+function emptyFile(): Uint8Array {
+  const file = [{name: 'b.proto', syntax: 'proto3'}]
+  return toBinary(FileDescriptorSetSchema, create(FileDescriptorSetSchema, {file}))
+}
 
 function enumOf(name: string) {
   return {name, value: [{name: 'ZERO', number: 0}]}
