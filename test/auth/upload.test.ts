@@ -115,3 +115,33 @@ test.serial('only objects with the prefix are read from a bucket with a prefix',
     t.is(answer.status, status, `${bucket}/${object}: ${answer.text}`)
   }
 })
+
+test.serial('only callers who may upload get a session, since whoever has it can write to Storage', async (t) => {
+  const other = await startApp({
+    env: {
+      AUTH: 'jwt',
+      AUTH_ISSUERS: `${issuer.url} audience=api`,
+      AUTH_ALLOW: 'Repo/CreateRepo team=a',
+      UPLOAD_BUCKETS: 'samples',
+      UPLOAD_SESSIONS: 'samples/incoming/',
+    },
+  })
+  t.teardown(() => other.close())
+  other.storage.createBucket('samples')
+  for (const [team, status] of [
+    ['b', 403],
+    ['a', 200],
+  ] as const) {
+    const headers = {...(await bearer({team})), 'content-type': 'application/json'}
+    const answer = await other.ask(t, '/upload/session', {method: 'POST', headers, body: '{"size": 1}'})
+    t.is(answer.status, status, answer.text)
+  }
+})
+
+test.serial('the request for a session is a few fields: a larger body is not read', async (t) => {
+  const other = await startApp({env: {UPLOAD_BUCKETS: 'samples', UPLOAD_SESSIONS: 'samples/incoming/'}})
+  t.teardown(() => other.close())
+  const headers = {'content-type': 'application/json'}
+  const answer = await other.ask(t, '/upload/session', {method: 'POST', headers, body: ' '.repeat(5000)})
+  t.is(answer.status, 413, answer.text)
+})

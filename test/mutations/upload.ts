@@ -248,8 +248,12 @@ export const upload: Room = {
     },
     {
       file: 'src/upload/session.ts',
-      by: ['test/upload/session.test.ts'],
-      changes: [["{headers: {'cache-control': 'no-store'}}", '{}', 'a cache keeps a URL that needs no token']],
+      by: ['test/upload/session.test.ts', 'test/auth/upload.test.ts'],
+      changes: [
+        ["{headers: {'cache-control': 'no-store'}}", '{}', 'a cache keeps a URL that needs no token'],
+        ['access: accessOf(target), ', '', 'any caller may write to the bucket'],
+        ['scope.bytes(maxBody)', 'scope.bytes()', 'the request for a session is read up to megabytes'],
+      ],
     },
     {
       file: 'src/upload/template.ts',
