@@ -44,6 +44,21 @@ test.serial('headers of a front end that answers instead of a backend are not me
   )
 })
 
+test.serial('neither are they for callers by Connect and gRPC-Web', async (t) => {
+  for (const [type, body] of [
+    ['application/json', '{"id": "a"}'],
+    ['application/grpc-web+proto', '\0\0\0\0\x03\x0a\x01a'],
+  ] as const) {
+    const headers = {'content-type': type, 'connect-protocol-version': '1'}
+    const answered = await app.send('POST /served.Older/Old', {headers, body})
+    t.false(JSON.stringify([...answered.headers, answered.text]).includes('secret'), answered.text)
+    t.regex(
+      JSON.stringify([...answered.headers, answered.text]),
+      /turned%20this%20function%20away|turned this function away/,
+    )
+  }
+})
+
 test.serial('app serves the methods of GATEWAY_DESCRIPTORS, in addition to its own functions', async (t) => {
   t.deepEqual((await app.send('GET /whole?name=a')).json, {name: 'a'})
   t.is((await app.send('GET /ping?message=hi')).json.pong.message, 'hi')

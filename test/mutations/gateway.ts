@@ -526,8 +526,11 @@ export const gateway: Room = {
     },
     {
       file: 'src/gateway/rpc/metadata.ts',
-      by: ['test/functions/gateway-connect.test.ts'],
-      changes: [['`trailer-${name}`', 'name', 'callers of Connect get trailers as headers']],
+      by: ['test/functions/gateway-connect.test.ts', 'test/functions/gateway-app.test.ts'],
+      changes: [
+        ['`trailer-${name}`', 'name', 'callers of Connect get trailers as headers'],
+        ['call?.header && isGrpc(call) ?', 'call?.header ?', 'callers of Connect get headers of a front end'],
+      ],
     },
     {
       file: 'src/console/console.ts',
