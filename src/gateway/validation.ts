@@ -69,11 +69,15 @@ function pathOf(path: Path, nameOf: FieldName): string {
 
 const maxReason = 63
 
-/** Converts `string.min_len` to STRING_MIN_LEN, the form that error_details.proto prescribes, with at most 63 characters. */
+/**
+ * Converts `string.min_len` to STRING_MIN_LEN, the form that error_details.proto prescribes: `[A-Z][A-Z0-9_]+[A-Z0-9]`, with at most
+ * 63 characters.
+ */
 function reasonOf(ruleId: string): string {
   return ruleId
     .toUpperCase()
     .replace(/[^A-Z0-9]+/g, '_')
-    .replace(/^_+|_+$/g, '')
+    .replace(/^[^A-Z]+/, '')
     .slice(0, maxReason)
+    .replace(/_$/, '')
 }

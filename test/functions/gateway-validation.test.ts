@@ -65,7 +65,7 @@ message Book {
 }
 message Author { string full_name = 1 [(google.api.field_behavior) = REQUIRED]; string etag = 2 [(google.api.field_behavior) = OUTPUT_ONLY]; }
 message OrderRequest {
-  option (buf.validate.message).cel = {id: "order.total" message: "the least is more than the most" expression: "this.least <= this.most"};
+  option (buf.validate.message).cel = {id: "2-order.total!-of.${'all.'.repeat(20)}" message: "the least is more than the most" expression: "this.least <= this.most"};
   string e_mail = 1 [(buf.validate.field).string.email = true];
   repeated Line order_lines = 2 [(buf.validate.field).repeated = {min_items: 1}];
   map<string, string> labels = 3 [(buf.validate.field).map = {keys: {string: {pattern: "^[a-z]+$"}} values: {string: {min_len: 1}}}];
@@ -180,13 +180,19 @@ test.serial('protovalidate: rules of fields, items, keys, values and messages, b
   })
   t.is(refused.status, 400)
   t.deepEqual(violationsOf(refused.json.error).sort(), [
-    ['body', 'ORDER_TOTAL'],
+    // The form that error_details.proto prescribes: at most 63 characters, of which the last one is no underscore.
+    ['body', `ORDER_TOTAL_OF${'_ALL'.repeat(12)}`],
     ['eMail', 'STRING_EMAIL'],
     ['labels["A"]', 'STRING_MIN_LEN'],
     ['labels["A"]', 'STRING_PATTERN'],
     ['labels["b"]', 'STRING_MIN_LEN'],
     ['orderLines[1].count', 'INT32_GT'],
   ])
+  const {fieldViolations} = refused.json.error.details.find((one: Any) => /BadRequest$/.test(one['@type']))
+  t.deepEqual(
+    fieldViolations.filter(({description}: Any) => / \(the key\)$/.test(description)).map(({field}: Any) => field),
+    ['labels["A"]'],
+  )
   t.deepEqual(violationsOf((await post('POST /orders', {eMail: 'a@b.c'})).json.error), [
     ['orderLines', 'REPEATED_MIN_ITEMS'],
   ])

@@ -544,5 +544,15 @@ export const gateway: Room = {
         [", vary: 'accept'", '', 'a cache gives the page to callers that are no browsers'],
       ],
     },
+    {
+      file: 'src/gateway/validation.ts',
+      by: ['test/functions/gateway-validation.test.ts'],
+      changes: [
+        ['.slice(0, maxReason)', '', 'the reason of a violation is longer than error_details.proto allows'],
+        [".replace(/_$/, '')", '', 'the reason of a violation ends with an underscore'],
+        [".replace(/^[^A-Z]+/, '')", '', 'the reason of a violation begins with a digit'],
+        ["${forKey ? ' (the key)' : ''}", '', 'nobody can tell whether the key or the value of a map is wrong'],
+      ],
+    },
   ],
 }
