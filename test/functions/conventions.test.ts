@@ -491,6 +491,9 @@ test.serial('fields= keeps keys of a map that are names of JavaScript', async (t
     const {status, text} = await send(`POST /tree?fields=${encodeURIComponent(mask)}`, {}, body)
     t.deepEqual([status, text], [200, expected], mask)
   }
+  const nested = '{"byKey":{"a":{"byKey":{"__proto__":{"text":"p"}}}}}'
+  const both = encodeURIComponent('byKey.a.byKey.b,byKey.*.byKey')
+  t.is((await send(`POST /tree?fields=${both}`, {}, nested)).text, nested, 'of two masks for one value')
 })
 
 test.serial('fields= applies to the field of response_body', async (t) => {
