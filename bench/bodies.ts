@@ -1,15 +1,15 @@
 import {deployed} from './lib/deployed.ts'
 import {descriptorFile} from './lib/descriptors.ts'
-import {costs, send} from './lib/load.ts'
-import {end, functionProcess, median, stackProcess, type Usage, usageOf} from './lib/processes.ts'
+import {costs, ratioOf, send} from './lib/load.ts'
+import {end, functionProcess, stackProcess, type Usage, usageOf} from './lib/processes.ts'
 import {keep, roundsOr, type Spread, spreadOf, type Table} from './lib/results.ts'
 
 /** One long string in JSON to the backend and back: through the deployed gateway, and by hand, without limits or checks. */
-const rounds = roundsOr(7)
+const rounds = roundsOr(13)
 const KiB = 1024
 const loads = [
-  {size: 64 * KiB, aim: 0.95, requests: 300, concurrency: 4},
-  {size: 1024 * KiB, aim: 1, requests: 40, concurrency: 4},
+  {size: 64 * KiB, aim: 0.95, requests: 300, concurrency: 4, warmUp: 5000},
+  {size: 1024 * KiB, aim: 1, requests: 40, concurrency: 4, warmUp: 300},
 ] as const
 
 /** Aim for the time that one body may block the event loop, in ms. */
@@ -30,7 +30,7 @@ for (const {size, aim, ...load} of loads) {
     'by hand': {...byHand, ...request, path: '/'},
   }
   const cost = await costs(targets, load, rounds)
-  const ratio = median(cost.gateway) / median(cost['by hand'])
+  const ratio = ratioOf(cost.gateway, cost['by hand'])
   tables.push({
     title: `${load.requests} unary calls with ${size / KiB} KiB of JSON, ${load.concurrency} at a time, medians of ${rounds}`,
     rows: Object.fromEntries(Object.entries(cost).map(([name, all]) => [name, {'CPU µs a request': spreadOf(all)}])),

@@ -1,5 +1,5 @@
-import {costs} from './lib/load.ts'
-import {end, functionProcess, median, stackProcess} from './lib/processes.ts'
+import {costs, ratioOf} from './lib/load.ts'
+import {end, functionProcess, stackProcess} from './lib/processes.ts'
 import {keep, roundsOr, spreadOf} from './lib/results.ts'
 
 /**
@@ -17,8 +17,7 @@ const ping = {...(await functionProcess('src/main.js', 'ping', env)), path: '/?m
 const gateway = {...(await functionProcess('src/main.js', 'gateway', env)), path: '/api/ping?message=hello'}
 
 const cost = await costs({ping, gateway}, load, rounds)
-// Of each turn, because both functions meet alike what else the machine does then.
-const ratio = median(cost.gateway.map((one, round) => one / cost.ping[round]!))
+const ratio = ratioOf(cost.gateway, cost.ping)
 keep('gateway', [
   {
     title: `${load.requests} unary calls, ${load.concurrency} at a time, medians of ${rounds}, from source, without the log line`,

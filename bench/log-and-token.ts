@@ -1,11 +1,11 @@
 import {deployed} from './lib/deployed.ts'
-import {costs} from './lib/load.ts'
-import {end, functionProcess, median, stackProcess} from './lib/processes.ts'
+import {costs, ratioOf} from './lib/load.ts'
+import {end, functionProcess, stackProcess} from './lib/processes.ts'
 import {keep, roundsOr, spreadOf} from './lib/results.ts'
 
 /** A unary call as deployed, with and without its log line and its ID token: CPU of the function's process per request. */
-const rounds = roundsOr(9)
-const load = {requests: 2000, concurrency: 32}
+const rounds = roundsOr(13)
+const load = {requests: 2000, concurrency: 32, warmUp: 20_000}
 /** Aim for the cost with each of the two, as a multiple of the call without it. */
 const aim = 1.05
 
@@ -26,9 +26,9 @@ const targets = {
 } as const
 
 const cost = await costs(targets, load, rounds)
-const all = median(cost['log line and token'])
-const log = all / median(cost['without the log line'])
-const token = all / median(cost['without the token'])
+const all = cost['log line and token']
+const log = ratioOf(all, cost['without the log line'])
+const token = ratioOf(all, cost['without the token'])
 keep('log-and-token', [
   {
     title: `${load.requests} unary calls of \`ping\`, ${load.concurrency} at a time, medians of ${rounds}`,

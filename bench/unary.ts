@@ -1,7 +1,7 @@
 import {deployed} from './lib/deployed.ts'
-import {cost, costs, type Target} from './lib/load.ts'
+import {cost, costs, ratioOf, type Target} from './lib/load.ts'
 import {nativePeers} from './lib/native-peers.ts'
-import {end, functionProcess, median, serverProcess, stackProcess} from './lib/processes.ts'
+import {end, functionProcess, serverProcess, stackProcess} from './lib/processes.ts'
 import {keep, roundsOr, spreadOf, type Table} from './lib/results.ts'
 
 /**
@@ -63,7 +63,7 @@ const tables: Table[] = []
 for (const [index, load] of loads.entries()) {
   const {requests, concurrency, warmUp} = load
   const all = await costs(targets, load, rounds)
-  const ratio = ratioTo(all['by hand']!, all.ping!)
+  const ratio = ratioOf(all.ping!, all['by hand']!)
   const aim = aims[index]!
   tables.push({
     title: `${requests} unary calls, ${concurrency} at a time, after ${warmUp} to warm up, medians of ${rounds}`,
@@ -99,12 +99,7 @@ function rowsOf(cost: Readonly<Record<string, readonly number[]>>): Table['rows'
   return Object.fromEntries(
     Object.entries(cost).map(([name, all]) => [
       name,
-      {'CPU µs a request': spreadOf(all), '× by hand': Number(ratioTo(cost['by hand']!, all).toFixed(2))},
+      {'CPU µs a request': spreadOf(all), '× by hand': Number(ratioOf(all, cost['by hand']!).toFixed(2))},
     ]),
   )
-}
-
-/** The median of each round's ratio. */
-function ratioTo(byHand: readonly number[], all: readonly number[]): number {
-  return median(all.map((one, round) => one / byHand[round]!))
 }

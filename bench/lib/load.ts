@@ -1,7 +1,7 @@
 import type {ChildProcess} from 'node:child_process'
 import {Agent, request} from 'node:http'
 import {setTimeout as pause} from 'node:timers/promises'
-import {usageOf} from './processes.ts'
+import {median, usageOf} from './processes.ts'
 
 /** A request to a function in a process of its own. */
 export interface Target {
@@ -58,6 +58,11 @@ export async function costs<T extends string>(
     for (const name of names) all[name].push(await cost(targets[name], load))
   }
   return all
+}
+
+/** The median of the ratios of each turn: both targets meet alike what else the machine does then. */
+export function ratioOf(costs: readonly number[], others: readonly number[]): number {
+  return median(costs.map((one, turn) => one / others[turn]!))
 }
 
 function one({url, path, headers = {}, body}: Target, agent: Agent): Promise<void> {
