@@ -8,7 +8,8 @@ import {keep, roundsOr, spreadOf, type Table} from './lib/results.ts'
  * The cost of a unary call as deployed (the build, with token, request id, deadline and log line) compared with the same by hand: CPU
  * of the function's process per request, once it is warm, and in the first calls of a new process.
  */
-const rounds = roundsOr(13)
+// Many, because V8 compiles again in the first ones after the warm-up: their pauses are new to it.
+const rounds = roundsOr(25)
 // V8 still compiles for 20,000 calls and more: until then its compiler's threads take up to half of a function's CPU, and the rounds differ
 // by a factor of three.
 const loads = [
