@@ -1,3 +1,4 @@
+import {availableParallelism} from 'node:os'
 import {join} from 'node:path'
 
 /** The files that take longest, the longest first. */
@@ -25,7 +26,9 @@ function rank(file) {
 export default {
   files: ['test/**/*.test.ts', 'samples/test/**/*.test.ts'],
   extensions: ['ts'],
-  // As many files run at a time as there are cores: a long one that begins last would run alone.
+  // A file waits for a third of its time: for sockets, processes and the disk.
+  concurrency: 2 * availableParallelism(),
+  // A long file that begins last would run alone.
   sortTestFiles: (one, other) => rank(one) - rank(other),
   // How long nothing may end, in all files that run: on a machine with other work the longest tests take a minute and a half.
   timeout: '5m',
