@@ -101,7 +101,7 @@ class Reader {
       // Runs the command directly: npx would take longer to find it than to run it. The packages' tests use npx.
       const words = args[0] === 'grpc-functions' ? ['node', 'local/cli/main.ts', ...args.slice(1)] : [program, ...args]
       const url = this.#url && {PORT: new URL(this.#url).port}
-      await this.project.runBeside(words, {...url})
+      await this.project.run(words, {...url})
     }
   }
 }
@@ -120,7 +120,7 @@ test('a reader who follows the guides, one after the other, gets what they say',
   t.is((await reader.fetch('/greet', {method: 'POST'})).status, 405)
   await reader.stops()
   for (const step of stepsIn('docs/tests.md')) await reader.does(step)
-  reader.project.run('npm', 'run', 'check')
+  await reader.project.run(['npm', 'run', 'check'])
   for (const step of stepsIn('docs/rules.md')) await reader.does(step)
   for (const step of stepsIn('docs/reflection.md')) await reader.does(step)
   for (const step of stepsIn('docs/migrating.md')) await reader.does(step)

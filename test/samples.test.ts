@@ -54,7 +54,7 @@ export const services = [service(Library, {getBook: ({name}) => ({name, title: '
 
 test("without samples, and with a proto of one's own, the project generates, passes its checks, and starts", async (t) => {
   const {folder, run} = projectWithoutSamples(t)
-  run('ava', 'test/gen.test.ts', 'test/functions/app.test.ts')
+  await run(['ava', 'test/gen.test.ts', 'test/functions/app.test.ts'])
 
   for (const [path, text] of Object.entries(protos)) {
     const file = join(folder, 'proto', path)
@@ -62,10 +62,8 @@ test("without samples, and with a proto of one's own, the project generates, pas
     writeFileSync(file, text)
   }
   writeFileSync(join(folder, 'local/services.ts'), services)
-  run('npm', 'run', 'generate')
-  run('npm', 'run', 'lint')
-  run('npm', 'run', 'check')
-  run('ava', 'test/gen.test.ts', 'test/functions/openapi.test.ts')
+  for (const script of ['generate', 'lint', 'check']) await run(['npm', 'run', script])
+  await run(['ava', 'test/gen.test.ts', 'test/functions/openapi.test.ts'])
 
   const started = runScript(t, 'start', {PORT: '0'}, folder)
   const url = (await started.line(/^ready /)).slice('ready '.length)

@@ -1,8 +1,9 @@
-import {execFileSync} from 'node:child_process'
+import {execFile} from 'node:child_process'
 import {createHash} from 'node:crypto'
 import {mkdtempSync, renameSync, rmSync, writeFileSync} from 'node:fs'
 import {tmpdir} from 'node:os'
 import {join} from 'node:path'
+import {promisify} from 'node:util'
 import test from 'ava'
 import {type Logger, pino} from 'pino'
 import {doorOf} from '../../src/auth/door.ts'
@@ -193,11 +194,9 @@ test('a key file that cannot be used is an error at start', (t) => {
 })
 
 test('npm run key makes a key and the line for it', async (t) => {
-  const out = execFileSync(process.execPath, ['local/cli/main.ts', 'key', 'partner', 'ping.PingService/Send'], {
-    encoding: 'utf8',
-    stdio: 'pipe',
-  })
-  const [, key = '', line = ''] = /^key {3}(\S+)\nline {2}(.+)\n$/.exec(out) ?? []
+  const args = ['local/cli/main.ts', 'key', 'partner', 'ping.PingService/Send']
+  const {stdout} = await promisify(execFile)(process.execPath, args)
+  const [, key = '', line = ''] = /^key {3}(\S+)\nline {2}(.+)\n$/.exec(stdout) ?? []
   t.is(line, lineOf(key, 'partner ping.PingService/Send'))
   t.is(key.length, 43)
 })

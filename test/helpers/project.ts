@@ -1,4 +1,4 @@
-import {execFileSync, spawn} from 'node:child_process'
+import {spawn} from 'node:child_process'
 import {once} from 'node:events'
 import {cpSync, mkdirSync, readdirSync, rmSync, symlinkSync} from 'node:fs'
 import {tmpdir} from 'node:os'
@@ -11,10 +11,12 @@ const root = join(import.meta.dirname, '../..')
 /** A copy of this project without its samples, as if a user had deleted them. */
 export interface Project {
   readonly folder: string
-  /** Runs a command in it. @throws with the command's output if it fails */
-  run(command: string, ...args: string[]): void
-  /** The same, asynchronously, with `env` in addition to this environment. */
-  runBeside(words: readonly string[], env: Readonly<Record<string, string>>): Promise<void>
+  /**
+   * Runs a command in it, with `env` in addition to this environment. Nothing waits meanwhile that other tests of the file need.
+   *
+   * @throws with the command's output if it fails
+   */
+  run(words: readonly string[], env?: Readonly<Record<string, string>>): Promise<void>
 }
 
 /** Makes such a copy. It is removed at the end of the test. */
@@ -30,15 +32,7 @@ export function projectWithoutSamples(t: Pick<ExecutionContext, 'teardown'>): Pr
   const env = {...process.env, PATH: path, NO_COLOR: '1', FORCE_COLOR: undefined}
   return {
     folder,
-    run(command, ...args) {
-      try {
-        execFileSync(command, args, {cwd: folder, env, encoding: 'utf8', stdio: 'pipe'})
-      } catch (error) {
-        const {stdout, stderr} = error as {stdout?: string; stderr?: string}
-        throw new Error(`${[command, ...args].join(' ')} failed:\n${stdout}${stderr}`)
-      }
-    },
-    async runBeside([command = '', ...args], more) {
+    async run([command = '', ...args], more = {}) {
       const child = spawn(command, args, {cwd: folder, env: {...env, ...more}, stdio: ['ignore', 'pipe', 'pipe']})
       const [out, err, [code]] = await Promise.all([text(child.stdout), text(child.stderr), once(child, 'close')])
       if (code !== 0) throw new Error(`${[command, ...args].join(' ')} ended with ${code}:\n${out}${err}`)
