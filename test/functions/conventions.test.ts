@@ -10,20 +10,11 @@ import {type App, startApp} from '../helpers/app.ts'
 import {requestOf, requestsIn, textOf} from '../helpers/commands.ts'
 import {eventsIn} from '../http/events.ts'
 import {exchange} from './gateway-client.ts'
-import {buildSchema, type Schema} from './gateway-schema.ts'
+import {buildSchema, routingProto, type Schema} from './gateway-schema.ts'
 import {type Any, HeldService} from './gateway-services.ts'
 import {envelope} from './rpc-client.ts'
 
 const [, guideProto = ''] = /```proto\n(.*?)```/s.exec(textOf('docs/conventions.md')) ?? []
-
-const routing = `
-syntax = "proto3";
-package google.api;
-import "google/protobuf/descriptor.proto";
-extend google.protobuf.MethodOptions { google.api.RoutingRule routing = 72295729; }
-message RoutingRule { repeated RoutingParameter routing_parameters = 2; }
-message RoutingParameter { string field = 1; string path_template = 2; }
-`
 
 const operations = `
 syntax = "proto3";
@@ -155,7 +146,7 @@ let more: HeldService
 test.before(async () => {
   schema = buildSchema({
     'library.proto': guideProto,
-    'routing.proto': routing,
+    'routing.proto': routingProto,
     'operations.proto': operations,
     'more.proto': moreProto,
   })

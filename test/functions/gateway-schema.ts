@@ -11,6 +11,16 @@ export interface Schema extends Disposable {
   readonly registry: FileRegistry
 }
 
+/** google/api/routing.proto, as far as the gateway reads it. */
+export const routingProto = `
+syntax = "proto3";
+package google.api;
+import "google/protobuf/descriptor.proto";
+extend google.protobuf.MethodOptions { google.api.RoutingRule routing = 72295729; }
+message RoutingRule { repeated RoutingParameter routing_parameters = 2; }
+message RoutingParameter { string field = 1; string path_template = 2; }
+`
+
 /**
  * Runs `buf build` on `protos`, which are texts by file name. They may import every/*.proto and the files of proto/google and
  * proto/grpc_functions, except for those that `others` replace.

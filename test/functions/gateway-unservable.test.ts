@@ -1,11 +1,13 @@
 import {PassThrough} from 'node:stream'
 import test from 'ava'
 import {pino} from 'pino'
+import {routingProto} from './gateway-schema.ts'
 import {startServed} from './gateway-services.ts'
 
 const proto = `syntax = "proto3";
 package odd;
 import "google/api/annotations.proto";
+import "routing.proto";
 message Name { string name = 1; repeated string names = 2; }
 message Hidden { Hidden has_own_property = 1; }
 service Odd {
@@ -17,6 +19,20 @@ service Odd {
   rpc Again(Name) returns (Name) { option (google.api.http) = {get: "/odd/good/{name=*}"}; }
   rpc Own(Name) returns (Name) { option (google.api.http) = {get: "/openapi.json"}; }
   rpc Verb(Name) returns (Name) { option (google.api.http) = {custom: {kind: "FETCH" path: "/odd/verb"}}; }
+  rpc Misrouted(Name) returns (Name) {
+    option (google.api.http) = {get: "/odd/misrouted" additional_bindings {get: "/odd/rerouted"}};
+    option (google.api.routing) = {routing_parameters {field: "nam"}};
+  }
+  rpc RoutedByList(Name) returns (Name) {
+    option (google.api.http) = {get: "/odd/by-list"};
+    option (google.api.routing) = {routing_parameters {field: "names"}};
+  }
+  rpc RoutedByTwo(Name) returns (Name) {
+    option (google.api.http) = {get: "/odd/by-two"};
+    option (google.api.routing) = {routing_parameters {field: "name" path_template: "{a=*}/{b=*}"}};
+  }
+  // Without a rule it is not served.
+  rpc Ruleless(Name) returns (Name) { option (google.api.routing) = {routing_parameters {field: "nam"}}; }
   rpc Unreadable(Hidden) returns (Name) { option (google.api.http) = {get: "/odd/hidden"}; }
 }
 `
@@ -25,15 +41,15 @@ test('GATEWAY_UNSERVABLE=warn serves the other rules, and says which are left ou
   const written = new PassThrough()
   const log = pino({messageKey: 'message'}, written)
   const app = await startServed({
-    env: {GATEWAY_UNSERVABLE: 'warn'},
-    protos: {'odd.proto': proto},
+    env: {GATEWAY_UNSERVABLE: 'warn', GATEWAY_DEFAULT_BINDINGS: 'false'},
+    protos: {'odd.proto': proto, 'routing.proto': routingProto},
     echoes: ['odd.Odd'],
     log,
   })
   t.teardown(() => app.close())
   t.is((await app.send('GET /odd/good/a')).json.name, 'a')
   t.is((await app.send('GET /odd/partly?name=b')).json.name, 'b')
-  for (const path of ['/odd/x', '/odd/verb', '/odd/hidden', '/odd/partly/x']) {
+  for (const path of ['/odd/x', '/odd/verb', '/odd/hidden', '/odd/partly/x', '/odd/misrouted', '/odd/by-two']) {
     t.is((await app.send(`GET ${path}`)).status, 404, path)
   }
   const {paths} = (await app.send('GET /openapi.json')).json
@@ -67,6 +83,9 @@ test('GATEWAY_UNSERVABLE=warn serves the other rules, and says which are left ou
       'odd.proto: odd.Odd/Again: get: "/odd/good/{name=*}": takes the same requests as get: "/odd/good/{name}" of odd.proto: odd.Odd/Good',
       'odd.proto: odd.Odd/Own: get: "/openapi.json": "/openapi.json" is a path of the functions themselves: expected another one',
       'odd.proto: odd.Odd/Verb: custom: {kind: "FETCH", path: "/odd/verb"}: no request can have the method FETCH: expected one that Node\'s HTTP server supports',
+      'odd.proto: odd.Odd/Misrouted: google.api.routing: "nam": odd.Name has no field "nam"',
+      'odd.proto: odd.Odd/RoutedByList: google.api.routing: "names" is no string',
+      'odd.proto: odd.Odd/RoutedByTwo: google.api.routing: "{a=*}/{b=*}": expected one variable',
       'odd.proto: odd.Odd/Unreadable: odd.proto: odd.Hidden.has_own_property: "hasOwnProperty" is a property of every JavaScript object',
     ].map((problem) => `Left out, as GATEWAY_UNSERVABLE is "warn": ${problem}`),
   )
@@ -74,7 +93,7 @@ test('GATEWAY_UNSERVABLE=warn serves the other rules, and says which are left ou
   t.true(served.includes('odd.Odd/Good, odd.Odd/Partly'), served)
   t.true(
     served.endsWith(
-      'odd.Odd/Repeated, odd.Odd/Again, odd.Odd/Own, odd.Odd/Verb, odd.Odd/Unreadable (its rules cannot be served, and GATEWAY_UNSERVABLE is "warn")',
+      'odd.Odd/Repeated, odd.Odd/Again, odd.Odd/Own, odd.Odd/Verb, odd.Odd/Misrouted, odd.Odd/RoutedByList, odd.Odd/RoutedByTwo, odd.Odd/Unreadable (its rules cannot be served, and GATEWAY_UNSERVABLE is "warn")',
     ),
     served,
   )

@@ -117,6 +117,12 @@ export const conventions: readonly FaultyFile[] = [
         'of two routing parameters the first one wins',
       ],
       [".replace(/[!'()*]/g, ", ".replace(/[!'()]/g, ", 'the routing header has an unescaped star'],
+    ],
+  },
+  {
+    file: 'src/transcoding/conventions/routing-rule.ts',
+    by: conventional,
+    changes: [
       [
         'optionFields(method, routingOption).at(-1)',
         'optionFields(method, routingOption).at(0)',
@@ -514,9 +520,27 @@ export const conventions: readonly FaultyFile[] = [
     ],
   },
   {
-    file: 'src/transcoding/conventions/routing-header.ts',
-    by: ['test/transcoding/lazy-schema.test.ts'],
+    file: 'src/transcoding/rules/bindings.ts',
+    by: ['test/functions/gateway-unservable.test.ts'],
     changes: [
+      ['if (rules.length > 0) routingOf(method)\n', '\n', 'a malformed google.api.routing fails the first request'],
+      ['if (rules.length > 0) routingOf', 'routingOf', 'a method that is not served keeps the gateway from starting'],
+    ],
+  },
+  {
+    file: 'src/transcoding/conventions/routing-rule.ts',
+    by: ['test/functions/gateway-unservable.test.ts'],
+    changes: [
+      [
+        "if ('problem' in path) throw",
+        'if (false) throw',
+        'a misspelt field of google.api.routing has no line at start',
+      ],
+      [
+        "throw new Error('expected one variable')",
+        "'expected one variable'",
+        'of two variables of a routing template the second is dropped',
+      ],
       [
         "if (path.field.fieldKind !== 'scalar' || path.field.scalar !== ScalarType.STRING) {",
         'if (false) {',

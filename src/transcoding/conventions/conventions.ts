@@ -5,7 +5,7 @@ import type {Binding} from '../rules/bindings.ts'
 import {type LocationOf, locationOf} from './created.ts'
 import {Etags, etagOfAnswer, etagOfRequest} from './etag.ts'
 import {type NextPage, nextPageOf} from './next-page.ts'
-import {type RoutingParameter, routingOf} from './routing-header.ts'
+import {type RoutingParameter, routingOf} from './routing-rule.ts'
 
 /** Which of Google's conventions (https://google.aip.dev) apply to one binding. Decided once, from its messages and its rule. */
 export interface Conventions {
@@ -30,15 +30,11 @@ export interface ConventionOptions {
   readonly created: boolean
 }
 
-/**
- * The conventions of all `bindings`, each decided when it is first asked for.
- * @throws {Error} for a malformed google.api.routing rule of any method
- */
+/** The conventions of all `bindings`, each decided when it is first asked for. */
 export function conventionsOf(
   bindings: readonly Binding[],
   options: ConventionOptions,
 ): ReadonlyMap<Binding, Conventions> {
-  for (const {method} of bindings) routingOf(method)
   const services = new Map<DescService, Etags>()
   const etagsOf = ({method: {parent}}: Binding) => {
     const etags = services.get(parent) ?? new Etags()

@@ -1,5 +1,6 @@
 import type {DescField, DescMessage, DescMethod, FileRegistry} from '@bufbuild/protobuf'
 import type {Dialect} from '../../core/dialect.ts'
+import {routingOf} from '../conventions/routing-rule.ts'
 import {type FieldPlan, planOf} from '../fields/assign.ts'
 import {type FieldPath, fieldProblems, findField, isTextual, kindOf, reachable} from '../fields/fields.ts'
 import {LazyMethod} from '../schema/lazy-registry.ts'
@@ -62,7 +63,9 @@ export function readBindings(registry: FileRegistry, options: BindingOptions = {
     const before = bindings.length
     const rules = attempt(() => {
       if (unreadable.size > 0) refuseUnreadable(method, unreadable)
-      return rulesOf(method, byDefault, options.rules)
+      const rules = rulesOf(method, byDefault, options.rules)
+      if (rules.length > 0) routingOf(method)
+      return rules
     }, report)
     for (const rule of rules ?? []) {
       const reportRule = (text: string) => report(`${rule.text}: ${text}`, placeOf(method, rule.place))
