@@ -530,6 +530,11 @@ export const gateway: Room = {
       changes: [
         ['`trailer-${name}`', 'name', 'callers of Connect get trailers as headers'],
         ['call?.header && isGrpc(call) ?', 'call?.header ?', 'callers of Connect get headers of a front end'],
+        [
+          'call?.trailer && isGrpc(call) ?',
+          'call?.trailer ?',
+          'callers of Connect get headers of a front end as trailers',
+        ],
       ],
     },
     {
