@@ -53,7 +53,7 @@ test.serial('neither are they for callers by Connect and gRPC-Web', async (t) =>
     ['application/json', '{"id": "a"}'],
     ['application/grpc-web+proto', '\0\0\0\0\x03\x0a\x01a'],
   ] as const) {
-    for (const short of [{}, {'x-short': 'true'}]) {
+    for (const short of [{}, {'x-short': 'true'}] as Record<string, string>[]) {
       const headers = {'content-type': type, 'connect-protocol-version': '1', ...short}
       const answered = await app.send('POST /served.Older/Old', {headers, body})
       const received = JSON.stringify([...answered.headers, answered.text])

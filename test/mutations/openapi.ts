@@ -7,6 +7,20 @@ const conventional = ['test/functions/conventions.test.ts']
 /** Faults in src/transcoding/openapi/ and src/transcoding/mcp/: what clients and agents are told of the API. */
 export const openapi: readonly FaultyFile[] = [
   {
+    file: 'src/transcoding/openapi/version.ts',
+    by: [...document, 'test/functions/openapi.test.ts'],
+    changes: [
+      [
+        '...(additional.length > 0 && {additionalOperations: Object.fromEntries(additional)}),\n',
+        '\n',
+        'a document of version 3.2 lacks the operations of other HTTP methods',
+      ],
+      ['...(parameters && {parameters}),\n', '\n', 'a document of version 3.2 lacks the parameters of paths'],
+      ["'$ref' in one ? one : withItems(one)", 'one', 'a document of version 3.2 has no items in answers'],
+      ['requestBody && {requestBody: withItems(requestBody)}', 'requestBody && {requestBody}', 'nor in requests'],
+    ],
+  },
+  {
     file: 'src/transcoding/openapi/openapi.ts',
     by: [...document, 'test/auth/contract.test.ts', 'test/auth/webhooks.test.ts'],
     changes: [

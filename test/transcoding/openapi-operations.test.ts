@@ -1,7 +1,9 @@
+import {Validator} from '@seriousme/openapi-schema-validator'
 import {Ajv2020} from 'ajv/dist/2020.js'
 import test from 'ava'
 import type {OpenApiDocument, Operation, Schema} from '../../src/transcoding/openapi/document.ts'
 import {openApi} from '../../src/transcoding/openapi/openapi.ts'
+import {inVersion32} from '../../src/transcoding/openapi/version.ts'
 import {operationsOf} from './sample-request.ts'
 import {decode, type RuleInit, transcode} from './schema.ts'
 
@@ -256,6 +258,16 @@ for (const [response, schema] of answers) {
     })
   })
 }
+
+test('an operation of any HTTP method is in x-additional-operations, and in additionalOperations in OpenAPI 3.2', async (t) => {
+  const rules = [{get: '/a'}, {custom: {kind: 'PURGE', path: '/a'}, body: '*'}]
+  const document = openApi({...transcode(rules), title: 'Test', version: '1.0.0'})
+  const {'x-additional-operations': others, ...known} = document.paths['/a']!
+  t.deepEqual(Object.keys(others ?? {}), ['PURGE'])
+  const newer = inVersion32(document)
+  t.deepEqual(newer.paths['/a'], {...known, additionalOperations: others} as (typeof newer.paths)[''])
+  t.like(await new Validator().validate(structuredClone(newer) as never), {valid: true})
+})
 
 test('an HttpBody answers with any type, a HEAD without a body', (t) => {
   const found = operations([{get: '/a', response: 'file'}, {custom: {kind: 'HEAD', path: '/b'}}])

@@ -5,8 +5,9 @@ import {join} from 'node:path'
 import {Validator} from '@seriousme/openapi-schema-validator'
 import test, {type ExecutionContext} from 'ava'
 import {bodyForm} from '../../src/transcoding/media.ts'
-import type {OpenApiDocument, Operation} from '../../src/transcoding/openapi/document.ts'
+import type {OpenApiDocument, Operation, Response} from '../../src/transcoding/openapi/document.ts'
 import {type OpenApiOptions, openApi} from '../../src/transcoding/openapi/openapi.ts'
+import {inVersion32} from '../../src/transcoding/openapi/version.ts'
 import {bodyReaderOf, type Part} from '../../src/transcoding/requests.ts'
 import {createTranscoder, type Transcoder} from '../../src/transcoding/transcoder.ts'
 import {bufBuild, protosIn} from '../helpers/buf.ts'
@@ -243,6 +244,27 @@ const people = compile(`
   message Said {string content = 1;}
   message Heard {string reply = 1;}
 `)
+
+test('streams in OpenAPI 3.2: each item of what is sequential, and a list as before', async (t) => {
+  const document = documentOf(people)
+  const newer = inVersion32(document)
+  const {post} = newer.paths['/api/chat']!
+  const list = (name: string) => ({schema: {type: 'array', items: ref(name)}})
+  t.deepEqual(post?.requestBody?.content as object, {
+    'application/x-ndjson': {itemSchema: ref('Said')},
+    'application/json': list('Said'),
+  })
+  const answer = document.paths['/api/chat']?.post?.responses[200] as Response
+  t.deepEqual(post?.responses[200] as object, {
+    ...answer,
+    content: {
+      'application/x-ndjson': {itemSchema: ref('Heard')},
+      'application/json': list('Heard'),
+      'text/event-stream': {itemSchema: answer.content?.['text/event-stream']?.schema.items},
+    },
+  })
+  t.like(await new Validator().validate(structuredClone(newer) as never), {valid: true})
+})
 
 test('streams: their messages, and their content types', (t) => {
   const found = operationsAt(documentOf(people))
