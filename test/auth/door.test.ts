@@ -456,6 +456,17 @@ test.serial('no mutation of a valid token passes', async (t) => {
   t.pass()
 })
 
+test.serial('ping with ?upstream=true is another method, and is not open because ping is', async (t) => {
+  const ping = await startApp({
+    target: 'ping',
+    env: {AUTH: 'jwt', AUTH_ISSUERS: `${issuer.url} audience=api`, AUTH_PUBLIC: 'ping.PingService/Send'},
+  })
+  t.teardown(() => ping.close())
+  t.is((await ping.ask(t, '/?upstream=false')).status, 200)
+  t.is((await ping.ask(t, '/?upstream=true')).status, 401)
+  t.is((await ping.ask(t, '/?upstream=true', bearer(await issuer.token()))).status, 200)
+})
+
 test.serial('claims that do not meet the conditions are 403, and the log names the rule', async (t) => {
   lines.length = 0
   const upstream = '/ping?upstream=true'

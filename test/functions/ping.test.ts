@@ -2,6 +2,7 @@ import {create} from '@bufbuild/protobuf'
 import {anyPack} from '@bufbuild/protobuf/wkt'
 import test from 'ava'
 import {PongSchema} from '../../src/gen/ping/ping_pb.js'
+import {admissionOf} from '../../src/http/admission.ts'
 import {type App, startApp} from '../helpers/app.ts'
 import {connectTo} from '../http/connection.ts'
 
@@ -107,6 +108,15 @@ test.serial('the request id is accepted or generated, sent to the backend and re
   const made = (await app.ask(t, '/?message=a')).headers.get('x-request-id')
   t.regex(made ?? '', /^[\da-f-]{36}$/)
   t.is(app.backend.log.at(-1)?.requestId, made ?? undefined)
+})
+
+test.serial('the bytes of a request are not counted while its call runs', async (t) => {
+  const call = app.backend.ping.next()
+  const answer = app.ask(t, '/', {method: 'POST', headers: json, body: '{"message": "hi"}'})
+  const held = await call
+  t.is(admissionOf(app.runtime).bytes, 0)
+  held.answer({message: 'hi'})
+  t.is((await answer).status, 200)
 })
 
 test.serial('ping cancels the backend call when its caller hangs up', async (t) => {

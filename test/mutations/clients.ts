@@ -525,9 +525,23 @@ export const clients: Room = {
       ],
     },
     {
-      file: 'src/functions/health.ts',
-      by: ['test/functions/health-unknown.test.ts', 'test/http/rate-limit.test.ts'],
+      file: 'src/functions/ping.ts',
+      by: ['test/functions/ping.test.ts', 'test/auth/door.test.ts'],
       changes: [
+        ['  scope.hold(0)\n', '\n', 'bytes that were read long ago keep other bodies out'],
+        ["? 'SendUpstream' : 'Send'", "? 'Send' : 'Send'", 'whoever may ping may have the backend ping another'],
+        ["only(['GET', 'POST'],", "only(['GET', 'POST', 'PUT'],", 'PUT is a ping'],
+        ["flag(scope, 'upstream') ? sendUpstream : send", 'send', '?upstream=true does not ask the upstream'],
+      ],
+    },
+    {
+      file: 'src/functions/health.ts',
+      by: ['test/functions/health-unknown.test.ts', 'test/http/rate-limit.test.ts', 'test/functions/health.test.ts'],
+      changes: [
+        ['  scope.note({backends})\n', '\n', 'the record of a failed probe does not say which backend failed'],
+        ['scope.log.warn({err', 'scope.log.trace({err', 'nobody is told why a backend cannot be asked'],
+        ['{err: cause, hint}', '{hint}', 'the cause of a failed probe is not logged'],
+        ["${hint ? ` (${hint})` : ''}`)", '`)', 'the warning of a failed probe does not say what to do'],
         ['{exempt: true},', '{},', 'RATE_LIMIT refuses probes'],
         ["status !== 'SERVING' && !note", "status !== 'SERVING'", 'a backend that can be reached is 503'],
         ['{status: 503}', '{status: 200}', 'a backend that fails is 200'],
