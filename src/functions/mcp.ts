@@ -8,5 +8,5 @@ const schema = join(import.meta.dirname, '../gen/descriptors.binpb')
 
 /** Serves the gateway's methods as tools of the Model Context Protocol, at `/` and `/mcp`, and nothing else. */
 export function mcp(runtime: Runtime): Handler {
-  return gateway(runtime, {schema, mcp: true, mcpPaths: ['/', '/mcp'], protocols: [], console: false})
+  return gateway(runtime, {schema, mcp: true, mcpPaths: ['/', '/mcp'], protocols: []})
 }

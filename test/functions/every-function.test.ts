@@ -56,6 +56,21 @@ for (const [path, status, what] of answers) {
   })
 }
 
+test.serial('where the schema is fetched by reflection, each function is at its name too', async (t) => {
+  const reflecting = await startApp({env: {GATEWAY_SCHEMA: 'reflection'}})
+  t.teardown(() => reflecting.close())
+  const functions = {gateway, greet: says('greet')}
+  const {url, close} = await reflecting.serve(everyFunction(reflecting.runtime, functions))
+  const answerTo = async (path: string) => {
+    const answer = await fetch(url + path)
+    return [answer.status, await answer.text()] as const
+  }
+  t.deepEqual(await answerTo('/greet'), [200, '{"what":"greet"}'])
+  t.is((await answerTo('/api/ping?message=hi'))[0], 200)
+  t.is((await answerTo('/greet/more'))[0], 404)
+  await close()
+})
+
 test.serial('without app, and without a gateway, each function is at its name', async (t) => {
   const {app: _, ...others} = table
   t.deepEqual(await answerAt('/own', others), [200, 'own of the table'])

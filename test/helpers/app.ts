@@ -23,6 +23,7 @@ import {app} from '../../src/functions/app.ts'
 import {finalized} from '../../src/functions/finalized.ts'
 import {gateway} from '../../src/functions/gateway.ts'
 import {health} from '../../src/functions/health.ts'
+import {mcp} from '../../src/functions/mcp.ts'
 import {ping} from '../../src/functions/ping.ts'
 import {upload} from '../../src/functions/upload.ts'
 import {named} from '../../src/http/access.ts'
@@ -81,6 +82,7 @@ const functions: Readonly<Record<string, (runtime: Runtime) => Handler>> = {
   finalized,
   gateway,
   health,
+  mcp,
   ping,
   upload,
 }

@@ -535,6 +535,15 @@ export const clients: Room = {
       ],
     },
     {
+      file: 'src/functions/mcp.ts',
+      by: ['test/functions/mcp-alone.test.ts'],
+      changes: [
+        ["mcpPaths: ['/', '/mcp'], ", '', 'agents that know only the URL of the function find nothing'],
+        ['protocols: [], ', '', 'a function for agents serves REST, Connect and gRPC-Web'],
+        ['mcp: true, ', '', 'FUNCTION_TARGET=mcp serves nothing'],
+      ],
+    },
+    {
       file: 'src/functions/health.ts',
       by: ['test/functions/health-unknown.test.ts', 'test/http/rate-limit.test.ts', 'test/functions/health.test.ts'],
       changes: [

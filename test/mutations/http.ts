@@ -422,6 +422,20 @@ export const http: Room = {
       ],
     },
     {
+      file: 'src/http/current-request.ts',
+      by: ['test/http/malformed.test.ts', 'test/http/scope.test.ts'],
+      changes: [
+        [
+          'if (response[failed]) request.fail(response[failed])',
+          '',
+          'a request whose body breaks before its function runs hangs until its deadline',
+        ],
+        ['else response[failed] = fault', '', 'so does one whose function has yet to be called'],
+        ['response[answered].fail(fault)', 'response', 'a request whose body breaks hangs until its deadline'],
+        ['current.run(request, work)', 'work()', 'an error in a timer belongs to no request, and ends the instance'],
+      ],
+    },
+    {
       file: 'src/http/every-function.ts',
       by: ['test/functions/web-socket.test.ts'],
       changes: [
@@ -549,6 +563,12 @@ export const http: Room = {
           'the page shows a function that no request reaches',
         ],
         ['  rest.beside?.(handlers)\n', '\n', 'the page of npm start does not show the functions'],
+        [
+          'prepare: async (scope: Scope) => orOther(await prepare(scope)),',
+          'prepare,',
+          'with GATEWAY_SCHEMA=reflection npm start serves no other function',
+        ],
+        ['return prepare\n', 'return false\n', 'with GATEWAY_SCHEMA=reflection a method is not found by its body'],
       ],
     },
     {
