@@ -539,7 +539,7 @@ export const clients: Room = {
       by: ['test/functions/mcp-alone.test.ts'],
       changes: [
         ["mcpPaths: ['/', '/mcp'], ", '', 'agents that know only the URL of the function find nothing'],
-        ['protocols: [], ', '', 'a function for agents serves REST, Connect and gRPC-Web'],
+        [', protocols: []', '', 'a function for agents serves REST, Connect and gRPC-Web'],
         ['mcp: true, ', '', 'FUNCTION_TARGET=mcp serves nothing'],
       ],
     },
