@@ -263,7 +263,7 @@ export const limits: Readonly<Record<string, Readonly<Record<string, Limit>>>> =
   'transcoding/conventions/routing-header.ts': {
     maxLength: [4096, 'characters: some servers take 8 KiB of metadata in all'],
   },
-  'transcoding/conventions/routing-rule.ts': {
+  'transcoding/rules/routing-rule.ts': {
     parameterField: [1, 'a number of routing.proto'],
     parameterTemplate: [2, 'a number of routing.proto'],
     routingOption: [72295729, 'a number of routing.proto'],

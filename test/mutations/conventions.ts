@@ -120,7 +120,7 @@ export const conventions: readonly FaultyFile[] = [
     ],
   },
   {
-    file: 'src/transcoding/conventions/routing-rule.ts',
+    file: 'src/transcoding/rules/routing-rule.ts',
     by: conventional,
     changes: [
       [
@@ -528,7 +528,7 @@ export const conventions: readonly FaultyFile[] = [
     ],
   },
   {
-    file: 'src/transcoding/conventions/routing-rule.ts',
+    file: 'src/transcoding/rules/routing-rule.ts',
     by: ['test/functions/gateway-unservable.test.ts'],
     changes: [
       [

@@ -2,10 +2,10 @@ import type {DescService} from '@bufbuild/protobuf'
 import type {FieldPath} from '../fields/fields.ts'
 import {LazyMap} from '../lazy-map.ts'
 import type {Binding} from '../rules/bindings.ts'
+import {type RoutingParameter, routingOf} from '../rules/routing-rule.ts'
 import {type LocationOf, locationOf} from './created.ts'
 import {Etags, etagOfAnswer, etagOfRequest} from './etag.ts'
 import {type NextPage, nextPageOf} from './next-page.ts'
-import {type RoutingParameter, routingOf} from './routing-rule.ts'
 
 /** Which of Google's conventions (https://google.aip.dev) apply to one binding. Decided once, from its messages and its rule. */
 export interface Conventions {

@@ -2,7 +2,7 @@ import type {Message} from '@bufbuild/protobuf'
 import type {FieldPath} from '../fields/fields.ts'
 import type {MetadataEntry} from '../metadata.ts'
 import {valueAt} from '../responses.ts'
-import type {RoutingParameter} from './routing-rule.ts'
+import type {RoutingParameter} from '../rules/routing-rule.ts'
 
 /** The metadata key by which Google's front ends route a call to the region of its resource (AIP-4222). */
 const routingKey = 'x-goog-request-params'

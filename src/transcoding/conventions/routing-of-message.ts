@@ -2,9 +2,9 @@ import {type DescField, type DescMethod, ScalarType} from '@bufbuild/protobuf'
 import {BinaryReader, WireType} from '@bufbuild/protobuf/wire'
 import type {FieldPath} from '../fields/fields.ts'
 import type {Binding} from '../rules/bindings.ts'
+import type {RoutingParameter} from '../rules/routing-rule.ts'
 import type {Conventions} from './conventions.ts'
 import {routingValue} from './routing-header.ts'
-import type {RoutingParameter} from './routing-rule.ts'
 
 /** The routing header for the bytes of a request message; undefined when there is none. */
 export type MessageRouting = (message: Uint8Array) => string | undefined

@@ -2,7 +2,7 @@ import {type DescMethod, ScalarType} from '@bufbuild/protobuf'
 import {BinaryReader, type WireType} from '@bufbuild/protobuf/wire'
 import {optionFields} from '../../core/option-fields.ts'
 import {type FieldPath, findField} from '../fields/fields.ts'
-import {parseTemplate} from '../rules/templates.ts'
+import {parseTemplate} from './templates.ts'
 
 /** One parameter of a google.api.routing rule. */
 export interface RoutingParameter {
