@@ -53,7 +53,7 @@ export async function costs<T extends string>(
   const names = Object.keys(targets) as T[]
   const all = Object.fromEntries(names.map((name) => [name, [] as number[]])) as Record<T, number[]>
   const {requests, concurrency, warmUp = requests} = load
-  // In turns too: V8 shrinks the heap of a process that rests for 8 s, and the next thousands of requests then pay for its growth.
+  // In turns too: after a rest of some seconds V8 collects more often, and thousands of requests with large bodies cost twice as much.
   for (let left = warmUp; left > 0; left -= requests) {
     for (const name of names) await send(targets[name], {requests: Math.min(left, requests), concurrency})
   }

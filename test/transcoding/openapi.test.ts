@@ -245,21 +245,22 @@ const people = compile(`
   message Heard {string reply = 1;}
 `)
 
+const listOf = (name: string) => ({schema: {type: 'array', items: ref(name)}})
+
 test('streams in OpenAPI 3.2: each item of what is sequential, and a list as before', async (t) => {
   const document = documentOf(people)
   const newer = inVersion32(document)
   const {post} = newer.paths['/api/chat']!
-  const list = (name: string) => ({schema: {type: 'array', items: ref(name)}})
   t.deepEqual(post?.requestBody?.content as object, {
     'application/x-ndjson': {itemSchema: ref('Said')},
-    'application/json': list('Said'),
+    'application/json': listOf('Said'),
   })
   const answer = document.paths['/api/chat']?.post?.responses[200] as Response
   t.deepEqual(post?.responses[200] as object, {
     ...answer,
     content: {
       'application/x-ndjson': {itemSchema: ref('Heard')},
-      'application/json': list('Heard'),
+      'application/json': listOf('Heard'),
       'text/event-stream': {itemSchema: answer.content?.['text/event-stream']?.schema.items},
     },
   })
@@ -269,15 +270,14 @@ test('streams in OpenAPI 3.2: each item of what is sequential, and a list as bef
 test('streams: their messages, and their content types', (t) => {
   const found = operationsAt(documentOf(people))
   const chat = found.get('POST /api/chat')
-  const items = (name: string) => ({schema: {type: 'array', items: ref(name)}})
   t.deepEqual(chat?.requestBody?.content as object, {
-    'application/x-ndjson': items('Said'),
-    'application/json': items('Said'),
+    'application/x-ndjson': listOf('Said'),
+    'application/json': listOf('Said'),
   })
   t.like(chat?.responses[200], {
     content: {
-      'application/x-ndjson': items('Heard'),
-      'application/json': items('Heard'),
+      'application/x-ndjson': listOf('Heard'),
+      'application/json': listOf('Heard'),
       'text/event-stream': {
         schema: {items: {properties: {data: {contentSchema: ref('Heard')}}}},
       },
